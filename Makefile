@@ -1,0 +1,64 @@
+# `make demo` and `make test` are all there is to set up.
+
+# cargo puts everything under the target folder, and so do the tests.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+DENY_VERSION := 0.20.2
+DENY := $(TARGET)/tools/bin/cargo-deny
+
+FOR ?= 60s
+demo_flags := --for $(FOR) $(if $(KAFKA),--kafka $(KAFKA)) $(if $(BREAK),--break $(BREAK))
+
+.PHONY: demo test bench build-tools prerequisites jars formatting lints dependencies unit-and-integration
+
+demo: build-tools
+	@test -x $(TARGET)/release/tailwater || \
+	  echo "First build, optimised: Kafka's C client, TLS and about 200 crates are compiled. This takes several minutes, once."
+	@cargo build --release --locked
+	@$(TARGET)/release/tailwater demo $(demo_flags)
+
+test:
+	@echo "make test, on a fresh machine with two cores about 20 minutes, later less:"
+	@echo "  fetches   about 200 crates, 54 MB of Apache Kafka with Maven, the sources of cargo-deny"
+	@echo "  builds    the dependencies twice, to check and to run (8 minutes), cargo-deny (2 minutes), Tailwater (1 minute)"
+	@echo "  runs      formatting, lints, licences, unit tests, then all of it on a real Kafka (8 minutes)"
+	@$(MAKE) --no-print-directory prerequisites
+	@$(MAKE) --no-print-directory jars
+	@$(MAKE) --no-print-directory formatting
+	@$(MAKE) --no-print-directory lints
+	@$(MAKE) --no-print-directory dependencies
+	@$(MAKE) --no-print-directory unit-and-integration
+
+bench: build-tools
+	cargo bench --locked
+
+# What is missing is installed where that is allowed, and named where it is not.
+build-tools:
+	@tests/prerequisites cc cmake perl cargo
+
+prerequisites:
+	@tests/prerequisites cc cmake perl cargo java mvn
+
+jars:
+	tests/kafka/fetch $(TARGET)/kafka/libs
+
+formatting:
+	cargo fmt --check
+
+lints:
+	cargo clippy --locked --all-targets --quiet -- -D warnings
+
+# No advisories: their database is not in any package registry.
+dependencies: $(DENY)
+	$(DENY) --log-level error check bans licenses sources
+
+# The version is in a file beside it, so that a new pin builds a new one. Unoptimised: it is quicker to build and as good.
+$(DENY): $(TARGET)/tools/deny-$(DENY_VERSION)
+$(TARGET)/tools/deny-$(DENY_VERSION):
+	cargo install cargo-deny --version $(DENY_VERSION) --locked --debug --force --quiet --root $(TARGET)/tools
+	@touch $@
+
+# The broker of the integration tests leaves a file when it has answered. A run without one was no run.
+unit-and-integration:
+	@rm -f $(TARGET)/kafka/answered
+	cargo test --locked
+	@test -f $(TARGET)/kafka/answered || { echo "the integration tests did not run on a real Kafka"; exit 1; }

@@ -1,0 +1,150 @@
+//! Spans per CPU-second of the whole processor, on a real broker: `KAFKA=host:port cargo bench --bench end_to_end`.
+//!
+//! Two topics of 60,000 traces, keyed small records and unkeyed batches of 100 spans, each handled `--until-end` by the
+//! processor under a group of its own, several times. CPU is user + system time of the processor, not the broker's.
+
+use std::{
+    io::Write,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    ClientConfig,
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    client::DefaultClientContext,
+    error::{KafkaError, RDKafkaErrorCode},
+    producer::{BaseProducer, BaseRecord, Producer},
+};
+use tailwater::generate::{Record, Shape, Traffic, batched, keyed};
+
+const TRACES: usize = 60_000;
+const PARTITIONS: i32 = 8;
+const RUNS: usize = 5;
+const SEED: u64 = 7;
+
+fn main() {
+    let Ok(brokers) = std::env::var("KAFKA") else {
+        eprintln!("say which broker: KAFKA=host:port cargo bench --bench end_to_end");
+        return;
+    };
+    let shape = Shape { spans_per_second: 40_000.0, ..Shape::default() };
+    let traces = || Traffic::new(SEED, shape.clone()).take(TRACES);
+    let epoch = shape.epoch_ns / 1_000_000;
+    println!("{TRACES} traces, {PARTITIONS} partitions, seed {SEED}, {RUNS} runs");
+    println!("{:<28} {:>9} {:>15} {:>15} {:>12}", "topic", "spans", "spans/CPU-s", "range", "spans/s");
+    case(&brokers, "keyed small records", epoch, keyed(traces()));
+    case(&brokers, "unkeyed batches of 100 spans", epoch, batched(traces(), 100));
+}
+
+fn case(brokers: &str, name: &str, epoch: u64, records: impl Iterator<Item = Record>) {
+    let run = format!("bench-{:x}", std::process::id() ^ name.len() as u32);
+    let input = format!("{run}-spans");
+    let admin: AdminClient<DefaultClientContext> = client(brokers).create().expect("an admin client");
+    create(&admin, &input);
+    let spans = fill(brokers, &input, epoch, records);
+    let mut figures =
+        (0..RUNS).map(|at| measure(brokers, &admin, &input, &format!("{run}-{at}"), spans)).collect::<Vec<_>>();
+    figures.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (median, wall) = figures[RUNS / 2];
+    let range = format!("{:.0}k-{:.0}k", figures[0].0 / 1e3, figures[RUNS - 1].0 / 1e3);
+    println!("{name:<28} {spans:>9} {median:>15.0} {range:>15} {wall:>12.0}");
+    delete(&admin, &[&input]);
+}
+
+/// Spans per CPU-second and per second of one run.
+fn measure(
+    brokers: &str,
+    admin: &AdminClient<DefaultClientContext>,
+    input: &str,
+    group: &str,
+    spans: usize,
+) -> (f64, f64) {
+    let output = format!("{group}-kept");
+    create(admin, &output);
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("tailwater.yaml");
+    let policies = concat!(env!("CARGO_MANIFEST_DIR"), "/benchmarks/policies.yaml");
+    std::fs::write(
+        &config,
+        format!(
+            "kafka: {{ brokers: \"{brokers}\" }}\n\
+             input: {{ topics: [{input}], group: {group} }}\n\
+             output: [ {{ kafka: {{ topic: {output} }} }} ]\n\
+             policies: [ {policies} ]\n\
+             workers: 1\n\
+             http: {{ listen: \"127.0.0.1:0\" }}\n"
+        ),
+    )
+    .expect("the configuration");
+    let begun = Instant::now();
+    // The shell's `times` tells the CPU time of its children.
+    let shell = Command::new("sh")
+        .args(["-c", "\"$0\" run -c \"$1\" --until-end || exit 1; times", env!("CARGO_BIN_EXE_tailwater")])
+        .arg(&config)
+        .env("RUST_LOG", "error")
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("a shell");
+    let wall = begun.elapsed().as_secs_f64();
+    assert!(shell.status.success(), "the processor failed");
+    let times = String::from_utf8(shell.stdout).expect("text");
+    let cpu: f64 = times.lines().last().expect("times of children").split_whitespace().map(seconds).sum();
+    delete(admin, &[&output, &format!("{group}-dead-letters")]);
+    (spans as f64 / cpu, spans as f64 / wall)
+}
+
+/// `0m1.23s`
+fn seconds(text: &str) -> f64 {
+    let (minutes, seconds) = text.trim_end_matches('s').split_once('m').expect("minutes and seconds");
+    minutes.parse::<f64>().expect("minutes") * 60.0 + seconds.parse::<f64>().expect("seconds")
+}
+
+fn fill(brokers: &str, topic: &str, epoch: u64, records: impl Iterator<Item = Record>) -> usize {
+    let producer: BaseProducer = client(brokers)
+        .set("linger.ms", "50")
+        .set("queue.buffering.max.kbytes", "262144")
+        .set("partitioner", "murmur2_random")
+        .create()
+        .expect("a producer");
+    let mut spans = 0;
+    for (number, record) in (0_i32..).zip(records) {
+        spans += record.spans.len();
+        let at = i64::try_from(epoch + record.at_ms).expect("a time");
+        let mut message = BaseRecord::<[u8], [u8]>::to(topic).payload(&record.value).timestamp(at);
+        message = match &record.key {
+            Some(key) => message.key(&key[..]),
+            None => message.partition(number % PARTITIONS),
+        };
+        while let Err((error, back)) = producer.send(message) {
+            assert!(matches!(error, KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)), "{error}");
+            producer.poll(Duration::from_millis(10));
+            message = back;
+        }
+    }
+    producer.flush(Duration::from_secs(60)).expect("the topic is filled");
+    std::io::stdout().flush().expect("standard output");
+    spans
+}
+
+fn create(admin: &AdminClient<DefaultClientContext>, topic: &str) {
+    let topic = NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1))
+        .set("message.timestamp.type", "CreateTime")
+        .set("retention.ms", "-1");
+    let created = block_on(admin.create_topics([&topic], &AdminOptions::new())).expect("an answer");
+    created.into_iter().for_each(|topic| _ = topic.expect("a topic"));
+}
+
+fn delete(admin: &AdminClient<DefaultClientContext>, topics: &[&str]) {
+    _ = block_on(admin.delete_topics(topics, &AdminOptions::new()));
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
+}
+
+fn client(brokers: &str) -> ClientConfig {
+    let mut client = ClientConfig::new();
+    client.set("bootstrap.servers", brokers);
+    client
+}

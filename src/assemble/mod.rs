@@ -1,0 +1,562 @@
+//! Spans into traces, held until the workflow is complete.
+//!
+//! One table per worker, single-threaded, no lock. Payload stands in an [`arena`], envelopes are [`intern`]ed, everything
+//! else is a fixed-size entry in a slab, so that bytes held are known exactly.
+//!
+//! Part of the pure core: no clock, no lock, no I/O. Time comes with the records.
+
+mod anchors;
+mod arena;
+mod clock;
+mod completion;
+mod intern;
+mod slab;
+mod time;
+mod verdicts;
+mod wheel;
+
+use std::hash::BuildHasher;
+
+use foldhash::fast::RandomState;
+use hashbrown::{HashTable, hash_table::Entry as TableEntry};
+
+pub use completion::{Completion, Reason};
+pub use intern::Envelope;
+pub use time::Keying;
+
+use crate::{
+    decode::Span,
+    model::{Randomness, RecordTime, TraceId},
+};
+use anchors::Anchors;
+use arena::{Arena, Owner, Place};
+use completion::Structure;
+use intern::Interner;
+use slab::{Linked, NIL, Rows, Slab};
+use time::{Domain, Time};
+use verdicts::Verdicts;
+use wheel::{Armed, Timer, grain};
+
+/// The traces of one worker. `C` is remembered with each distinct scope, `V` is a verdict; both are opaque here.
+pub struct Assembly<C, V> {
+    completion: Completion,
+    late_window: u64,
+    time: Time,
+    /// Every trace held or remembered; the high bit tells which.
+    table: HashTable<u32>,
+    hasher: RandomState,
+    traces: Slab<Trace>,
+    spans: Slab<Held>,
+    anchors: Anchors,
+    arena: Arena,
+    pub envelopes: Interner<C>,
+    verdicts: Verdicts<V>,
+    /// What policies have seen of each held trace, opaque here.
+    bits: Rows<u64>,
+    counts: Rows<u32>,
+    blank: Box<[u64]>,
+    /// Traces of the current grain still to be looked at, the next one last.
+    due: Vec<u32>,
+    structure: Structure,
+}
+
+/// Where a span went.
+pub enum Placed<V> {
+    /// Into a held trace; `root` if it is now the trace's root.
+    Held { trace: u32, root: bool },
+    /// Its trace has its verdict.
+    Late(V),
+}
+
+/// What a decision needs to know of a trace.
+#[derive(Clone, Copy, Debug)]
+pub struct Summary {
+    pub id: TraceId,
+    pub span_count: u32,
+    /// Last end − first start, in nanoseconds.
+    pub duration: u64,
+    pub has_root: bool,
+    /// `rv` where a span carries it, else from the trace id.
+    pub randomness: Randomness,
+    /// Touched more than one partition.
+    pub spread: bool,
+}
+
+#[derive(Clone)]
+struct Trace {
+    id: [u8; 16],
+    timer: Timer,
+    /// Record time of the first and the last span.
+    first_seen: i64,
+    last_seen: i64,
+    /// Nanoseconds: least start and greatest end.
+    start: u64,
+    end: u64,
+    root: Option<Root>,
+    randomness: Option<Randomness>,
+    bytes: u64,
+    /// The latest span; each leads to the one before.
+    spans: u32,
+    span_count: u32,
+    anchors: u32,
+    domain: u32,
+    /// A parent was missing when last looked at, and nothing has arrived since.
+    torn: bool,
+}
+
+/// The root is the ended one, then the earliest, then the one with the least id: it does not depend on arrival.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Root {
+    running: bool,
+    start: u64,
+    id: u64,
+}
+
+#[derive(Clone)]
+struct Held {
+    id: u64,
+    parent: u64,
+    place: Place,
+    len: u32,
+    scope: u32,
+    next: u32,
+}
+
+/// A chunk of payload and a page of each slab, rounded up.
+const SLACK: usize = 1 << 20;
+const REMEMBERED: u32 = 1 << 31;
+/// The grain of a trace that is in `due` and not in the wheel.
+const DUE: i64 = i64::MIN;
+
+// === impl Assembly ===
+
+impl<C, V: Copy> Assembly<C, V> {
+    /// `blank` is what policies know of a trace of which nothing was seen, `counts` the number of counters beside it.
+    pub fn new(keying: Keying, completion: Completion, late_window: u64, blank: &[u64], counts: usize) -> Self {
+        Self {
+            completion,
+            late_window,
+            time: Time::new(keying),
+            table: HashTable::new(),
+            hasher: RandomState::default(),
+            traces: Slab::default(),
+            spans: Slab::default(),
+            anchors: Anchors::default(),
+            arena: Arena::default(),
+            envelopes: Interner::default(),
+            verdicts: Verdicts::default(),
+            bits: Rows::new(blank.len()),
+            counts: Rows::new(counts),
+            blank: blank.into(),
+            due: Vec::new(),
+            structure: Structure::default(),
+        }
+    }
+
+    pub fn time(&mut self) -> &mut Time {
+        &mut self.time
+    }
+
+    /// Puts a span into its trace. Its record is at `offset` of `partition`, its bytes in `payload`.
+    pub fn place(&mut self, partition: u32, offset: i64, span: &Span, scope: u32, payload: &[u8]) -> Placed<V> {
+        let trace = match self.find_or_open(partition, &span.trace_id) {
+            Ok(trace) => trace,
+            Err(verdict) => return Placed::Late(verdict),
+        };
+        let bytes = span.bytes.of(payload);
+        let held = Held {
+            id: span.span_id,
+            parent: span.parent_id,
+            place: Place::NOWHERE,
+            len: bytes.len() as u32,
+            scope,
+            next: self.traces[trace].spans,
+        };
+        let at = self.spans.insert(held);
+        self.spans[at].place = self.arena.push(at, bytes);
+        self.envelopes.hold(scope);
+
+        let seen = self.time.partition(partition).clock.now().unwrap_or_default().0;
+        let entry = &mut self.traces[trace];
+        entry.spans = at;
+        entry.span_count += 1;
+        entry.bytes += bytes.len() as u64;
+        entry.first_seen = entry.first_seen.min(seen);
+        entry.last_seen = entry.last_seen.max(seen);
+        entry.torn = false;
+        if span.start != 0 {
+            entry.start = entry.start.min(span.start);
+        }
+        entry.end = entry.end.max(span.end);
+        if let Some(randomness) = span.randomness {
+            // One trace has one rv; where producers disagree the least does not depend on arrival.
+            entry.randomness = Some(entry.randomness.map_or(randomness, |known| known.min(randomness)));
+        }
+        let root = span.is_root() && {
+            let candidate = Root { running: span.end == 0, start: span.start, id: span.span_id };
+            let better = entry.root.is_none_or(|root| candidate <= root);
+            if better {
+                entry.root = Some(candidate);
+            }
+            better
+        };
+        entry.anchors = self.anchors.add(entry.anchors, trace, partition, offset, &mut self.time);
+        self.arm(trace);
+        Placed::Held { trace, root }
+    }
+
+    /// What policies have seen of a held trace.
+    pub fn facts(&mut self, trace: u32) -> (&mut [u64], &mut [u32]) {
+        (self.bits.row(trace), self.counts.row(trace))
+    }
+
+    /// The same, with what is remembered with a scope.
+    #[inline(always)]
+    pub fn facts_in(&mut self, trace: u32, scope: u32) -> (&C, &mut [u64], &mut [u32]) {
+        let context = self.envelopes.get(scope).context.as_ref().expect("scopes have one");
+        (context, self.bits.row(trace), self.counts.row(trace))
+    }
+
+    /// The partition a trace was last seen first in, and the offset.
+    pub fn first_place(&self, trace: u32) -> (u32, i64) {
+        self.anchors.place(self.traces[trace].anchors)
+    }
+
+    /// Bytes of span payload of a held trace.
+    #[inline(always)]
+    pub fn payload(&self, trace: u32) -> usize {
+        self.traces[trace].bytes as usize
+    }
+
+    pub fn summary(&self, trace: u32) -> Summary {
+        let entry = &self.traces[trace];
+        let id = TraceId(entry.id);
+        Summary {
+            id,
+            span_count: entry.span_count,
+            duration: entry.end.saturating_sub(entry.start),
+            has_root: entry.root.is_some(),
+            randomness: entry.randomness.unwrap_or_else(|| id.randomness()),
+            spread: self.anchors.spread(entry.anchors),
+        }
+    }
+
+    /// The next trace of a domain that is complete at the domain's time, in the order of (deadline, trace id).
+    pub fn next_complete(&mut self, domain: u32) -> Option<(u32, Reason)> {
+        let now = self.time.in_domain(domain).now?;
+        loop {
+            while let Some(trace) = self.due.pop() {
+                if let Some(reason) = self.completed(trace) {
+                    return Some((trace, reason));
+                }
+                self.arm(trace);
+            }
+            let wheel = &mut self.time.in_domain(domain).wheel;
+            if !wheel.due(&mut self.traces, now.0, &mut self.due) {
+                return None;
+            }
+            let Self { due, traces, .. } = self;
+            due.sort_unstable_by(|&a, &b| traces[b].id.cmp(&traces[a].id));
+            due.iter().for_each(|&trace| traces[trace].timer.grain = DUE);
+        }
+    }
+
+    /// The spans of a trace in the order they came.
+    pub fn spans_of(&self, trace: u32, spans: &mut Vec<u32>) {
+        spans.clear();
+        let mut at = self.traces[trace].spans;
+        while at != NIL {
+            spans.push(at);
+            at = self.spans[at].next;
+        }
+        spans.reverse();
+    }
+
+    /// A held span's scope and bytes.
+    pub fn span(&self, at: u32) -> (u32, &[u8]) {
+        let held = &self.spans[at];
+        (held.scope, self.arena.get(held.place, held.len))
+    }
+
+    /// Lets a trace go: with a verdict, which is remembered, or without, where it is given back undecided.
+    pub fn release(&mut self, trace: u32, verdict: Option<V>) {
+        let Trace { id, spans, anchors, domain, last_seen, .. } = self.traces[trace].clone();
+        let mut at = spans;
+        while at != NIL {
+            let Held { place, len, scope, next, .. } = self.spans[at].clone();
+            self.arena.release(place, len);
+            self.envelopes.release(scope);
+            self.spans[at].place = Place::NOWHERE;
+            self.spans.remove(at);
+            at = next;
+        }
+        self.anchors.remove(anchors, &mut self.time);
+        self.disarm(trace);
+        let hash = self.hasher.hash_one(id);
+        let entry = self.table.find_entry(hash, |&at| at == trace);
+        match (entry, verdict) {
+            (Ok(mut entry), Some(verdict)) => {
+                let Domain { now, fallen, .. } = self.time.in_domain(domain);
+                // Decided by size before its domain knew the time: remembered from when it was seen.
+                let decided = now.unwrap_or(RecordTime(last_seen));
+                let at = self.verdicts.push(fallen, id, verdict, decided);
+                *entry.get_mut() = at | REMEMBERED;
+            }
+            (Ok(entry), None) => _ = entry.remove(),
+            (Err(_), _) => debug_assert!(false, "a held trace is in the table"),
+        }
+        self.traces.remove(trace);
+    }
+
+    /// Takes a partition away. Its undecided traces are given back: `returned` is told of each before it goes. A trace of a
+    /// keyed topic that is also in a partition still here stays with that one, or its spans there would be lost.
+    pub fn revoke(&mut self, partition: u32, mut returned: impl FnMut(&Self, u32)) {
+        loop {
+            let queue = *anchors::Queues::queue(&mut self.time, partition);
+            let Some((_, trace)) = self.anchors.first(&queue) else { break };
+            if self.time.keying() == Keying::Keyed && self.anchors.spread(self.traces[trace].anchors) {
+                self.leave(trace, partition);
+            } else {
+                returned(self, trace);
+                self.release(trace, None);
+            }
+        }
+        if self.time.is_alone(partition) {
+            while self.forget_oldest(self.time.domain(partition)) {}
+        }
+        self.time.remove(partition);
+    }
+
+    /// Takes a trace out of a partition, and out of its time.
+    fn leave(&mut self, trace: u32, partition: u32) {
+        let anchors = self.anchors.remove_in(self.traces[trace].anchors, partition, &mut self.time);
+        self.traces[trace].anchors = anchors;
+        let domain = self.traces[trace].domain;
+        if domain == self.time.domain(partition) {
+            self.disarm(trace);
+            let (stays, _) = self.anchors.place(anchors);
+            self.traces[trace].domain = self.time.domain(stays);
+            self.arm(trace);
+        }
+    }
+
+    /// Forgets the verdicts of a domain that are older than the late window.
+    pub fn forget(&mut self, domain: u32) {
+        while let Domain { now: Some(now), fallen, .. } = self.time.in_domain(domain)
+            && let (now, Some((_, _, decided))) = (*now, self.verdicts.oldest(fallen))
+            && now != RecordTime::END
+            && now.since(decided) > self.late_window
+            && self.forget_oldest(domain)
+        {}
+    }
+
+    /// Forgets the oldest verdict of a domain; false where there is none.
+    pub fn forget_oldest(&mut self, domain: u32) -> bool {
+        let fallen = &mut self.time.in_domain(domain).fallen;
+        let Some((at, id, _)) = self.verdicts.oldest(fallen) else { return false };
+        if let Ok(entry) = self.table.find_entry(self.hasher.hash_one(id), |&other| other == at | REMEMBERED) {
+            entry.remove();
+        }
+        self.verdicts.pop(fallen);
+        true
+    }
+
+    /// The held trace that came first, over all partitions.
+    pub fn oldest(&self) -> Option<u32> {
+        let heads = self.time.partitions().filter_map(|(_, partition)| self.anchors.first(&partition.queue));
+        heads.map(|(_, trace)| trace).min_by_key(|&trace| (self.traces[trace].first_seen, self.traces[trace].id))
+    }
+
+    /// The watermark, below which no record holds a span of a held trace (I4), and since when the trace at it is held.
+    pub fn watermark(&self, partition: u32) -> (i64, Option<RecordTime>) {
+        let (_, partition) = self.time.partitions().find(|&(at, _)| at == partition).expect("assigned");
+        match self.anchors.first(&partition.queue) {
+            Some((offset, trace)) => (offset, Some(RecordTime(self.traces[trace].first_seen))),
+            None => (partition.next, None),
+        }
+    }
+
+    pub fn spans_held(&self) -> u32 {
+        self.spans.len()
+    }
+
+    pub fn traces_held(&self) -> u32 {
+        self.traces.len()
+    }
+
+    /// Bytes of remembered verdicts and their places in the table.
+    pub fn remembered_bytes(&self) -> usize {
+        self.verdicts.len() as usize * (Verdicts::<V>::ENTRY + size_of::<u32>() * 2)
+    }
+
+    /// Bytes allocated for everything held (I3).
+    pub fn bytes(&self) -> usize {
+        self.table.allocation_size()
+            + self.traces.bytes()
+            + self.spans.bytes()
+            + self.anchors.bytes()
+            + self.arena.bytes()
+            + self.envelopes.bytes()
+            + self.verdicts.bytes()
+            + self.bits.bytes()
+            + self.counts.bytes()
+            + self.time.bytes()
+            + self.structure.bytes()
+            + self.due.capacity() * size_of::<u32>()
+    }
+
+    /// What taking in `spans` spans may allocate beside their payload and entries: memory comes in chunks and pages, and a
+    /// full table is copied into one of twice its size.
+    pub fn growth(&self, spans: usize) -> usize {
+        let full = self.table.len() + spans > self.table.capacity();
+        SLACK + self.envelopes.growth() + if full { self.table.allocation_size() * 2 } else { 0 }
+    }
+
+    /// Forgets the oldest verdict of some domain.
+    pub fn forget_any(&mut self) -> bool {
+        (0..self.time.domains()).any(|domain| self.forget_oldest(domain))
+    }
+
+    /// Moves survivors out of chunks that are mostly dead.
+    pub fn compact(&mut self) {
+        while self.arena.compact(&mut self.spans) {}
+    }
+
+    /// The held trace of a span, opened where it is new; Err where it has its verdict.
+    fn find_or_open(&mut self, partition: u32, id: &[u8; 16]) -> Result<u32, V> {
+        let hash = self.hasher.hash_one(id);
+        let Self { table, traces, verdicts, hasher, .. } = self;
+        let id_of = |at: u32| if at & REMEMBERED == 0 { &traces[at].id } else { verdicts.id(at & !REMEMBERED) };
+        let entry = table.entry(hash, |&at| id_of(at) == id, |&at| hasher.hash_one(id_of(at)));
+        let vacant = match entry {
+            TableEntry::Occupied(entry) => {
+                let at = *entry.get();
+                return if at & REMEMBERED == 0 { Ok(at) } else { Err(verdicts.verdict(at & !REMEMBERED)) };
+            }
+            TableEntry::Vacant(vacant) => vacant,
+        };
+        let trace = Trace {
+            id: *id,
+            timer: Timer { grain: DUE, previous: NIL, next: NIL },
+            first_seen: i64::MAX,
+            last_seen: i64::MIN,
+            start: u64::MAX,
+            end: 0,
+            root: None,
+            randomness: None,
+            bytes: 0,
+            spans: NIL,
+            span_count: 0,
+            anchors: NIL,
+            domain: self.time.domain(partition),
+            torn: false,
+        };
+        let at = traces.insert(trace);
+        vacant.insert(at);
+        self.bits.cover(self.traces.pages());
+        self.counts.cover(self.traces.pages());
+        self.bits.row(at).copy_from_slice(&self.blank);
+        self.counts.row(at).fill(0);
+        Ok(at)
+    }
+
+    /// Arms a trace for its deadline. An earlier alarm stands: when it rings, the deadline is looked at again.
+    fn arm(&mut self, trace: u32) {
+        let entry = &self.traces[trace];
+        let deadline = grain(entry.deadline(&self.completion));
+        let (armed, domain) = (entry.timer.grain, entry.domain);
+        if armed != DUE && armed <= deadline {
+            return;
+        }
+        let wheel = &mut self.time.in_domain(domain).wheel;
+        if armed != DUE {
+            wheel.disarm(&mut self.traces, trace);
+        }
+        wheel.arm(&mut self.traces, trace, deadline);
+    }
+
+    fn disarm(&mut self, trace: u32) {
+        let Trace { timer, domain, .. } = self.traces[trace];
+        if timer.grain == DUE {
+            self.due.retain(|&due| due != trace);
+        } else {
+            self.time.in_domain(domain).wheel.disarm(&mut self.traces, trace);
+            self.traces[trace].timer.grain = DUE;
+        }
+    }
+
+    /// Whether a trace whose alarm rang is complete.
+    fn completed(&mut self, trace: u32) -> Option<Reason> {
+        let entry = &mut self.traces[trace];
+        if grain(entry.deadline(&self.completion)) > self.time.in_domain(entry.domain).wheel.current() {
+            return None;
+        }
+        if entry.waits_for_quiet(&self.completion) {
+            let (spans, mut at) = (&self.spans, entry.spans);
+            let links = std::iter::from_fn(|| {
+                let span = (at != NIL).then(|| &spans[at])?;
+                at = span.next;
+                Some((span.id, span.parent))
+            });
+            if self.structure.is_whole(links) {
+                return Some(Reason::Structure);
+            }
+            entry.torn = true;
+            if grain(entry.deadline(&self.completion)) > self.time.in_domain(entry.domain).wheel.current() {
+                return None;
+            }
+        }
+        // What was left over when a tick was full may be of another domain than the one asked for.
+        let ended = self.time.in_domain(entry.domain).now == Some(RecordTime::END);
+        Some(if ended { Reason::End } else { Reason::MaxWait })
+    }
+}
+
+// === impl Trace ===
+
+impl Trace {
+    /// When to look at it next, in milliseconds of record time.
+    fn deadline(&self, completion: &Completion) -> i64 {
+        let bound = RecordTime(self.first_seen).plus(completion.max_wait);
+        if self.waits_for_quiet(completion) {
+            RecordTime(self.last_seen).plus(completion.quiet).min(bound).0
+        } else {
+            bound.0
+        }
+    }
+
+    /// Whether only the quiet period is missing, as far as is known.
+    fn waits_for_quiet(&self, completion: &Completion) -> bool {
+        let quiet = RecordTime(self.last_seen).plus(completion.quiet);
+        !self.torn
+            && self.root.is_some_and(|root| !root.running)
+            && quiet <= RecordTime(self.first_seen).plus(completion.max_wait)
+    }
+}
+
+impl Linked for Trace {
+    fn link(&mut self) -> &mut u32 {
+        &mut self.timer.next
+    }
+}
+
+impl Armed for Slab<Trace> {
+    #[inline(always)]
+    fn timer(&mut self, at: u32) -> &mut Timer {
+        &mut self[at].timer
+    }
+}
+
+// === impl Held ===
+
+impl Linked for Held {
+    fn link(&mut self) -> &mut u32 {
+        &mut self.next
+    }
+}
+
+impl Owner for Held {
+    fn place(&mut self) -> &mut Place {
+        &mut self.place
+    }
+}

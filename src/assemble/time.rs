@@ -1,0 +1,220 @@
+//! Which clock a trace follows (protocol §6.1).
+
+use super::{
+    anchors::{Queue, Queues},
+    clock::Clock,
+    slab::NIL,
+    verdicts::Fallen,
+    wheel::Wheel,
+};
+use crate::model::RecordTime;
+
+/// Whether all spans of a trace are in one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keying {
+    /// A trace follows the clock of its partition.
+    Keyed,
+    /// A trace follows the slowest clock.
+    Unkeyed,
+}
+
+/// The partitions of a worker and the domains of time over them.
+pub struct Time {
+    keying: Keying,
+    partitions: Vec<Option<Partition>>,
+    /// One a partition where keyed, else one in all.
+    domains: Vec<Domain>,
+}
+
+pub struct Partition {
+    pub clock: Clock,
+    /// The offset after the last record taken in.
+    pub next: i64,
+    pub queue: Queue,
+    /// At the head of a log that has shown no record: it holds no time back.
+    empty: bool,
+    finished: bool,
+}
+
+/// What shares one time.
+#[derive(Default)]
+pub struct Domain {
+    /// None while some partition has not yet said what time it is.
+    pub now: Option<RecordTime>,
+    pub wheel: Wheel,
+    pub fallen: Fallen,
+    /// The partition that time waits for; `NIL` where there is none.
+    slowest: u32,
+}
+
+// === impl Time ===
+
+impl Time {
+    pub fn new(keying: Keying) -> Self {
+        let domains = match keying {
+            Keying::Keyed => Vec::new(),
+            Keying::Unkeyed => vec![Domain::default()],
+        };
+        Self { keying, partitions: Vec::new(), domains }
+    }
+
+    /// Takes a partition on, from offset `next`; its number is free for another after `remove`.
+    pub fn add(&mut self, next: i64) -> u32 {
+        let partition =
+            Partition { clock: Clock::default(), next, queue: Queue::default(), empty: false, finished: false };
+        let at = self.partitions.iter().position(Option::is_none).unwrap_or_else(|| {
+            self.partitions.push(None);
+            self.partitions.len() - 1
+        });
+        self.partitions[at] = Some(partition);
+        let domain = self.domain(at as u32) as usize;
+        if self.domains.len() <= domain {
+            self.domains.push(Domain::default());
+        }
+        let domain = &mut self.domains[domain];
+        if domain.now == Some(RecordTime::END) {
+            // It had ended for the partitions that were there, and has not for this one.
+            domain.now = None;
+            domain.wheel.rewind();
+        }
+        at as u32
+    }
+
+    /// Whether no other partition shares its time.
+    pub fn is_alone(&self, partition: u32) -> bool {
+        self.keying == Keying::Keyed || self.partitions().all(|(at, _)| at == partition)
+    }
+
+    pub fn remove(&mut self, partition: u32) {
+        let (alone, domain) = (self.is_alone(partition), self.domain(partition) as usize);
+        self.partitions[partition as usize] = None;
+        if alone {
+            // Whoever comes next begins at the offset committed, at the time of then.
+            self.domains[domain] = Domain::default();
+        }
+        // What is left may all be finished, or no longer wait for the one that went.
+        self.end_if_finished();
+        self.recompute(domain);
+    }
+
+    pub fn observe(&mut self, partition: u32, timestamp: RecordTime, ceiling: RecordTime) {
+        let at = self.partition(partition);
+        at.clock.observe(timestamp, ceiling);
+        at.empty = false;
+        self.moved(partition);
+    }
+
+    /// The partition is at the head of its log, where `ms` of wall-clock time passed.
+    pub fn elapse(&mut self, partition: u32, ms: u64, ceiling: RecordTime) {
+        let at = self.partition(partition);
+        at.clock.elapse(ms, ceiling);
+        at.empty = at.clock.now().is_none();
+        self.moved(partition);
+    }
+
+    /// The partition's input has ended. When all have, time runs out.
+    pub fn finish(&mut self, partition: u32) {
+        self.partition(partition).finished = true;
+        self.end_if_finished();
+        self.recompute(self.domain(partition) as usize);
+    }
+
+    pub fn finished(&self, partition: u32) -> bool {
+        self.partitions[partition as usize].as_ref().is_some_and(|p| p.finished)
+    }
+
+    /// How far, in milliseconds, a partition is ahead of the time its traces follow.
+    pub fn ahead(&self, partition: u32) -> u64 {
+        let clock = self.partitions[partition as usize].as_ref().and_then(|p| p.clock.now());
+        match (clock, self.domains[self.domain(partition) as usize].now) {
+            (Some(clock), Some(now)) => clock.since(now),
+            // A domain without time waits for a partition that has said nothing yet.
+            (Some(_), None) => u64::MAX,
+            _ => 0,
+        }
+    }
+
+    pub fn domain(&self, partition: u32) -> u32 {
+        match self.keying {
+            Keying::Keyed => partition,
+            Keying::Unkeyed => 0,
+        }
+    }
+
+    pub fn keying(&self) -> Keying {
+        self.keying
+    }
+
+    #[inline(always)]
+    pub fn partition(&mut self, partition: u32) -> &mut Partition {
+        self.partitions[partition as usize].as_mut().expect("assigned by the driver, not yet revoked")
+    }
+
+    pub fn partitions(&self) -> impl Iterator<Item = (u32, &Partition)> {
+        self.partitions.iter().enumerate().filter_map(|(at, p)| Some((at as u32, p.as_ref()?)))
+    }
+
+    #[inline(always)]
+    pub fn in_domain(&mut self, domain: u32) -> &mut Domain {
+        &mut self.domains[domain as usize]
+    }
+
+    pub fn domains(&self) -> u32 {
+        self.domains.len() as u32
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.domains.len() * (Wheel::BYTES + size_of::<Domain>())
+            + self.partitions.capacity() * size_of::<Option<Partition>>()
+    }
+
+    fn end_if_finished(&mut self) {
+        if self.partitions.iter().flatten().all(|p| p.finished) {
+            for p in self.partitions.iter_mut().flatten() {
+                p.clock.end();
+            }
+            (0..self.domains.len()).for_each(|domain| self.recompute(domain));
+        }
+    }
+
+    fn moved(&mut self, partition: u32) {
+        let domain = self.domain(partition);
+        let clock = self.partition(partition).clock.now();
+        let Domain { now, slowest, .. } = self.domains[domain as usize];
+        if now.is_none() || slowest == partition || slowest == NIL || clock < now {
+            self.recompute(domain as usize);
+        }
+    }
+
+    fn recompute(&mut self, domain: usize) {
+        let members = match self.keying {
+            Keying::Keyed => domain..domain + 1,
+            Keying::Unkeyed => 0..self.partitions.len(),
+        };
+        let mut slowest: Option<(RecordTime, u32)> = None;
+        for at in members {
+            let Some(partition) = &self.partitions[at] else { continue };
+            // A finished partition leaves the minimum; when all are finished, every clock stands at the end.
+            let ended = partition.clock.now() == Some(RecordTime::END);
+            if partition.empty || self.keying == Keying::Unkeyed && partition.finished && !ended {
+                continue;
+            }
+            let Some(now) = partition.clock.now() else {
+                self.domains[domain].slowest = at as u32;
+                return;
+            };
+            if slowest.is_none_or(|(least, _)| now < least) {
+                slowest = Some((now, at as u32));
+            }
+        }
+        let domain = &mut self.domains[domain];
+        domain.now = domain.now.max(slowest.map(|(now, _)| now));
+        domain.slowest = slowest.map_or(NIL, |(_, partition)| partition);
+    }
+}
+
+impl Queues for Time {
+    fn queue(&mut self, partition: u32) -> &mut Queue {
+        &mut self.partition(partition).queue
+    }
+}

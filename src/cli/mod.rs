@@ -1,0 +1,47 @@
+//! The command line: what was typed, and which library call it means.
+
+mod run;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::demo;
+
+/// Keep the traces that matter, whole.
+///
+/// Tailwater reads raw spans from Kafka, holds each trace until its workflow is complete, judges the whole trace by your
+/// policies, and forwards the kept traces unchanged.
+#[derive(Parser)]
+#[command(name = "tailwater", version, arg_required_else_help = true, after_help = AFTER)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the processor: raw spans in, kept traces out
+    Run(run::Args),
+
+    /// See it work, with nothing to set up: a broker, traffic, and a processor that gets killed, checked against the truth
+    Demo(demo::Args),
+}
+
+const AFTER: &str = "\
+See it work first: `tailwater demo` needs no Kafka and no configuration.
+Exit codes: 0 done, 1 something went wrong or a file has mistakes, 2 the command line has mistakes.";
+
+/// The program.
+pub fn main() -> ExitCode {
+    let Cli { command } = Cli::parse();
+    let result = match command {
+        Command::Run(args) => run::run(args),
+        Command::Demo(args) => demo::run(args),
+    };
+    result.unwrap_or_else(|error| {
+        // The alternate form is the whole chain in one line.
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,263 @@
+//! What a person configures: a YAML file, over it `TAILWATER__…` environment variables, over them flags.
+//!
+//! Reading collects every mistake of the configuration and of the policies before it fails, and contacts no broker.
+
+mod kafka;
+mod layers;
+mod policies;
+mod topics;
+mod values;
+
+use std::{net::SocketAddr, ops::RangeInclusive, path::Path, sync::Arc, time::Duration};
+
+use values::{bounded, choice};
+
+use crate::{
+    decide::PolicySet,
+    diagnostic::{Diagnostics, Source},
+    units,
+    yaml::{self, Fields, Kind, Node},
+};
+
+pub use kafka::Kafka;
+pub use layers::Flag;
+pub use topics::{Encoding, Input, Keyed, Start, Topic};
+
+/// The whole configuration, checked as far as it can be without a broker.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub kafka: Kafka,
+    pub input: Input,
+    /// The topic that kept traces go to.
+    pub output: Topic,
+    pub delivery: Delivery,
+    pub completion: Completion,
+    pub memory: Memory,
+    /// For how long, in record time, a verdict is remembered for spans that come late. Default 10m.
+    pub late_window: Duration,
+    pub workers: Workers,
+    /// Compiled.
+    pub policies: Arc<PolicySet>,
+    pub http: Http,
+    pub tick: Tick,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// The default for now.
+    AtLeastOnce,
+}
+
+/// When a trace is complete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Completion {
+    /// How long nothing must have arrived, once the root has ended and no parent is missing. Default 5s, which is also
+    /// what `auto` means until quiet periods are learned.
+    pub quiet: Duration,
+    /// From a trace's first record to its verdict at the latest. Default 30s.
+    pub max_wait: Duration,
+    /// Bytes at which a trace is decided as it is. Default 16MiB.
+    pub max_trace_bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Bytes of traces held and verdicts remembered, over all workers. Default 1GiB.
+    pub buffer: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workers {
+    /// The default: one where the topic is not keyed, else by the cores of the machine.
+    Auto,
+    /// From 1 to 64.
+    Fixed(usize),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http {
+    /// Default `127.0.0.1:8080`.
+    pub listen: SocketAddr,
+}
+
+/// How often output is made durable and offsets are committed: after whichever comes first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tick {
+    /// Default 1s.
+    pub interval: Duration,
+    /// Bytes of output. Default 64MiB.
+    pub bytes: u64,
+}
+
+/// The longest hold and the longest memory: after a restart the log is read again from the oldest undecided trace, and
+/// remembered verdicts count in the budget.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// Below, one record of a megabyte and its neighbours fill the buffer, and every trace is decided for lack of memory.
+const MIN_BUFFER: u64 = 16 << 20;
+/// A thread, a consumer and a producer each; more than 64 belong on more machines.
+const MAX_WORKERS: u64 = 64;
+/// A commit takes a broker up to 400 ms: below 100 ms commits only queue. Above 30 s a slow one runs into Kafka's
+/// `transaction.timeout.ms` of 60 s.
+const TICK: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(30);
+/// A record may be a megabyte, and a tick holds one at least; what a tick holds is in memory twice while it is sent.
+const TICK_BYTES: RangeInclusive<u64> = 1 << 20..=1 << 30;
+
+const POLICIES: &str = "write\npolicies: [policies/]";
+
+// === impl Config ===
+
+impl Config {
+    /// Reads the file, `TAILWATER__…` among the variables, the flags, and the policy files they name.
+    ///
+    /// # Errors
+    /// Every mistake found, each with the place of the file, variable or flag where it stands.
+    pub fn load(
+        path: &Path,
+        variables: impl IntoIterator<Item = (String, String)>,
+        flags: impl IntoIterator<Item = Flag>,
+    ) -> Result<Self, Diagnostics> {
+        let mut diagnostics = Diagnostics::default();
+        match yaml::open(path) {
+            Ok(file) => {
+                let folder = path.parent().unwrap_or(Path::new(""));
+                let config = Self::read(&file, folder, variables, flags, &mut diagnostics);
+                config.filter(|_| diagnostics.is_empty()).ok_or(diagnostics)
+            }
+            Err(message) => {
+                diagnostics.error_nowhere(message);
+                Err(diagnostics)
+            }
+        }
+    }
+
+    /// None only with an error.
+    fn read(
+        file: &Arc<Source>,
+        folder: &Path,
+        variables: impl IntoIterator<Item = (String, String)>,
+        flags: impl IntoIterator<Item = Flag>,
+        d: &mut Diagnostics,
+    ) -> Option<Self> {
+        let mut layers = vec![yaml::parse(file.clone(), d)?];
+        layers.extend(layers::environment(variables));
+        layers.extend(flags.into_iter().map(layers::flag));
+        let root = layers::merge(&layers, d)?;
+        // A part that is not there is read as an empty one: its defaults, or what it lacks.
+        let nothing = Node { at: root.at.clone(), kind: Kind::Map(Vec::new()) };
+        let mut fields = Fields::of(&root, "the configuration", d)?;
+        let kafka = kafka::kafka(fields.take("kafka").unwrap_or(&nothing), d);
+        let input = topics::input(fields.take("input").unwrap_or(&nothing), d);
+        let output =
+            fields.require("output", topics::OUTPUT, d).and_then(|node| topics::output(node, input.as_ref(), d));
+        let delivery = fields.take("delivery").map_or(Some(Delivery::AtLeastOnce), |node| delivery(node, d));
+        let memory = memory(fields.take("memory").unwrap_or(&nothing), d);
+        let completion = completion(fields.take("completion").unwrap_or(&nothing), memory.as_ref(), d);
+        let late_window = fields.take("late_window").map_or(Some(Duration::from_secs(600)), |node| {
+            bounded(node, "`late_window`", units::duration, Duration::ZERO..=DAY, "from 0s to 24h", d)
+        });
+        let workers = fields.take("workers").map_or(Some(Workers::Auto), |node| workers(node, d));
+        let policies = fields.require("policies", POLICIES, d).and_then(|node| policies::read(node, file, folder, d));
+        let http = http(fields.take("http").unwrap_or(&nothing), d);
+        let tick = tick(fields.take("tick").unwrap_or(&nothing), d);
+        fields.finish(d);
+        Some(Self {
+            kafka: kafka?,
+            input: input?,
+            output: output?,
+            delivery: delivery?,
+            completion: completion?,
+            memory: memory?,
+            late_window: late_window?,
+            workers: workers?,
+            policies: policies?,
+            http: http?,
+            tick: tick?,
+        })
+    }
+}
+
+// === the parts ===
+
+fn delivery(node: &Node, d: &mut Diagnostics) -> Option<Delivery> {
+    choice(node, "`delivery`", &[("at_least_once", Some(Delivery::AtLeastOnce)), ("exactly_once", None)], d)
+}
+
+fn memory(node: &Node, d: &mut Diagnostics) -> Option<Memory> {
+    let mut fields = Fields::of(node, "`memory`", d)?;
+    let buffer = fields.take("buffer").map_or(Some(1 << 30), |node| {
+        bounded(node, "`buffer`", units::size, MIN_BUFFER..=u64::MAX, "at least 16MiB", d)
+    });
+    fields.finish(d);
+    Some(Memory { buffer: buffer? })
+}
+
+fn completion(node: &Node, memory: Option<&Memory>, d: &mut Diagnostics) -> Option<Completion> {
+    const QUIET: Duration = Duration::from_secs(5);
+    const MAX_WAIT: Duration = Duration::from_secs(30);
+    let shortest = Duration::from_millis(1);
+    let mut fields = Fields::of(node, "`completion`", d)?;
+    let (quiet_at, max_wait_at) = (fields.take("quiet"), fields.take("max_wait"));
+    let quiet = quiet_at
+        .filter(|node| !node.is_text("auto"))
+        .map_or(Some(QUIET), |node| bounded(node, "`quiet`", units::duration, shortest..=DAY, "from 1ms to 24h", d));
+    let max_wait = max_wait_at.map_or(Some(MAX_WAIT), |node| {
+        bounded(node, "`max_wait`", units::duration, shortest..=DAY, "from 1ms to 24h", d)
+    });
+    let largest = memory.map_or(u64::MAX, |memory| memory.buffer);
+    let max_trace_bytes = fields.take("max_trace_bytes").map_or(Some(16 << 20), |node| {
+        bounded(node, "`max_trace_bytes`", units::size, 1..=largest, "at most `memory.buffer`", d)
+    });
+    fields.finish(d);
+    let (quiet, max_wait) = (quiet?, max_wait?);
+    if let Some(wrong) = max_wait_at.or(quiet_at).filter(|_| max_wait <= quiet) {
+        let message = format!("`max_wait` ({max_wait:?}) must be longer than `quiet` ({quiet:?})");
+        d.error(&wrong.at, message);
+        return None;
+    }
+    Some(Completion { quiet, max_wait, max_trace_bytes: max_trace_bytes? })
+}
+
+fn workers(node: &Node, d: &mut Diagnostics) -> Option<Workers> {
+    match node.as_str("`workers`", d)? {
+        "auto" => Some(Workers::Auto),
+        text => match text.parse() {
+            Ok(workers @ 1..=MAX_WORKERS) => Some(Workers::Fixed(usize::try_from(workers).ok()?)),
+            _ => {
+                d.error(&node.at, "`workers` must be auto, or from 1 to 64")
+                    .hint("what 64 workers cannot do is done by a second process in the same group");
+                None
+            }
+        },
+    }
+}
+
+fn http(node: &Node, d: &mut Diagnostics) -> Option<Http> {
+    let mut fields = Fields::of(node, "`http`", d)?;
+    let listen = fields.take("listen").map_or(Some(SocketAddr::from(([127, 0, 0, 1], 8080))), |node| {
+        let text = node.as_str("`listen`", d)?;
+        text.parse()
+            .map_err(|_| {
+                let port = text.rsplit_once(':').map_or(text, |(_, port)| port).parse().unwrap_or(8080_u16);
+                d.error(&node.at, format!("`{text}` is not an address with a port"))
+                    .hint(format!("write 127.0.0.1:{port} for this machine only, 0.0.0.0:{port} for every interface"));
+            })
+            .ok()
+    });
+    fields.finish(d);
+    Some(Http { listen: listen? })
+}
+
+fn tick(node: &Node, d: &mut Diagnostics) -> Option<Tick> {
+    let mut fields = Fields::of(node, "`tick`", d)?;
+    let interval = fields.take("interval").map_or(Some(Duration::from_secs(1)), |node| {
+        bounded(node, "`interval`", units::duration, TICK, "from 100ms to 30s", d)
+    });
+    let bytes = fields
+        .take("bytes")
+        .map_or(Some(64 << 20), |node| bounded(node, "`bytes`", units::size, TICK_BYTES, "from 1MiB to 1GiB", d));
+    fields.finish(d);
+    Some(Tick { interval: interval?, bytes: bytes? })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,109 @@
+//! The policies a configuration names: files, folders, or policies written in it.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::{
+    decide::{Part, PolicySet},
+    diagnostic::{Diagnostics, Location, Source},
+    yaml::{self, Kind, Node},
+};
+
+use super::values::names;
+
+/// Policy files in all: each is up to a megabyte, and a folder of more is not a folder of policies.
+const MAX_FILES: usize = 1000;
+
+/// Policies, read but not compiled.
+enum PolicySource {
+    /// A policy file.
+    File(Node),
+    /// One policy written in the configuration itself.
+    Inline(Node),
+}
+
+/// Reads and compiles what `policies` lists, in its order; a folder stands for its `*.yaml` and `*.yml` in byte order of path.
+/// A path named in `file`, the configuration file, is relative to `folder`; others are relative to the working directory.
+pub fn read(node: &Node, file: &Arc<Source>, folder: &Path, diagnostics: &mut Diagnostics) -> Option<Arc<PolicySet>> {
+    let before = diagnostics.0.len();
+    let mut sources = Vec::new();
+    let entries = match &node.kind {
+        Kind::Seq(entries) => entries.as_slice(),
+        Kind::Map(_) => node.as_seq("`policies`", diagnostics)?,
+        Kind::Scalar { .. } => std::slice::from_ref(node),
+    };
+    for entry in entries {
+        if let Kind::Map(_) = &entry.kind {
+            sources.push(PolicySource::Inline(entry.clone()));
+            continue;
+        }
+        for (name, at) in names(entry, "`policies`", diagnostics).unwrap_or_default() {
+            let path = if Arc::ptr_eq(&at.source, file) { folder.join(name) } else { PathBuf::from(name) };
+            for path in files(&path, &at, diagnostics) {
+                if sources.len() == MAX_FILES {
+                    diagnostics.error(&at, format!("more than {MAX_FILES} policy files"));
+                    return None;
+                }
+                match yaml::open(&path) {
+                    Ok(source) => sources.extend(yaml::parse(source, diagnostics).map(PolicySource::File)),
+                    Err(message) => {
+                        diagnostics.error(&at, message);
+                    }
+                }
+            }
+        }
+    }
+    if sources.is_empty() && diagnostics.0.len() == before {
+        diagnostics.error(&node.at, "no policies").hint(super::POLICIES);
+    }
+    if diagnostics.0.len() > before {
+        return None;
+    }
+    let parts = sources.iter().map(|source| match source {
+        PolicySource::File(node) => Part::File(node),
+        PolicySource::Inline(node) => Part::Policy(node),
+    });
+    PolicySet::compile(&parts.collect::<Vec<_>>(), diagnostics).map(Arc::new)
+}
+
+/// A path itself, or the policy files in it. Empty, and an error, where there are none.
+fn files(path: &Path, at: &Location, diagnostics: &mut Diagnostics) -> Vec<PathBuf> {
+    if !path.is_dir() {
+        return vec![path.to_owned()];
+    }
+    let mut files = match list(path) {
+        Ok(files) => files,
+        Err(error) => {
+            diagnostics.error(at, format!("cannot read {}: {error}", path.display()));
+            return Vec::new();
+        }
+    };
+    if files.is_empty() {
+        diagnostics
+            .error(at, format!("{} holds no policy file", path.display()))
+            .hint("policy files are its *.yaml and *.yml; folders in it are not looked into");
+    }
+    files.sort_by(|a, b| a.as_os_str().as_encoded_bytes().cmp(b.as_os_str().as_encoded_bytes()));
+    files
+}
+
+/// One more than is allowed at most, so that the caller sees it.
+fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+        // Hidden files are an editor's; a folder mounted from Kubernetes has links to files, which are followed.
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if yaml && !hidden && path.is_file() {
+            files.push(path);
+        }
+        if files.len() > MAX_FILES {
+            break;
+        }
+    }
+    Ok(files)
+}

@@ -1,0 +1,605 @@
+use std::{fs, path::PathBuf};
+
+use insta::assert_snapshot;
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::*;
+
+const LEAST: &str = "kafka: { brokers: localhost:9092 }
+input: { topics: [spans] }
+output: [ { kafka: { topic: spans-kept } } ]
+policies: [ { name: errors, keep: always } ]
+";
+
+fn names(config: &Config) -> Vec<&str> {
+    config.policies.policies().iter().map(|policy| policy.name.as_str()).collect()
+}
+
+/// A folder with files, the first of which is the configuration.
+struct Files {
+    folder: TempDir,
+    config: PathBuf,
+}
+
+// === impl Files ===
+
+impl Files {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+            fs::write(path, text).expect("written");
+        }
+        let config = folder.path().join(files[0].0);
+        Self { folder, config }
+    }
+
+    /// The configuration, or the mistakes without the folder's name.
+    fn load(&self, variables: &[(&str, &str)], flags: &[Flag]) -> Result<Config, String> {
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let folder = format!("{}/", self.folder.path().display());
+        Config::load(&self.config, variables, flags.iter().cloned())
+            .map_err(|diagnostics| diagnostics.to_string().replace(&folder, ""))
+    }
+}
+
+fn load(text: &str) -> Result<Config, String> {
+    Files::new(&[("tailwater.yaml", text)]).load(&[], &[])
+}
+
+fn mistakes(text: &str) -> String {
+    load(text).expect_err("a mistake")
+}
+
+/// What one more part, or another one, makes of the least configuration.
+fn with(part: &str) -> Result<Config, String> {
+    let name = part.split_once(':').expect("a part").0;
+    let rest: String = LEAST.lines().filter(|line| !line.starts_with(name)).map(|line| format!("{line}\n")).collect();
+    load(&format!("{rest}{part}\n"))
+}
+
+/// The first lines of the mistakes.
+fn messages(part: &str) -> String {
+    let text = with(part).expect_err("a mistake");
+    let lines = text.lines().filter(|line| line.starts_with("error") || line.contains("hint"));
+    lines.map(|line| line.trim_start_matches([' ', '=']).trim_start_matches("error: ")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_least_is_enough() {
+    let config = load(LEAST).expect("a configuration");
+    assert_eq!(config.kafka.brokers, "localhost:9092");
+    assert!(config.kafka.properties.is_empty());
+    assert_eq!(config.input.topics, [Topic { name: "spans".into(), encoding: Encoding::OtlpProto }]);
+    assert_eq!(
+        (config.input.group.as_str(), config.input.start, config.input.keyed),
+        ("tailwater", Start::Earliest, Keyed::Auto)
+    );
+    assert_eq!(config.input.dead_letters(), "tailwater-dead-letters");
+    assert_eq!(config.output.name, "spans-kept");
+    assert_eq!(config.delivery, Delivery::AtLeastOnce);
+    let seconds = Duration::from_secs;
+    assert_eq!(config.completion, Completion { quiet: seconds(5), max_wait: seconds(30), max_trace_bytes: 16 << 20 });
+    assert_eq!((config.memory.buffer, config.late_window, config.workers), (1 << 30, seconds(600), Workers::Auto));
+    assert_eq!(config.http.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.tick, Tick { interval: seconds(1), bytes: 64 << 20 });
+    assert_eq!(names(&config), ["errors"]);
+}
+
+#[test]
+fn the_whole_is_read() {
+    let files = Files::new(&[
+        (
+            "conf/tailwater.yaml",
+            r#"
+kafka:  { brokers: [a:9092, "b:9093"], properties: { security.protocol: SSL, linger.ms: 5, enable.ssl.certificate.verification: no } }
+input:  { topics: [spans, { name: more, encoding: otlp_proto }], group: tw, encoding: otlp_proto, start: latest, keyed: no }
+output: [ { kafka: { topic: kept, encoding: otlp_proto } } ]
+delivery: at_least_once
+completion: { quiet: auto, max_wait: 1m30s, max_trace_bytes: 8MiB }
+memory: { buffer: 64MiB }
+late_window: 1h
+workers: 4
+policies: [../policies/, { name: baseline, keep: { probability: 1% } }, one.yaml]
+http:   { listen: "0.0.0.0:80" }
+tick: { interval: 500ms, bytes: 1MiB }
+"#,
+        ),
+        ("policies/b.yml", "policies: [ { name: b, drop: always } ]"),
+        ("policies/a.yaml", "policies: [ { name: a, drop: always } ]"),
+        ("policies/.hidden.yaml", "{"),
+        ("policies/README.md", "{"),
+        ("policies/folder/c.yaml", "{"),
+        ("conf/one.yaml", "policies: [ { name: one, drop: always } ]"),
+    ]);
+    let config = files.load(&[], &[]).expect("a configuration");
+    assert_eq!(config.kafka.brokers, "a:9092,b:9093");
+    let properties: Vec<_> = config.kafka.properties.iter().map(|(name, text)| format!("{name}={text}")).collect();
+    assert_eq!(properties, ["enable.ssl.certificate.verification=no", "linger.ms=5", "security.protocol=SSL"]);
+    assert_eq!(config.input.topics.len(), 2);
+    assert_eq!((config.input.start, config.input.keyed), (Start::Latest, Keyed::No));
+    assert_eq!(config.completion.quiet, Duration::from_secs(5));
+    assert_eq!(config.workers, Workers::Fixed(4));
+    assert_eq!(names(&config), ["a", "b", "baseline", "one"]);
+}
+
+#[test]
+fn variables_override_the_file_and_flags_the_variables() {
+    let files =
+        Files::new(&[("tailwater.yaml", LEAST), ("policies/a.yaml", "policies: [ { name: a, drop: always } ]")]);
+    let policies = files.folder.path().join("policies").display().to_string();
+    let variables = [
+        ("TAILWATER__INPUT__GROUP", "from-variable"),
+        ("TAILWATER__INPUT__TOPICS", "one, two"),
+        ("TAILWATER__OUTPUT__KAFKA__TOPIC", "elsewhere"),
+        ("TAILWATER__KAFKA__BROKERS", "variable:9092"),
+        ("TAILWATER__KAFKA__PROPERTIES__SASL_PASSWORD", "secret"),
+        ("TAILWATER__POLICIES", policies.as_str()),
+    ];
+    let flags = [Flag { name: "--brokers", path: &["kafka", "brokers"], value: "flag:9092".into() }];
+    let config = files.load(&variables, &flags).expect("a configuration");
+    assert_eq!(config.kafka.brokers, "flag:9092");
+    assert_eq!(config.input.group, "from-variable");
+    assert_eq!(config.input.topics.iter().map(|topic| topic.name.as_str()).collect::<Vec<_>>(), ["one", "two"]);
+    assert_eq!(config.output.name, "elsewhere");
+    assert_eq!(names(&config), ["a"]);
+    assert_eq!(config.kafka.properties["sasl.password"], "secret");
+    assert!(!format!("{config:?}").contains("secret"));
+}
+
+#[test]
+fn nothing_says_what_to_write() {
+    assert_snapshot!(mistakes(""), @"
+    error: missing field `brokers`
+     --> tailwater.yaml:1:1
+      |
+    1 |
+      | ^
+      |
+      = hint: write
+              kafka:
+                brokers: localhost:9092
+
+    error: missing field `topics`
+     --> tailwater.yaml:1:1
+      |
+    1 |
+      | ^
+      |
+      = hint: write
+              input:
+                topics: [spans]
+
+    error: missing field `output`
+     --> tailwater.yaml:1:1
+      |
+    1 |
+      | ^
+      |
+      = hint: write
+              output:
+                - kafka:
+                    topic: spans-kept
+
+    error: missing field `policies`
+     --> tailwater.yaml:1:1
+      |
+    1 |
+      | ^
+      |
+      = hint: write
+              policies: [policies/]
+
+    4 errors
+    ");
+}
+
+#[test]
+fn several_mistakes_are_shown_at_once() {
+    let text = r#"kafka:
+  brokers: localhost:9o92
+  properties:
+    enable.auto.commit: true
+input:
+  topics: [spans, spans]
+  grup: mine
+completion:
+  quiet: 5
+  max_wait: 30 seconds
+late_window: 10m
+workers: 100
+outputs: []
+"#;
+    assert_snapshot!(mistakes(text), @"
+    error: `localhost:9o92` is not a broker
+     --> tailwater.yaml:2:12
+      |
+    2 |   brokers: localhost:9o92
+      |            ^^^^^^^^^^^^^^
+      |
+      = hint: write host:port, several with commas between
+
+    error: `enable.auto.commit` cannot be set: offsets are committed only below what is undecided
+     --> tailwater.yaml:4:5
+      |
+    4 |     enable.auto.commit: true
+      |     ^^^^^^^^^^^^^^^^^^
+
+    error: the topic `spans` is there twice
+     --> tailwater.yaml:6:19
+      |
+    6 |   topics: [spans, spans]
+      |                   ^^^^^
+      |
+     ::: tailwater.yaml:6:12
+      |
+    6 |   topics: [spans, spans]
+      |            ----- first here
+
+    error: unknown field `grup`, did you mean `group`?
+     --> tailwater.yaml:7:3
+      |
+    7 |   grup: mine
+      |   ^^^^
+
+    error: missing field `output`
+     --> tailwater.yaml:1:1
+      |
+    1 | kafka:
+      | ^^^^^^
+      |
+      = hint: write
+              output:
+                - kafka:
+                    topic: spans-kept
+
+    error: `quiet`: `5` has no unit
+     --> tailwater.yaml:9:10
+      |
+    9 |   quiet: 5
+      |          ^
+      |
+      = hint: did you mean 5s?
+
+    error: `max_wait`: `30 seconds` is not a duration
+      --> tailwater.yaml:10:13
+       |
+    10 |   max_wait: 30 seconds
+       |             ^^^^^^^^^^
+       |
+       = hint: write 500ms, 2s, 1m30s, 10m or 1h
+
+    error: `workers` must be auto, or from 1 to 64
+      --> tailwater.yaml:12:10
+       |
+    12 | workers: 100
+       |          ^^^
+       |
+       = hint: what 64 workers cannot do is done by a second process in the same group
+
+    error: missing field `policies`
+     --> tailwater.yaml:1:1
+      |
+    1 | kafka:
+      | ^^^^^^
+      |
+      = hint: write
+              policies: [policies/]
+
+    error: unknown field `outputs`, did you mean `output`?
+      --> tailwater.yaml:13:1
+       |
+    13 | outputs: []
+       | ^^^^^^^
+
+    10 errors
+    ");
+}
+
+#[test]
+fn a_mistake_in_a_variable_or_flag_is_shown_there() {
+    let files = Files::new(&[("tailwater.yaml", LEAST)]);
+    let variables = [
+        ("TAILWATER__COMPLETION__QUIET", "5"),
+        ("TAILWATER__INPUT__GRUP", "secret"),
+        ("TAILWATER__INPUT__TOPICS", "spans,a b"),
+    ];
+    let flags = [Flag { name: "--memory", path: &["memory", "buffer"], value: "1GB of it".into() }];
+    assert_snapshot!(files.load(&variables, &flags).expect_err("mistakes"), @"
+    error: `a b` cannot be the name of a topic
+     --> TAILWATER__INPUT__TOPICS:1:7
+      |
+    1 | spans,a b
+      |       ^^^
+      |
+      = hint: letters, digits, `.`, `_` and `-`, at most 249
+
+    error: unknown field `grup`, did you mean `group`?
+     --> environment variable:1:19
+      |
+    1 | TAILWATER__INPUT__GRUP
+      |                   ^^^^
+
+    error: `buffer`: `1GB of it` is not a size
+     --> --memory:1:1
+      |
+    1 | 1GB of it
+      | ^^^^^^^^^
+      |
+      = hint: write 4096, 5MB, 64MiB or 1GiB
+
+    error: `quiet`: `5` has no unit
+     --> TAILWATER__COMPLETION__QUIET:1:1
+      |
+    1 | 5
+      | ^
+      |
+      = hint: did you mean 5s?
+
+    4 errors
+    ");
+}
+
+#[test]
+fn mistakes_of_yaml_are_shown() {
+    assert_snapshot!(mistakes("kafka:\n  brokers: a\ninput: {}\nkafka:\n  brokers: b\n"), @"
+    error: `kafka` is there twice
+     --> tailwater.yaml:4:1
+      |
+    4 | kafka:
+      | ^^^^^
+      |
+     ::: tailwater.yaml:1:1
+      |
+    1 | kafka:
+      | ----- first here
+
+    1 error
+    ");
+    assert_snapshot!(mistakes("kafka:\n  brokers: [a\ninput: {}\n"), @"
+    error: not YAML: illegal placement of ':' indicator
+     --> tailwater.yaml:3:6
+      |
+    3 | input: {}
+      |      ^
+      |
+      = hint: text with `: `, ` #` or a leading quote, bracket, `*`, `&` or `!` must be quoted, or stand on its own line below `>-`
+
+    1 error
+    ");
+    assert_snapshot!(mistakes("- kafka\n"), @"
+    error: the configuration must be a mapping, not a list
+     --> tailwater.yaml:1:1
+      |
+    1 | - kafka
+      | ^^^^^^^
+
+    1 error
+    ");
+}
+
+#[test]
+fn policies_that_cannot_be_read_are_shown() {
+    let config = LEAST.replace("{ name: errors, keep: always }", "missing.yaml, empty/, broken.yaml, latin.yaml");
+    let files = Files::new(&[("tailwater.yaml", config.as_str()), ("broken.yaml", "a: [\n"), ("empty/notes.txt", "")]);
+    fs::write(files.folder.path().join("latin.yaml"), b"a: \xe9\n").expect("written");
+    assert_snapshot!(files.load(&[], &[]).expect_err("mistakes"), @"
+    error: cannot read missing.yaml: No such file or directory (os error 2)
+     --> tailwater.yaml:4:13
+      |
+    4 | policies: [ missing.yaml, empty/, broken.yaml, latin.yaml ]
+      |             ^^^^^^^^^^^^
+
+    error: empty/ holds no policy file
+     --> tailwater.yaml:4:27
+      |
+    4 | policies: [ missing.yaml, empty/, broken.yaml, latin.yaml ]
+      |                           ^^^^^^
+      |
+      = hint: policy files are its *.yaml and *.yml; folders in it are not looked into
+
+    error: not YAML: while parsing a node, did not find expected node content
+     --> broken.yaml:2:1
+      |
+    2 |
+      | ^
+      |
+      = hint: text with `: `, ` #` or a leading quote, bracket, `*`, `&` or `!` must be quoted, or stand on its own line below `>-`
+
+    error: latin.yaml is not UTF-8, from byte 3 on
+     --> tailwater.yaml:4:48
+      |
+    4 | policies: [ missing.yaml, empty/, broken.yaml, latin.yaml ]
+      |                                                ^^^^^^^^^^
+
+    4 errors
+    ");
+    let missing = Files::new(&[("tailwater.yaml", "")]);
+    fs::remove_file(&missing.config).expect("removed");
+    assert_snapshot!(missing.load(&[], &[]).expect_err("mistakes"), @"
+    error: cannot read tailwater.yaml: No such file or directory (os error 2)
+
+    1 error
+    ");
+}
+
+#[test]
+fn too_many_policies_are_refused() {
+    let files = Files::new(&[("tailwater.yaml", &LEAST.replace("{ name: errors, keep: always }", "p"))]);
+    fs::create_dir(files.folder.path().join("p")).expect("a folder");
+    for n in 0..=1000 {
+        fs::write(files.folder.path().join(format!("p/{n}.yaml")), "").expect("written");
+    }
+    assert!(files.load(&[], &[]).expect_err("mistakes").contains("more than 1000 policy files"));
+    fs::write(files.folder.path().join("p/0.yaml"), "x".repeat(yaml::MAX_SOURCE + 1)).expect("written");
+    fs::remove_file(files.folder.path().join("p/1.yaml")).expect("removed");
+    assert!(files.load(&[], &[]).expect_err("mistakes").contains("more than 1 MiB"));
+}
+
+#[test]
+fn values_are_checked() {
+    let found = [
+        "kafka: { brokers: '' }",
+        "kafka: { brokers: [] }",
+        "kafka: { brokers: a:1, properties: [x] }",
+        "kafka: { brokers: a:1, properties: { linger.ms: [1], acks: 1 } }",
+        "input: { topics: [] }",
+        "input: { topics: }",
+        "input: { topics: [^spans.*] }",
+        "input: { topics: [{ name: spans, encoding: zipkin_json }], encoding: otlp_protobuf }",
+        "input: { topics: spans, group: my group, start: last, keyed: rekey }",
+        "input: { topics: tailwater-dead-letters }",
+        "output: []",
+        "output: [ { kafka: { topic: a } }, { kafka: { topic: b } } ]",
+        "output: [ { kafka: { topic: spans } } ]",
+        "output: [ { otlp: { endpoint: a } } ]",
+        "delivery: exactly_once",
+        "delivery: twice",
+        "completion: { quiet: 30s }",
+        "completion: { quiet: 0s, max_wait: 25h, max_trace_bytes: 2GiB }",
+        "memory: { buffer: 1MiB }",
+        "memory: 1GiB",
+        "late_window: 2",
+        "workers: 0",
+        "policies: []",
+        "policies: { name: a }",
+        "policies:",
+        "http: { listen: localhost:8080 }",
+        "http: { listen: ':9090' }",
+        "tick: { interval: 10ms, bytes: 1KiB }",
+    ]
+    .map(|part| format!("{part}\n{}\n", messages(part)));
+    assert_snapshot!(found.join("\n"), @"
+    kafka: { brokers: '' }
+    `brokers`: an empty name
+
+    kafka: { brokers: [] }
+    `brokers` must not be empty
+
+    kafka: { brokers: a:1, properties: [x] }
+    `properties` must be a mapping, not a list
+    hint: write
+
+    kafka: { brokers: a:1, properties: { linger.ms: [1], acks: 1 } }
+    the property `linger.ms` must be text, not a list
+    `acks` cannot be set: an offset is committed only when the output is on every replica in sync
+
+    input: { topics: [] }
+    no topics
+    hint: write
+
+    input: { topics: }
+    `topics` has no value
+
+    input: { topics: [^spans.*] }
+    `^spans.*` cannot be the name of a topic
+    hint: letters, digits, `.`, `_` and `-`, at most 249
+
+    input: { topics: [{ name: spans, encoding: zipkin_json }], encoding: otlp_protobuf }
+    `encoding`: unknown `otlp_protobuf`, did you mean `otlp_proto`?
+    hint: use otlp_proto
+    `encoding`: `zipkin_json` is not available yet
+    hint: use otlp_proto
+
+    input: { topics: spans, group: my group, start: last, keyed: rekey }
+    `group` cannot be `my group`
+    hint: it begins the names of topics: letters, digits, `.`, `_` and `-`, at most 236
+    `start`: unknown `last`, did you mean `latest`?
+    hint: use earliest or latest
+    `keyed`: `rekey` is not available yet
+    hint: use auto, yes or no
+
+    input: { topics: tailwater-dead-letters }
+    `tailwater-dead-letters` is where this group writes undecodable records
+    hint: read it in another group
+
+    output: []
+    no output
+    hint: write
+
+    output: [ { kafka: { topic: a } }, { kafka: { topic: b } } ]
+    more than one output is not available yet
+    hint: other outputs can consume the topic of the first
+
+    output: [ { kafka: { topic: spans } } ]
+    `spans` is also a topic of the input
+    hint: kept traces would be read again, without end
+
+    output: [ { otlp: { endpoint: a } } ]
+    missing field `kafka`
+    hint: write
+    unknown field `otlp`
+    hint: known fields: kafka
+
+    delivery: exactly_once
+    `delivery`: `exactly_once` is not available yet
+    hint: use at_least_once
+
+    delivery: twice
+    `delivery`: unknown `twice`
+    hint: use at_least_once
+
+    completion: { quiet: 30s }
+    `max_wait` (30s) must be longer than `quiet` (30s)
+
+    completion: { quiet: 0s, max_wait: 25h, max_trace_bytes: 2GiB }
+    `quiet` must be from 1ms to 24h
+    `max_wait` must be from 1ms to 24h
+    `max_trace_bytes` must be at most `memory.buffer`
+
+    memory: { buffer: 1MiB }
+    `buffer` must be at least 16MiB
+
+    memory: 1GiB
+    `memory` must be a mapping, not text
+
+    late_window: 2
+    `late_window`: `2` has no unit
+    hint: did you mean 2s?
+
+    workers: 0
+    `workers` must be auto, or from 1 to 64
+    hint: what 64 workers cannot do is done by a second process in the same group
+
+    policies: []
+    no policies
+    hint: write
+
+    policies: { name: a }
+    `policies` must be a list, not a mapping
+
+    policies:
+    `policies` has no value
+
+    http: { listen: localhost:8080 }
+    `localhost:8080` is not an address with a port
+    hint: write 127.0.0.1:8080 for this machine only, 0.0.0.0:8080 for every interface
+
+    http: { listen: ':9090' }
+    `:9090` is not an address with a port
+    hint: write 127.0.0.1:9090 for this machine only, 0.0.0.0:9090 for every interface
+
+    tick: { interval: 10ms, bytes: 1KiB }
+    `interval` must be from 100ms to 30s
+    `bytes` must be from 1MiB to 1GiB
+    ");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn reading_never_panics_and_always_says_why(
+        text in r"((kafka|input|output|policies|completion|memory|tick|http|workers|late_window|delivery|brokers|topics|quiet|kafka.properties): |\n|\n  |- |\[|\]|\{|\}|, |[a-z0-9]{1,3}|5s|1MiB|auto){0,40}",
+        name in "TAILWATER__(KAFKA|INPUT|OUTPUT|POLICIES|WORKERS)(__[A-Z_]{0,9}){0,3}",
+        value in "[a-z0-9,:/ü ]{0,10}",
+    ) {
+        let source = Arc::new(Source { name: "tailwater.yaml".into(), text });
+        let mut diagnostics = Diagnostics::default();
+        let config = Config::read(&source, Path::new("nowhere"), [(name, value)], [], &mut diagnostics);
+        prop_assert!(config.is_some() || !diagnostics.is_empty());
+        let _ = diagnostics.to_string();
+    }
+}

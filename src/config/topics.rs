@@ -1,0 +1,213 @@
+//! What is read and what is written.
+
+use std::collections::BTreeMap;
+
+use super::values::{choice, names};
+use crate::{
+    diagnostic::{Diagnostics, Location},
+    yaml::{Fields, Kind, Node},
+};
+
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// Not empty, no name twice.
+    pub topics: Vec<Topic>,
+    /// The consumer group, whose name begins the names of the internal topics. Default `tailwater`.
+    pub group: String,
+    pub start: Start,
+    pub keyed: Keyed,
+}
+
+/// A topic, and how its records are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topic {
+    pub name: String,
+    pub encoding: Encoding,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// `ExportTraceServiceRequest`, which is `TracesData` on the wire.
+    OtlpProto,
+}
+
+/// Where a group that never committed begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// The default.
+    Earliest,
+    Latest,
+}
+
+/// Whether all records of a trace are in one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keyed {
+    /// The default: look at the topic.
+    Auto,
+    Yes,
+    No,
+}
+
+/// More topics than anybody subscribes to by name; each costs an internal topic.
+const MAX_TOPICS: usize = 1000;
+/// Kafka's own limit for the name of a topic.
+const MAX_NAME: usize = 249;
+const LETTERS: &str = "letters, digits, `.`, `_` and `-`";
+const DEAD_LETTERS: &str = "-dead-letters";
+
+const TOPICS: &str = "write\ninput:\n  topics: [spans]";
+pub(super) const OUTPUT: &str = "write\noutput:\n  - kafka:\n      topic: spans-kept";
+
+/// Encodings that have a name and no reader yet.
+const ENCODINGS_TO_COME: [&str; 6] =
+    ["otlp_json", "jaeger_proto", "jaeger_json", "zipkin_proto", "zipkin_json", "zipkin_thrift"];
+
+pub(super) fn input(node: &Node, d: &mut Diagnostics) -> Option<Input> {
+    let mut fields = Fields::of(node, "`input`", d)?;
+    let encoding = fields.take("encoding").map_or(Some(Encoding::OtlpProto), |node| encoding(node, d));
+    let listed = fields.require("topics", TOPICS, d);
+    let topics = listed.and_then(|node| topics(node, encoding.unwrap_or(Encoding::OtlpProto), d));
+    let group = fields.take("group").map_or(Some("tailwater".into()), |node| group(node, d));
+    let start = fields.take("start").map_or(Some(Start::Earliest), |node| {
+        choice(node, "`start`", &[("earliest", Some(Start::Earliest)), ("latest", Some(Start::Latest))], d)
+    });
+    let keyed = fields.take("keyed").map_or(Some(Keyed::Auto), |node| {
+        let choices =
+            [("auto", Some(Keyed::Auto)), ("yes", Some(Keyed::Yes)), ("no", Some(Keyed::No)), ("rekey", None)];
+        choice(node, "`keyed`", &choices, d)
+    });
+    fields.finish(d);
+    encoding?;
+    let input = Input { topics: topics?, group: group?, start: start?, keyed: keyed? };
+    let dead_letters = input.dead_letters();
+    if let Some(node) = listed.filter(|_| input.topics.iter().any(|topic| topic.name == dead_letters)) {
+        d.error(&node.at, format!("`{dead_letters}` is where this group writes undecodable records"))
+            .hint("read it in another group");
+    }
+    Some(input)
+}
+
+fn topics(node: &Node, encoding: Encoding, d: &mut Diagnostics) -> Option<Vec<Topic>> {
+    let entries = match &node.kind {
+        Kind::Seq(entries) => entries.as_slice(),
+        _ => std::slice::from_ref(node),
+    };
+    let mut topics: BTreeMap<String, Location> = BTreeMap::new();
+    let mut found = Vec::new();
+    for entry in entries {
+        let (names, encoding) = match &entry.kind {
+            Kind::Map(_) => {
+                let Some((topic, at)) = topic(entry, "name", TOPICS, encoding, d) else { continue };
+                (vec![(topic.name, at)], topic.encoding)
+            }
+            _ => (names(entry, "`topics`", d).unwrap_or_default(), encoding),
+        };
+        for (name, at) in names {
+            if !legal_topic(&name, &at, d) {
+                continue;
+            }
+            if let Some(first) = topics.get(&name) {
+                d.error(&at, format!("the topic `{name}` is there twice")).also(first, "first here");
+                continue;
+            }
+            topics.insert(name.clone(), at);
+            found.push(Topic { name, encoding });
+        }
+    }
+    if entries.is_empty() {
+        d.error(&node.at, "no topics").hint(TOPICS);
+    }
+    if found.len() > MAX_TOPICS {
+        d.error(&node.at, format!("more than {MAX_TOPICS} topics"));
+    }
+    Some(found)
+}
+
+/// `{ name, encoding }` of the input, `{ topic, encoding }` of the output.
+fn topic(
+    node: &Node,
+    name: &'static str,
+    example: &str,
+    default: Encoding,
+    d: &mut Diagnostics,
+) -> Option<(Topic, Location)> {
+    let mut fields = Fields::of(node, "a topic", d)?;
+    let named = fields.require(name, example, d).and_then(|node| Some((node.as_str("a topic", d)?, node)));
+    let encoding = fields.take("encoding").map_or(Some(default), |node| encoding(node, d));
+    fields.finish(d);
+    let (name, node) = named?;
+    Some((Topic { name: name.to_owned(), encoding: encoding? }, node.at.clone()))
+}
+
+fn group(node: &Node, d: &mut Diagnostics) -> Option<String> {
+    let group = node.as_str("`group`", d)?;
+    let legal = legal(group, MAX_NAME - DEAD_LETTERS.len());
+    if !legal {
+        let hint = format!("it begins the names of topics: {LETTERS}, at most {}", MAX_NAME - DEAD_LETTERS.len());
+        d.error(&node.at, format!("`group` cannot be `{group}`")).hint(hint);
+    }
+    legal.then(|| group.to_owned())
+}
+
+/// Whether a name can be a topic's, by Kafka's rule.
+fn legal(name: &str, max: usize) -> bool {
+    let letters = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+    letters && (1..=max).contains(&name.len()) && name != "." && name != ".."
+}
+
+fn legal_topic(name: &str, at: &Location, d: &mut Diagnostics) -> bool {
+    let legal = legal(name, MAX_NAME);
+    if !legal {
+        d.error(at, format!("`{name}` cannot be the name of a topic")).hint(format!("{LETTERS}, at most {MAX_NAME}"));
+    }
+    legal
+}
+
+fn encoding(node: &Node, d: &mut Diagnostics) -> Option<Encoding> {
+    let mut choices = vec![("otlp_proto", Some(Encoding::OtlpProto))];
+    choices.extend(ENCODINGS_TO_COME.map(|name| (name, None)));
+    choice(node, "`encoding`", &choices, d)
+}
+
+/// A list of exactly one, or, from a variable or a flag, the one itself.
+pub(super) fn output(node: &Node, input: Option<&Input>, d: &mut Diagnostics) -> Option<Topic> {
+    let entry = match &node.kind {
+        Kind::Seq(outputs) => match outputs.as_slice() {
+            [output] => output,
+            [] => {
+                d.error(&node.at, "no output").hint(OUTPUT);
+                return None;
+            }
+            [_, second, ..] => {
+                d.error(&second.at, "more than one output is not available yet")
+                    .hint("other outputs can consume the topic of the first");
+                return None;
+            }
+        },
+        _ => node,
+    };
+    let mut fields = Fields::of(entry, "an output", d)?;
+    let kafka = fields.require("kafka", OUTPUT, d);
+    fields.finish(d);
+    let (output, at) = topic(kafka?, "topic", OUTPUT, Encoding::OtlpProto, d)?;
+    if !legal_topic(&output.name, &at, d) {
+        return None;
+    }
+    if input.is_some_and(|input| input.topics.iter().any(|topic| topic.name == output.name)) {
+        d.error(&at, format!("`{}` is also a topic of the input", output.name))
+            .hint("kept traces would be read again, without end");
+    }
+    if input.is_some_and(|input| input.dead_letters() == output.name) {
+        d.error(&at, format!("`{}` is where this group writes undecodable records", output.name));
+    }
+    Some(output)
+}
+
+// === impl Input ===
+
+impl Input {
+    /// The topic that undecodable records go to.
+    pub fn dead_letters(&self) -> String {
+        format!("{}{DEAD_LETTERS}", self.group)
+    }
+}

@@ -1,0 +1,59 @@
+//! The language of conditions: OTTL's grammar and comparison rules, with quantifiers over a trace's spans.
+//!
+//! A text goes through [`parse`](parse::parse) (tokens to a tree that knows where each part stands) and
+//! [`check`](check::check) (names, scopes and types; every mistake of a condition at once). What comes out is a [`Formula`]
+//! over [`TraceTest`]s, in which nothing can fail any more.
+
+mod ast;
+mod check;
+mod compare;
+mod formula;
+mod literal;
+mod parse;
+mod path;
+mod pattern;
+mod test;
+mod token;
+mod types;
+
+use std::ops::Range;
+
+pub use compare::{Constant, Op};
+pub use formula::Formula;
+pub use pattern::Pattern;
+pub use test::{Number, SpanTest, Subject, Test, TraceTest};
+
+/// One mistake in a condition: a sentence without a full stop, its byte range in the text, and what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    pub at: Range<usize>,
+    pub message: String,
+    pub hint: Option<String>,
+}
+
+/// Reads a condition.
+///
+/// # Errors
+/// Every mistake found, at least one; a text that does not parse has exactly one.
+pub fn read(text: &str) -> Result<Formula<TraceTest>, Vec<Error>> {
+    let tree = parse::parse(text).map_err(|error| vec![error])?;
+    check::check(text, &tree)
+}
+
+// === impl Error ===
+
+impl Error {
+    fn new(at: Range<usize>, message: impl Into<String>) -> Self {
+        Self { at, message: message.into(), hint: None }
+    }
+
+    fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+#[cfg(test)]
+pub(super) mod reference;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,146 @@
+//! What a path may be compared with.
+
+use std::ops::Range;
+
+use super::{Constant, Error, ast::Literal};
+use crate::diagnostic::nearest;
+
+/// The type of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Type {
+    /// Whatever the sender wrote: OTTL's dynamic comparison.
+    Any,
+    Text,
+    Kind,
+    Status,
+    Duration,
+    /// A number of spans.
+    Count,
+}
+
+/// A constant that still knows how it was written.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    Literal(Literal),
+    Kind(i64),
+    Status(i64),
+}
+
+/// Source: opentelemetry-proto, `trace/v1/trace.proto`.
+const KINDS: [(&str, i64); 6] = [
+    ("SPAN_KIND_UNSPECIFIED", 0),
+    ("SPAN_KIND_INTERNAL", 1),
+    ("SPAN_KIND_SERVER", 2),
+    ("SPAN_KIND_CLIENT", 3),
+    ("SPAN_KIND_PRODUCER", 4),
+    ("SPAN_KIND_CONSUMER", 5),
+];
+const STATUSES: [(&str, i64); 3] = [("STATUS_CODE_UNSET", 0), ("STATUS_CODE_OK", 1), ("STATUS_CODE_ERROR", 2)];
+
+/// `STATUS_CODE_ERROR` and the like; None where the name is not written as constants are.
+pub fn named(name: &str, at: &Range<usize>) -> Option<Result<Value, Error>> {
+    let number = |names: &[(&str, i64)]| names.iter().find(|(known, _)| *known == name).map(|(_, number)| *number);
+    if let Some(value) = number(&KINDS).map(Value::Kind).or_else(|| number(&STATUSES).map(Value::Status)) {
+        return Some(Ok(value));
+    }
+    if !name.bytes().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == b'_') {
+        return None;
+    }
+    let error = Error::new(at.clone(), format!("unknown constant `{name}`"));
+    Some(Err(match meant(name) {
+        Some(meant) => error.hint(format!("did you mean `{meant}`?")),
+        None => error.hint(format!("the constants are {}", listed(constants()))),
+    }))
+}
+
+/// A constant as the type of the path it is compared with has it: durations in nanoseconds, enums as OTLP's numbers.
+/// `path` and `written` are how the two stand in the condition.
+///
+/// # Errors
+/// At `at`, where the constant stands, if it does not fit.
+pub fn constant(value: Value, kind: Type, path: &str, written: &str, at: &Range<usize>) -> Result<Constant, Error> {
+    use super::ast::Literal::{Bool, Duration, Float, Int, Nil, Text};
+    use Value::{Kind, Literal, Status};
+    let (message, hint) = match (kind, value) {
+        (Type::Any, Literal(Nil)) => return Ok(Constant::Nil),
+        (Type::Any, Literal(Bool(value))) => return Ok(Constant::Bool(value)),
+        (Type::Any, Literal(Float(value))) => return Ok(Constant::Float(value)),
+        (Type::Any, Literal(Int(value))) => return Ok(Constant::Int(value)),
+        (Type::Any | Type::Text, Literal(Text(text))) => return Ok(Constant::Text(text.into())),
+        // OTTL compares both with numbers too.
+        (Type::Kind, Kind(value) | Literal(Int(value @ 0..=5))) => return Ok(Constant::Int(value)),
+        (Type::Status, Status(value) | Literal(Int(value @ 0..=2))) => return Ok(Constant::Int(value)),
+        (Type::Duration, Literal(Duration(ns))) => return Ok(Constant::Int(i64::try_from(ns).unwrap_or(i64::MAX))),
+        (Type::Count, Literal(Int(value))) => return Ok(Constant::Int(value)),
+
+        (Type::Any, Literal(Duration(_))) => (
+            format!("`{path}` is an attribute and has no unit of time"),
+            "write the number, in the unit its sender uses".to_owned(),
+        ),
+        (Type::Any, Kind(number)) => (
+            format!("`{path}` is an attribute and `{written}` a span kind"),
+            format!("did you mean `kind`? the number is {number}"),
+        ),
+        (Type::Any, Status(number)) => (
+            format!("`{path}` is an attribute and `{written}` a status code"),
+            format!("did you mean `status.code`? the number is {number}"),
+        ),
+        (Type::Text, _) => {
+            (format!("`{path}` is text and `{written}` is not"), "text stands in double quotes".to_owned())
+        }
+        (Type::Kind | Type::Status, Literal(Text(text))) if meant(&text).is_some() => (
+            format!("`{path}` is a number with names, and `{written}` is text"),
+            format!("did you mean `{}`?", meant(&text).unwrap_or_default()),
+        ),
+        (Type::Kind, _) => (
+            format!("`{path}` is a span kind and `{written}` is none"),
+            format!("the span kinds are {}", listed(KINDS.map(|(name, _)| name))),
+        ),
+        (Type::Status, Literal(Int(_))) => (
+            format!("`{path}` is 0, 1 or 2 and never `{written}`"),
+            "did you mean `attributes[\"http.response.status_code\"]`?".to_owned(),
+        ),
+        (Type::Status, _) => (
+            format!("`{path}` is a status code and `{written}` is none"),
+            format!("the status codes are {}", listed(STATUSES.map(|(name, _)| name))),
+        ),
+        (Type::Duration, Literal(Int(number))) => (
+            format!("`{path}` is a duration and `{written}` has no unit"),
+            format!("did you mean `{}`?", with_unit(number)),
+        ),
+        (Type::Duration, _) => (
+            format!("`{path}` is a duration and `{written}` is none"),
+            "a duration is written `2s`, `1500ms` or `1m30s`".to_owned(),
+        ),
+        (Type::Count, _) => {
+            (format!("`{path}` is a number of spans and `{written}` is no whole number"), "write `10`".to_owned())
+        }
+    };
+    Err(Error::new(at.clone(), message).hint(hint))
+}
+
+/// The constant that a word without its prefix, or with a slip in it, may stand for.
+fn meant(word: &str) -> Option<&'static str> {
+    let word = word.to_ascii_uppercase();
+    let whole = |known: &&str| known.strip_suffix(&word).is_some_and(|prefix| prefix.ends_with('_'));
+    constants().find(whole).or_else(|| nearest(&word, constants()))
+}
+
+fn constants() -> impl Iterator<Item = &'static str> {
+    STATUSES.iter().chain(&KINDS).map(|(name, _)| *name)
+}
+
+pub fn listed<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
+    names.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// What a number without a unit may have meant: nanoseconds, which OTTL counts, where it is that large.
+fn with_unit(number: i64) -> String {
+    match number {
+        1_000_000_000.. if number % 1_000_000_000 == 0 => format!("{}s", number / 1_000_000_000),
+        1_000_000.. if number % 1_000_000 == 0 => format!("{}ms", number / 1_000_000),
+        1_000_000.. => format!("{number}ns"),
+        100.. => format!("{number}ms"),
+        _ => format!("{number}s"),
+    }
+}

@@ -1,0 +1,25 @@
+//! Whether a trace is kept: policies, compiled so that each span is looked at once, as it passes.
+//!
+//! Part of the pure core: no clock, no lock, no I/O. A [`PolicySet`] is read from YAML and never changes. Every passing
+//! span is folded into its trace's facts, a few words of bits and counters ([`PolicySet::observe`]), and the verdict is a
+//! function of these facts and the trace's randomness ([`PolicySet::decide`]).
+
+pub mod condition;
+mod memo;
+mod observe;
+mod policy;
+mod probability;
+mod program;
+mod read;
+mod set;
+mod verdict;
+
+pub use observe::{Context, Scratch};
+pub use policy::{Action, Match, Policy};
+pub use probability::threshold;
+pub use read::Part;
+pub use set::PolicySet;
+pub use verdict::{Facts, Verdict};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,194 @@
+//! A passing span folded into the facts of its trace.
+//!
+//! The baseline is a span of which everything is nil, in the resource and scope at hand. What holds of it is computed once
+//! for each resource and scope, with the reason why: the atoms on which each predicate's value rests. A real span changes
+//! few atoms, and only predicates that rest on a changed one are evaluated again. So a policy costs a span nothing while
+//! the span, or its resource, gives the policy nothing to look at.
+
+use super::{
+    memo::{self, Memo},
+    program::{Probe, Program, bit, flip, words},
+};
+use crate::decode::{Batch, Range, Span, Value, resource_attribute};
+
+/// What all spans of one resource and scope have in common.
+#[derive(Debug)]
+pub struct Context {
+    /// The atoms that hold of the baseline.
+    atoms: Box<[u64]>,
+    /// The predicates that hold of the baseline.
+    predicates: Box<[u64]>,
+    /// The predicates that rest on atom `a`: `resting[starts[a]..starts[a + 1]]`.
+    starts: Box<[u32]>,
+    resting: Box<[u16]>,
+}
+
+/// A worker's working memory for one policy set.
+#[derive(Debug)]
+pub struct Scratch {
+    memo: Memo,
+    atoms: Vec<u64>,
+    predicates: Vec<u64>,
+    /// Predicates to be evaluated again; all zero between spans.
+    doubtful: Vec<u64>,
+}
+
+// === impl Context ===
+
+impl Context {
+    pub fn new(program: &Program, resource: &[u8]) -> Self {
+        let mut atoms = program.nil.clone();
+        for (key, probe) in &program.resource {
+            let value = resource_attribute(resource, key);
+            probe.changes(value, |atom| flip(&mut atoms, atom));
+            memo::matching(&program.patterns, &probe.patterns, value, |atom| flip(&mut atoms, atom));
+        }
+        let mut predicates = vec![0; program.seen_words()];
+        let mut reasons: Vec<(u16, u16)> = Vec::new();
+        let mut reason = Vec::new();
+        for (number, predicate) in (0..).zip(&program.predicates) {
+            reason.clear();
+            let (holds, _) =
+                predicate.reason(&|atom| (bit(&atoms, *atom), program.costs[usize::from(*atom)]), &mut reason);
+            if holds {
+                flip(&mut predicates, number);
+            }
+            reasons.extend(reason.iter().map(|atom| (*atom, number)));
+        }
+        reasons.sort_unstable();
+        reasons.dedup();
+        let mut starts = vec![0_u32; program.costs.len() + 1];
+        for (atom, _) in &reasons {
+            starts[usize::from(*atom) + 1] += 1;
+        }
+        let mut sum = 0;
+        for start in &mut starts {
+            sum += *start;
+            *start = sum;
+        }
+        Self {
+            atoms: atoms.into(),
+            predicates: predicates.into(),
+            starts: starts.into(),
+            resting: reasons.into_iter().map(|(_, predicate)| predicate).collect(),
+        }
+    }
+
+    /// What this context takes in memory, in bytes.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>()
+            + size_of_val(&*self.atoms)
+            + size_of_val(&*self.predicates)
+            + size_of_val(&*self.starts)
+            + size_of_val(&*self.resting)
+    }
+
+    #[inline]
+    fn resting_on(&self, atom: u16) -> &[u16] {
+        let atom = usize::from(atom);
+        &self.resting[self.starts[atom] as usize..self.starts[atom + 1] as usize]
+    }
+}
+
+// === impl Scratch ===
+
+impl Scratch {
+    pub fn new(program: &Program) -> Self {
+        let predicates = program.seen_words();
+        Self {
+            memo: Memo::new(&program.patterns),
+            atoms: vec![0; words(program.costs.len())],
+            predicates: vec![0; predicates],
+            doubtful: vec![0; predicates],
+        }
+    }
+
+    #[inline]
+    fn probe(&mut self, context: &Context, probe: &Probe, value: Value<'_>) {
+        let Self { memo, atoms, doubtful, .. } = self;
+        let mut change = |atom| {
+            flip(atoms, atom);
+            for predicate in context.resting_on(atom) {
+                doubtful[usize::from(predicate / 64)] |= 1 << (predicate % 64);
+            }
+        };
+        probe.changes(value, &mut change);
+        if !probe.patterns.is_empty() {
+            memo.matching(&probe.patterns, value, change);
+        }
+    }
+}
+
+// === impl Program ===
+
+impl Program {
+    /// Folds a span into its trace's `bits` (what was seen, then what holds of the root) and `counts`.
+    #[allow(clippy::too_many_arguments)]
+    pub fn observe(
+        &self,
+        context: &Context,
+        payload: &[u8],
+        batch: &Batch,
+        span: &Span,
+        root: bool,
+        scratch: &mut Scratch,
+        bits: &mut [u64],
+        counts: &mut [u32],
+    ) {
+        scratch.atoms.copy_from_slice(&context.atoms);
+        scratch.predicates.copy_from_slice(&context.predicates);
+        if !self.name.is_empty() {
+            scratch.probe(context, &self.name, Value::Str(span.name.of(payload)));
+        }
+        if !self.kind.is_empty() {
+            scratch.probe(context, &self.kind, Value::Int(i64::from(span.kind)));
+        }
+        if !self.status.is_empty() {
+            scratch.probe(context, &self.status, Value::Int(i64::from(span.status)));
+        }
+        if !self.duration.is_empty() {
+            scratch.probe(context, &self.duration, Value::Int(i64::try_from(span.duration()).unwrap_or(i64::MAX)));
+        }
+        let Range { start, end } = span.found;
+        for found in &batch.found[start as usize..end as usize] {
+            // Decoding has parsed it once, so it is well-formed.
+            let value = Value::parse(payload, found.value).unwrap_or(Value::Nil);
+            scratch.probe(context, &self.attributes[usize::from(found.slot)], value);
+        }
+        self.settle(scratch);
+        let (seen, of_root) = bits.split_at_mut(self.seen_words());
+        for (seen, holds) in seen.iter_mut().zip(&scratch.predicates) {
+            *seen |= holds;
+        }
+        self.count(&scratch.predicates, counts);
+        if root {
+            let len = of_root.len();
+            of_root.copy_from_slice(&scratch.atoms[..len]);
+        }
+    }
+
+    /// Evaluates again what is doubtful.
+    fn settle(&self, scratch: &mut Scratch) {
+        let Scratch { atoms, predicates, doubtful, .. } = scratch;
+        for (i, word) in doubtful.iter_mut().enumerate() {
+            let mut left = std::mem::take(word);
+            while left != 0 {
+                let low = left.trailing_zeros();
+                left &= left - 1;
+                let holds = self.predicates[i * 64 + low as usize].holds(&|atom| bit(atoms, *atom));
+                predicates[i] = predicates[i] & !(1 << low) | u64::from(holds) << low;
+            }
+        }
+    }
+
+    fn count(&self, predicates: &[u64], counts: &mut [u32]) {
+        for (counts, word) in counts.chunks_mut(64).zip(predicates) {
+            let mut left = *word & (u64::MAX >> (64 - counts.len()));
+            while left != 0 {
+                let count = &mut counts[left.trailing_zeros() as usize];
+                *count = count.saturating_add(1);
+                left &= left - 1;
+            }
+        }
+    }
+}

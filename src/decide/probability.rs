@@ -1,0 +1,35 @@
+//! Probabilities and the thresholds they stand for.
+
+use crate::model::Threshold;
+
+/// T with P(R ≥ T) = p: T = 2^56 − round(p · 2^56), exact at 0 and 1. A probability above 0 keeps at least one of 2^56,
+/// and what is outside of 0 to 1 is taken as the nearer of them.
+///
+/// Source: OpenTelemetry, "TraceState: Probability Sampling", p = (2^56 − T) / 2^56; rounded as
+/// opentelemetry-collector-contrib `pkg/sampling`. p is scaled before it is subtracted: 1 − p would lose its low digits.
+pub fn threshold(probability: f64) -> Threshold {
+    let never = Threshold::NEVER.0;
+    // A cast from float to integer saturates.
+    let kept = (probability * never as f64).round() as u64;
+    let least = u64::from(probability > 0.0);
+    Threshold(never - kept.clamp(least, never))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_exact_at_its_ends() {
+        assert_eq!(threshold(0.0), Threshold::NEVER);
+        assert_eq!(threshold(1.0), Threshold::ALWAYS);
+        assert_eq!(threshold(0.5), Threshold(1 << 55));
+        assert_eq!(threshold(0.25), Threshold(3 << 54));
+        assert_eq!(threshold(0.01), Threshold(0xfd_70a3_d70a_3d71));
+        assert_eq!(threshold(2_f64.powi(-56)), Threshold((1 << 56) - 1));
+        assert_eq!(threshold(f64::MIN_POSITIVE), Threshold((1 << 56) - 1));
+        assert_eq!(threshold(7.0), Threshold::ALWAYS);
+        assert_eq!(threshold(-7.0), Threshold::NEVER);
+        assert_eq!(threshold(f64::NAN), Threshold::NEVER);
+    }
+}

@@ -1,0 +1,300 @@
+//! Conditions compiled: every question once, numbered.
+//!
+//! **Atoms** are questions about one span that need no other. **Predicates** are boolean functions of atoms: the arguments
+//! of quantifiers. What a condition asks of a trace is then a bit, a counter or a number, a [`Fact`].
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use super::condition::{Constant, Formula, Number, Op, Pattern, SpanTest, Subject, Test, TraceTest};
+use crate::decode::{Keys, Value};
+
+/// Atoms, predicates and attribute keys are numbered by 16 bits. At this bound the bits of a trace take 16 kB.
+const NUMBERED_MAX: usize = u16::MAX as usize;
+/// 4 bytes each in every trace.
+const COUNTERS_MAX: usize = 1_000;
+/// A megabyte each at worst.
+const PATTERNS_MAX: usize = 1_000;
+
+/// What all conditions of a policy set ask, of spans.
+#[derive(Debug)]
+pub struct Program {
+    pub keys: Keys,
+    /// By slot in `keys`.
+    pub attributes: Vec<Probe>,
+    pub name: Probe,
+    pub kind: Probe,
+    pub status: Probe,
+    pub duration: Probe,
+    pub resource: Vec<(Box<[u8]>, Probe)>,
+    pub patterns: Vec<Pattern>,
+    /// The atoms that hold of nil, as bits.
+    pub nil: Vec<u64>,
+    /// What it costs to rely on an atom staying as it is of nil: the more spans change it, the more. 0: no span does.
+    pub costs: Vec<u32>,
+    /// So many atoms, the first, are asked of the root.
+    pub roots: usize,
+    /// So many predicates, the first, are counted.
+    pub counters: usize,
+    pub predicates: Vec<Formula<u16>>,
+}
+
+/// A condition on the facts of a trace.
+pub type Compiled = Formula<Fact>;
+
+/// What a condition asks of a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// Some span fulfilled the predicate.
+    Seen(u16),
+    /// The root fulfilled the atom.
+    Root(u16),
+    Count(u16, Op, i64),
+    /// Nanoseconds.
+    Duration(Op, i64),
+    Spans(Op, i64),
+}
+
+/// The atoms about one subject.
+#[derive(Debug, Default)]
+pub struct Probe {
+    /// Hold of nil and of nothing else.
+    nil: Vec<u16>,
+    /// Equality with a text: one look for all of them.
+    texts: HashMap<Box<[u8]>, u16, FixedState>,
+    /// None of them holds of nil.
+    comparisons: Vec<(u16, Op, Constant)>,
+    /// Atoms and their patterns in `Program::patterns`; none of them holds of nil.
+    pub patterns: Vec<(u16, u16)>,
+}
+
+/// A bound on a whole policy set that a condition exceeds.
+#[derive(Debug, thiserror::Error)]
+pub enum Full {
+    #[error("more than {NUMBERED_MAX} different comparisons in all policies")]
+    Atoms,
+    #[error("more than {NUMBERED_MAX} different arguments of quantifiers in all policies")]
+    Predicates,
+    #[error("more than {COUNTERS_MAX} different counts in all policies")]
+    Counters,
+    #[error("more than {PATTERNS_MAX} different patterns in all policies")]
+    Patterns,
+}
+
+/// Compiles conditions together: what they ask of spans, and what each then asks of a trace.
+///
+/// # Errors
+/// The place of the condition that is too much.
+pub fn compile(conditions: &[Formula<TraceTest>]) -> Result<(Program, Vec<Compiled>), (usize, Full)> {
+    let mut builder = Builder::default();
+    let each = |visit: &mut dyn FnMut(&Formula<TraceTest>) -> Result<(), Full>| {
+        conditions.iter().enumerate().try_for_each(|(i, condition)| visit(condition).map_err(|full| (i, full)))
+    };
+    // What is asked of the root, and what is counted, gets the first numbers, so that a trace holds no more than these.
+    each(&mut |condition| {
+        builder.visit(condition, |builder, test| match test {
+            TraceTest::Root(test) => builder.atom(test).map(drop),
+            _ => Ok(()),
+        })
+    })?;
+    let roots = builder.atoms.len();
+    each(&mut |condition| {
+        builder.visit(condition, |builder, test| match test {
+            TraceTest::Number(Number::Count(inner), ..) => builder.predicate(inner).map(drop),
+            _ => Ok(()),
+        })?;
+        if builder.predicates.len() > COUNTERS_MAX { Err(Full::Counters) } else { Ok(()) }
+    })?;
+    let counters = builder.predicates.len();
+    let mut facts = Vec::with_capacity(conditions.len());
+    each(&mut |condition| {
+        facts.push(condition.try_map(&mut |test| builder.fact(test))?);
+        Ok(())
+    })?;
+    Ok((builder.finish(roots, counters), facts))
+}
+
+#[derive(Default)]
+struct Builder {
+    atoms: Numbered<SpanTest>,
+    predicates: Numbered<Formula<u16>>,
+    patterns: Numbered<Pattern>,
+}
+
+/// Different things in the order they came.
+struct Numbered<T> {
+    items: Vec<T>,
+    numbers: HashMap<T, u16, FixedState>,
+}
+
+// === impl Program ===
+
+impl Program {
+    /// Words of bits that hold one bit for each predicate.
+    pub fn seen_words(&self) -> usize {
+        words(self.predicates.len())
+    }
+
+    /// Words of bits that hold one bit for each atom asked of the root.
+    pub fn root_words(&self) -> usize {
+        words(self.roots)
+    }
+}
+
+pub fn words(bits: usize) -> usize {
+    bits.div_ceil(64)
+}
+
+pub fn bit(words: &[u64], number: u16) -> bool {
+    words[usize::from(number / 64)] >> (number % 64) & 1 == 1
+}
+
+pub fn flip(words: &mut [u64], number: u16) {
+    words[usize::from(number / 64)] ^= 1 << (number % 64);
+}
+
+// === impl Probe ===
+
+impl Probe {
+    pub fn is_empty(&self) -> bool {
+        self.nil.is_empty() && self.texts.is_empty() && self.comparisons.is_empty() && self.patterns.is_empty()
+    }
+
+    /// Names each atom, other than those of patterns, that is for this value other than it is for nil.
+    #[inline]
+    pub fn changes(&self, value: Value<'_>, mut change: impl FnMut(u16)) {
+        if value == Value::Nil {
+            return;
+        }
+        self.nil.iter().for_each(|atom| change(*atom));
+        if let Value::Str(text) = value
+            && let Some(atom) = self.texts.get(text)
+        {
+            change(*atom);
+        }
+        for (atom, op, constant) in &self.comparisons {
+            if op.holds(constant.order(value)) {
+                change(*atom);
+            }
+        }
+    }
+}
+
+// === impl Builder ===
+
+impl Builder {
+    fn visit(
+        &mut self,
+        condition: &Formula<TraceTest>,
+        visit: impl Fn(&mut Self, &TraceTest) -> Result<(), Full>,
+    ) -> Result<(), Full> {
+        condition.try_map(&mut |test| visit(self, test)).map(drop)
+    }
+
+    fn fact(&mut self, test: &TraceTest) -> Result<Fact, Full> {
+        Ok(match test {
+            TraceTest::Any(inner) => Fact::Seen(self.predicate(inner)?),
+            TraceTest::Root(test) => Fact::Root(self.atom(test)?),
+            TraceTest::Number(Number::Count(inner), op, value) => Fact::Count(self.predicate(inner)?, *op, *value),
+            TraceTest::Number(Number::Duration, op, value) => Fact::Duration(*op, *value),
+            TraceTest::Number(Number::Spans, op, value) => Fact::Spans(*op, *value),
+        })
+    }
+
+    fn predicate(&mut self, formula: &Formula<SpanTest>) -> Result<u16, Full> {
+        let formula = formula.try_map(&mut |test| self.atom(test))?;
+        self.predicates.number(&formula).ok_or(Full::Predicates)
+    }
+
+    fn atom(&mut self, test: &SpanTest) -> Result<u16, Full> {
+        if let Test::Matches(pattern) = &test.test {
+            self.patterns.number(pattern).filter(|number| usize::from(*number) < PATTERNS_MAX).ok_or(Full::Patterns)?;
+        }
+        self.atoms.number(test).ok_or(Full::Atoms)
+    }
+
+    fn finish(mut self, roots: usize, counters: usize) -> Program {
+        let atoms = self.atoms.items;
+        let mut nil = vec![0; words(atoms.len())];
+        let mut costs = Vec::with_capacity(atoms.len());
+        let mut keys: Numbered<Vec<u8>> = Numbered::default();
+        let mut resource_keys: Numbered<Vec<u8>> = Numbered::default();
+        let [mut name, mut kind, mut status, mut duration] = [(); 4].map(|()| Probe::default());
+        let (mut attributes, mut resource) = (Vec::new(), Vec::new());
+        for (atom, SpanTest { subject, test }) in (0..).zip(&atoms) {
+            let (probe, cost) = match subject {
+                Subject::Attribute(key) => (slot(&mut keys, key, &mut attributes), 1),
+                Subject::ResourceAttribute(key) => (slot(&mut resource_keys, key, &mut resource), 0),
+                Subject::Name => (&mut name, 2),
+                Subject::Status => (&mut status, 3),
+                Subject::Duration => (&mut duration, 4),
+                Subject::Kind => (&mut kind, 5),
+            };
+            costs.push(cost);
+            match test {
+                Test::Compare(op, Constant::Nil) if op.holds(Constant::Nil.order(Value::Nil)) => {
+                    flip(&mut nil, atom);
+                    probe.nil.push(atom);
+                }
+                Test::Compare(Op::Eq, Constant::Text(text)) => {
+                    probe.texts.insert(text.as_bytes().into(), atom);
+                }
+                Test::Compare(op, constant) => probe.comparisons.push((atom, *op, constant.clone())),
+                Test::Matches(pattern) => {
+                    if let Some(number) = self.patterns.number(pattern) {
+                        probe.patterns.push((atom, number));
+                    }
+                }
+            }
+        }
+        Program {
+            keys: Keys::new(keys.items.iter().map(Vec::as_slice)),
+            attributes,
+            name,
+            kind,
+            status,
+            duration,
+            resource: resource_keys.items.into_iter().map(Vec::into_boxed_slice).zip(resource).collect(),
+            patterns: self.patterns.items,
+            nil,
+            costs,
+            roots,
+            counters,
+            predicates: self.predicates.items,
+        }
+    }
+}
+
+/// The probe of a key, new if the key is. Atoms are at most `NUMBERED_MAX`, and so are their keys.
+fn slot<'p>(keys: &mut Numbered<Vec<u8>>, key: &str, probes: &'p mut Vec<Probe>) -> &'p mut Probe {
+    let slot = keys.number(&key.as_bytes().to_vec()).map_or(0, usize::from);
+    if slot == probes.len() {
+        probes.push(Probe::default());
+    }
+    &mut probes[slot]
+}
+
+// === impl Numbered ===
+
+impl<T> Default for Numbered<T> {
+    fn default() -> Self {
+        Self { items: Vec::new(), numbers: HashMap::default() }
+    }
+}
+
+impl<T: Clone + Eq + std::hash::Hash> Numbered<T> {
+    fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// The number of an item, a new one if it is new; None where there are too many.
+    fn number(&mut self, item: &T) -> Option<u16> {
+        if let Some(number) = self.numbers.get(item) {
+            return Some(*number);
+        }
+        let number = u16::try_from(self.items.len()).ok().filter(|number| usize::from(*number) < NUMBERED_MAX)?;
+        self.items.push(item.clone());
+        self.numbers.insert(item.clone(), number);
+        Some(number)
+    }
+}

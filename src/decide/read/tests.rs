@@ -1,0 +1,381 @@
+//! Policy files as people get them wrong.
+
+use std::sync::Arc;
+
+use insta::assert_snapshot;
+
+use crate::{
+    decide::{Part, PolicySet},
+    diagnostic::{Diagnostics, Source},
+    yaml,
+};
+
+/// What is said of these files.
+fn compile(files: &[&str]) -> Result<PolicySet, Diagnostics> {
+    let mut diagnostics = Diagnostics::default();
+    let roots: Vec<_> = (0..)
+        .zip(files)
+        .filter_map(|(i, text)| {
+            let source =
+                Arc::new(Source { name: format!("{}.yaml", ["one", "two", "three"][i]), text: (*text).into() });
+            yaml::parse(source, &mut diagnostics)
+        })
+        .collect();
+    let parts: Vec<_> = roots.iter().map(Part::File).collect();
+    let set = PolicySet::compile(&parts, &mut diagnostics);
+    set.filter(|_| diagnostics.is_empty()).ok_or(diagnostics)
+}
+
+fn mistakes(files: &[&str]) -> String {
+    compile(files).expect_err("wrong files").to_string()
+}
+
+#[test]
+fn merges_files_in_order() {
+    let set = compile(&[
+        "match: first\npolicies:\n- { name: a, drop: always }\n",
+        "otherwise: keep\n",
+        "policies:\n- { name: b, when: 'any(attributes[\"k\"] == 1)', keep: always }\n- { name: c, keep: [{ probability: 1/2 }] }\n",
+    ])
+    .unwrap();
+    assert_eq!(set.policies().iter().map(|policy| policy.name.as_str()).collect::<Vec<_>>(), ["a", "b", "c"]);
+    assert_eq!(set.keys().slot(b"k"), Some(0));
+    assert_eq!((set.words(), set.counters()), (1, 0));
+    assert!(compile(&[""]).unwrap().policies().is_empty());
+}
+
+#[test]
+fn takes_policies_from_the_configuration() {
+    let mut diagnostics = Diagnostics::default();
+    let mut node = |text: &str| {
+        yaml::parse(Arc::new(Source { name: "tailwater.yaml".into(), text: text.into() }), &mut diagnostics).unwrap()
+    };
+    let (file, inline) = (node("policies: [{ name: a, keep: always }]"), node("{ name: b, drop: always }"));
+    let set = PolicySet::compile(&[Part::Policy(&inline), Part::File(&file)], &mut diagnostics).unwrap();
+    assert_eq!(set.policies().iter().map(|policy| policy.name.as_str()).collect::<Vec<_>>(), ["b", "a"]);
+}
+
+#[test]
+fn names_every_mistake_at_once() {
+    assert_snapshot!(mistakes(&[r#"
+match: all
+policies:
+  - name: errors
+    when: any(statsu.code == STATUS_CODE_ERROR)
+    keep: always
+  - name: errors
+    drop: always
+  - name: slow
+    when: >-
+      root.service == "checkout"
+      and trace.duration > 2
+    keeps: always
+  - keep: 1%
+  - name: both
+    keep: { probability: 1 }
+    drop: always
+  - name: nothing
+  - name: later
+    keep:
+      slowest: { quantile: 0.999, by: [root.service] }
+  - name: quoted
+    when: 'any(name == "it''s" and kind == SERVER)'
+    drop: { probability: 1% }
+  - just text
+otherwise: always
+tests: []
+"#]), @r#"
+        error: `match` is neither any nor first
+         --> one.yaml:2:8
+          |
+        2 | match: all
+          |        ^^^
+          |
+          = hint: write `match: any` or `match: first`
+
+        error: unknown path `statsu.code`
+         --> one.yaml:5:15
+          |
+        5 |     when: any(statsu.code == STATUS_CODE_ERROR)
+          |               ^^^^^^^^^^^
+          |
+          = hint: did you mean `status.code`?
+
+        error: two policies named `errors`
+         --> one.yaml:7:11
+          |
+        7 |   - name: errors
+          |           ^^^^^^
+          |
+         ::: one.yaml:4:11
+          |
+        4 |   - name: errors
+          |           ------ the first is here
+
+        error: `trace.duration` is a duration and `2` has no unit
+          --> one.yaml:12:28
+           |
+        12 |       and trace.duration > 2
+           |                            ^
+           |
+           = hint: did you mean `2s`?
+
+        error: a policy needs `keep` or `drop`
+         --> one.yaml:9:5
+          |
+        9 |   - name: slow
+          |     ^^^^^^^^^^
+          |
+          = hint: write `keep: always`, `keep: { probability: 1% }` or `drop: always`
+
+        error: unknown field `keeps`, did you mean `keep`?
+          --> one.yaml:13:5
+           |
+        13 |     keeps: always
+           |     ^^^^^
+
+        error: missing field `name`
+          --> one.yaml:14:5
+           |
+        14 |   - keep: 1%
+           |     ^^^^^^^^
+           |
+           = hint: write `name: errors`
+
+        error: `keep` is neither `always`, a sampler nor a list of samplers
+          --> one.yaml:14:11
+           |
+        14 |   - keep: 1%
+           |           ^^
+           |
+           = hint: write `keep: always` or `keep: { probability: 1% }`
+
+        error: a policy has `keep` or `drop`, not both
+          --> one.yaml:17:11
+           |
+        17 |     drop: always
+           |           ^^^^^^
+           |
+           = hint: make two policies of it
+
+        error: a policy needs `keep` or `drop`
+          --> one.yaml:18:5
+           |
+        18 |   - name: nothing
+           |     ^^^^^^^^^^^^^
+           |
+           = hint: write `keep: always`, `keep: { probability: 1% }` or `drop: always`
+
+        error: `slowest` is not available yet
+          --> one.yaml:21:16
+           |
+        21 |       slowest: { quantile: 0.999, by: [root.service] }
+           |                ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+
+        error: unknown constant `SERVER`
+          --> one.yaml:23:44
+           |
+        23 |     when: 'any(name == "it''s" and kind == SERVER)'
+           |                                            ^^^^^^
+           |
+           = hint: did you mean `SPAN_KIND_SERVER`?
+
+        error: `drop` takes only `always`
+          --> one.yaml:24:11
+           |
+        24 |     drop: { probability: 1% }
+           |           ^^^^^^^^^^^^^^^^^^^
+           |
+           = hint: write `drop: always`; what a sampler keeps is written with `keep`
+
+        error: a policy must be a mapping, not text
+          --> one.yaml:25:5
+           |
+        25 |   - just text
+           |     ^^^^^^^^^
+
+        error: `otherwise` is neither drop, keep nor a sampler
+          --> one.yaml:26:12
+           |
+        26 | otherwise: always
+           |            ^^^^^^
+           |
+           = hint: write `otherwise: { probability: 1% }`
+
+        error: `tests` is not available yet
+          --> one.yaml:27:8
+           |
+        27 | tests: []
+           |        ^^
+
+        16 errors
+    "#);
+}
+
+#[test]
+fn names_both_places() {
+    assert_snapshot!(mistakes(&[
+        "match: any\notherwise: drop\npolicies:\n- { name: a, keep: always }\n",
+        "match: any\notherwise: keep\npolicies:\n- { name: a, keep: always }\n",
+    ]), @r#"
+        error: `match` stands in two files
+         --> two.yaml:1:8
+          |
+        1 | match: any
+          |        ^^^
+          |
+         ::: one.yaml:1:8
+          |
+        1 | match: any
+          |        --- the first is here
+
+        error: two policies named `a`
+         --> two.yaml:4:11
+          |
+        4 | - { name: a, keep: always }
+          |           ^
+          |
+         ::: one.yaml:4:11
+          |
+        4 | - { name: a, keep: always }
+          |           - the first is here
+
+        error: `otherwise` stands in two files
+         --> two.yaml:2:12
+          |
+        2 | otherwise: keep
+          |            ^^^^
+          |
+         ::: one.yaml:2:12
+          |
+        2 | otherwise: drop
+          |            ---- the first is here
+
+        3 errors
+    "#);
+}
+
+#[test]
+fn names_wrong_names_and_samplers() {
+    assert_snapshot!(mistakes(&[r#"
+policies:
+  - { name: otherwise, keep: always }
+  - { name: " a", keep: always }
+  - { name: "a\nb", keep: always }
+  - { name: , keep: always }
+  - { name: [a], keep: always }
+  - { name: b, keep: [] }
+  - { name: c, keep: {} }
+  - { name: d, keep: { probability: 1%, rare: {} } }
+  - { name: e, keep: [always] }
+  - { name: f, keep: { probabilty: 1% } }
+  - { name: g, when: , keep: always }
+  - { name: h, when: { a: b }, keep: always }
+"#]), @r#"
+        error: `otherwise` is the name of what happens to the rest
+         --> one.yaml:3:13
+          |
+        3 |   - { name: otherwise, keep: always }
+          |             ^^^^^^^^^
+          |
+          = hint: choose another name
+
+        error: a name is one line, without space around it
+         --> one.yaml:4:13
+          |
+        4 |   - { name: " a", keep: always }
+          |             ^^^^
+          |
+          = hint: write `name: errors`
+
+        error: a name is one line, without space around it
+         --> one.yaml:5:13
+          |
+        5 |   - { name: "a\nb", keep: always }
+          |             ^^^^^^
+          |
+          = hint: write `name: errors`
+
+        error: `name` has no value
+         --> one.yaml:6:11
+          |
+        6 |   - { name: , keep: always }
+          |           ^
+
+        error: `name` must be text, not a list
+         --> one.yaml:7:13
+          |
+        7 |   - { name: [a], keep: always }
+          |             ^^^
+
+        error: `keep` is neither `always`, a sampler nor a list of samplers
+         --> one.yaml:8:22
+          |
+        8 |   - { name: b, keep: [] }
+          |                      ^^
+          |
+          = hint: write `keep: always` or `keep: { probability: 1% }`
+
+        error: no sampler
+         --> one.yaml:9:22
+          |
+        9 |   - { name: c, keep: {} }
+          |                      ^^
+          |
+          = hint: write `{ probability: 1% }`
+
+        error: `rare` is not available yet
+          --> one.yaml:10:47
+           |
+        10 |   - { name: d, keep: { probability: 1%, rare: {} } }
+           |                                               ^^
+
+        error: a sampler must be a mapping, not text
+          --> one.yaml:11:23
+           |
+        11 |   - { name: e, keep: [always] }
+           |                       ^^^^^^
+
+        error: unknown field `probabilty`, did you mean `probability`?
+          --> one.yaml:12:24
+           |
+        12 |   - { name: f, keep: { probabilty: 1% } }
+           |                        ^^^^^^^^^^
+
+        error: `when` has no value
+          --> one.yaml:13:20
+           |
+        13 |   - { name: g, when: , keep: always }
+           |                    ^
+
+        error: `when` must be text, not a mapping
+          --> one.yaml:14:22
+           |
+        14 |   - { name: h, when: { a: b }, keep: always }
+           |                      ^^^^^^^^
+
+        12 errors
+    "#);
+}
+
+#[test]
+fn bounds_the_number_of_policies() {
+    let policies = |n: usize| (0..n).map(|i| format!("- {{name: p{i}, drop: always}}\n")).collect::<String>();
+    let text = |n| format!("policies:\n{}", policies(n));
+    assert_eq!(compile(&[&text(10_000)]).unwrap().policies().len(), 10_000);
+    let errors = compile(&[&text(10_001)]).unwrap_err();
+    assert_eq!(errors.0.len(), 1);
+    assert_eq!(errors.0[0].message, "more than 10000 policies");
+}
+
+#[test]
+fn bounds_what_all_conditions_ask() {
+    let policy = |i: usize, when: String| format!("- {{name: p{i}, when: '{when}', drop: always}}\n");
+    let counts: String = (0..1001).map(|i| policy(i, format!("count(name == \"{i}\") > 1"))).collect();
+    let errors = compile(&[&format!("policies:\n{counts}")]).unwrap_err();
+    assert_eq!(errors.0[0].message, "more than 1000 different counts in all policies");
+    assert!(errors.0[0].at.as_ref().unwrap().text().contains("p1000"));
+    let patterns: String = (0..1001).map(|i| policy(i, format!("any(IsMatch(name, \"{i}\"))"))).collect();
+    let errors = compile(&[&format!("policies:\n{patterns}")]).unwrap_err();
+    assert_eq!(errors.0[0].message, "more than 1000 different patterns in all policies");
+}

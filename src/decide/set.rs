@@ -1,0 +1,97 @@
+//! All policies of a processor, compiled.
+
+use super::{
+    Context, Match, Part, Policy, Scratch,
+    program::{self, Program},
+    read,
+};
+use crate::{
+    decode::{Batch, Keys, Span},
+    diagnostic::Diagnostics,
+    model::Threshold,
+};
+
+/// Policies as they are in force: never changed, and shared by all workers.
+#[derive(Debug)]
+pub struct PolicySet {
+    pub(super) matching: Match,
+    pub(super) policies: Vec<Policy>,
+    pub(super) otherwise: Threshold,
+    pub(super) program: Program,
+    blank: Vec<u64>,
+}
+
+// === impl PolicySet ===
+
+impl PolicySet {
+    /// Reads and compiles policies, in the order given. All mistakes go to `diagnostics`, and then there is no set.
+    pub fn compile(parts: &[Part<'_>], diagnostics: &mut Diagnostics) -> Option<Self> {
+        let read = read::read(parts, diagnostics)?;
+        let conditions: Vec<_> = read.policies.iter().map(|policy| policy.when.clone()).collect();
+        let (program, facts) = match program::compile(&conditions) {
+            Ok(compiled) => compiled,
+            Err((place, full)) => {
+                diagnostics.error(&read.policies[place].at, full.to_string());
+                return None;
+            }
+        };
+        let policy = |(read, when): (read::Policy, _)| Policy { name: read.name, action: read.action, when };
+        let policies = read.policies.into_iter().zip(facts).map(policy).collect();
+        let mut blank = vec![0; program.seen_words()];
+        blank.extend_from_slice(&program.nil[..program.root_words()]);
+        Some(Self { matching: read.matching, policies, otherwise: read.otherwise, program, blank })
+    }
+
+    /// The span attributes to look for when decoding.
+    pub fn keys(&self) -> &Keys {
+        &self.program.keys
+    }
+
+    /// In their order; `Verdict::policy` is a place in it.
+    pub fn policies(&self) -> &[Policy] {
+        &self.policies
+    }
+
+    /// How many words of bits the facts of a trace take.
+    pub fn words(&self) -> usize {
+        self.blank.len()
+    }
+
+    /// How many counters the facts of a trace take. They begin at 0.
+    pub fn counters(&self) -> usize {
+        self.program.counters
+    }
+
+    /// The bits of a trace of which nothing was seen: of a root that never comes everything is nil.
+    pub fn blank(&self) -> &[u64] {
+        &self.blank
+    }
+
+    /// What a worker needs to observe spans.
+    pub fn scratch(&self) -> Scratch {
+        Scratch::new(&self.program)
+    }
+
+    /// What spans of this resource and scope have in common: once for each, kept by the caller. Both are the fields of the
+    /// message around the spans, as in `Batch::rest`. No condition looks at the scope yet.
+    pub fn context(&self, resource_rest: &[u8], _scope_rest: &[u8]) -> Context {
+        Context::new(&self.program, resource_rest)
+    }
+
+    /// Folds a span of `batch`, which was decoded from `payload` with `keys`, into the facts of its trace. `root`: it is
+    /// the trace's root, or what counts as the root from now on.
+    #[allow(clippy::too_many_arguments)]
+    pub fn observe(
+        &self,
+        context: &Context,
+        payload: &[u8],
+        batch: &Batch,
+        span: &Span,
+        root: bool,
+        scratch: &mut Scratch,
+        bits: &mut [u64],
+        counts: &mut [u32],
+    ) {
+        self.program.observe(context, payload, batch, span, root, scratch, bits, counts);
+    }
+}

@@ -1,0 +1,34 @@
+//! OpenTelemetry's entry in the W3C trace state.
+
+use crate::model::Randomness;
+
+/// The explicit randomness `rv` of the `ot` vendor entry: exactly 14 hex digits.
+/// Source: OpenTelemetry, "TraceState Handling". Anything else counts as absent.
+pub fn explicit_randomness(trace_state: &[u8]) -> Option<Randomness> {
+    let entry = trace_state.split(|&c| c == b',').find_map(|entry| entry.trim_ascii().strip_prefix(b"ot="))?;
+    let digits = entry.split(|&c| c == b';').find_map(|pair| pair.strip_prefix(b"rv:"))?;
+    if digits.len() != 14 || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    u64::from_str_radix(str::from_utf8(digits).ok()?, 16).ok().map(Randomness)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_rv_and_nothing_else() {
+        assert_eq!(explicit_randomness(b"a=b, ot=th:8;rv:40000000000000 ,c=d"), Some(Randomness(0x40_0000_0000_0000)));
+        for absent in [
+            &b""[..],
+            b"ot=th:8",
+            b"ot=rv:4000",
+            b"ot=rv:zz000000000000",
+            b"xot=rv:40000000000000",
+            b"ot=rv:+0000000000000",
+        ] {
+            assert_eq!(explicit_randomness(absent), None, "{}", absent.escape_ascii());
+        }
+    }
+}

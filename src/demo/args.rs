@@ -1,0 +1,198 @@
+//! What the demo is asked for, and whether that fits.
+
+use std::{fmt, time::Duration};
+
+use anyhow::{Context, bail, ensure};
+
+use crate::generate::Shape;
+
+/// See the processor at work, with no prerequisites
+///
+/// An embedded broker, a shop's traffic, and the processor as a child that is killed half-way and started again. At the end a table
+/// checks what came out against what was sent; the exit code is 1 where anything is wrong.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// How long traffic flows: 60s, 5m. The processor is killed half-way
+    #[arg(long = "for", value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub time: Duration,
+    /// Use a real broker instead of the embedded one; topics are created under a name of this run and deleted at the end
+    #[arg(long, value_name = "HOST:PORT")]
+    pub kafka: Option<String>,
+    /// Spoil the run on purpose, to see the check turn red
+    #[arg(long = "break", value_name = "HOW")]
+    pub fault: Option<Fault>,
+    /// Spans a second
+    #[arg(long, value_name = "N", default_value_t = 4_000)]
+    pub rate: u32,
+    /// The same seed gives the same traces, but for the clock; printed at the start
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Fault {
+    /// One span of a trace that must be kept never reaches Kafka
+    DropOneSpan,
+}
+
+/// Of the input topic: on the embedded broker the log is bounded by the partition, so there are many.
+pub const PARTITIONS: i32 = 32;
+/// `completion.quiet` and `completion.max_wait` of the processor.
+pub const QUIET: Duration = Duration::from_secs(1);
+pub const MAX_WAIT: Duration = Duration::from_secs(6);
+/// `session.timeout.ms` of the processor: how long its group waits for a member that was killed. The least a Kafka broker allows.
+pub const SESSION: Duration = Duration::from_secs(6);
+/// From the kill until the input is read again: the session, then a rebalance; 12 s on the embedded broker, and slack for a busy machine.
+pub const RESTART: Duration = Duration::from_secs(20);
+
+/// How much of a partition's log is in use between a span's arrival and the end of its need.
+#[derive(Clone, Copy, Debug)]
+pub struct LogUse {
+    pub rate: u32,
+    pub window: Duration,
+    /// Bytes of one partition's log, taken by `window` of traffic.
+    pub bytes: u64,
+}
+
+/// librdkafka's mock broker keeps this of a partition, then loses the oldest without a word (`rd_kafka_mock_partition_new`).
+const MOCK_LOG_BYTES: u64 = 5 << 20;
+/// A span's share of a keyed record (0.55 kB measured by the tests of `generate`), with key, framing and a batch of its own.
+const LOG_BYTES_PER_SPAN: u64 = 700;
+/// Below, there is no room for a kill half-way: a trace's longest hold on either side of it.
+const SHORTEST: Duration = Duration::from_secs(15);
+/// The ledger holds what must be kept: some 4 % of the spans at 40 bytes each, so 80 MB at most.
+const MOST_SPANS: u64 = 50_000_000;
+const LONGEST: Duration = Duration::from_secs(3600);
+/// What one generator thread is sure to manage.
+const HIGHEST_RATE: u32 = 100_000;
+
+// === impl Args ===
+
+impl Args {
+    /// Refuses what cannot be run or checked.
+    pub fn check(&self) -> anyhow::Result<()> {
+        ensure!(
+            self.time >= SHORTEST,
+            "--for {:?} is too short to be killed half-way: at least {SHORTEST:?}",
+            self.time
+        );
+        ensure!(self.time <= LONGEST, "--for {:?} is too long: at most {LONGEST:?}", self.time);
+        ensure!((100..=HIGHEST_RATE).contains(&self.rate), "--rate {} is not within 100..={HIGHEST_RATE}", self.rate);
+        let spans = u64::from(self.rate) * self.time.as_secs();
+        ensure!(
+            spans <= MOST_SPANS,
+            "--for × --rate is {spans} spans; what must be kept of at most {MOST_SPANS} is remembered"
+        );
+        if self.kafka.is_none() {
+            let log = self.log_use();
+            let most = HIGHEST_RATE.min((MOCK_LOG_BYTES / 2 / LogUse::of(1000, log.window).bytes * 1000) as u32);
+            ensure!(log.fits(), "{log}: too much; take --rate {most} or less, or a real broker with --kafka");
+        }
+        Ok(())
+    }
+
+    pub fn log_use(&self) -> LogUse {
+        LogUse::of(self.rate, MAX_WAIT + RESTART)
+    }
+
+    /// Traffic whose every root has ended a second and more before `MAX_WAIT`, for agents that are held up on a busy machine.
+    pub fn shape(&self, epoch_ns: u64) -> Shape {
+        Shape {
+            epoch_ns,
+            spans_per_second: f64::from(self.rate),
+            slow_ms: 2_200..3_200,
+            calm_ms: 1_500,
+            late_ms: 1_500..3_500,
+            // A minute should show some of the kept.
+            late_share: 0.06,
+            ..Shape::default()
+        }
+    }
+}
+
+// === impl LogUse ===
+
+impl LogUse {
+    fn of(rate: u32, window: Duration) -> Self {
+        let bytes = u64::from(rate) * LOG_BYTES_PER_SPAN * window.as_secs() / PARTITIONS as u64;
+        Self { rate, window, bytes }
+    }
+
+    /// Half, because traces fall on partitions unevenly and a busy machine may be slower than thought.
+    pub fn fits(&self) -> bool {
+        self.bytes <= MOCK_LOG_BYTES / 2
+    }
+}
+
+impl fmt::Display for LogUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} spans/s × {LOG_BYTES_PER_SPAN} B × ({} s held + {} s to restart) ÷ {PARTITIONS} partitions = {:.2} MiB of log, \
+             half of the embedded broker's {} MiB allowed",
+            self.rate,
+            MAX_WAIT.as_secs(),
+            self.window.saturating_sub(MAX_WAIT).as_secs(),
+            self.bytes as f64 / f64::from(1 << 20),
+            MOCK_LOG_BYTES >> 20,
+        )
+    }
+}
+
+/// `90`, `90s`, `5m`, `1h`.
+fn duration(text: &str) -> anyhow::Result<Duration> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: u64 = digits.parse().with_context(|| format!("`{text}` is not a time such as 60s or 5m"))?;
+    let seconds = match &text[digits.len()..] {
+        "" | "s" => number,
+        "m" => number.saturating_mul(60),
+        "h" => number.saturating_mul(3600),
+        unit => bail!("unknown unit `{unit}`: s, m or h"),
+    };
+    Ok(Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args as _, FromArgMatches};
+
+    use super::*;
+
+    fn parse(line: &str) -> anyhow::Result<Args> {
+        let command = Args::augment_args(clap::Command::new("demo"));
+        Ok(Args::from_arg_matches(&command.try_get_matches_from(format!("demo {line}").split_whitespace())?)?)
+    }
+
+    #[test]
+    fn the_defaults_fit() {
+        let args = parse("").unwrap();
+        args.check().unwrap();
+        assert_eq!(args.time, Duration::from_secs(60));
+        let shape = args.shape(0);
+        assert!(
+            shape.slow_ms.end + shape.calm_ms + 1_000 < MAX_WAIT.as_millis() as u64,
+            "a slow root comes before max_wait"
+        );
+        assert!(shape.late_ms.start > QUIET.as_millis() as u64, "a late span comes after the verdict");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        assert!(parse("--for 5s").unwrap().check().unwrap_err().to_string().contains("too short"));
+        assert!(parse("--for 2h").unwrap().check().unwrap_err().to_string().contains("too long"));
+        let refused = parse("--rate 20000").unwrap().check().unwrap_err().to_string();
+        assert!(refused.contains("÷ 32 partitions"), "{refused}");
+        parse("--rate 20000 --kafka localhost:9092").unwrap().check().unwrap();
+        assert!(
+            parse("--rate 100000 --for 1h --kafka k:1")
+                .unwrap()
+                .check()
+                .unwrap_err()
+                .to_string()
+                .contains("remembered")
+        );
+        assert!(parse("--break drop-two-spans").is_err());
+        assert!(parse("--for soon").is_err());
+        assert_eq!(parse("--for 2m --break drop-one-span").unwrap().fault, Some(Fault::DropOneSpan));
+    }
+}

@@ -1,0 +1,251 @@
+//! The table at the end, which checks itself.
+
+use std::{fmt::Write, time::Duration};
+
+use super::{
+    due::KEEPING,
+    ledger::{Findings, Rival, Seen, Sent},
+    screen::{Ink, Screen, clock, thousands},
+};
+
+/// Rows, each good, bad or a note.
+pub struct Report {
+    rows: Vec<Row>,
+}
+
+/// All that was seen of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    pub sent: Sent,
+    pub seen: Seen,
+    pub findings: Findings,
+    /// Input spans the broker acknowledged, and refused.
+    pub acked: (u64, u64),
+    pub dead_letters: u64,
+    /// None where the run was ended before.
+    pub kill: Option<Kill>,
+    /// Traces held at the end; None where the processor did not say in time.
+    pub held: Option<u64>,
+    /// Invariant I1, by the processor's own account: `tailwater_spans_lost`.
+    pub own_lost: Option<f64>,
+    pub exit: Exit,
+}
+
+#[derive(Clone, Debug)]
+pub struct Kill {
+    /// After the start of the traffic.
+    pub at: Duration,
+    /// What the processor had received, and held undecided.
+    pub received: u64,
+    pub held_traces: u64,
+    pub held_spans: u64,
+    /// From its start until the new one was ready.
+    pub back: Option<Duration>,
+    /// Spans received again; known at the end.
+    pub again: Option<u64>,
+    /// More would be more than what was undecided: the offsets committed are too old.
+    pub most_again: u64,
+}
+
+/// What SIGTERM came to.
+#[derive(Clone, Debug, Default)]
+pub enum Exit {
+    #[default]
+    Never,
+    Zero(Duration),
+    Other(String),
+}
+
+struct Row {
+    mark: Mark,
+    what: String,
+    value: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mark {
+    Good,
+    Bad,
+    Note,
+}
+
+// === impl Report ===
+
+impl Report {
+    pub fn of(outcome: &Outcome) -> Self {
+        let mut report = Self { rows: Vec::new() };
+        report.kept(outcome);
+        report.whole(outcome);
+        report.killed(outcome);
+        report.accounts(outcome);
+        report
+    }
+
+    pub fn is_red(&self) -> bool {
+        self.rows.iter().any(|row| row.mark == Mark::Bad)
+    }
+
+    pub fn render(&self, screen: &Screen) -> String {
+        let mut text = String::new();
+        for Row { mark, what, value } in &self.rows {
+            let sign = match mark {
+                Mark::Good => screen.paint(Ink::Green, "✓"),
+                Mark::Bad => screen.paint(Ink::Red, "✗"),
+                Mark::Note => "·".to_owned(),
+            };
+            let value = if *mark == Mark::Bad { screen.paint(Ink::Red, value) } else { value.clone() };
+            let _ = writeln!(text, "  {sign} {what:<36} {value}");
+        }
+        text
+    }
+
+    fn kept(&mut self, Outcome { sent, seen, .. }: &Outcome) {
+        for ((policy, due), whole) in KEEPING.iter().zip(sent.due).zip(seen.whole) {
+            let what = format!("kept whole: {policy}");
+            match due {
+                0 => self.note(&what, "none in this traffic".to_owned()),
+                _ => self.check(&what, due == whole, format!("{}/{}", thousands(whole), thousands(due))),
+            }
+        }
+    }
+
+    fn whole(&mut self, Outcome { seen, findings, .. }: &Outcome) {
+        let hint = findings.example.map(|id| format!("   such as {id}")).unwrap_or_default();
+        let (bad_trace, bad) = (|n: u64| format!("{}{}", thousands(n), if n > 0 { &hint[..] } else { "" }), thousands);
+        self.check("lost: due, and nothing kept", findings.lost == 0, bad_trace(findings.lost));
+        self.check("split: due, and kept in part", findings.split == 0, bad_trace(findings.split));
+        self.check("unexpected: kept, and not due", findings.unexpected == 0, bad_trace(findings.unexpected));
+        self.check("spans with other bytes than sent", seen.changed == 0, bad(seen.changed));
+        let late = "late spans that followed their trace";
+        match findings.late_due {
+            0 => self.note(late, "none in this traffic".to_owned()),
+            due => self.check(late, findings.late_seen == due, format!("{}/{}", bad(findings.late_seen), bad(due))),
+        }
+        let odd = seen.misaddressed + seen.unreadable;
+        self.check("kept records badly keyed or encoded", odd == 0, bad(odd));
+        self.check("spans doubled without a kill", seen.doubled[0] == 0, bad(seen.doubled[0]));
+    }
+
+    fn killed(&mut self, Outcome { kill, seen, .. }: &Outcome) {
+        let Some(kill) = kill else {
+            self.note("SIGKILL", "did not come to it".to_owned());
+            return;
+        };
+        let held = format!("{} traces, {} spans undecided", thousands(kill.held_traces), thousands(kill.held_spans));
+        let back =
+            kill.back.map_or("never ready again".to_owned(), |back| format!("ready after {:.1} s", back.as_secs_f64()));
+        self.check(&format!("SIGKILL at {}", clock(kill.at)), kill.back.is_some(), format!("{held}; {back}"));
+        if let Some(again) = kill.again {
+            let value = format!("about {} of the {} received before", thousands(again), thousands(kill.received));
+            self.check("spans re-read after the kill", again <= kill.most_again, value);
+        }
+        self.note("spans doubled after the kill", format!("{}: allowed, at least once", thousands(seen.doubled[1])));
+    }
+
+    fn accounts(&mut self, outcome: &Outcome) {
+        let (acked, refused) = outcome.acked;
+        let sent = format!("{}/{} spans", thousands(acked), thousands(acked + refused));
+        self.check("input the broker acknowledged", refused == 0 && acked > 0, sent);
+        self.check("dead letters", outcome.dead_letters == 0, thousands(outcome.dead_letters));
+        let held = outcome.held.map_or("did not say, or not in time".to_owned(), |held| format!("{held} traces"));
+        self.check("still undecided at the end", outcome.held == Some(0), held);
+        let lost = outcome.own_lost.map_or("tailwater_spans_lost is missing".to_owned(), |lost| format!("{lost}"));
+        self.check("lost, by its own account", outcome.own_lost == Some(0.0), lost);
+        let (fine, exit) = match &outcome.exit {
+            Exit::Zero(took) => (true, format!("exit 0 in {:.1} s", took.as_secs_f64())),
+            Exit::Other(status) => (false, status.clone()),
+            Exit::Never => (false, "did not end in time".to_owned()),
+        };
+        self.check("SIGTERM", fine, exit);
+    }
+
+    fn check(&mut self, what: &str, good: bool, value: String) {
+        let mark = if good { Mark::Good } else { Mark::Bad };
+        self.rows.push(Row { mark, what: what.to_owned(), value });
+    }
+
+    fn note(&mut self, what: &str, value: String) {
+        self.rows.push(Row { mark: Mark::Note, what: what.to_owned(), value });
+    }
+}
+
+/// What a simpler sampler would have kept of the same traffic.
+pub fn rivals(sent: &Sent) -> [(&'static str, String); 2] {
+    let [errors, _, slow, _] = sent.due;
+    let say = |rival: &Rival| {
+        format!(
+            "{} traces, with {}/{} of the errors and {}/{} of the slow",
+            thousands(rival.traces),
+            thousands(rival.errors),
+            thousands(errors),
+            thousands(rival.slow),
+            thousands(slow)
+        )
+    };
+    [("a 1 % head sample", say(&sent.head)), ("only slower than 2 s", say(&sent.threshold))]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn green() -> Outcome {
+        Outcome {
+            sent: Sent { due: [10, 2, 3, 0], ..Sent::default() },
+            seen: Seen { whole: [10, 2, 3, 0], doubled: [0, 40], ..Seen::default() },
+            findings: Findings { late_due: 4, late_seen: 4, ..Findings::default() },
+            acked: (1_000, 0),
+            dead_letters: 0,
+            kill: Some(Kill {
+                at: Duration::from_secs(30),
+                received: 500,
+                held_traces: 7,
+                held_spans: 70,
+                back: Some(Duration::from_secs(9)),
+                again: Some(120),
+                most_again: 200,
+            }),
+            held: Some(0),
+            own_lost: Some(0.0),
+            exit: Exit::Zero(Duration::from_millis(300)),
+        }
+    }
+
+    #[test]
+    fn a_good_run_is_green() {
+        let report = Report::of(&green());
+        assert!(!report.is_red());
+        assert!(!Report::of(&Outcome { kill: None, ..green() }).is_red(), "ended before the kill");
+    }
+
+    #[test]
+    fn each_fault_alone_is_red() {
+        type Spoil = fn(&mut Outcome);
+        let faults: [Spoil; 18] = [
+            |o| o.seen.whole[0] = 9,
+            |o| o.seen.whole[2] = 4,
+            |o| o.findings.lost = 1,
+            |o| o.findings.split = 1,
+            |o| o.findings.unexpected = 1,
+            |o| o.seen.changed = 1,
+            |o| o.findings.late_seen = 3,
+            |o| o.seen.misaddressed = 1,
+            |o| o.seen.unreadable = 1,
+            |o| o.seen.doubled[0] = 1,
+            |o| o.kill.as_mut().unwrap().back = None,
+            |o| o.kill.as_mut().unwrap().again = Some(201),
+            |o| o.acked = (999, 1),
+            |o| o.dead_letters = 1,
+            |o| o.held = None,
+            |o| o.own_lost = None,
+            |o| o.own_lost = Some(-1.0),
+            |o| o.exit = Exit::Other("exit status: 1".to_owned()),
+        ];
+        for (at, spoil) in faults.iter().enumerate() {
+            let mut outcome = green();
+            spoil(&mut outcome);
+            let report = Report::of(&outcome);
+            assert_eq!(report.rows.iter().filter(|row| row.mark == Mark::Bad).count(), 1, "fault {at}");
+        }
+    }
+}

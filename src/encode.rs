@@ -1,0 +1,85 @@
+//! Kept spans back into OTLP protobuf: the received bytes under newly written lengths.
+//!
+//! Part of the pure core.
+
+use crate::decode::wire::{put_varint, varint_len};
+
+/// A span to write, and the envelopes it stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Item {
+    pub resource: u32,
+    pub scope: u32,
+    /// Keeps the order of arrival within a scope.
+    pub order: u32,
+    pub span: u32,
+    /// Length of the span's body, in bytes.
+    pub len: u32,
+}
+
+/// Where the bytes of items are.
+pub trait Carried {
+    /// Unknown fields around the `ResourceSpans`, and its own fields without its scopes.
+    fn resource(&self, resource: u32) -> (&[u8], &[u8]);
+    /// The fields of the `ScopeSpans` without its spans.
+    fn scope(&self, scope: u32) -> &[u8];
+    fn span(&self, span: u32) -> &[u8];
+}
+
+/// Field 1 of `TracesData`, field 2 of `ResourceSpans`, field 2 of `ScopeSpans`, all length-delimited.
+const RESOURCE_SPANS: u8 = 1 << 3 | 2;
+const SCOPE_SPANS: u8 = 2 << 3 | 2;
+const SPANS: u8 = 2 << 3 | 2;
+
+/// Writes items, sorted, as one `TracesData`.
+pub fn traces_data(items: &[Item], carried: &impl Carried, out: &mut Vec<u8>) {
+    for resource in items.chunk_by(|a, b| a.resource == b.resource) {
+        let (outer, rest) = carried.resource(resource[0].resource);
+        out.extend_from_slice(outer);
+        let scopes = || resource.chunk_by(|a, b| a.scope == b.scope);
+        let len = rest.len() + scopes().map(|scope| field_len(scope_len(scope, carried))).sum::<usize>();
+        put_field(RESOURCE_SPANS, len, rest, out);
+        for scope in scopes() {
+            put_field(SCOPE_SPANS, scope_len(scope, carried), carried.scope(scope[0].scope), out);
+            for item in scope {
+                let span = carried.span(item.span);
+                put_field(SPANS, span.len(), span, out);
+            }
+        }
+    }
+}
+
+/// How many of the leading items one record of at most `limit` bytes can take; 0 where not even the first fits.
+pub fn fitting(items: &[Item], carried: &impl Carried, limit: usize) -> usize {
+    let (mut size, mut previous): (usize, Option<&Item>) = (0, None);
+    for (count, item) in items.iter().enumerate() {
+        // A message's length may take all 5 bytes of a varint below 4 GiB.
+        if previous.is_none_or(|p| p.resource != item.resource) {
+            let (outer, rest) = carried.resource(item.resource);
+            size += outer.len() + 6 + rest.len();
+        }
+        if previous.is_none_or(|p| p.scope != item.scope) {
+            size += 6 + carried.scope(item.scope).len();
+        }
+        size += field_len(item.len as usize);
+        if size > limit {
+            return count;
+        }
+        previous = Some(item);
+    }
+    items.len()
+}
+
+fn scope_len(items: &[Item], carried: &impl Carried) -> usize {
+    carried.scope(items[0].scope).len() + items.iter().map(|item| field_len(item.len as usize)).sum::<usize>()
+}
+
+fn field_len(body: usize) -> usize {
+    1 + varint_len(body as u64) + body
+}
+
+/// Writes a field's tag and length, and the first of its body.
+fn put_field(tag: u8, len: usize, body: &[u8], out: &mut Vec<u8>) {
+    out.push(tag);
+    put_varint(out, len as u64);
+    out.extend_from_slice(body);
+}

@@ -1,0 +1,563 @@
+//! The core: records and times in, ticks out.
+//!
+//! Decoding, assembly and decision in one state machine per worker, which never reads a clock, waits, logs or does I/O.
+//! The processor, the demo, simulations and benchmarks all drive this one.
+
+#[cfg(test)]
+mod tests;
+
+use std::{borrow::Cow, sync::Arc};
+
+use crate::{
+    assemble::{Assembly, Completion, Keying, Placed, Reason},
+    decide::{Context, Facts, PolicySet, Scratch, Verdict},
+    decode::{self, Batch, Span},
+    encode::{self, Carried, Item},
+    limits,
+    model::{RecordTime, TraceId},
+    stats::Stats,
+    tick::{Dead, Kept, Tick, Watermark},
+};
+
+pub struct Engine {
+    settings: Settings,
+    policies: Arc<PolicySet>,
+    assembly: Assembly<Context, Verdict>,
+    tick: Tick,
+    /// A tick that came back, its memory to be used again.
+    spare: Tick,
+    /// Bytes and spans of the tick that is out.
+    out: (usize, u64),
+    stats: Stats,
+    /// Bytes that may be taken in before the budget is looked at again.
+    room: usize,
+    /// Bytes a new scope may cost beside its own: what policies make of it, its place and its resource's.
+    scope_overhead: usize,
+    /// The budget has no room for more output until a tick is settled.
+    crowded: bool,
+    /// The record whose time was taken, while it waits to be taken in itself.
+    observed: Option<(u32, i64)>,
+    scratch: Workspace,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    pub keying: Keying,
+    pub completion: Completion,
+    /// Milliseconds of record time for which a verdict is remembered.
+    pub late_window: u64,
+    /// The byte budget for everything held (I3).
+    pub buffer: usize,
+    /// A tick with more output is full.
+    pub tick_bytes: usize,
+    /// The largest record the output takes.
+    pub output_record_bytes: usize,
+}
+
+/// A record of a partition.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    pub partition: u32,
+    pub offset: i64,
+    pub timestamp: Option<RecordTime>,
+    pub payload: Option<&'a [u8]>,
+}
+
+/// The tick is full: cut it, and call again with the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+/// Bytes taken in between two looks at the budget, at most: what is held is counted then, not at every record.
+const LOOK: usize = 1 << 20;
+
+/// Scratch space that outlives a record, so that records cost no allocation.
+struct Workspace {
+    batch: Batch,
+    /// The interned scope of each of the batch's.
+    scopes: Vec<u32>,
+    resources: Vec<u32>,
+    observe: Scratch,
+    spans: Vec<u32>,
+    items: Vec<Item>,
+}
+
+// === impl Engine ===
+
+impl Engine {
+    pub fn new(mut settings: Settings, policies: Arc<PolicySet>) -> Self {
+        // A trace that is kept is in memory twice while it is written, and a tick while the next one fills.
+        let share = settings.buffer / 8;
+        settings.tick_bytes = settings.tick_bytes.min(share);
+        settings.completion.max_trace_bytes = settings.completion.max_trace_bytes.min(share);
+        let Settings { keying, completion, late_window, .. } = settings;
+        let scratch = Workspace {
+            batch: Batch::default(),
+            scopes: Vec::new(),
+            resources: Vec::new(),
+            observe: policies.scratch(),
+            spans: Vec::new(),
+            items: Vec::new(),
+        };
+        Self {
+            assembly: Assembly::new(keying, completion, late_window, policies.blank(), policies.counters()),
+            stats: Stats::new(policies.policies().len()),
+            settings,
+            scope_overhead: policies.context(&[], &[]).bytes() + 512,
+            policies,
+            tick: Tick::default(),
+            spare: Tick::default(),
+            out: (0, 0),
+            room: 0,
+            crowded: false,
+            observed: None,
+            scratch,
+        }
+    }
+
+    /// Takes a partition on, to be fed from offset `next`. Its number is good until it is revoked.
+    pub fn assign(&mut self, next: i64) -> u32 {
+        self.assembly.time().add(next)
+    }
+
+    /// Takes a partition away; its undecided traces are given back.
+    pub fn revoke(&mut self, partition: u32) {
+        let returned = &mut self.stats.returned;
+        self.assembly.revoke(partition, |assembly, trace| *returned += u64::from(assembly.summary(trace).span_count));
+        self.observed = self.observed.filter(|&(of, _)| of != partition);
+    }
+
+    /// Takes a record in: first its time, which completes traces, then its spans. `ceiling` bounds the time it may set.
+    ///
+    /// # Errors
+    /// `Full`: nothing of the record was taken in.
+    pub fn ingest(&mut self, record: Record<'_>, ceiling: RecordTime) -> Result<(), Full> {
+        let Record { partition, offset, timestamp, payload } = record;
+        if self.observed != Some((partition, offset)) {
+            if let Some(timestamp) = timestamp {
+                self.observe(partition, timestamp, ceiling);
+            }
+            self.observed = Some((partition, offset));
+        }
+        let domain = self.assembly.time().domain(partition);
+        self.complete(domain)?;
+        match payload {
+            None => self.reject_record(partition, offset, "the record has no value".into(), &[]),
+            Some(payload) if payload.len() > limits::RECORD_BYTES => {
+                let reason = format!("the record has {} bytes, more than {}", payload.len(), limits::RECORD_BYTES);
+                self.reject_record(partition, offset, reason.into(), &[]);
+            }
+            Some(payload) => self.take(partition, offset, payload)?,
+        }
+        self.observed = None;
+        self.assembly.time().partition(partition).next = offset + 1;
+        Ok(())
+    }
+
+    /// Wall-clock milliseconds have passed while a partition stood at the head of its log.
+    pub fn elapse(&mut self, partition: u32, ms: u64, ceiling: RecordTime) {
+        self.assembly.time().elapse(partition, ms, ceiling);
+    }
+
+    /// A partition's input has ended; when all have, time runs out to infinity.
+    pub fn finish(&mut self, partition: u32) {
+        self.assembly.time().finish(partition);
+    }
+
+    /// Decides what is complete at the present times.
+    ///
+    /// # Errors
+    /// `Full`: there is more to decide.
+    pub fn advance(&mut self) -> Result<(), Full> {
+        (0..self.assembly.time().domains()).try_for_each(|domain| self.complete(domain))
+    }
+
+    /// How far, in milliseconds, a partition is ahead of the time its traces follow.
+    pub fn ahead(&mut self, partition: u32) -> u64 {
+        self.assembly.time().ahead(partition)
+    }
+
+    /// Freezes what happened since the last cut, and the watermarks as of now.
+    pub fn cut(&mut self) -> Tick {
+        let mut tick = std::mem::replace(&mut self.tick, std::mem::take(&mut self.spare));
+        let assembly = &mut self.assembly;
+        let partitions = assembly.time().partitions().map(|(at, p)| (at, p.next, p.clock.now())).collect::<Vec<_>>();
+        tick.watermarks.extend(partitions.into_iter().map(|(partition, position, clock)| {
+            let (offset, since) = assembly.watermark(partition);
+            let age = clock.map_or(0, |clock| clock.since(since.unwrap_or(clock)));
+            Watermark { partition, offset, position, clock, age }
+        }));
+        self.out = (tick.allocated(), tick.spans());
+        tick
+    }
+
+    /// A tick has been acknowledged and committed.
+    pub fn settle(&mut self, mut tick: Tick) {
+        self.stats.forwarded += tick.spans();
+        self.stats.rejected += tick.refused;
+        tick.clear();
+        self.out = (0, 0);
+        self.room = 0;
+        // A tick that was blown up by one moment keeps its memory no longer than that.
+        if tick.allocated() <= self.settings.tick_bytes * 2 {
+            self.spare = tick;
+        }
+        self.wrote();
+    }
+
+    /// Whether there is as much output as there may be before a tick is cut, or settled.
+    pub fn full(&self) -> bool {
+        self.crowded || self.tick.size() >= self.settings.tick_bytes
+    }
+
+    /// Whether everything decided is in a tick that was cut.
+    pub fn is_drained(&self) -> bool {
+        self.tick.is_empty()
+    }
+
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Spans in undecided traces and in ticks not yet settled.
+    pub fn spans_held(&self) -> u64 {
+        u64::from(self.assembly.spans_held()) + self.tick.spans() + self.out.1
+    }
+
+    pub fn traces_held(&self) -> u32 {
+        self.assembly.traces_held()
+    }
+
+    /// Bytes allocated for everything held (I3).
+    pub fn bytes_held(&self) -> usize {
+        self.assembly.bytes() + self.tick.allocated() + self.spare.allocated() + self.out.0 + self.scratch.bytes()
+    }
+
+    fn observe(&mut self, partition: u32, timestamp: RecordTime, ceiling: RecordTime) {
+        let time = self.assembly.time();
+        if let Some(now) = time.partition(partition).clock.now()
+            && now.since(timestamp).max(timestamp.since(now)) > self.settings.completion.max_wait
+        {
+            self.stats.skewed += 1;
+        }
+        time.observe(partition, timestamp, ceiling);
+    }
+
+    fn complete(&mut self, domain: u32) -> Result<(), Full> {
+        loop {
+            if self.full() {
+                return Err(Full);
+            }
+            let Some((trace, reason)) = self.assembly.next_complete(domain) else { break };
+            self.decide(trace, reason);
+        }
+        self.assembly.forget(domain);
+        Ok(())
+    }
+
+    fn take(&mut self, partition: u32, offset: i64, payload: &[u8]) -> Result<(), Full> {
+        let mut batch = std::mem::take(&mut self.scratch.batch);
+        let taken = match decode::decode(payload, self.policies.keys(), &mut batch) {
+            Ok(()) => self.make_room(self.need(payload, &batch), batch.spans.len()).map(|fits| {
+                if fits {
+                    self.place(partition, offset, payload, &batch);
+                } else {
+                    let reason = format!("{} spans in one record are more than the buffer takes", batch.spans.len());
+                    self.reject_record(partition, offset, reason.into(), payload);
+                }
+            }),
+            Err(malformed) => self.make_room(payload.len(), 0).map(|_| {
+                self.reject_record(partition, offset, malformed.to_string().into(), payload);
+            }),
+        };
+        self.scratch.batch = batch;
+        self.scratch.trim();
+        taken
+    }
+
+    /// What taking a record in may cost, in bytes.
+    fn need(&self, payload: &[u8], batch: &Batch) -> usize {
+        payload.len() + batch.spans.len() * limits::SPAN_OVERHEAD + batch.scopes.len() * self.scope_overhead
+    }
+
+    /// Decides the oldest traces until there is room for `need` bytes and `spans` spans; false where one record wants more
+    /// than half of the budget.
+    fn make_room(&mut self, need: usize, spans: usize) -> Result<bool, Full> {
+        if self.room < need {
+            // One record does not put all others out.
+            if need > self.settings.buffer / 2 {
+                return Ok(false);
+            }
+            let beside = self.assembly.growth(spans.max(LOOK / limits::SPAN_OVERHEAD)) + self.reserve();
+            while self.bytes_held() + need + beside > self.settings.buffer {
+                if self.full() {
+                    return Err(Full);
+                }
+                match self.assembly.oldest() {
+                    Some(oldest) => self.decide(oldest, Reason::Memory),
+                    None if self.has_output() => {
+                        self.crowded = true;
+                        return Err(Full);
+                    }
+                    // Nothing is held but this record. What is left is tables and pages that wait for the next.
+                    None => break,
+                }
+                self.assembly.envelopes.sweep();
+            }
+            self.room = self.settings.buffer.saturating_sub(self.bytes_held() + beside).min(LOOK).max(need);
+        }
+        self.room -= need;
+        Ok(true)
+    }
+
+    /// What the next decision may add to the open tick, in bytes: as much as it holds, or a trace and its last span.
+    fn reserve(&self) -> usize {
+        let Settings { tick_bytes, completion, output_record_bytes, buffer, .. } = self.settings;
+        tick_bytes + completion.max_trace_bytes + output_record_bytes.min(buffer / 8)
+    }
+
+    /// Output takes room too: after every piece of it, and when it is gone, there may be less or more.
+    fn wrote(&mut self) {
+        self.room = 0;
+        self.crowded = self.has_output() && self.bytes_held() + self.reserve() > self.settings.buffer;
+    }
+
+    /// Output that leaves when it is settled, and makes room.
+    fn has_output(&self) -> bool {
+        !self.tick.is_empty() || self.out.0 > 0
+    }
+
+    fn place(&mut self, partition: u32, offset: i64, payload: &[u8], batch: &Batch) {
+        let Self { assembly, policies, scratch, .. } = self;
+        let Workspace { scopes, resources, .. } = scratch;
+        assembly.envelopes.sweep();
+        resources.clear();
+        scopes.clear();
+        for resource in &batch.resources {
+            resources.push(assembly.envelopes.resource(resource.rest.of(&batch.rest), resource.outer));
+        }
+        for scope in &batch.scopes {
+            let resource = resources[scope.resource as usize];
+            let context = |rest: &[u8], own: &[u8]| {
+                let context = policies.context(rest, own);
+                let bytes = context.bytes() - size_of::<Context>();
+                (context, bytes)
+            };
+            scopes.push(assembly.envelopes.scope(resource, scope.rest.of(&batch.rest), context));
+        }
+        self.stats.received += (batch.spans.len() + batch.rejected.len()) as u64;
+        for span in &batch.spans {
+            let scope = self.scratch.scopes[span.scope as usize];
+            match self.assembly.place(partition, offset, span, scope, payload) {
+                Placed::Held { trace, root } => self.hold(trace, scope, root, payload, batch, span),
+                Placed::Late(verdict) => self.follow(verdict, partition, offset, payload, batch, span),
+            }
+        }
+        for rejected in &batch.rejected {
+            let reason: Cow<'static, str> = match rejected.trace_id_len {
+                16 => "a span's trace id is all zero".into(),
+                len => format!("a span's trace id has {len} bytes, not 16").into(),
+            };
+            let span = Span { scope: rejected.scope, bytes: rejected.span, ..Span::default() };
+            let start = self.tick.bytes.len();
+            write_single(payload, batch, &span, self.settings.output_record_bytes, &mut self.tick.bytes);
+            self.stats.rejected += 1;
+            self.bury(partition, offset, reason, start);
+        }
+    }
+
+    /// Shows a span that joined a held trace to the policies.
+    fn hold(&mut self, trace: u32, scope: u32, root: bool, payload: &[u8], batch: &Batch, span: &Span) {
+        let Self { assembly, policies, scratch, .. } = self;
+        let (context, bits, counts) = assembly.facts_in(trace, scope);
+        policies.observe(context, payload, batch, span, root, &mut scratch.observe, bits, counts);
+        if assembly.payload(trace) > self.settings.completion.max_trace_bytes {
+            self.decide(trace, Reason::Size);
+        }
+    }
+
+    /// A late span follows its trace's verdict.
+    fn follow(&mut self, verdict: Verdict, partition: u32, offset: i64, payload: &[u8], batch: &Batch, span: &Span) {
+        if !verdict.keep {
+            self.stats.late_dropped += 1;
+            self.stats.dropped += 1;
+            return;
+        }
+        self.stats.late_kept += 1;
+        let trace = TraceId(span.trace_id);
+        let start = self.tick.bytes.len();
+        if write_single(payload, batch, span, self.settings.output_record_bytes, &mut self.tick.bytes) {
+            let bytes = start..self.tick.bytes.len();
+            self.tick.kept.push(Kept { trace, spans: 1, partition, offset, bytes });
+        } else {
+            self.too_large(partition, offset, trace, span.bytes.len());
+        }
+        self.wrote();
+    }
+
+    fn decide(&mut self, trace: u32, reason: Reason) {
+        let summary = self.assembly.summary(trace);
+        let (bits, counts) = self.assembly.facts(trace);
+        let verdict = self.policies.decide(Facts {
+            bits,
+            counts,
+            duration_ns: summary.duration,
+            span_count: summary.span_count,
+            randomness: summary.randomness,
+        });
+        self.stats.decided(verdict, reason);
+        self.stats.spread += u64::from(summary.spread && self.settings.keying == Keying::Keyed);
+        if verdict.keep {
+            self.write(trace, summary.id);
+        } else {
+            self.stats.dropped += u64::from(summary.span_count);
+        }
+        self.assembly.release(trace, Some(verdict));
+        self.assembly.compact();
+        // Remembered verdicts may take a quarter of the budget; then the oldest go before their time.
+        while self.assembly.remembered_bytes() > self.settings.buffer / 4 && self.assembly.forget_any() {
+            self.stats.forgotten += 1;
+        }
+        self.wrote();
+    }
+
+    /// Writes a kept trace to the tick, in several records where one is too small.
+    fn write(&mut self, trace: u32, id: TraceId) {
+        let Self { assembly, scratch: Workspace { spans, items, .. }, tick, settings, .. } = self;
+        assembly.spans_of(trace, spans);
+        items.clear();
+        items.extend(spans.iter().enumerate().map(|(order, &span)| {
+            let (scope, bytes) = assembly.span(span);
+            let resource = assembly.envelopes.get(scope).parent;
+            Item { resource, scope, order: order as u32, span, len: bytes.len() as u32 }
+        }));
+        items.sort_unstable();
+        let (partition, offset) = assembly.first_place(trace);
+        let mut rest = &items[..];
+        let mut refused = None;
+        while !rest.is_empty() {
+            let fitting = encode::fitting(rest, assembly, settings.output_record_bytes);
+            let (record, behind) = rest.split_at(fitting.max(1));
+            if fitting == 0 {
+                refused = refused.max(Some(record[0].len as usize));
+                self.stats.rejected += 1;
+            } else {
+                let start = tick.bytes.len();
+                encode::traces_data(record, assembly, &mut tick.bytes);
+                let spans = record.len() as u32;
+                tick.kept.push(Kept { trace: id, spans, partition, offset, bytes: start..tick.bytes.len() });
+            }
+            rest = behind;
+        }
+        if let Some(len) = refused {
+            let reason = oversize(id, len, self.settings.output_record_bytes);
+            self.bury(partition, offset, reason.into(), self.tick.bytes.len());
+        }
+    }
+
+    fn too_large(&mut self, partition: u32, offset: i64, trace: TraceId, len: usize) {
+        self.stats.rejected += 1;
+        let reason = oversize(trace, len, self.settings.output_record_bytes);
+        self.bury(partition, offset, reason.into(), self.tick.bytes.len());
+    }
+
+    fn reject_record(&mut self, partition: u32, offset: i64, reason: Cow<'static, str>, payload: &[u8]) {
+        self.stats.rejected_records += 1;
+        self.room = 0;
+        let start = self.tick.bytes.len();
+        if payload.len() <= self.settings.output_record_bytes {
+            self.tick.bytes.extend_from_slice(payload);
+        }
+        self.bury(partition, offset, reason, start);
+    }
+
+    /// Sends what stands in the tick from `start` to the dead letters; nothing there makes a pointer.
+    fn bury(&mut self, partition: u32, offset: i64, reason: Cow<'static, str>, start: usize) {
+        // Spans of one record are buried each in its own envelope, which may be larger than all of them.
+        if self.tick.bytes.len() > self.settings.tick_bytes + self.settings.output_record_bytes {
+            self.tick.bytes.truncate(start);
+        }
+        self.tick.dead.push(Dead { partition, offset, reason, bytes: start..self.tick.bytes.len() });
+        self.wrote();
+    }
+}
+
+// === impl Workspace ===
+
+impl Workspace {
+    fn bytes(&self) -> usize {
+        let Self { batch, scopes, resources, spans, items, .. } = self;
+        batch.bytes()
+            + (scopes.capacity() + resources.capacity() + spans.capacity()) * size_of::<u32>()
+            + items.capacity() * size_of::<Item>()
+    }
+
+    /// What a huge record needed does not stay.
+    fn trim(&mut self) {
+        if self.bytes() > LOOK {
+            let Self { batch, scopes, resources, spans, items, .. } = self;
+            *batch = Batch::default();
+            *scopes = Vec::new();
+            *resources = Vec::new();
+            *spans = Vec::new();
+            *items = Vec::new();
+        }
+    }
+}
+
+/// Writes one span of a batch in its envelopes; false, and nothing, where that is more than `limit` bytes.
+fn write_single(payload: &[u8], batch: &Batch, span: &Span, limit: usize, out: &mut Vec<u8>) -> bool {
+    let item = Item {
+        resource: batch.scopes[span.scope as usize].resource,
+        scope: span.scope,
+        order: 0,
+        span: 0,
+        len: span.bytes.len() as u32,
+    };
+    let carried = Single { payload, batch, span };
+    let fits = encode::fitting(&[item], &carried, limit) > 0;
+    if fits {
+        encode::traces_data(&[item], &carried, out);
+    }
+    fits
+}
+
+fn oversize(trace: TraceId, len: usize, limit: usize) -> String {
+    format!("a span of trace {trace} has {len} bytes, more than a record of the output takes ({limit})")
+}
+
+/// One span of a batch, not held.
+struct Single<'a> {
+    payload: &'a [u8],
+    batch: &'a Batch,
+    span: &'a Span,
+}
+
+impl Carried for Single<'_> {
+    fn resource(&self, resource: u32) -> (&[u8], &[u8]) {
+        let resource = &self.batch.resources[resource as usize];
+        resource.rest.of(&self.batch.rest).split_at(resource.outer as usize)
+    }
+
+    fn scope(&self, scope: u32) -> &[u8] {
+        self.batch.scopes[scope as usize].rest.of(&self.batch.rest)
+    }
+
+    fn span(&self, _: u32) -> &[u8] {
+        self.span.bytes.of(self.payload)
+    }
+}
+
+impl<C, V: Copy> Carried for Assembly<C, V> {
+    fn resource(&self, resource: u32) -> (&[u8], &[u8]) {
+        let envelope = self.envelopes.get(resource);
+        envelope.rest.split_at(envelope.outer as usize)
+    }
+
+    fn scope(&self, scope: u32) -> &[u8] {
+        &self.envelopes.get(scope).rest
+    }
+
+    fn span(&self, span: u32) -> &[u8] {
+        self.span(span).1
+    }
+}

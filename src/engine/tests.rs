@@ -1,0 +1,612 @@
+//! The core as its driver sees it.
+
+mod model;
+mod output;
+
+use std::{collections::BTreeMap, iter};
+
+use opentelemetry_proto::tonic::{
+    common::v1::{AnyValue, KeyValue, any_value},
+    resource::v1::Resource,
+    trace::v1::{ResourceSpans, ScopeSpans, Span as Otlp, Status, TracesData},
+};
+use prost::Message;
+
+use super::*;
+use crate::{
+    decide::Part,
+    decode::Keys,
+    diagnostic::{Diagnostics, Source},
+    yaml,
+};
+
+const ERRORS: &str = "policies: [ { name: errors, when: any(status.code == STATUS_CODE_ERROR), keep: always } ]";
+const ALL: &str = "policies: []\notherwise: keep";
+
+fn policies(text: &str) -> Arc<PolicySet> {
+    let mut diagnostics = Diagnostics::default();
+    let root = yaml::parse(Arc::new(Source { name: "policies.yaml".into(), text: text.into() }), &mut diagnostics);
+    let set = root.and_then(|root| PolicySet::compile(&[Part::File(&root)], &mut diagnostics));
+    Arc::new(set.unwrap_or_else(|| panic!("{diagnostics}")))
+}
+
+fn settings(keying: Keying) -> Settings {
+    Settings {
+        keying,
+        completion: Completion { quiet: 1000, max_wait: 10_000, max_trace_bytes: 1 << 20 },
+        late_window: 60_000,
+        buffer: 64 << 20,
+        tick_bytes: 1 << 20,
+        output_record_bytes: 1 << 20,
+    }
+}
+
+/// A span as tests speak of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Spec {
+    trace: u8,
+    id: u64,
+    /// 0 for a root.
+    parent: u64,
+    running: bool,
+    error: bool,
+    /// Bytes of its name.
+    size: usize,
+}
+
+/// An ended root without error.
+const ROOT: Spec = Spec { trace: 1, id: 1, parent: 0, running: false, error: false, size: 0 };
+const CHILD: Spec = Spec { id: 2, parent: 1, ..ROOT };
+
+fn of_trace(trace: u8) -> TraceId {
+    TraceId([trace; 16])
+}
+
+fn otlp(span: &Spec) -> Otlp {
+    Otlp {
+        trace_id: vec![span.trace; 16],
+        span_id: span.id.to_be_bytes().to_vec(),
+        parent_span_id: if span.parent == 0 { Vec::new() } else { span.parent.to_be_bytes().to_vec() },
+        name: "n".repeat(span.size),
+        start_time_unix_nano: 1_000 + span.id,
+        end_time_unix_nano: if span.running { 0 } else { 2_000 },
+        status: span.error.then(|| Status { code: 2, ..Status::default() }),
+        ..Otlp::default()
+    }
+}
+
+/// A record of one service.
+fn record_of(service: &str, spans: Vec<Otlp>) -> Vec<u8> {
+    let value = Some(AnyValue { value: Some(any_value::Value::StringValue(service.to_owned())) });
+    let attributes = vec![KeyValue { key: "service.name".into(), value, ..KeyValue::default() }];
+    let resource = Some(Resource { attributes, ..Resource::default() });
+    let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
+    TracesData { resource_spans: vec![ResourceSpans { resource, scope_spans, ..ResourceSpans::default() }] }
+        .encode_to_vec()
+}
+
+fn record(spans: &[Spec]) -> Vec<u8> {
+    record_of("shop", spans.iter().map(otlp).collect())
+}
+
+/// An engine with its output taken out as a driver would.
+struct Rig {
+    engine: Engine,
+    /// Trace and spans, as raw bytes, of each record of the output.
+    kept: Vec<(TraceId, Vec<Vec<u8>>)>,
+    /// Offset, reason and bytes.
+    dead: Vec<(i64, String, Vec<u8>)>,
+    watermarks: Vec<Watermark>,
+}
+
+impl Rig {
+    fn new(settings: Settings, text: &str) -> Self {
+        let engine = Engine::new(settings, policies(text));
+        Self { engine, kept: Vec::new(), dead: Vec::new(), watermarks: Vec::new() }
+    }
+
+    /// One partition, keyed.
+    fn keyed(text: &str) -> Self {
+        let mut rig = Self::new(settings(Keying::Keyed), text);
+        rig.engine.assign(0);
+        rig
+    }
+
+    fn cut(&mut self) {
+        let tick = self.engine.cut();
+        for kept in &tick.kept {
+            let spans = raw_spans(&tick.bytes[kept.bytes.clone()]);
+            assert_eq!(spans.len(), kept.spans as usize);
+            self.kept.push((kept.trace, spans));
+        }
+        for dead in &tick.dead {
+            self.dead.push((dead.offset, dead.reason.to_string(), tick.bytes[dead.bytes.clone()].to_vec()));
+        }
+        self.watermarks.clone_from(&tick.watermarks);
+        assert_eq!(self.engine.stats().lost(self.engine.spans_held()), 0, "while a tick is out");
+        self.engine.settle(tick);
+        self.assert_conserved();
+    }
+
+    fn give(&mut self, partition: u32, offset: i64, time: i64, payload: Option<&[u8]>) {
+        let record = Record { partition, offset, timestamp: Some(RecordTime(time)), payload };
+        while self.engine.ingest(record, RecordTime::END) == Err(Full) {
+            self.assert_conserved();
+            self.cut();
+        }
+        self.assert_conserved();
+    }
+
+    fn spans(&mut self, offset: i64, time: i64, spans: &[Spec]) {
+        self.give(0, offset, time, Some(&record(spans)));
+    }
+
+    fn advance(&mut self) {
+        while self.engine.advance() == Err(Full) {
+            self.cut();
+        }
+        self.cut();
+    }
+
+    fn assert_conserved(&self) {
+        assert_eq!(self.engine.stats().lost(self.engine.spans_held()), 0);
+    }
+
+    /// What was decided and how often.
+    fn decisions(&self) -> BTreeMap<(bool, Reason), u64> {
+        let mut decisions = BTreeMap::new();
+        for (_, keep, reason, count) in self.engine.stats().decisions().filter(|&(.., count)| count > 0) {
+            *decisions.entry((keep, reason)).or_default() += count;
+        }
+        decisions
+    }
+
+    /// What is out, by trace, the spans sorted.
+    fn by_trace(&self) -> BTreeMap<TraceId, Vec<Vec<u8>>> {
+        let mut traces = BTreeMap::<_, Vec<_>>::new();
+        for (trace, spans) in &self.kept {
+            traces.entry(*trace).or_default().extend(spans.iter().cloned());
+        }
+        traces.values_mut().for_each(|spans| spans.sort());
+        traces
+    }
+
+    fn reasons(&self) -> Vec<&str> {
+        self.dead.iter().map(|(_, reason, _)| &**reason).collect()
+    }
+}
+
+fn raw_spans(payload: &[u8]) -> Vec<Vec<u8>> {
+    let mut batch = Batch::default();
+    decode::decode(payload, &Keys::new([]), &mut batch).expect("output is well-formed");
+    batch.spans.iter().map(|span| span.bytes.of(payload).to_vec()).collect()
+}
+
+#[test]
+fn bad_records_are_buried_and_the_stream_goes_on() {
+    let mut rig = Rig::keyed(ALL);
+    rig.give(0, 0, 0, None);
+    rig.give(0, 1, 0, Some(b"\x0a\xff"));
+    rig.give(0, 2, 0, Some(b"\x12\x01x"));
+    rig.give(0, 3, 0, Some(&vec![0; limits::RECORD_BYTES + 1]));
+    rig.spans(4, 0, &[ROOT]);
+    rig.engine.finish(0);
+    rig.advance();
+    assert_eq!(
+        rig.reasons(),
+        [
+            "the record has no value",
+            "the bytes end inside a field",
+            "no resource_spans, only unknown fields: this is not OTLP protobuf",
+            "the record has 8388609 bytes, more than 8388608",
+        ]
+    );
+    let bytes: Vec<_> = rig.dead.iter().map(|(offset, _, bytes)| (*offset, bytes.len())).collect();
+    assert_eq!(bytes, [(0, 0), (1, 2), (2, 3), (3, 0)], "a record too large is a pointer");
+    assert_eq!(rig.engine.stats().rejected_records, 4);
+    assert_eq!(rig.kept.len(), 1);
+    assert_eq!((rig.watermarks[0].offset, rig.watermarks[0].position), (5, 5));
+}
+
+#[test]
+fn a_span_without_a_trace_is_buried_in_its_envelopes() {
+    let mut rig = Rig::keyed(ALL);
+    let zero = Otlp { trace_id: vec![0; 16], name: "zero".into(), ..Otlp::default() };
+    let short = Otlp { trace_id: vec![1; 8], name: "short".into(), ..Otlp::default() };
+    rig.give(0, 0, 0, Some(&record_of("shop", vec![zero.clone(), otlp(&ROOT), short.clone()])));
+    rig.cut();
+    assert_eq!(rig.reasons(), ["a span's trace id is all zero", "a span's trace id has 8 bytes, not 16"]);
+    for ((_, _, bytes), span) in iter::zip(&rig.dead, [zero, short]) {
+        assert_eq!(bytes, &record_of("shop", vec![span]));
+    }
+    assert_eq!((rig.engine.stats().received, rig.engine.stats().rejected, rig.engine.spans_held()), (3, 2, 1));
+}
+
+#[test]
+fn a_complete_trace_goes_after_the_quiet_period() {
+    let mut rig = Rig::keyed(ALL);
+    rig.spans(0, 0, &[CHILD]);
+    rig.engine.elapse(0, 500, RecordTime::END);
+    rig.spans(1, 0, &[ROOT]);
+    rig.engine.elapse(0, 1_035, RecordTime::END);
+    rig.advance();
+    assert_eq!(rig.engine.traces_held(), 1, "1500 is kept to 64 ms, rounded up: 1536");
+    rig.engine.elapse(0, 1, RecordTime::END);
+    rig.advance();
+    assert_eq!(rig.decisions(), [((true, Reason::Structure), 1)].into());
+    assert_eq!(rig.kept, [(of_trace(1), vec![otlp(&CHILD).encode_to_vec(), otlp(&ROOT).encode_to_vec()])]);
+}
+
+#[test]
+fn decisions_fall_in_the_order_of_deadline_and_id() {
+    let mut rig = Rig::keyed(ALL);
+    rig.spans(0, 0, &[Spec { trace: 3, ..CHILD }, Spec { trace: 9, ..ROOT }, Spec { trace: 2, ..CHILD }]);
+    rig.spans(1, 0, &[Spec { trace: 5, ..ROOT }]);
+    rig.engine.elapse(0, 100_000, RecordTime::END);
+    rig.advance();
+    let order: Vec<_> = rig.kept.iter().map(|(trace, _)| trace.0[0]).collect();
+    assert_eq!(order, [5, 9, 2, 3]);
+}
+
+#[test]
+fn a_long_wait_of_one_trace_does_not_hurry_or_delay_another() {
+    let mut settings = settings(Keying::Keyed);
+    settings.completion.max_wait = 600_000;
+    let mut rig = Rig::new(settings, ALL);
+    rig.engine.assign(0);
+    // Without a root it waits for ten minutes: far more than a round of the wheel.
+    rig.spans(0, 0, &[CHILD]);
+    rig.spans(1, 0, &[Spec { trace: 2, ..ROOT }]);
+    rig.engine.elapse(0, 1_100, RecordTime::END);
+    rig.advance();
+    assert_eq!(rig.decisions(), [((true, Reason::Structure), 1)].into(), "after its quiet period, not a minute later");
+    // Both alarms ring at once, and neither is complete: one has lost a parent, the other heard of a new span.
+    rig.spans(2, 1_100, &[Spec { trace: 3, ..ROOT }, Spec { trace: 3, id: 3, parent: 7, ..ROOT }]);
+    rig.spans(3, 1_100, &[Spec { trace: 4, ..ROOT }]);
+    rig.engine.elapse(0, 500, RecordTime::END);
+    rig.spans(4, 1_100, &[Spec { trace: 4, ..CHILD }]);
+    rig.engine.elapse(0, 600, RecordTime::END);
+    rig.advance();
+    assert_eq!(rig.engine.traces_held(), 3, "not before its own quiet period");
+    rig.engine.elapse(0, 500, RecordTime::END);
+    rig.advance();
+    assert_eq!(rig.engine.traces_held(), 2);
+}
+
+#[test]
+fn alarms_that_ring_together_do_not_pull_each_other_ahead() {
+    let mut settings = settings(Keying::Keyed);
+    settings.completion.max_wait = 600_000;
+    let mut rig = Rig::new(settings, ALL);
+    rig.engine.assign(0);
+    let torn = Spec { trace: 1, id: 3, parent: 7, ..ROOT };
+    rig.spans(0, 0, &[ROOT, torn, Spec { trace: 2, ..ROOT }]);
+    rig.engine.elapse(0, 900, RecordTime::END);
+    rig.spans(1, 0, &[Spec { trace: 2, ..CHILD }]);
+    rig.engine.elapse(0, 200, RecordTime::END);
+    rig.advance();
+    assert_eq!(rig.engine.traces_held(), 2, "the second is quiet since 900 only");
+}
+
+#[test]
+fn late_spans_follow_the_verdict_until_it_is_forgotten() {
+    let mut rig = Rig::keyed(ERRORS);
+    rig.spans(0, 0, &[Spec { error: true, ..ROOT }, Spec { trace: 2, ..ROOT }]);
+    rig.engine.elapse(0, 1_100, RecordTime::END);
+    rig.advance();
+    assert_eq!(rig.decisions(), [((true, Reason::Structure), 1), ((false, Reason::Structure), 1)].into());
+    // One of the dropped trace stays out though it is an error: one verdict.
+    rig.spans(1, 1_100, &[CHILD, Spec { trace: 2, error: true, ..CHILD }]);
+    rig.cut();
+    assert_eq!(rig.kept[1..], [(of_trace(1), vec![otlp(&CHILD).encode_to_vec()])]);
+    assert_eq!((rig.engine.stats().late_kept, rig.engine.stats().late_dropped), (1, 1));
+    rig.engine.elapse(0, 60_001, RecordTime::END);
+    rig.advance();
+    rig.spans(2, 1_100, &[Spec { trace: 2, error: true, ..ROOT }]);
+    assert_eq!(rig.engine.traces_held(), 1, "forgotten, so decided anew");
+    assert_eq!(rig.engine.stats().forgotten, 0, "in its time");
+    rig.engine.finish(0);
+    rig.advance();
+    assert_eq!(rig.decisions()[&(true, Reason::Structure)], 2);
+}
+
+#[test]
+fn a_late_span_too_large_for_the_output_is_buried_as_a_pointer() {
+    let mut rig = Rig::new(Settings { output_record_bytes: 200, ..settings(Keying::Keyed) }, ALL);
+    rig.engine.assign(0);
+    rig.spans(0, 0, &[ROOT]);
+    rig.engine.elapse(0, 1_100, RecordTime::END);
+    rig.advance();
+    rig.spans(1, 0, &[Spec { size: 300, ..CHILD }]);
+    rig.cut();
+    assert_eq!((rig.dead.len(), rig.dead[0].2.len()), (1, 0));
+    assert!(rig.dead[0].1.contains("01010101010101010101010101010101"), "{}", rig.dead[0].1);
+    assert_eq!((rig.engine.stats().rejected, rig.kept.len()), (1, 1));
+}
+
+#[test]
+fn a_huge_trace_is_decided_by_size_and_its_later_spans_follow() {
+    let mut settings = settings(Keying::Keyed);
+    settings.completion.max_trace_bytes = 1_000;
+    let mut rig = Rig::new(settings, ERRORS);
+    rig.engine.assign(0);
+    let large = Spec { size: 600, error: true, ..CHILD };
+    rig.spans(0, 0, &[large.clone(), Spec { id: 3, ..large.clone() }, Spec { id: 4, ..large }]);
+    rig.spans(1, 0, &[ROOT]);
+    assert_eq!(rig.engine.traces_held(), 0);
+    rig.cut();
+    assert_eq!(rig.decisions(), [((true, Reason::Size), 1)].into());
+    assert_eq!(rig.kept.iter().map(|(_, spans)| spans.len()).collect::<Vec<_>>(), [2, 1, 1]);
+    assert_eq!(rig.watermarks[0].offset, 2);
+}
+
+#[test]
+fn overload_decides_the_oldest_and_keeps_the_budget() {
+    for text in [ALL, ERRORS] {
+        let buffer = 16 << 20;
+        let settings = Settings { buffer, tick_bytes: 1 << 20, ..settings(Keying::Keyed) };
+        let mut rig = Rig::new(settings, text);
+        rig.engine.assign(0);
+        let mut most = 0;
+        for offset in 0..1_500_i64 {
+            let spans = (0..20_u64).map(|n| Otlp {
+                trace_id: (u128::from(offset as u64) << 32 | u128::from(n) | 1 << 100).to_be_bytes().to_vec(),
+                ..otlp(&Spec { size: 1_200, ..ROOT })
+            });
+            rig.give(0, offset, 0, Some(&record_of("shop", spans.collect())));
+            most = most.max(rig.engine.bytes_held());
+            assert!(rig.engine.bytes_held() <= buffer, "{} at {offset}", rig.engine.bytes_held());
+        }
+        assert!(most > buffer / 2, "the budget is used: {most}");
+        let decided: u64 = rig.decisions().values().sum();
+        assert_eq!(rig.decisions()[&(text == ALL, Reason::Memory)], decided);
+        assert_eq!(decided + u64::from(rig.engine.traces_held()), 30_000);
+    }
+}
+
+#[test]
+fn bad_records_stay_in_the_budget_too() {
+    let buffer = 16 << 20;
+    let mut rig = Rig::new(Settings { buffer, tick_bytes: 2 << 20, ..settings(Keying::Keyed) }, ERRORS);
+    rig.engine.assign(0);
+    let mut offset = 0;
+    while rig.decisions().is_empty() {
+        rig.spans(offset, 0, &[Spec { trace: (offset % 200) as u8 + 1, size: 10_000, ..ROOT }]);
+        offset += 1;
+    }
+    for offset in offset..offset + 50 {
+        rig.give(0, offset, 0, Some(&vec![0xff; 500 << 10]));
+        assert!(rig.engine.bytes_held() <= buffer, "{}", rig.engine.bytes_held());
+    }
+    // A tick of nothing but pointers is full one day.
+    rig.cut();
+    let nothing = |offset| Record { partition: 0, offset, timestamp: None, payload: None };
+    let full = (offset + 50..).find(|&at| rig.engine.ingest(nothing(at), RecordTime::END) == Err(Full));
+    assert!(full.is_some_and(|full| full < offset + 100_000));
+}
+
+#[test]
+fn envelopes_that_nobody_holds_stay_in_the_budget() {
+    let buffer = 16 << 20;
+    let mut rig = Rig::new(Settings { buffer, ..settings(Keying::Keyed) }, ERRORS);
+    rig.engine.assign(0);
+    for offset in 0..400_i64 {
+        // A process of its own each time, whose trace is complete at once.
+        let service = format!("{offset:060000}");
+        rig.give(0, offset, offset * 20_000, Some(&record_of(&service, vec![otlp(&ROOT)])));
+        rig.engine.elapse(0, 20_000, RecordTime::END);
+        rig.advance();
+        assert!(rig.engine.bytes_held() <= buffer, "{} at {offset}", rig.engine.bytes_held());
+    }
+    assert!(!rig.decisions().contains_key(&(false, Reason::Memory)), "{:?}", rig.decisions());
+}
+
+#[test]
+fn records_off_by_more_than_max_wait_are_counted() {
+    let mut rig = Rig::keyed(ALL);
+    for (offset, time) in [0, 10_000, 0, 20_001, -20_000, 0].into_iter().enumerate() {
+        rig.spans(offset as i64, time, &[]);
+    }
+    assert_eq!(rig.engine.stats().skewed, 2);
+}
+
+#[test]
+fn a_trace_on_two_partitions_of_a_keyed_topic_is_counted() {
+    let mut rig = Rig::keyed(ALL);
+    rig.engine.assign(0);
+    rig.give(0, 0, 0, Some(&record(&[ROOT, Spec { trace: 2, ..ROOT }])));
+    rig.give(1, 0, 0, Some(&record(&[CHILD])));
+    rig.engine.finish(0);
+    rig.engine.finish(1);
+    rig.advance();
+    assert_eq!(rig.engine.stats().spread, 1);
+    assert_eq!(rig.by_trace()[&of_trace(1)].len(), 2);
+}
+
+#[test]
+fn a_revoked_partition_gives_back_what_is_undecided() {
+    let mut rig = Rig::keyed(ERRORS);
+    let second = rig.engine.assign(7);
+    rig.spans(0, 0, &[Spec { error: true, ..ROOT }, Spec { error: true, ..CHILD }]);
+    rig.give(second, 7, 0, Some(&record(&[Spec { trace: 2, error: true, ..ROOT }])));
+    rig.engine.revoke(0);
+    rig.assert_conserved();
+    assert_eq!((rig.engine.stats().returned, rig.engine.traces_held()), (2, 1));
+    // Its number serves again, with a time and an offset of its own.
+    assert_eq!(rig.engine.assign(100), 0);
+    rig.cut();
+    let at: Vec<_> = rig.watermarks.iter().map(|w| (w.partition, w.offset, w.position, w.clock)).collect();
+    assert_eq!(at, [(0, 100, 100, None), (1, 7, 8, Some(RecordTime(0)))]);
+    rig.give(0, 100, -50_000, Some(&record(&[Spec { error: true, ..ROOT }])));
+    rig.give(0, 101, -50_000, Some(&record(&[])));
+    assert_eq!(rig.engine.traces_held(), 2);
+    rig.engine.elapse(0, 1_100, RecordTime::END);
+    rig.advance();
+    assert_eq!(rig.by_trace().into_keys().collect::<Vec<_>>(), [of_trace(1)]);
+}
+
+#[test]
+fn a_trace_that_is_also_in_another_partition_stays_with_that_one() {
+    // The partition that is revoked is once the one whose time the trace follows, once the other.
+    for (revoked, stays) in [(0, 1), (1, 0)] {
+        let mut rig = Rig::keyed(ERRORS);
+        assert_eq!(rig.engine.assign(7), 1);
+        rig.spans(3, 0, &[Spec { error: true, ..ROOT }]);
+        rig.give(1, 7, 0, Some(&record(&[CHILD])));
+        rig.engine.revoke(revoked);
+        rig.assert_conserved();
+        assert_eq!((rig.engine.stats().returned, rig.engine.traces_held()), (0, 1));
+        rig.cut();
+        assert_eq!(
+            rig.watermarks.iter().map(|w| (w.partition, w.offset)).collect::<Vec<_>>(),
+            [(stays, [3, 7][stays as usize])]
+        );
+        rig.engine.finish(stays);
+        rig.advance();
+        assert_eq!(rig.by_trace()[&of_trace(1)].len(), 2);
+    }
+}
+
+#[test]
+fn time_ends_when_the_last_unfinished_partition_goes() {
+    let mut rig = Rig::keyed(ERRORS);
+    assert_eq!(rig.engine.assign(0), 1);
+    rig.spans(0, 0, &[Spec { error: true, ..ROOT }]);
+    rig.engine.finish(0);
+    rig.advance();
+    assert_eq!(rig.engine.traces_held(), 1);
+    rig.engine.revoke(1);
+    rig.advance();
+    assert_eq!(rig.engine.traces_held(), 0);
+}
+
+#[test]
+fn a_worker_that_lost_all_partitions_of_an_unkeyed_input_begins_anew() {
+    let mut rig = Rig::new(settings(Keying::Unkeyed), ERRORS);
+    for at in 0..2 {
+        assert_eq!(rig.engine.assign(0), at);
+        rig.give(at, 0, 0, Some(&record(&[])));
+    }
+    rig.spans(1, 0, &[ROOT]);
+    rig.engine.elapse(0, 500_000, RecordTime::END);
+    rig.engine.revoke(0);
+    rig.engine.revoke(1);
+    assert_eq!(rig.engine.traces_held(), 0);
+    for _ in 0..2 {
+        rig.engine.assign(0);
+    }
+    // The same records again; what came after them in the first life must not hurry them.
+    rig.give(0, 0, 0, Some(&record(&[ROOT])));
+    rig.give(1, 0, 100, Some(&record(&[Spec { error: true, ..CHILD }])));
+    assert_eq!(rig.engine.traces_held(), 1);
+    for at in 0..2 {
+        rig.engine.elapse(at, 1_200, RecordTime::END);
+    }
+    rig.advance();
+    assert_eq!(rig.by_trace()[&of_trace(1)].len(), 2);
+}
+
+#[test]
+fn a_verdict_is_remembered_from_before_time_is_known() {
+    let mut settings = settings(Keying::Unkeyed);
+    settings.completion.max_trace_bytes = 100;
+    let mut rig = Rig::new(settings, ERRORS);
+    let (first, silent) = (rig.engine.assign(0), rig.engine.assign(0));
+    let now = 1_700_000_000_000;
+    rig.give(first, 0, now, Some(&record(&[Spec { size: 200, ..ROOT }])));
+    rig.give(silent, 0, now, Some(&record(&[])));
+    rig.give(first, 1, now, Some(&record(&[Spec { error: true, ..CHILD }])));
+    assert_eq!((rig.engine.stats().late_dropped, rig.engine.traces_held()), (1, 0));
+}
+
+#[test]
+fn time_does_not_end_before_all_partitions_of_an_unkeyed_input_are_there() {
+    let mut rig = Rig::new(settings(Keying::Unkeyed), ERRORS);
+    let empty = rig.engine.assign(5);
+    rig.engine.finish(empty);
+    rig.advance();
+    let full = rig.engine.assign(0);
+    rig.give(full, 0, 0, Some(&record(&[ROOT])));
+    rig.give(full, 1, 100, Some(&record(&[Spec { error: true, ..CHILD }])));
+    assert_eq!(rig.engine.traces_held(), 1);
+    rig.engine.finish(full);
+    rig.advance();
+    assert_eq!(rig.by_trace()[&of_trace(1)].len(), 2);
+}
+
+#[test]
+fn a_partition_that_was_empty_holds_time_back_once_it_has_records() {
+    let mut rig = Rig::new(settings(Keying::Unkeyed), ERRORS);
+    let (first, second) = (rig.engine.assign(0), rig.engine.assign(0));
+    rig.engine.elapse(second, 100, RecordTime::END);
+    rig.give(first, 0, 0, Some(&record(&[ROOT])));
+    rig.give(second, 0, 0, Some(&record(&[])));
+    for offset in 1..20 {
+        rig.give(first, offset, 60_000, Some(&record(&[])));
+    }
+    assert_eq!(rig.engine.traces_held(), 1, "the second partition is still at 0");
+    rig.give(second, 1, 0, Some(&record(&[Spec { error: true, ..CHILD }])));
+    rig.engine.finish(first);
+    rig.engine.finish(second);
+    rig.advance();
+    assert_eq!(rig.by_trace()[&of_trace(1)].len(), 2);
+}
+
+#[test]
+fn a_partition_held_back_by_minutes_splits_nothing() {
+    let mut rig = Rig::new(settings(Keying::Unkeyed), ERRORS);
+    let (ahead, behind) = (rig.engine.assign(0), rig.engine.assign(0));
+    // Five minutes of a trace a second; its root is on one partition, its error on the other.
+    let trace = |second: i64| (second % 200) as u8 + 1;
+    for second in 0..300 {
+        rig.give(ahead, second, second * 1000, Some(&record(&[Spec { trace: trace(second), ..ROOT }])));
+    }
+    assert_eq!(rig.engine.traces_held(), 200, "nothing is decided while a partition has said nothing");
+    rig = Rig::new(Settings { late_window: 20_000, ..settings(Keying::Unkeyed) }, ERRORS);
+    let _ = (rig.engine.assign(0), rig.engine.assign(0));
+    rig.give(behind, 0, 0, Some(&record(&[])));
+    for second in 0..200 {
+        rig.give(ahead, second, second * 1000, Some(&record(&[Spec { trace: trace(second), ..ROOT }])));
+    }
+    assert_eq!((rig.engine.traces_held(), rig.engine.ahead(ahead)), (200, 192_000));
+    for second in 0..200 {
+        let error = Spec { trace: trace(second), error: true, ..CHILD };
+        rig.give(behind, second + 1, second * 1000, Some(&record(&[error])));
+    }
+    rig.engine.finish(ahead);
+    rig.engine.finish(behind);
+    rig.advance();
+    assert!(rig.kept.iter().all(|(_, spans)| spans.len() == 2));
+    assert_eq!(rig.kept.len(), 200);
+}
+
+#[test]
+fn a_leap_in_time_decides_what_came_before_on_what_came_before() {
+    let mut rig = Rig::keyed(ERRORS);
+    rig.spans(0, 0, &[ROOT]);
+    rig.engine.elapse(0, 86_400_000, RecordTime::END);
+    rig.spans(1, 86_400_000, &[Spec { error: true, ..CHILD }]);
+    rig.cut();
+    assert_eq!(rig.decisions(), [((false, Reason::Structure), 1)].into());
+    assert_eq!(rig.engine.stats().late_dropped, 1);
+}
+
+#[test]
+fn a_full_tick_takes_nothing_twice() {
+    let mut rig = Rig::new(Settings { tick_bytes: 1, ..settings(Keying::Keyed) }, ALL);
+    rig.engine.assign(0);
+    let spans: Vec<_> = (1..50).map(|trace| Spec { trace, ..ROOT }).collect();
+    rig.spans(0, 0, &spans);
+    rig.engine.elapse(0, 60_000, RecordTime::END);
+    let payload = record(&[Spec { trace: 99, ..ROOT }]);
+    let next = Record { partition: 0, offset: 1, timestamp: Some(RecordTime(90_000)), payload: Some(&payload) };
+    let mut cuts = 0;
+    while rig.engine.ingest(next, RecordTime::END) == Err(Full) {
+        assert_eq!(rig.engine.stats().received, 49);
+        rig.cut();
+        assert_eq!(rig.watermarks[0].position, 1);
+        cuts += 1;
+    }
+    assert_eq!((cuts, rig.kept.len(), rig.engine.spans_held()), (49, 49, 1));
+    assert_eq!(rig.engine.stats().skewed, 1, "its time was taken once");
+}

@@ -1,0 +1,379 @@
+//! Assembly as one would write it without a thought of speed, beside the real one.
+//!
+//! No wheel, no arena, no interning, no budget: times are looked at span by span, in the words of the protocol (§6).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::{prelude::*, sample::select};
+
+use super::*;
+
+#[derive(Clone, Debug)]
+enum Op {
+    Assign { next: i64 },
+    Ingest { partition: usize, step: i64, gap: i64, spans: Vec<Spec> },
+    Elapse { partition: usize, ms: u64 },
+    Cut,
+    Revoke { partition: usize },
+    Finish { partition: usize },
+}
+
+struct Model {
+    settings: Settings,
+    partitions: Vec<Option<Partition>>,
+    /// By domain.
+    now: BTreeMap<u32, i64>,
+    /// By domain: grains below are over.
+    over: BTreeMap<u32, i64>,
+    held: BTreeMap<u8, Trace>,
+    /// Domain, kept, and when, in the order they fell.
+    verdicts: Vec<(u8, u32, bool, i64)>,
+    kept: Vec<(TraceId, Vec<u8>)>,
+    decisions: BTreeMap<(bool, Reason), u64>,
+    returned: u64,
+}
+
+#[derive(Default)]
+struct Partition {
+    times: Vec<i64>,
+    clock: Option<i64>,
+    next: i64,
+    empty: bool,
+    finished: bool,
+    /// What the driver sends next.
+    time: i64,
+}
+
+#[derive(Default)]
+struct Trace {
+    domain: u32,
+    spans: Vec<(u32, i64, i64, Spec)>,
+    not_before: i64,
+}
+
+// === impl Model ===
+
+impl Model {
+    fn domain(&self, partition: u32) -> u32 {
+        if self.settings.keying == Keying::Keyed { partition } else { 0 }
+    }
+
+    fn at(&mut self, partition: u32) -> &mut Partition {
+        self.partitions[partition as usize].as_mut().expect("assigned")
+    }
+
+    fn assigned(&self) -> Vec<u32> {
+        (0..).zip(&self.partitions).filter(|(_, p)| p.is_some()).map(|(at, _)| at).collect()
+    }
+
+    fn assign(&mut self, next: i64) -> u32 {
+        let at = self.partitions.iter().position(Option::is_none).unwrap_or(self.partitions.len());
+        if at == self.partitions.len() {
+            self.partitions.push(None);
+        }
+        self.partitions[at] = Some(Partition { next, ..Partition::default() });
+        let domain = self.domain(at as u32);
+        if self.settings.keying == Keying::Keyed || self.now.get(&domain) == Some(&i64::MAX) {
+            self.now.remove(&domain);
+            self.over.remove(&domain);
+        }
+        at as u32
+    }
+
+    fn revoke(&mut self, partition: u32) {
+        self.held.retain(|_, trace| {
+            let touched = trace.spans.iter().any(|span| span.0 == partition);
+            self.returned += if touched { trace.spans.len() as u64 } else { 0 };
+            !touched
+        });
+        self.partitions[partition as usize] = None;
+        let gone = self.domain(partition);
+        if self.settings.keying == Keying::Keyed || self.assigned().is_empty() {
+            self.verdicts.retain(|verdict| verdict.1 != gone);
+            self.now.remove(&gone);
+            self.over.remove(&gone);
+        }
+        self.end_if_finished();
+        self.tell_time();
+    }
+
+    fn observe(&mut self, partition: u32, time: i64) {
+        let at = self.at(partition);
+        at.times.push(time);
+        at.empty = false;
+        let mut last = at.times[at.times.len().saturating_sub(15)..].to_vec();
+        last.sort_unstable();
+        at.clock = at.clock.max(Some(last[(last.len() - 1) / 2]));
+        self.tell_time();
+    }
+
+    fn elapse(&mut self, partition: u32, ms: u64) {
+        let at = self.at(partition);
+        at.empty = at.clock.is_none();
+        at.clock = at.clock.map(|clock| clock.saturating_add(ms as i64));
+        self.tell_time();
+    }
+
+    fn finish(&mut self, partition: u32) {
+        self.at(partition).finished = true;
+        self.end_if_finished();
+        self.tell_time();
+    }
+
+    fn end_if_finished(&mut self) {
+        if self.partitions.iter().flatten().all(|p| p.finished) {
+            self.partitions.iter_mut().flatten().for_each(|p| p.clock = Some(i64::MAX));
+        }
+    }
+
+    fn tell_time(&mut self) {
+        for domain in self.assigned().into_iter().map(|at| self.domain(at)).collect::<BTreeSet<_>>() {
+            let members = self.assigned().into_iter().filter(|&at| self.domain(at) == domain);
+            let members = members.map(|at| self.partitions[at as usize].as_ref().expect("assigned"));
+            let clocks: Vec<_> = members
+                .filter(|p| {
+                    !(p.empty || self.settings.keying == Keying::Unkeyed && p.finished && p.clock != Some(i64::MAX))
+                })
+                .map(|p| p.clock)
+                .collect();
+            let slowest = clocks.iter().copied().min().flatten();
+            if let Some(slowest) = slowest {
+                let now = self.now.entry(domain).or_insert(slowest);
+                *now = slowest.max(*now);
+            }
+        }
+    }
+
+    /// The 64 ms at whose beginning a trace is complete if nothing more comes, and why.
+    fn due(&self, trace: &Trace) -> (i64, Reason) {
+        let completion = self.settings.completion;
+        let grain = |ms: i64| ms.saturating_add(63).div_euclid(64);
+        let first = trace.spans.iter().map(|span| span.2).min().unwrap_or(0);
+        let last = trace.spans.iter().map(|span| span.2).max().unwrap_or(0);
+        let bound = first.saturating_add(completion.max_wait as i64);
+        let quiet = last.saturating_add(completion.quiet as i64);
+        let spans = || trace.spans.iter().map(|span| &span.3);
+        let ended = spans().any(|span| span.parent == 0 && !span.running);
+        let whole = spans().all(|span| span.parent == 0 || spans().any(|other| other.id == span.parent));
+        let (at, reason) =
+            if ended && whole && quiet <= bound { (quiet, Reason::Structure) } else { (bound, Reason::MaxWait) };
+        (grain(at).max(trace.not_before), reason)
+    }
+
+    fn complete(&mut self, domain: u32) {
+        let Some(&now) = self.now.get(&domain) else { return };
+        for trace in self.held.keys().copied().collect::<Vec<_>>() {
+            let held = &self.held[&trace];
+            let (grain, reason) = self.due(held);
+            if held.domain == domain && grain <= now.div_euclid(64) {
+                self.decide(trace, if reason == Reason::MaxWait && now == i64::MAX { Reason::End } else { reason });
+            }
+        }
+        let over = self.over.entry(domain).or_insert(i64::MIN);
+        *over = (now.div_euclid(64) + 1).max(*over);
+        if now != i64::MAX {
+            let window = self.settings.late_window as i64;
+            let mut oldest = true;
+            // First in, first out.
+            self.verdicts.retain(|&(_, of, _, decided)| {
+                oldest &= of != domain || now.saturating_sub(decided) > window;
+                of != domain || !oldest
+            });
+        }
+    }
+
+    fn decide(&mut self, trace: u8, reason: Reason) {
+        let Trace { domain, spans, .. } = self.held.remove(&trace).expect("held");
+        let keep = spans.iter().any(|span| span.3.error);
+        *self.decisions.entry((keep, reason)).or_default() += 1;
+        let last = spans.iter().map(|span| span.2).max().unwrap_or(0);
+        self.verdicts.push((trace, domain, keep, self.now.get(&domain).copied().unwrap_or(last)));
+        if keep {
+            self.kept.extend(spans.iter().map(|span| (of_trace(trace), otlp(&span.3).encode_to_vec())));
+        }
+    }
+
+    fn ingest(&mut self, partition: u32, offset: i64, time: i64, spans: &[Spec]) {
+        self.observe(partition, time);
+        let domain = self.domain(partition);
+        self.complete(domain);
+        let seen = self.at(partition).clock.unwrap_or(0);
+        for span in spans {
+            if let Some(&(_, _, keep, _)) = self.verdicts.iter().find(|verdict| verdict.0 == span.trace) {
+                if keep {
+                    self.kept.push((of_trace(span.trace), otlp(span).encode_to_vec()));
+                }
+                continue;
+            }
+            let trace = self.held.entry(span.trace).or_insert_with(|| Trace { domain, ..Trace::default() });
+            trace.spans.push((partition, offset, seen, span.clone()));
+            trace.not_before = self.over.get(&trace.domain).copied().unwrap_or(i64::MIN);
+            let bytes: usize = trace.spans.iter().map(|span| otlp(&span.3).encoded_len()).sum();
+            if bytes > self.settings.completion.max_trace_bytes {
+                self.decide(span.trace, Reason::Size);
+            }
+        }
+        self.at(partition).next = offset + 1;
+    }
+
+    /// I4: the first record that holds a span of an undecided trace.
+    fn watermarks(&self) -> Vec<(u32, i64, i64, Option<i64>)> {
+        let watermark = |at: u32| {
+            let p = self.partitions[at as usize].as_ref().expect("assigned");
+            let spans = self.held.values().flat_map(|trace| &trace.spans);
+            let first = spans.filter(|span| span.0 == at).map(|span| span.1).min();
+            (at, first.unwrap_or(p.next), p.next, p.clock)
+        };
+        self.assigned().into_iter().map(watermark).collect()
+    }
+}
+
+fn spec() -> impl Strategy<Value = Spec> {
+    let error = prop::bool::weighted(0.15);
+    (1..7_u8, 1..5_u64, 0..5_u64, prop::bool::weighted(0.2), error, select(vec![0, 0, 0, 50, 400]))
+        .prop_map(|(trace, id, parent, running, error, size)| Spec { trace, id, parent, running, error, size })
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let partition = || 0..3_usize;
+    let step = select(vec![0, 0, 1, 63, 64, 200, 700, 1_000, 5_000, 70_000, 400_000, -3_000, -60_000]);
+    let ingest = (partition(), step, select(vec![0, 0, 0, 1, 5]), prop::collection::vec(spec(), 0..4));
+    prop_oneof![
+        2 => (0..50_i64).prop_map(|next| Op::Assign { next }),
+        24 => ingest.prop_map(|(partition, step, gap, spans)| Op::Ingest { partition, step, gap, spans }),
+        6 => (partition(), select(vec![1_u64, 64, 500, 1_000, 20_000, 300_000]))
+            .prop_map(|(partition, ms)| Op::Elapse { partition, ms }),
+        3 => Just(Op::Cut),
+        1 => partition().prop_map(|partition| Op::Revoke { partition }),
+        1 => partition().prop_map(|partition| Op::Finish { partition }),
+    ]
+}
+
+fn any_settings() -> impl Strategy<Value = Settings> {
+    let keying = select(vec![Keying::Keyed, Keying::Unkeyed]);
+    let tick_bytes = select(vec![1, 300, 1 << 20]);
+    let bounds = (select(vec![3_000_u64, 30_000, 200_000]), select(vec![600_usize, 1 << 20]));
+    (keying, tick_bytes, bounds, select(vec![2_000, 500_000])).prop_map(
+        |(keying, tick_bytes, (max_wait, max_trace_bytes), late_window)| Settings {
+            completion: Completion { quiet: 1_000, max_wait, max_trace_bytes },
+            late_window,
+            tick_bytes,
+            ..settings(keying)
+        },
+    )
+}
+
+/// Partitions that are there and not finished take records; the rest of an operation is made to fit.
+fn run(settings: Settings, ops: &[Op]) {
+    let mut rig = Rig::new(settings, ERRORS);
+    let mut model = Model {
+        settings,
+        partitions: Vec::new(),
+        now: BTreeMap::new(),
+        over: BTreeMap::new(),
+        held: BTreeMap::new(),
+        verdicts: Vec::new(),
+        kept: Vec::new(),
+        decisions: BTreeMap::new(),
+        returned: 0,
+    };
+    // Its number in the engine is its partition.
+    let open = |model: &Model, partition: usize| {
+        model.partitions.get(partition).is_some_and(|p| p.as_ref().is_some_and(|p| !p.finished))
+    };
+    let end = (0..3).map(|partition| Op::Finish { partition });
+    for op in iter::once(Op::Assign { next: 0 }).chain(ops.iter().cloned()).chain(end) {
+        match op.clone() {
+            Op::Assign { next } if model.assigned().len() < 3 => {
+                assert_eq!(rig.engine.assign(next), model.assign(next));
+            }
+            Op::Ingest { partition, step, gap, mut spans } if open(&model, partition) => {
+                let at = partition as u32;
+                if settings.keying == Keying::Keyed {
+                    spans.retain(|span| usize::from(span.trace) % 3 == partition);
+                }
+                let p = model.at(at);
+                p.time += step;
+                let (time, offset) = (p.time, p.next + gap);
+                rig.give(at, offset, time, Some(&record(&spans)));
+                model.ingest(at, offset, time, &spans);
+            }
+            Op::Elapse { partition, ms } if open(&model, partition) => {
+                rig.engine.elapse(partition as u32, ms, RecordTime::END);
+                model.elapse(partition as u32, ms);
+            }
+            Op::Cut => {
+                rig.advance();
+                let domains = model.assigned().into_iter().map(|at| model.domain(at)).collect::<BTreeSet<_>>();
+                domains.into_iter().for_each(|domain| model.complete(domain));
+            }
+            Op::Revoke { partition } if open(&model, partition) => {
+                rig.engine.revoke(partition as u32);
+                model.revoke(partition as u32);
+            }
+            Op::Finish { partition } if open(&model, partition) => {
+                rig.engine.finish(partition as u32);
+                model.finish(partition as u32);
+            }
+            _ => continue,
+        }
+        rig.cut();
+        assert_eq!(rig.decisions(), model.decisions, "{op:?}");
+        let mut kept: Vec<_> = rig.kept.iter().flat_map(|(id, spans)| spans.iter().map(|s| (*id, s.clone()))).collect();
+        kept.sort();
+        model.kept.sort();
+        assert!(kept == model.kept, "{op:?}: {} spans are out, not {}", kept.len(), model.kept.len());
+        let held = model.held.values().map(|trace| trace.spans.len() as u64).sum::<u64>();
+        assert_eq!((rig.engine.traces_held() as usize, rig.engine.spans_held()), (model.held.len(), held), "{op:?}");
+        assert_eq!(rig.engine.stats().returned, model.returned, "{op:?}");
+        let watermarks =
+            rig.watermarks.iter().map(|w| (w.partition, w.offset, w.position, w.clock.map(|clock| clock.0)));
+        assert_eq!(watermarks.collect::<Vec<_>>(), model.watermarks(), "{op:?}");
+    }
+}
+
+/// What comes of records, per partition in their order, in the order of `turns`; a cut after every `every`.
+fn verdicts(partitions: &[Vec<(i64, Vec<Spec>)>], turns: &[usize], every: usize) -> impl PartialEq + std::fmt::Debug {
+    let mut rig = Rig::new(settings(Keying::Keyed), ERRORS);
+    partitions.iter().for_each(|_| _ = rig.engine.assign(0));
+    let mut next = vec![0; partitions.len()];
+    let rest = (0..partitions.len()).flat_map(|at| iter::repeat_n(at, partitions[at].len()));
+    for (turn, at) in turns.iter().map(|turn| turn % partitions.len()).chain(rest).enumerate() {
+        if let Some((time, spans)) = partitions[at].get(next[at]) {
+            rig.give(at as u32, next[at] as i64, *time, Some(&record(spans)));
+            next[at] += 1;
+        }
+        if turn % every == 0 {
+            rig.cut();
+        }
+    }
+    (0..partitions.len()).for_each(|at| rig.engine.finish(at as u32));
+    rig.advance();
+    (rig.decisions(), rig.by_trace())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(5_000))]
+
+    #[test]
+    fn assembly_is_what_the_model_says(settings in any_settings(), ops in prop::collection::vec(op(), 1..80)) {
+        run(settings, &ops);
+    }
+
+    /// I5.
+    #[test]
+    fn verdicts_do_not_depend_on_how_partitions_are_read(
+        steps in prop::collection::vec((0..3_usize, select(vec![0_i64, 50, 500, 3_000, -500]), prop::collection::vec(spec(), 0..4)), 1..60),
+        turns in prop::collection::vec(0..3_usize, 0..60),
+        every in 1..20_usize,
+    ) {
+        let mut partitions = vec![Vec::new(); 3];
+        let mut time = [0; 3];
+        for (at, step, mut spans) in steps {
+            spans.retain(|span| usize::from(span.trace) % 3 == at);
+            time[at] += step;
+            partitions[at].push((time[at], spans));
+        }
+        prop_assert_eq!(verdicts(&partitions, &[], 1), verdicts(&partitions, &turns, every));
+    }
+}

@@ -1,0 +1,25 @@
+//! A tail-sampling stream processor.
+#![deny(unsafe_code)]
+
+pub mod assemble;
+pub mod cli;
+pub mod config;
+pub mod decide;
+pub mod decode;
+pub mod demo;
+pub mod diagnostic;
+pub mod encode;
+pub mod engine;
+pub mod forward;
+pub mod generate;
+pub mod limits;
+pub mod model;
+pub mod ops;
+pub mod pipeline;
+pub mod source;
+pub mod stats;
+pub mod telemetry;
+pub mod tick;
+pub mod units;
+pub mod worker;
+pub mod yaml;

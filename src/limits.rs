@@ -1,0 +1,14 @@
+//! Bounds that are not configuration, each with its reason.
+
+/// The largest record taken in, in bytes. Brokers default to 1 MiB and are rarely set above 16 MiB; a larger one goes to
+/// the dead letters as a pointer, so that one record cannot fill a small byte budget (16 MiB at least).
+pub const RECORD_BYTES: usize = 8 << 20;
+
+/// Spans, scopes and resources of one record, all together. An empty one takes 2 bytes on the wire and a hundred here, so
+/// without a bound 8 MiB become a gigabyte. A span of a real trace is hardly ever below 128 bytes. So the scratch space of
+/// the record in hand, which is beside the budget, is at most twice `RECORD_BYTES`.
+pub const RECORD_PARTS: usize = 1 << 16;
+
+/// Bytes a span may cost in memory beside its payload: its entry, its item's header, and a share of the tables, all
+/// rounded up. Used to make room before a record is taken in.
+pub const SPAN_OVERHEAD: usize = 256;

@@ -1,0 +1,179 @@
+//! What librdkafka says beside records, collected while it is polled.
+//!
+//! Callbacks only take notes. The worker acts on them after the poll, where it owns the engine; a rebalance is complete
+//! when the worker says so.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use rdkafka::{
+    ClientContext, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol},
+    error::{KafkaError, KafkaResult},
+    types::RDKafkaRespErr,
+};
+use serde::Deserialize;
+
+use super::Partition;
+
+/// Something a worker has to act on.
+#[derive(Debug)]
+pub enum Event {
+    Assigned(Vec<Partition>),
+    Revoked(Vec<Partition>),
+    CommitFailed(KafkaError),
+    /// What librdkafka saw when it took stock; `connected` if some broker answers.
+    Heads {
+        heads: Vec<Head>,
+        connected: bool,
+    },
+}
+
+/// How a partition stood towards the head of its log when librdkafka last took stock.
+#[derive(Debug)]
+pub struct Head {
+    pub partition: Partition,
+    /// The high watermark of the last fetch response.
+    pub high: i64,
+    /// The offset librdkafka would fetch next.
+    pub next: i64,
+    /// Records fetched and not yet polled, of all partitions.
+    pub queued: i64,
+    /// A fetch is going on and its broker answered within the last second.
+    pub fresh: bool,
+}
+
+#[derive(Default)]
+pub struct Context {
+    /// Bounded by what one poll brings: a rebalance, a statistic.
+    events: Mutex<VecDeque<Event>>,
+    closing: AtomicBool,
+}
+
+/// Gives partitions back, by the protocol the group speaks.
+pub fn unassign(consumer: &BaseConsumer<Context>, partitions: &TopicPartitionList) -> KafkaResult<()> {
+    match consumer.rebalance_protocol() {
+        RebalanceProtocol::Cooperative => consumer.incremental_unassign(partitions),
+        _ => consumer.unassign(),
+    }
+}
+
+// === impl Context ===
+
+impl Context {
+    pub fn pop(&self) -> Option<Event> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    pub fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+
+    fn push(&self, event: Event) {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).push_back(event);
+    }
+}
+
+impl ConsumerContext for Context {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, kind: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        let named = partitions.elements().iter().map(|e| (Arc::from(e.topic()), e.partition())).collect();
+        match kind {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.push(Event::Assigned(named)),
+            _ if self.closing.load(Ordering::Acquire) => {
+                if let Err(error) = unassign(consumer, partitions) {
+                    tracing::warn!(%error, "giving partitions back while closing");
+                }
+            }
+            _ => self.push(Event::Revoked(named)),
+        }
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
+        if let Err(error) = result {
+            self.push(Event::CommitFailed(error));
+        }
+    }
+}
+
+impl ClientContext for Context {
+    fn stats_raw(&self, statistics: &[u8]) {
+        match serde_json::from_slice::<Statistics>(statistics) {
+            Ok(statistics) => {
+                let connected = statistics.brokers.values().any(|broker| broker.nodeid >= 0 && broker.state == "UP");
+                self.push(Event::Heads { heads: statistics.heads(), connected });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "librdkafka's statistics cannot be read; idle partitions hold time back")
+            }
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, reason, "Kafka");
+    }
+}
+
+/// The part of librdkafka's statistics that tells where the heads of the logs are (STATISTICS.md).
+#[derive(Deserialize)]
+struct Statistics {
+    brokers: HashMap<String, Broker>,
+    topics: HashMap<String, Topic>,
+}
+
+#[derive(Deserialize)]
+struct Broker {
+    nodeid: i32,
+    state: String,
+    /// Microseconds since anything was received.
+    rxidle: i64,
+}
+
+#[derive(Deserialize)]
+struct Topic {
+    topic: String,
+    partitions: HashMap<String, TopicPartition>,
+}
+
+#[derive(Deserialize)]
+struct TopicPartition {
+    partition: i32,
+    broker: i32,
+    fetch_state: String,
+    fetchq_cnt: i64,
+    next_offset: i64,
+    hi_offset: i64,
+}
+
+/// Protocol §6.3: a fetch response of the last second.
+const FRESH_US: i64 = 1_000_000;
+
+// === impl Statistics ===
+
+impl Statistics {
+    fn heads(self) -> Vec<Head> {
+        let answering = |id: i32| {
+            self.brokers.values().any(|b| b.nodeid == id && b.state == "UP" && (0..FRESH_US).contains(&b.rxidle))
+        };
+        let of = |topic: Arc<str>, p: TopicPartition| Head {
+            partition: (topic, p.partition),
+            high: p.hi_offset,
+            next: p.next_offset,
+            queued: p.fetchq_cnt,
+            fresh: p.fetch_state == "active" && answering(p.broker),
+        };
+        self.topics
+            .into_values()
+            .flat_map(|Topic { topic, partitions }| {
+                let topic = Arc::<str>::from(topic);
+                partitions.into_values().map(move |p| (topic.clone(), p))
+            })
+            .filter(|(_, p)| p.partition >= 0)
+            .map(|(topic, p)| of(topic, p))
+            .collect()
+    }
+}

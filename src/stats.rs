@@ -1,0 +1,60 @@
+//! What the core counts: plain numbers, read by whoever drives it.
+
+use crate::{assemble::Reason, decide::Verdict};
+
+/// Counts since the start, of spans where nothing else is said.
+#[derive(Clone, Debug, Default)]
+pub struct Stats {
+    pub received: u64,
+    /// Acknowledged by the output.
+    pub forwarded: u64,
+    /// By verdict.
+    pub dropped: u64,
+    /// Bad input, in the dead letters.
+    pub rejected: u64,
+    /// Undecided when their partition was taken away: whoever owns it now reads them again.
+    pub returned: u64,
+    pub late_kept: u64,
+    pub late_dropped: u64,
+    /// Records in the dead letters as a whole; what spans they held is not known.
+    pub rejected_records: u64,
+    /// Records whose time is off by more than `max_wait`.
+    pub skewed: u64,
+    /// Traces of a keyed topic found on more than one partition.
+    pub spread: u64,
+    /// Verdicts forgotten before their time.
+    pub forgotten: u64,
+    /// Traces by policy (the last is `otherwise`), verdict and reason.
+    decided: Vec<[[u64; Reason::ALL.len()]; 2]>,
+}
+
+// === impl Stats ===
+
+impl Stats {
+    pub fn new(policies: usize) -> Self {
+        Self { decided: vec![Default::default(); policies + 1], ..Self::default() }
+    }
+
+    pub fn decided(&mut self, verdict: Verdict, reason: Reason) {
+        let otherwise = self.decided.len() - 1;
+        let policy = verdict.policy.map_or(otherwise, usize::from);
+        self.decided[policy][usize::from(verdict.keep)][reason as usize] += 1;
+    }
+
+    /// Traces decided: by policy (None is `otherwise`), kept or not, why they were complete, and how many.
+    pub fn decisions(&self) -> impl Iterator<Item = (Option<usize>, bool, Reason, u64)> {
+        let otherwise = self.decided.len() - 1;
+        self.decided.iter().enumerate().flat_map(move |(policy, verdicts)| {
+            let policy = (policy != otherwise).then_some(policy);
+            verdicts.iter().enumerate().flat_map(move |(keep, reasons)| {
+                Reason::ALL.into_iter().map(move |reason| (policy, keep == 1, reason, reasons[reason as usize]))
+            })
+        })
+    }
+
+    /// I1: what was received and is neither out, nor dropped, nor rejected, nor given back, nor held.
+    pub fn lost(&self, held: u64) -> i64 {
+        let accounted = self.forwarded + self.dropped + self.rejected + self.returned + held;
+        self.received as i64 - accounted as i64
+    }
+}

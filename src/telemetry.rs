@@ -1,0 +1,219 @@
+//! What the workers count, for `/metrics`, and the log.
+
+use std::{
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    time::{Duration, Instant},
+};
+
+use metrics::{counter, describe_counter, describe_gauge, gauge};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+
+use crate::{source::Partition, stats::Stats};
+
+/// The workers' latest snapshots, added up when somebody asks.
+pub struct Telemetry {
+    /// None before it is known how many there are.
+    workers: OnceLock<Box<[Mutex<Option<Snapshot>>]>>,
+    /// Names of the policies, in the order of their numbers.
+    policies: Vec<String>,
+    prometheus: PrometheusHandle,
+}
+
+/// What a worker says of itself a few times a second.
+pub struct Snapshot {
+    pub stats: Stats,
+    pub spans_held: u64,
+    pub traces_held: u64,
+    pub bytes_held: u64,
+    /// Its partitions, with their position lag in records and the age of their watermarks in milliseconds.
+    pub partitions: Vec<(Partition, u64, u64)>,
+    /// When a broker was last known to answer.
+    pub heard: Option<Instant>,
+    pub alive: Instant,
+}
+
+/// A worker that has not been heard of for so long hangs. Waiting for the commit of a revoked partition takes seconds.
+const HANGS: Duration = Duration::from_secs(30);
+/// Statistics come every half second while a broker answers.
+const AWAY: Duration = Duration::from_secs(5);
+
+/// Sends the log to standard error: text, or JSON where `json`. `RUST_LOG` chooses what.
+pub fn log(json: bool) {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,librdkafka=error,rdkafka=error"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // A second subscriber, in a test, is no harm.
+    _ = if json { builder.json().try_init() } else { builder.with_ansi(false).try_init() };
+}
+
+// === impl Telemetry ===
+
+impl Telemetry {
+    /// Installs the recorder of the process.
+    ///
+    /// # Errors
+    /// There is one already.
+    pub fn install(policies: Vec<String>) -> anyhow::Result<Self> {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let prometheus = recorder.handle();
+        metrics::set_global_recorder(recorder).map_err(|_| anyhow::anyhow!("metrics are installed twice"))?;
+        describe();
+        Ok(Self { workers: OnceLock::new(), policies, prometheus })
+    }
+
+    /// So many workers are about to start.
+    pub fn start(&self, workers: usize) {
+        self.workers.get_or_init(|| (0..workers).map(|_| Mutex::default()).collect());
+    }
+
+    pub fn publish(&self, worker: usize, snapshot: Snapshot) {
+        if let Some(of) = self.workers().get(worker) {
+            *lock(of) = Some(snapshot);
+        }
+    }
+
+    /// No worker hangs.
+    pub fn is_alive(&self) -> bool {
+        self.workers().iter().all(|worker| lock(worker).as_ref().is_none_or(|of| of.alive.elapsed() < HANGS))
+    }
+
+    /// Why the process is not ready; None when every worker is in the group and hears a broker.
+    pub fn not_ready(&self) -> Option<&'static str> {
+        if self.workers.get().is_none() {
+            return Some("Kafka has not answered yet");
+        }
+        let mut partitions = 0;
+        for worker in self.workers() {
+            match &*lock(worker) {
+                Some(of) if of.heard.is_some_and(|heard| heard.elapsed() < AWAY) => partitions += of.partitions.len(),
+                Some(_) => return Some("no broker answers"),
+                None => return Some("a worker has not started yet"),
+            }
+        }
+        (partitions == 0).then_some("no partition is assigned yet")
+    }
+
+    /// All metrics in the Prometheus text format.
+    pub fn render(&self) -> String {
+        let mut total = Totals::default();
+        for worker in self.workers() {
+            if let Some(snapshot) = &*lock(worker) {
+                self.record(snapshot, &mut total);
+            }
+        }
+        total.record();
+        self.prometheus.run_upkeep();
+        self.prometheus.render()
+    }
+
+    fn workers(&self) -> &[Mutex<Option<Snapshot>>] {
+        self.workers.get().map_or(&[], |workers| workers)
+    }
+
+    /// Adds a worker to the totals, and sets what is its own.
+    fn record(&self, snapshot: &Snapshot, total: &mut Totals) {
+        let Snapshot { stats, spans_held, traces_held, bytes_held, partitions, .. } = snapshot;
+        total.add("tailwater_spans_received_total", stats.received);
+        total.add("tailwater_spans_forwarded_total", stats.forwarded);
+        total.add("tailwater_spans_dropped_total", stats.dropped);
+        total.add("tailwater_spans_rejected_total", stats.rejected);
+        total.add("tailwater_spans_returned_total", stats.returned);
+        total.add("tailwater_records_rejected_total", stats.rejected_records);
+        total.add("tailwater_records_skewed_total", stats.skewed);
+        total.add("tailwater_traces_spread_total", stats.spread);
+        total.add("tailwater_verdicts_forgotten_total", stats.forgotten);
+        total.late_kept += stats.late_kept;
+        total.late_dropped += stats.late_dropped;
+        total.spans_held += spans_held;
+        total.traces_held += traces_held;
+        total.bytes_held += bytes_held;
+        total.lost += stats.lost(*spans_held);
+        for (policy, keep, reason, traces) in stats.decisions() {
+            if traces > 0 {
+                let policy = policy.map_or("otherwise", |at| &self.policies[at]);
+                let labels = [
+                    ("verdict", if keep { "keep" } else { "drop" }.to_owned()),
+                    ("policy", policy.to_owned()),
+                    ("reason", reason.name().to_owned()),
+                ];
+                total.decided.push((labels, traces));
+            }
+        }
+        for ((topic, partition), lag, age) in partitions {
+            let labels = [("topic", topic.to_string()), ("partition", partition.to_string())];
+            gauge!("tailwater_position_lag_records", &labels).set(*lag as f64);
+            gauge!("tailwater_watermark_age_seconds", &labels).set(*age as f64 / 1000.0);
+        }
+    }
+}
+
+/// Sums over the workers.
+#[derive(Default)]
+struct Totals {
+    counters: Vec<(&'static str, u64)>,
+    late_kept: u64,
+    late_dropped: u64,
+    spans_held: u64,
+    traces_held: u64,
+    bytes_held: u64,
+    lost: i64,
+    decided: Vec<([(&'static str, String); 3], u64)>,
+}
+
+// === impl Totals ===
+
+impl Totals {
+    fn add(&mut self, name: &'static str, count: u64) {
+        match self.counters.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, sum)) => *sum += count,
+            None => self.counters.push((name, count)),
+        }
+    }
+
+    fn record(self) {
+        for (name, count) in self.counters {
+            counter!(name).absolute(count);
+        }
+        counter!("tailwater_spans_late_total", "verdict" => "keep").absolute(self.late_kept);
+        counter!("tailwater_spans_late_total", "verdict" => "drop").absolute(self.late_dropped);
+        gauge!("tailwater_spans_held").set(self.spans_held as f64);
+        gauge!("tailwater_traces_held").set(self.traces_held as f64);
+        gauge!("tailwater_bytes_held").set(self.bytes_held as f64);
+        gauge!("tailwater_spans_lost").set(self.lost as f64);
+        let mut decided = self.decided;
+        decided.sort();
+        for of in decided.chunk_by(|(a, _), (b, _)| a == b) {
+            counter!("tailwater_traces_decided_total", &of[0].0).absolute(of.iter().map(|(_, traces)| traces).sum());
+        }
+    }
+}
+
+fn describe() {
+    describe_counter!("tailwater_spans_received_total", "Spans read from the input, late ones included");
+    describe_counter!("tailwater_spans_forwarded_total", "Spans of kept traces the output has acknowledged");
+    describe_counter!("tailwater_spans_dropped_total", "Spans of traces dropped by verdict");
+    describe_counter!("tailwater_spans_rejected_total", "Spans in the dead letters, with the reason");
+    describe_counter!("tailwater_spans_returned_total", "Undecided spans whose partition went to another worker");
+    describe_counter!(
+        "tailwater_spans_late_total",
+        "Spans that followed their trace's verdict (also forwarded or dropped)"
+    );
+    describe_counter!("tailwater_records_rejected_total", "Records in the dead letters as a whole");
+    describe_counter!("tailwater_records_skewed_total", "Records whose time is off by more than max_wait");
+    describe_counter!("tailwater_traces_decided_total", "Traces decided, by verdict, policy and completion reason");
+    describe_counter!("tailwater_traces_spread_total", "Traces of a keyed topic found on several partitions");
+    describe_counter!(
+        "tailwater_verdicts_forgotten_total",
+        "Verdicts forgotten before late_window, for lack of memory"
+    );
+    describe_gauge!("tailwater_spans_held", "Spans in undecided traces, or not yet acknowledged");
+    describe_gauge!("tailwater_traces_held", "Undecided traces");
+    describe_gauge!("tailwater_bytes_held", "Bytes allocated for everything held; at most memory.buffer");
+    describe_gauge!("tailwater_spans_lost", "received - forwarded - dropped - rejected - returned - held; must be 0");
+    describe_gauge!("tailwater_position_lag_records", "Records between the position and the head of the log");
+    describe_gauge!("tailwater_watermark_age_seconds", "Record time the oldest undecided trace has waited");
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,102 @@
+//! The partitions a worker owns.
+
+use std::time::Instant;
+
+use crate::{forward::Names, source::Partition};
+
+/// Few to some thousands; found by topic, then by number.
+#[derive(Default)]
+pub struct Assignment {
+    owned: Vec<Owned>,
+    /// For each topic, where in `owned` its partitions are.
+    topics: Vec<(std::sync::Arc<str>, Vec<Option<u32>>)>,
+}
+
+/// A partition, from assignment to revocation.
+pub struct Owned {
+    pub partition: Partition,
+    /// Its number in the engine.
+    pub at: u32,
+    /// The offset after the last record taken in.
+    pub position: i64,
+    /// The high watermark last heard of.
+    pub high: i64,
+    /// Where its finite input ends.
+    pub end: Option<i64>,
+    pub finished: bool,
+    /// Held back: its clock is far ahead of the others'.
+    pub ahead: bool,
+    /// The watermark last committed; None before the first, and where a commit failed.
+    pub committed: Option<i64>,
+    /// Milliseconds of record time between its first undecided span and its clock.
+    pub watermark_age: u64,
+    /// When it was last seen at the head of its log.
+    pub at_head: Option<Instant>,
+}
+
+// === impl Assignment ===
+
+impl Assignment {
+    pub fn add(&mut self, owned: Owned) {
+        self.owned.push(owned);
+        self.index();
+    }
+
+    pub fn remove(&mut self, partition: &Partition) -> Option<Owned> {
+        let at = self.owned.iter().position(|owned| owned.partition == *partition)?;
+        let owned = self.owned.swap_remove(at);
+        self.index();
+        Some(owned)
+    }
+
+    #[inline]
+    pub fn find(&mut self, topic: &str, partition: i32) -> Option<&mut Owned> {
+        let (_, of) = self.topics.iter().find(|(name, _)| **name == *topic)?;
+        let at = (*of.get(usize::try_from(partition).ok()?)?)?;
+        self.owned.get_mut(at as usize)
+    }
+
+    pub fn by_number(&mut self, at: u32) -> Option<&mut Owned> {
+        self.owned.iter_mut().find(|owned| owned.at == at)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Owned> {
+        self.owned.iter()
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Owned> {
+        self.owned.iter_mut()
+    }
+
+    pub fn len(&self) -> usize {
+        self.owned.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.owned.is_empty()
+    }
+
+    fn index(&mut self) {
+        self.topics.clear();
+        for (at, owned) in self.owned.iter().enumerate() {
+            let (topic, partition) = &owned.partition;
+            let of = match self.topics.iter().position(|(name, _)| name == topic) {
+                Some(known) => known,
+                None => {
+                    self.topics.push((topic.clone(), Vec::new()));
+                    self.topics.len() - 1
+                }
+            };
+            let of = &mut self.topics[of].1;
+            let partition = *partition as usize;
+            of.resize(of.len().max(partition + 1), None);
+            of[partition] = Some(at as u32);
+        }
+    }
+}
+
+impl Names for Assignment {
+    fn name(&self, partition: u32) -> Option<&Partition> {
+        self.owned.iter().find(|owned| owned.at == partition).map(|owned| &owned.partition)
+    }
+}

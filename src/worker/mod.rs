@@ -1,0 +1,362 @@
+//! One thread, one consumer, one producer, one engine: the shell around the core, which owns the clock and the I/O.
+
+mod assignment;
+mod delivery;
+mod ends;
+mod ownership;
+
+pub use ends::Ends;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, bail};
+use rdkafka::{
+    Message,
+    error::{KafkaError, RDKafkaErrorCode},
+    message::BorrowedMessage,
+};
+
+use crate::{
+    assemble::{Completion, Keying},
+    config::Config,
+    engine::{Engine, Full, Record, Settings},
+    forward::Forward,
+    model::RecordTime,
+    source::{self, Partition, Source},
+    telemetry::{Snapshot, Telemetry},
+};
+use assignment::Assignment;
+
+/// A worker, to be run on a thread of its own.
+pub struct Worker {
+    engine: Engine,
+    source: Source,
+    forward: Forward,
+    owned: Assignment,
+    orders: Orders,
+    /// A record that waits because the tick is full. Input is paused meanwhile.
+    stalled: Option<Stalled>,
+    last_cut: Instant,
+    last_published: Instant,
+    /// Since when it is told to stop.
+    stopping: Option<Instant>,
+    /// Since when an unkeyed input is owned in part.
+    partial_since: Option<Instant>,
+    /// When statistics last showed a broker that answers.
+    heard: Option<Instant>,
+}
+
+/// What a worker is told, shared by all of a process.
+#[derive(Clone)]
+pub struct Orders {
+    pub number: usize,
+    /// How many there are.
+    pub workers: usize,
+    pub config: Arc<Config>,
+    pub keying: Keying,
+    /// Partitions of all input topics.
+    pub partitions: usize,
+    /// The largest record the output takes, in bytes.
+    pub output_record_bytes: usize,
+    pub telemetry: Arc<Telemetry>,
+    pub stop: Arc<AtomicBool>,
+    /// With `--until-end`.
+    pub ends: Option<Arc<Ends>>,
+}
+
+struct Stalled {
+    partition: Partition,
+    offset: i64,
+    timestamp: RecordTime,
+    payload: Option<Vec<u8>>,
+}
+
+/// Records between two looks at everything else: some milliseconds.
+const RUN: usize = 1000;
+/// How long a poll may wait when there is nothing else to do, and when a tick is out.
+const IDLE: Duration = Duration::from_millis(50);
+const BUSY: Duration = Duration::from_millis(5);
+/// How often librdkafka takes stock of the heads of the logs. Idle partitions follow the wall clock in such steps.
+const STATISTICS: Duration = Duration::from_millis(500);
+/// For what is decided when told to stop: below the promised 10 s.
+const STOP: Duration = Duration::from_secs(8);
+const PUBLISH: Duration = Duration::from_millis(250);
+/// The clock of a partition may be so far ahead of the wall clock (protocol §6.4).
+const AHEAD: u64 = 1000;
+
+// === impl Worker ===
+
+impl Worker {
+    /// # Errors
+    /// Kafka properties that librdkafka refuses.
+    pub fn new(orders: Orders) -> anyhow::Result<Self> {
+        let config = &orders.config;
+        let buffer = config.memory.buffer as usize / orders.workers;
+        let completion = Completion {
+            quiet: config.completion.quiet.as_millis() as u64,
+            max_wait: config.completion.max_wait.as_millis() as u64,
+            max_trace_bytes: config.completion.max_trace_bytes as usize,
+        };
+        let settings = Settings {
+            keying: orders.keying,
+            completion,
+            late_window: config.late_window.as_millis() as u64,
+            buffer,
+            // Two ticks are in memory at a time, one open, one out: together no more than a quarter of the budget.
+            tick_bytes: (config.tick.bytes as usize).min(buffer / 8),
+            output_record_bytes: orders.output_record_bytes,
+        };
+        Ok(Self {
+            engine: Engine::new(settings, config.policies.clone()),
+            source: Source::new(config, STATISTICS).context("the consumer's configuration")?,
+            forward: Forward::new(config).context("the producer's configuration")?,
+            owned: Assignment::default(),
+            stalled: None,
+            last_cut: Instant::now(),
+            last_published: Instant::now(),
+            stopping: None,
+            partial_since: None,
+            heard: None,
+            orders,
+        })
+    }
+
+    /// Works until told to stop, or until the end of a finite input.
+    ///
+    /// # Errors
+    /// What makes going on pointless or unsafe; the process is to exit with the reason.
+    pub fn run(mut self) -> anyhow::Result<()> {
+        while !self.turn()? {
+            self.publish(PUBLISH);
+        }
+        self.publish(Duration::ZERO);
+        self.source.close();
+        Ok(())
+    }
+
+    /// One turn of everything; true when there is nothing more to do.
+    fn turn(&mut self) -> anyhow::Result<bool> {
+        self.handle_events()?;
+        if self.orders.stop.load(Ordering::Acquire) {
+            return self.stop();
+        }
+        self.deliver(self.orders.config.tick.interval)?;
+        self.retry_stalled()?;
+        self.hold_back()?;
+        self.read()?;
+        self.is_done()
+    }
+
+    /// Takes nothing more in and finishes what is decided; nothing undecided is forced.
+    fn stop(&mut self) -> anyhow::Result<bool> {
+        let since = *self.stopping.get_or_insert_with(Instant::now);
+        if self.conclude()? {
+            return Ok(true);
+        }
+        if since.elapsed() > STOP {
+            if !self.forward.is_busy() && self.engine.is_drained() {
+                tracing::warn!(
+                    "the last offsets were not committed; what follows them is read again at the next start"
+                );
+                return Ok(true);
+            }
+            bail!("the output did not acknowledge in time; what it lacks is read and sent again at the next start");
+        }
+        // Keeps the membership alive. Records that still come are not taken in.
+        _ = self.source.poll(BUSY);
+        Ok(false)
+    }
+
+    fn read(&mut self) -> anyhow::Result<()> {
+        let ceiling = ceiling();
+        let max_wait = self.max_wait();
+        let paused = self.is_paused();
+        let mut wait = if self.forward.is_busy() || self.stalled.is_some() { BUSY } else { IDLE };
+        for _ in 0..RUN {
+            let Some(polled) = self.source.poll(wait) else { return Ok(()) };
+            wait = Duration::ZERO;
+            let record = match polled {
+                Ok(record) => record,
+                Err(error) => return self.poll_failed(error),
+            };
+            let Some(owned) = self.owned.find(record.topic(), record.partition()) else { continue };
+            if paused || owned.ahead || record.offset() < owned.position {
+                // Fetched before a pause took hold; it comes again after the resume.
+                continue;
+            }
+            if owned.end.is_some_and(|end| record.offset() >= end) {
+                continue;
+            }
+            let taken = Record {
+                partition: owned.at,
+                offset: record.offset(),
+                timestamp: Some(timestamp(&record)),
+                payload: record.payload(),
+            };
+            if self.engine.ingest(taken, ceiling) == Err(Full) {
+                let partition = owned.partition.clone();
+                self.stalled = Some(Stalled::of(&record, partition));
+                drop(record);
+                let all = self.owned.iter().map(|owned| owned.partition.clone()).collect::<Vec<_>>();
+                self.source.pause(&all)?;
+                return Ok(());
+            }
+            owned.position = taken.offset + 1;
+            let (at, ended) = (owned.at, owned.end.is_some_and(|end| owned.position >= end));
+            if ended {
+                owned.finished = true;
+                self.engine.finish(at);
+            } else if self.orders.keying == Keying::Unkeyed && self.engine.ahead(at) > max_wait {
+                owned.ahead = true;
+                let partition = owned.partition.clone();
+                drop(record);
+                self.source.pause(&[partition])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the record in that had to wait, and lets input go on.
+    fn retry_stalled(&mut self) -> anyhow::Result<()> {
+        let Some(stalled) = &self.stalled else { return Ok(()) };
+        let Some(owned) = self.owned.find(&stalled.partition.0, stalled.partition.1) else {
+            self.stalled = None;
+            return self.resume_all();
+        };
+        let record = Record {
+            partition: owned.at,
+            offset: stalled.offset,
+            timestamp: Some(stalled.timestamp),
+            payload: stalled.payload.as_deref(),
+        };
+        if self.engine.ingest(record, ceiling()) == Err(Full) {
+            return Ok(());
+        }
+        owned.position = stalled.offset + 1;
+        if owned.end.is_some_and(|end| owned.position >= end) {
+            owned.finished = true;
+            self.engine.finish(owned.at);
+        }
+        self.stalled = None;
+        self.resume_all()
+    }
+
+    /// Whether input waits: for the tick, or for the rest of an unkeyed input.
+    fn is_paused(&self) -> bool {
+        self.stalled.is_some() || self.partial_since.is_some()
+    }
+
+    /// Milliseconds.
+    fn max_wait(&self) -> u64 {
+        self.orders.config.completion.max_wait.as_millis() as u64
+    }
+
+    fn resume_all(&mut self) -> anyhow::Result<()> {
+        let flowing = self.owned.iter().filter(|owned| !owned.ahead).map(|owned| owned.partition.clone());
+        Ok(self.source.resume(&flowing.collect::<Vec<_>>())?)
+    }
+
+    /// Lets partitions go on that were ahead, once the others have come closer.
+    fn hold_back(&mut self) -> anyhow::Result<()> {
+        let mut resumed = Vec::new();
+        let max_wait = self.max_wait();
+        for owned in self.owned.iter_mut().filter(|owned| owned.ahead) {
+            if self.engine.ahead(owned.at) <= max_wait / 2 {
+                owned.ahead = false;
+                resumed.push(owned.partition.clone());
+            }
+        }
+        if !resumed.is_empty() && self.stalled.is_none() {
+            self.source.resume(&resumed)?;
+        }
+        Ok(())
+    }
+
+    fn poll_failed(&self, error: KafkaError) -> anyhow::Result<()> {
+        let code = error.rdkafka_error_code();
+        match code {
+            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+                let committed = self.owned.iter().map(|owned| {
+                    let (topic, partition) = &owned.partition;
+                    format!("{topic}/{partition} at {}", owned.position)
+                });
+                bail!(
+                    "the log no longer holds a position of group `{}`: records were removed before they were read ({}). \
+                     Move the group's offsets on purpose (kafka-consumer-groups --reset-offsets) to go on without them",
+                    self.orders.config.input.group,
+                    committed.collect::<Vec<_>>().join(", "),
+                )
+            }
+            Some(
+                RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::TopicAuthorizationFailed
+                | RDKafkaErrorCode::GroupAuthorizationFailed,
+            ) => Err(error).with_context(|| {
+                let topics = self.orders.config.input.topics.iter().map(|topic| &*topic.name).collect::<Vec<_>>();
+                format!("reading {} as group `{}`", topics.join(", "), self.orders.config.input.group)
+            }),
+            _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) => Err(error.into()),
+            _ => {
+                tracing::warn!(%error, "Kafka; going on");
+                Ok(())
+            }
+        }
+    }
+
+    fn publish(&mut self, every: Duration) {
+        if self.last_published.elapsed() < every {
+            return;
+        }
+        self.last_published = Instant::now();
+        let partitions = self
+            .owned
+            .iter()
+            .map(|owned| (owned.partition.clone(), (owned.high - owned.position).max(0) as u64, owned.watermark_age));
+        self.orders.telemetry.publish(
+            self.orders.number,
+            Snapshot {
+                stats: self.engine.stats().clone(),
+                spans_held: self.engine.spans_held(),
+                traces_held: u64::from(self.engine.traces_held()),
+                bytes_held: self.engine.bytes_held() as u64,
+                partitions: partitions.collect(),
+                heard: self.heard,
+                alive: Instant::now(),
+            },
+        );
+    }
+}
+
+/// How far clocks may go: just above the wall clock.
+fn ceiling() -> RecordTime {
+    wall_clock().plus(AHEAD)
+}
+
+/// A record's time; that of its arrival where producer and broker gave it none.
+fn timestamp(record: &BorrowedMessage<'_>) -> RecordTime {
+    source::timestamp(record).map_or_else(wall_clock, RecordTime)
+}
+
+fn wall_clock() -> RecordTime {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    RecordTime(now.as_millis() as i64)
+}
+
+// === impl Stalled ===
+
+impl Stalled {
+    fn of(record: &BorrowedMessage<'_>, partition: Partition) -> Self {
+        Self {
+            partition,
+            offset: record.offset(),
+            timestamp: timestamp(record),
+            payload: record.payload().map(<[u8]>::to_vec),
+        }
+    }
+}

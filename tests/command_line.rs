@@ -1,0 +1,84 @@
+//! What a person at a terminal sees.
+
+use std::{
+    fs,
+    net::TcpListener,
+    path::Path,
+    process::{Command, Output},
+};
+
+fn tailwater(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tailwater"));
+    command.args(arguments).current_dir(folder).output().expect("the program starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn help_says_what_there_is() {
+    let here = Path::new(".");
+    let help = tailwater(here, &["--help"]);
+    assert!(help.status.success());
+    for word in ["run", "demo", "Kafka"] {
+        assert!(text(&help.stdout).contains(word), "{word} in:\n{}", text(&help.stdout));
+    }
+    let run = tailwater(here, &["run", "--help"]);
+    assert!(run.status.success());
+    for word in ["--config", "--until-end", "TAILWATER__"] {
+        assert!(text(&run.stdout).contains(word), "{word} in:\n{}", text(&run.stdout));
+    }
+    let demo = tailwater(here, &["demo", "--help"]);
+    for word in ["--for", "--kafka", "--break"] {
+        assert!(text(&demo.stdout).contains(word), "{word} in:\n{}", text(&demo.stdout));
+    }
+}
+
+#[test]
+fn every_mistake_is_shown_at_once_and_before_kafka_is_touched() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    // Whoever connects is not accepted, but would be seen.
+    let broker = TcpListener::bind("127.0.0.1:0").expect("a port");
+    broker.set_nonblocking(true).expect("a socket can be nonblocking");
+    let config = format!(
+        "kafka: {{ brokers: \"{}\" }}\n\
+         input: {{ topics: [spans], grup: tailwater }}\n\
+         output: [{{ kafka: {{ topic: spans-kept }} }}]\n\
+         completion: {{ max_wait: 30 }}\n\
+         policies: [policies.yaml]\n",
+        broker.local_addr().expect("bound")
+    );
+    let policies = "policies:\n  \
+        - name: errors\n    \
+          when: any(statuss.code == STATUS_CODE_ERROR)\n    \
+          keep: always\n  \
+        - name: baseline\n    \
+          keep: { probability: 2 }\n";
+    fs::write(folder.path().join("tailwater.yaml"), config).expect("a file");
+    fs::write(folder.path().join("policies.yaml"), policies).expect("a file");
+    let run = tailwater(folder.path(), &["run", "-c", "tailwater.yaml"]);
+    let said = text(&run.stderr);
+    assert_eq!(run.status.code(), Some(1), "{said}");
+    for words in [
+        "tailwater.yaml:2:27",
+        "grup",
+        "did you mean `group`?",
+        "tailwater.yaml:4:25",
+        "policies.yaml:3:15",
+        "unknown path `statuss.code`",
+        "did you mean `status.code`?",
+        "policies.yaml:6:26",
+    ] {
+        assert!(said.contains(words), "{words} in:\n{said}");
+    }
+    assert!(broker.accept().is_err(), "it connected to the broker");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let run = tailwater(Path::new("."), &["run", "-c", "nowhere.yaml"]);
+    let said = text(&run.stderr);
+    assert_eq!(run.status.code(), Some(1), "{said}");
+    assert!(said.contains("nowhere.yaml"), "{said}");
+}

@@ -1,0 +1,11 @@
+//! One binary: the real program on a real Kafka, judged by a decoder that shares no code with it.
+
+mod bad_input;
+mod command_line;
+mod crash;
+mod end_to_end;
+mod harness;
+mod layers;
+mod lifecycle;
+mod support;
+mod time;

@@ -1,0 +1,12 @@
+//! The real broker, the real program, and a judge that shares no code with it.
+
+pub mod forwarder;
+pub mod kafka;
+mod leash;
+pub mod oracle;
+mod port;
+pub mod processor;
+pub mod seed;
+pub mod spans;
+pub mod traffic;
+pub mod wait;

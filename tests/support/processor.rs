@@ -1,0 +1,259 @@
+//! The real program as a child process.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
+    process::{Child, ChildStderr, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::{kafka::kafka, leash::Leash, port::free_ports, wait::wait_for};
+
+/// What to keep, as the oracle judges it: errors, answers of 500 and more, longer than 5 s, 1 % of the rest.
+pub const POLICIES: &str = r#"
+policies:
+  - name: errors
+    when: any(status.code == STATUS_CODE_ERROR)
+    keep: always
+  - name: server-errors
+    when: any(attributes["http.response.status_code"] >= 500)
+    keep: always
+  - name: slow
+    when: trace.duration > 5s
+    keep: always
+  - name: baseline
+    keep: { probability: 1% }
+otherwise: drop
+"#;
+
+/// What to run the program on. The names of topics and group start with the test's, so that tests share a broker.
+#[derive(Clone)]
+pub struct Job {
+    pub brokers: String,
+    pub inputs: Vec<String>,
+    pub output: String,
+    pub group: String,
+    pub quiet: &'static str,
+    pub max_wait: &'static str,
+    pub policies: String,
+    /// More lines of the configuration file.
+    pub more: String,
+}
+
+/// A running `tailwater run`, killed when dropped.
+pub struct Processor {
+    child: Child,
+    _leash: Leash,
+    http: SocketAddr,
+    said: Arc<Mutex<String>>,
+    listening: Option<JoinHandle<()>>,
+    _folder: TempDir,
+}
+
+/// How it ended, and all it said on standard error.
+pub struct Ended {
+    pub status: ExitStatus,
+    pub said: String,
+    pub took: Duration,
+}
+
+/// The program's own numbers, labels added up.
+pub struct Metrics(String);
+
+// === impl Job ===
+
+impl Job {
+    /// Reads `<name>-spans`, writes `<name>-kept`, as the group `<name>`.
+    pub fn named(name: &str) -> Self {
+        Self {
+            brokers: kafka().bootstrap.clone(),
+            inputs: vec![format!("{name}-spans")],
+            output: format!("{name}-kept"),
+            group: name.to_owned(),
+            quiet: "2s",
+            max_wait: "30s",
+            policies: POLICIES.to_owned(),
+            more: String::new(),
+        }
+    }
+
+    pub fn dead_letters(&self) -> String {
+        format!("{}-dead-letters", self.group)
+    }
+
+    pub fn run(&self) -> Processor {
+        self.start(&[])
+    }
+
+    /// Runs to the end of the topics and wants to see it succeed.
+    pub fn run_until_end(&self) -> Ended {
+        let ended = self.start(&["--until-end"]).ends_within(Duration::from_secs(300));
+        assert!(ended.status.success(), "{}\n{}", ended.status, ended.said);
+        ended
+    }
+
+    pub fn start(&self, flags: &[&str]) -> Processor {
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        let [port] = free_ports();
+        let http = SocketAddr::from(([127, 0, 0, 1], port));
+        let file = folder.path().join("tailwater.yaml");
+        fs::write(&file, self.config(http)).expect("a configuration");
+        fs::write(folder.path().join("policies.yaml"), &self.policies).expect("policies");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tailwater"))
+            .args(["run", "-c"])
+            .arg(file)
+            .args(flags)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let said = Arc::new(Mutex::new(String::new()));
+        let listening = thread::spawn({
+            let (stderr, said) = (child.stderr.take().expect("piped"), said.clone());
+            move || listen(stderr, &said)
+        });
+        Processor { _leash: Leash::on(&child), child, http, said, listening: Some(listening), _folder: folder }
+    }
+
+    fn config(&self, http: SocketAddr) -> String {
+        let Self { brokers, inputs, output, group, quiet, max_wait, more, .. } = self;
+        let inputs = inputs.join(", ");
+        format!(
+            "kafka: {{ brokers: \"{brokers}\" }}\n\
+             input: {{ topics: [{inputs}], group: {group}, encoding: otlp_proto, start: earliest }}\n\
+             output: [{{ kafka: {{ topic: {output}, encoding: otlp_proto }} }}]\n\
+             completion: {{ quiet: {quiet}, max_wait: {max_wait} }}\n\
+             policies: [policies.yaml]\n\
+             http: {{ listen: \"{http}\" }}\n\
+             {more}"
+        )
+    }
+}
+
+fn listen(stderr: ChildStderr, said: &Mutex<String>) {
+    for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+        let mut said = said.lock().expect("no panic under this lock");
+        said.push_str(&line);
+        said.push('\n');
+    }
+}
+
+// === impl Processor ===
+
+impl Processor {
+    pub fn ends_within(mut self, deadline: Duration) -> Ended {
+        let start = Instant::now();
+        let status =
+            wait_for("the program to end", deadline, || self.child.try_wait().expect("a child can be waited for"));
+        let took = start.elapsed();
+        if let Some(listening) = self.listening.take() {
+            listening.join().expect("listening does not panic");
+        }
+        Ended { status, said: self.said(), took }
+    }
+
+    /// SIGTERM, and how it takes it.
+    pub fn terminate(self) -> Ended {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("the program runs");
+        self.ends_within(Duration::from_secs(30))
+    }
+
+    /// SIGKILL; nothing of it runs on when this returns.
+    pub fn kill(mut self) {
+        self.child.kill().expect("the program runs");
+        self.child.wait().expect("a child can be waited for");
+    }
+
+    /// What it has said on standard error so far.
+    pub fn said(&self) -> String {
+        self.said.lock().expect("no panic under this lock").clone()
+    }
+
+    /// The status of an answer and its body; None where nobody answers yet.
+    pub fn get(&self, path: &str) -> Option<(u16, String)> {
+        let mut stream = TcpStream::connect_timeout(&self.http, Duration::from_secs(1)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout above 0");
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+    }
+
+    pub fn is_ready(&self) -> bool {
+        matches!(self.get("/readyz"), Some((200, _)))
+    }
+
+    /// None where nobody answers yet.
+    pub fn metrics(&self) -> Option<Metrics> {
+        self.get("/metrics").map(|(_, text)| Metrics(text))
+    }
+
+    /// Waits until the program's numbers are so, while it runs.
+    pub fn wait_until(&mut self, what: &str, mut so: impl FnMut(&Metrics) -> bool) {
+        wait_for(what, Duration::from_secs(180), || {
+            if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
+                panic!("{status} before {what}\n{}", self.said());
+            }
+            self.metrics().filter(|metrics| so(metrics)).map(drop)
+        });
+    }
+}
+
+impl Drop for Processor {
+    fn drop(&mut self) {
+        let metrics = thread::panicking().then(|| self.metrics()).flatten();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            println!("--- the program said:\n{}", self.said());
+        }
+        if let Some(Metrics(text)) = metrics {
+            println!("--- and counted:\n{text}");
+        }
+    }
+}
+
+// === impl Metrics ===
+
+impl Metrics {
+    /// 0 where the program has not counted any.
+    pub fn sum(&self, name: &str) -> u64 {
+        let samples =
+            self.0.lines().filter_map(|line| line.strip_prefix(name)).filter(|rest| rest.starts_with(['{', ' ']));
+        samples
+            .map(|rest| rest.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok()).unwrap_or_default())
+            .sum::<f64>() as u64
+    }
+
+    pub fn received(&self) -> u64 {
+        self.sum("tailwater_spans_received_total")
+    }
+
+    pub fn forwarded(&self) -> u64 {
+        self.sum("tailwater_spans_forwarded_total")
+    }
+
+    pub fn rejected(&self) -> u64 {
+        self.sum("tailwater_spans_rejected_total")
+    }
+
+    pub fn late(&self) -> u64 {
+        self.sum("tailwater_spans_late_total")
+    }
+
+    pub fn held(&self) -> u64 {
+        self.sum("tailwater_spans_held")
+    }
+
+    pub fn lost(&self) -> u64 {
+        self.sum("tailwater_spans_lost")
+    }
+}
