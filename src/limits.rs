@@ -12,3 +12,7 @@ pub const RECORD_PARTS: usize = 1 << 16;
 /// Bytes a span may cost in memory beside its payload: its entry, its item's header, and a share of the tables, all
 /// rounded up. Used to make room before a record is taken in.
 pub const SPAN_OVERHEAD: usize = 256;
+
+/// The least share of `memory.buffer` a worker can work with: its other bounds are parts of it, and below, tables and ticks
+/// leave no room for traces.
+pub const WORKER_BUFFER: u64 = 16 << 20;

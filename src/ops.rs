@@ -20,7 +20,7 @@ pub async fn serve(listen: SocketAddr, telemetry: Arc<Telemetry>) -> anyhow::Res
     let listener = tokio::net::TcpListener::bind(listen)
         .await
         .with_context(|| format!("cannot listen on {listen}; choose another address in http.listen"))?;
-    tracing::info!("metrics are at http://{listen}/metrics");
+    tracing::info!("metrics are at http://{}/metrics", listener.local_addr()?);
     axum::serve(listener, app).await.context("the HTTP server stopped")
 }
 

@@ -10,17 +10,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
     client::DefaultClientContext,
+    error::{KafkaError, KafkaResult},
 };
 use tokio::sync::mpsc;
 
 use crate::{
     assemble::Keying,
     config::{Config, Keyed, Workers},
-    ops,
+    limits, ops,
     source::{self, Missing, Topics},
     telemetry::Telemetry,
     worker::{Ends, Orders, Worker},
@@ -40,6 +41,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 const SETTLING: Duration = Duration::from_secs(5);
 /// The promise is 10 s from SIGTERM to exit; a worker that does not come back by then is left behind.
 const GRACE: Duration = Duration::from_millis(9500);
+/// For consumers to leave the group; a request to a broker that answers.
+const GOODBYE: Duration = Duration::from_secs(1);
 /// A record's key, headers and framing beside its value.
 const FRAMING: usize = 512;
 /// librdkafka's and the broker's defaults.
@@ -85,80 +88,107 @@ async fn prepare(
     stop: Arc<AtomicBool>,
 ) -> anyhow::Result<Option<Orders>> {
     let mut answered = None;
-    let (topics, partitions) = loop {
+    loop {
         if stop.load(Ordering::Acquire) {
             return Ok(None);
         }
-        let asked = config.clone();
-        match tokio::task::spawn_blocking(move || Topics::ask(&asked, REQUEST)).await? {
-            Ok(topics) => {
+        match learn(config, mode).await? {
+            Ok(cluster) => {
+                let Cluster { keying, partitions, output_record_bytes, ends } = cluster;
+                return Ok(Some(Orders {
+                    number: 0,
+                    workers: 1,
+                    config: config.clone(),
+                    keying,
+                    partitions: partitions as usize,
+                    output_record_bytes,
+                    telemetry,
+                    stop,
+                    ends,
+                }));
+            }
+            // A topic that was just created takes a moment to be known.
+            Err(Unready::Missing(missing)) => {
                 let since: Instant = *answered.get_or_insert_with(Instant::now);
-                match check(config, &topics) {
-                    Ok(partitions) => break (topics, partitions),
-                    // A topic that was just created takes a moment to be known.
-                    Err(missing) if since.elapsed() > SETTLING => return Err(missing.into()),
-                    Err(_) => {}
+                if since.elapsed() > SETTLING {
+                    return Err(missing.into());
                 }
             }
-            Err(error) => tracing::warn!("cannot reach Kafka at {} ({error}); trying again", config.kafka.brokers),
+            Err(Unready::Away(error)) => {
+                answered = None;
+                tracing::warn!("cannot reach Kafka at {} ({error}); trying again", config.kafka.brokers);
+            }
         }
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// What a cluster says of our topics.
+struct Cluster {
+    keying: Keying,
+    partitions: i32,
+    output_record_bytes: usize,
+    ends: Option<Arc<Ends>>,
+}
+
+/// Why a cluster does not say it, and may soon.
+enum Unready {
+    Away(KafkaError),
+    Missing(Missing),
+}
+
+/// Asks once.
+///
+/// # Errors
+/// The outer ones are beyond waiting.
+async fn learn(config: &Arc<Config>, mode: Mode) -> anyhow::Result<Result<Cluster, Unready>> {
+    let asked = config.clone();
+    let topics = match tokio::task::spawn_blocking(move || Topics::ask(&asked, REQUEST)).await? {
+        Ok(topics) => topics,
+        Err(error @ (KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_))) => {
+            return Err(error).context("the properties of `kafka`");
+        }
+        Err(error) => return Ok(Err(Unready::Away(error))),
+    };
+    let partitions = match check(config, &topics) {
+        Ok(partitions) => partitions,
+        Err(missing) => return Ok(Err(Unready::Missing(missing))),
     };
     if topics.partitions(&config.input.dead_letters()).is_none() {
         create(config, &config.input.dead_letters(), partitions).await?;
     }
     let output_record_bytes = record_limit(config).await;
-    let (keying, ends) = {
-        let config = config.clone();
-        let look = move || {
-            let keying = keying(&config, &topics)?;
-            let ends = mode.until_end.then(|| ends(&config, &topics)).transpose()?;
-            anyhow::Ok((keying, ends.map(Arc::new)))
-        };
-        tokio::task::spawn_blocking(look).await??
+    let asked = config.clone();
+    let look = move || -> KafkaResult<_> {
+        let keying = keying(&asked, &topics)?;
+        let ends = mode.until_end.then(|| ends(&asked, &topics)).transpose()?;
+        Ok(Cluster { keying, partitions, output_record_bytes, ends: ends.map(Arc::new) })
     };
-    Ok(Some(Orders {
-        number: 0,
-        workers: 1,
-        config: config.clone(),
-        keying,
-        partitions: partitions as usize,
-        output_record_bytes,
-        telemetry,
-        stop,
-        ends,
-    }))
+    Ok(tokio::task::spawn_blocking(look).await?.map_err(Unready::Away))
 }
 
 /// Starts the workers and waits for all of them. The first to fail stops the others.
 async fn work(orders: Orders, workers: Workers, stop: Arc<AtomicBool>) -> anyhow::Result<()> {
-    let available = match workers {
-        Workers::Auto => thread::available_parallelism().map_or(1, usize::from),
-        Workers::Fixed(workers) => workers,
-    };
-    let count = match (orders.keying, workers) {
-        (Keying::Keyed, _) => available.min(orders.partitions),
-        (Keying::Unkeyed, Workers::Auto | Workers::Fixed(1)) => 1,
-        (Keying::Unkeyed, Workers::Fixed(wanted)) => {
-            return Err(anyhow!(
-                "workers is {wanted}, but the input is not keyed by trace id: only one worker sees whole traces. Set \
-                 `workers: auto`, or key the topic by trace id"
-            ));
-        }
-    };
+    let count = count(&orders, workers)?;
     orders.telemetry.start(count);
     let (done, mut ended) = mpsc::channel(count);
+    let (hold, mut closed) = mpsc::channel::<()>(1);
     for number in 0..count {
         let orders = Orders { number, workers: count, ..orders.clone() };
-        let done = done.clone();
+        let (done, hold) = (done.clone(), hold.clone());
         thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| Worker::new(orders)?.run()));
+            let mut worker = None;
+            let result =
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| worker.insert(Worker::new(orders)?).run()));
             let result = result.unwrap_or_else(|_| Err(anyhow!("worker {number} panicked")));
             // Nobody listens when the process is already on its way out.
             _ = done.blocking_send(result);
+            // A consumer says goodbye to its group, which may take as long as the group likes.
+            drop(worker);
+            drop(hold);
         })?;
     }
-    drop(done);
+    drop((done, hold));
     let mut first = Ok(());
     while let Some(result) = ended.recv().await {
         if result.is_err() {
@@ -166,15 +196,38 @@ async fn work(orders: Orders, workers: Workers, stop: Arc<AtomicBool>) -> anyhow
         }
         first = first.and(result);
     }
+    _ = tokio::time::timeout(GOODBYE, closed.recv()).await;
     first
 }
 
-fn keying(config: &Config, topics: &Topics) -> anyhow::Result<Keying> {
+/// How many workers there are to be.
+fn count(orders: &Orders, workers: Workers) -> anyhow::Result<usize> {
+    let buffer = orders.config.memory.buffer;
+    let affordable = usize::try_from(buffer / limits::WORKER_BUFFER).unwrap_or(usize::MAX).max(1);
+    match (orders.keying, workers) {
+        (Keying::Keyed, Workers::Auto) => {
+            let cores = thread::available_parallelism().map_or(1, usize::from);
+            Ok(cores.min(orders.partitions).min(affordable))
+        }
+        (Keying::Keyed, Workers::Fixed(wanted)) if wanted > affordable => bail!(
+            "workers is {wanted}, and memory.buffer has room for {affordable}: each needs {} MiB",
+            limits::WORKER_BUFFER >> 20
+        ),
+        (Keying::Keyed, Workers::Fixed(wanted)) => Ok(wanted.min(orders.partitions)),
+        (Keying::Unkeyed, Workers::Auto | Workers::Fixed(1)) => Ok(1),
+        (Keying::Unkeyed, Workers::Fixed(wanted)) => bail!(
+            "workers is {wanted}, but the input is not keyed by trace id: only one worker sees whole traces. Set \
+             `workers: auto`, or key the topic by trace id"
+        ),
+    }
+}
+
+fn keying(config: &Config, topics: &Topics) -> KafkaResult<Keying> {
     let (keying, because) = match config.input.keyed {
         Keyed::Yes => (Keying::Keyed, "the configuration says so".to_owned()),
         Keyed::No => (Keying::Unkeyed, "the configuration says so".to_owned()),
         Keyed::Auto => {
-            let look = source::look_at_keys(config, topics).context("looking at the input's keys")?;
+            let look = source::look_at_keys(config, topics)?;
             (look.keying, look.because)
         }
     };
@@ -183,7 +236,7 @@ fn keying(config: &Config, topics: &Topics) -> anyhow::Result<Keying> {
     Ok(keying)
 }
 
-fn ends(config: &Config, topics: &Topics) -> anyhow::Result<Ends> {
+fn ends(config: &Config, topics: &Topics) -> KafkaResult<Ends> {
     let mut ends = HashMap::new();
     for input in &config.input.topics {
         for partition in 0..topics.partitions(&input.name).unwrap_or(0) {

@@ -7,6 +7,7 @@ use std::{
 
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_util::MetricKindMask;
 
 use crate::{source::Partition, stats::Stats};
 
@@ -34,6 +35,8 @@ pub struct Snapshot {
 
 /// A worker that has not been heard of for so long hangs. Waiting for the commit of a revoked partition takes seconds.
 const HANGS: Duration = Duration::from_secs(30);
+/// A partition that is another's now: its gauges end when nobody has set them for so long. They are set when somebody asks.
+const FORGOTTEN: Duration = Duration::from_secs(120);
 /// Statistics come every half second while a broker answers.
 const AWAY: Duration = Duration::from_secs(5);
 
@@ -54,7 +57,7 @@ impl Telemetry {
     /// # Errors
     /// There is one already.
     pub fn install(policies: Vec<String>) -> anyhow::Result<Self> {
-        let recorder = PrometheusBuilder::new().build_recorder();
+        let recorder = PrometheusBuilder::new().idle_timeout(MetricKindMask::GAUGE, Some(FORGOTTEN)).build_recorder();
         let prometheus = recorder.handle();
         metrics::set_global_recorder(recorder).map_err(|_| anyhow::anyhow!("metrics are installed twice"))?;
         describe();
@@ -85,6 +88,9 @@ impl Telemetry {
         let mut partitions = 0;
         for worker in self.workers() {
             match &*lock(worker) {
+                Some(of) if of.stats.spread > 0 => {
+                    return Some("traces of an input said to be keyed by trace id are spread over partitions");
+                }
                 Some(of) if of.heard.is_some_and(|heard| heard.elapsed() < AWAY) => partitions += of.partitions.len(),
                 Some(_) => return Some("no broker answers"),
                 None => return Some("a worker has not started yet"),

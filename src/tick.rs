@@ -32,6 +32,8 @@ pub struct Kept {
 pub struct Dead {
     pub partition: u32,
     pub offset: i64,
+    /// 0 for a whole record; what it holds is not known.
+    pub spans: u32,
     pub reason: Cow<'static, str>,
     /// Empty for a pointer: what it names is too large to be copied.
     pub bytes: Range<usize>,

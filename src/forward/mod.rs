@@ -1,64 +1,66 @@
-//! Ticks out to Kafka: kept traces to the output topic, bad input to the dead letters, each record until acknowledged.
+//! Ticks out to Kafka, on a thread of their own: ingest goes on while one is out.
+//!
+//! A tick's kept traces go to the output topic and its bad input to the dead letters; when every record is acknowledged,
+//! its watermarks are committed. librdkafka answers a commit only to somebody who waits for it, and while the group's
+//! coordinator is away that takes a minute, so it is this thread that waits and not the worker's.
+
+mod sender;
 
 use std::{
+    collections::HashSet,
     sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
-use rdkafka::{
-    ClientContext,
-    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
-    message::{DeliveryResult, Header, OwnedHeaders},
-    producer::{BaseProducer, BaseRecord, Producer, ProducerContext},
-};
+use anyhow::bail;
+use rdkafka::error::KafkaResult;
 
 use crate::{
     config::Config,
-    source::{self, Partition},
-    tick::{Dead, Tick},
+    source::{Committer, Partition},
+    tick::Tick,
 };
+use sender::Sender;
 
-/// A worker's producer and the tick it is sending.
+/// A worker's way out: one tick at a time.
 pub struct Forward {
-    producer: BaseProducer<Deliveries>,
-    output: String,
-    dead_letters: String,
-    sending: Option<Sending>,
+    /// None when it is over.
+    parcels: Option<SyncSender<Parcel>>,
+    delivered: Receiver<KafkaResult<Delivered>>,
+    busy: bool,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
 }
 
-/// Names partitions by their numbers in the engine.
-pub trait Names {
-    fn name(&self, partition: u32) -> Option<&Partition>;
+/// A tick, and what its partitions are called.
+pub struct Parcel {
+    pub tick: Tick,
+    /// By their numbers in the engine.
+    pub names: Vec<(u32, Partition)>,
 }
 
-struct Sending {
-    tick: Tick,
-    /// Records handed over so far: the kept ones first, then the dead.
-    sent: usize,
-    /// Records to be handed over again.
-    again: Vec<usize>,
+/// A tick of which every record is acknowledged.
+pub struct Delivered {
+    pub tick: Tick,
+    pub names: Vec<(u32, Partition)>,
+    /// Whether its watermarks are committed.
+    pub committed: KafkaResult<()>,
 }
 
-/// What came of records, noted while the producer is polled.
 #[derive(Default)]
-struct Deliveries {
-    acknowledged: AtomicUsize,
-    failed: Mutex<Vec<(usize, RDKafkaErrorCode)>>,
+struct Shared {
+    /// Nobody waits for what is out.
+    abandoned: AtomicBool,
+    /// Every record of what is out.
+    acknowledged: AtomicBool,
+    /// Partitions taken away since the tick went out: their watermarks are no longer ours to commit.
+    revoked: Mutex<HashSet<Partition>>,
 }
-
-/// Tuned for kept traces: few, large, worth waiting 50 ms for company. Any of them can be set in `kafka.properties`.
-const DEFAULTS: &[(&str, &str)] = &[
-    ("enable.idempotence", "true"),
-    ("linger.ms", "50"),
-    ("compression.type", "lz4"),
-    // The partitioner of the Java clients, so that other keyed topics agree.
-    ("partitioner", "murmur2_random"),
-    // Bounds what librdkafka holds beside our budget, for each worker.
-    ("queue.buffering.max.kbytes", "65536"),
-];
 
 // === impl Forward ===
 
@@ -66,172 +68,113 @@ impl Forward {
     /// No broker is contacted before the first record.
     ///
     /// # Errors
-    /// A property librdkafka does not know or refuses.
-    pub fn new(config: &Config) -> KafkaResult<Self> {
-        let mut client = source::client(config);
-        for (name, value) in DEFAULTS {
-            if !config.kafka.properties.contains_key(*name) {
-                client.set(*name, *value);
-            }
-        }
-        Ok(Self {
-            producer: client.create_with_context(Deliveries::default())?,
-            output: config.output.name.clone(),
-            dead_letters: config.input.dead_letters(),
-            sending: None,
-        })
+    /// A property librdkafka does not know or refuses; no thread to be had.
+    pub fn new(config: &Config, committer: Committer) -> anyhow::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let mut sender = Sender::new(config, committer, shared.clone())?;
+        let (parcels, next) = sync_channel::<Parcel>(1);
+        let (done, delivered) = sync_channel(1);
+        let thread = thread::Builder::new().name("forward".to_owned()).spawn(move || {
+            // Either end hangs up when the worker is gone.
+            while let Ok(parcel) = next.recv()
+                && done.send(sender.deliver(parcel)).is_ok()
+            {}
+        })?;
+        Ok(Self { parcels: Some(parcels), delivered, busy: false, shared, thread: Some(thread) })
     }
 
     pub fn is_busy(&self) -> bool {
-        self.sending.is_some()
+        self.busy
     }
 
-    /// Begins to send a tick; the one before is done.
-    pub fn begin(&mut self, tick: Tick) {
-        debug_assert!(self.sending.is_none());
-        self.producer.context().acknowledged.store(0, Ordering::Relaxed);
-        self.sending = Some(Sending { tick, sent: 0, again: Vec::new() });
+    /// Whether nothing is out, or all of it is acknowledged and only its commit is not.
+    pub fn is_acknowledged(&self) -> bool {
+        !self.busy || self.shared.acknowledged.load(Ordering::Acquire)
     }
 
-    /// A partition was taken away: what is out goes on, but its watermark is no longer ours to commit.
-    pub fn forget(&mut self, partition: u32) {
-        if let Some(sending) = &mut self.sending {
-            sending.tick.watermarks.retain(|watermark| watermark.partition != partition);
+    /// Sends a tick; the one before is done.
+    ///
+    /// # Errors
+    /// The thread is gone.
+    pub fn begin(&mut self, parcel: Parcel) -> anyhow::Result<()> {
+        debug_assert!(!self.busy);
+        self.shared.revoked().clear();
+        self.shared.acknowledged.store(false, Ordering::Release);
+        self.busy = true;
+        let Some(parcels) = &self.parcels else { bail!("nothing is forwarded any more") };
+        if parcels.send(parcel).is_err() {
+            bail!("the thread that forwards has ended");
         }
+        Ok(())
     }
 
-    /// Goes on sending. Returns the tick when all of it is acknowledged.
+    /// The tick that was out, if all of it is acknowledged in time; without the watermarks of partitions taken away since.
     ///
     /// # Errors
     /// The producer is beyond repair.
-    pub fn progress(&mut self, wait: Duration, names: &impl Names) -> KafkaResult<Option<Tick>> {
-        self.producer.poll(wait);
-        if let Some((code, reason)) = self.producer.client().fatal_error() {
-            tracing::error!(reason, "the producer cannot go on");
-            return Err(KafkaError::MessageProduction(code));
+    pub fn progress(&mut self, wait: Duration) -> anyhow::Result<Option<Delivered>> {
+        if !self.busy {
+            return Ok(None);
         }
-        let Some(mut sending) = self.sending.take() else { return Ok(None) };
-        for (record, code) in self.producer.context().take_failed() {
-            self.undelivered(&mut sending, record, code);
-        }
-        self.hand_over(&mut sending, names);
-        let acknowledged = self.producer.context().acknowledged.load(Ordering::Relaxed);
-        if acknowledged == sending.tick.kept.len() + sending.tick.dead.len() {
-            return Ok(Some(sending.tick));
-        }
-        self.sending = Some(sending);
-        Ok(None)
-    }
-
-    fn hand_over(&self, sending: &mut Sending, names: &impl Names) {
-        loop {
-            let again = sending.again.last().copied();
-            let record = again.unwrap_or(sending.sent);
-            if record >= sending.tick.kept.len() + sending.tick.dead.len() {
-                return;
+        match self.delivered.recv_timeout(wait) {
+            Ok(delivered) => {
+                self.busy = false;
+                let mut delivered = delivered?;
+                self.shared.disown(&mut delivered.tick, &delivered.names);
+                Ok(Some(delivered))
             }
-            match self.send(&sending.tick, record, names) {
-                Err(KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)) => return,
-                result => {
-                    match again {
-                        Some(_) => _ = sending.again.pop(),
-                        None => sending.sent += 1,
-                    }
-                    if let Err(error) = result {
-                        let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
-                        self.undelivered(sending, record, code);
-                        return;
-                    }
-                }
-            }
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => bail!("the thread that forwards has ended"),
         }
     }
 
-    fn send(&self, tick: &Tick, record: usize, names: &impl Names) -> KafkaResult<()> {
-        match tick.kept.get(record) {
-            Some(kept) => {
-                let key = kept.trace.hex();
-                let payload = &tick.bytes[kept.bytes.clone()];
-                let message = BaseRecord::with_opaque_to(&self.output, record).key(&key[..]).payload(payload);
-                self.producer.send(message).map_err(|(error, _)| error)
-            }
-            None => {
-                let dead = &tick.dead[record - tick.kept.len()];
-                let message = BaseRecord::<[u8], [u8], usize>::with_opaque_to(&self.dead_letters, record)
-                    .headers(headers(dead, names))
-                    .payload(&tick.bytes[dead.bytes.clone()]);
-                self.producer.send(message).map_err(|(error, _)| error)
-            }
-        }
+    /// A partition was taken away: what is out goes on, but its watermark is not committed any more.
+    pub fn forget(&mut self, partition: &Partition) {
+        self.shared.revoked().insert(partition.clone());
     }
+}
 
-    /// Sends a record again, or, if the broker will never take it, a pointer to it to the dead letters.
-    fn undelivered(&self, sending: &mut Sending, record: usize, code: RDKafkaErrorCode) {
-        let Sending { tick, again, .. } = sending;
-        let too_large = matches!(code, RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize);
-        let kept = tick.kept.len();
-        match (too_large, record.checked_sub(kept)) {
-            (true, None) => {
-                let refused = &mut tick.kept[record];
-                let (trace, len) = (refused.trace, refused.bytes.len());
-                tick.refused += u64::from(std::mem::take(&mut refused.spans));
-                let reason = format!("the output refused {len} bytes of trace {trace} as too large");
-                tracing::error!("{reason}; see `max.message.bytes` of topic {}", self.output);
-                let (partition, offset) = (refused.partition, refused.offset);
-                tick.dead.push(Dead { partition, offset, reason: reason.into(), bytes: 0..0 });
-                self.producer.context().acknowledged.fetch_add(1, Ordering::Relaxed);
-            }
-            (true, Some(dead)) if !tick.dead[dead].bytes.is_empty() => {
-                tick.dead[dead].bytes = 0..0;
-                again.push(record);
-            }
-            _ => {
-                tracing::warn!(%code, "a record was not delivered and is sent again");
-                again.push(record);
-            }
+impl Drop for Forward {
+    /// A thread with nothing to do ends at once, and with it the last hold on the consumer; one that waits for a broker is
+    /// left behind.
+    fn drop(&mut self) {
+        self.shared.abandoned.store(true, Ordering::Release);
+        self.parcels = None;
+        if !self.busy
+            && let Some(thread) = self.thread.take()
+        {
+            _ = thread.join();
         }
     }
 }
 
-/// Where a dead letter came from, and why.
-fn headers(dead: &Dead, names: &impl Names) -> OwnedHeaders {
-    let (topic, partition) = names.name(dead.partition).map_or(("", -1), |(topic, partition)| (&**topic, *partition));
-    [
-        ("tailwater.topic", topic),
-        ("tailwater.partition", &partition.to_string()),
-        ("tailwater.offset", &dead.offset.to_string()),
-        ("tailwater.reason", &dead.reason),
-    ]
-    .into_iter()
-    .fold(OwnedHeaders::new_with_capacity(4), |headers, (key, value)| {
-        headers.insert(Header { key, value: Some(value) })
-    })
-}
+// === impl Parcel ===
 
-// === impl Deliveries ===
-
-impl Deliveries {
-    fn take_failed(&self) -> Vec<(usize, RDKafkaErrorCode)> {
-        std::mem::take(&mut self.failed.lock().unwrap_or_else(PoisonError::into_inner))
+impl Parcel {
+    fn name(&self, partition: u32) -> Option<&Partition> {
+        name(&self.names, partition)
     }
 }
 
-impl ClientContext for Deliveries {
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, reason, "Kafka");
-    }
+fn name(names: &[(u32, Partition)], partition: u32) -> Option<&Partition> {
+    names.iter().find(|(at, _)| *at == partition).map(|(_, name)| name)
 }
 
-impl ProducerContext for Deliveries {
-    type DeliveryOpaque = usize;
+// === impl Shared ===
 
-    fn delivery(&self, result: &DeliveryResult<'_>, record: usize) {
-        match result {
-            Ok(_) => _ = self.acknowledged.fetch_add(1, Ordering::Relaxed),
-            Err((error, _)) => {
-                let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
-                self.failed.lock().unwrap_or_else(PoisonError::into_inner).push((record, code));
-            }
-        }
+impl Shared {
+    fn revoked(&self) -> std::sync::MutexGuard<'_, HashSet<Partition>> {
+        self.revoked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the watermarks of revoked partitions out of a tick.
+    fn disown(&self, tick: &mut Tick, names: &[(u32, Partition)]) {
+        let revoked = self.revoked();
+        let ours = |partition| name(names, partition).is_some_and(|name| !revoked.contains(name));
+        tick.watermarks.retain(|watermark| ours(watermark.partition));
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Acquire)
     }
 }

@@ -26,7 +26,6 @@ use super::Partition;
 pub enum Event {
     Assigned(Vec<Partition>),
     Revoked(Vec<Partition>),
-    CommitFailed(KafkaError),
     /// What librdkafka saw when it took stock; `connected` if some broker answers.
     Heads {
         heads: Vec<Head>,
@@ -53,6 +52,14 @@ pub struct Context {
     /// Bounded by what one poll brings: a rebalance, a statistic.
     events: Mutex<VecDeque<Event>>,
     closing: AtomicBool,
+}
+
+/// Takes partitions on, by the protocol the group speaks.
+pub fn assign(consumer: &BaseConsumer<Context>, partitions: &TopicPartitionList) -> KafkaResult<()> {
+    match consumer.rebalance_protocol() {
+        RebalanceProtocol::Cooperative => consumer.incremental_assign(partitions),
+        _ => consumer.assign(partitions),
+    }
 }
 
 /// Gives partitions back, by the protocol the group speaks.
@@ -82,20 +89,14 @@ impl Context {
 impl ConsumerContext for Context {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, kind: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
         let named = partitions.elements().iter().map(|e| (Arc::from(e.topic()), e.partition())).collect();
-        match kind {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.push(Event::Assigned(named)),
-            _ if self.closing.load(Ordering::Acquire) => {
-                if let Err(error) = unassign(consumer, partitions) {
-                    tracing::warn!(%error, "giving partitions back while closing");
-                }
-            }
-            _ => self.push(Event::Revoked(named)),
+        let assigned = kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        if !self.closing.load(Ordering::Acquire) {
+            return self.push(if assigned { Event::Assigned(named) } else { Event::Revoked(named) });
         }
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
-        if let Err(error) = result {
-            self.push(Event::CommitFailed(error));
+        let answered =
+            if assigned { assign(consumer, &TopicPartitionList::new()) } else { unassign(consumer, partitions) };
+        if let Err(error) = answered {
+            tracing::warn!(%error, "giving partitions back while closing");
         }
     }
 }

@@ -58,10 +58,17 @@ pub fn look(config: &Config, topics: &Topics) -> KafkaResult<Look> {
     consumer.assign(&assignment)?;
     let mut batch = Batch::default();
     let nothing_wanted = Keys::new([]);
-    let (mut seen, begun) = (0, Instant::now());
+    let (mut seen, mut failed, begun) = (0, None, Instant::now());
     while seen < expected && begun.elapsed() < PATIENCE {
-        let Some(record) = consumer.poll(Duration::from_millis(100)) else { continue };
-        let record = record?;
+        let record = match consumer.poll(Duration::from_millis(100)) {
+            None => continue,
+            Some(Ok(record)) => record,
+            // Of some broker, not of the topic.
+            Some(Err(error)) => {
+                failed = Some(error);
+                continue;
+            }
+        };
         seen += 1;
         if decode::decode(record.payload().unwrap_or_default(), &nothing_wanted, &mut batch).is_err() {
             continue;
@@ -76,8 +83,9 @@ pub fn look(config: &Config, topics: &Topics) -> KafkaResult<Look> {
             return Ok(unkeyed("a record's key is not its trace id"));
         }
     }
-    match seen {
-        0 => Ok(unkeyed("no record came in time to be looked at")),
+    match (seen, failed) {
+        (0, Some(error)) => Err(error),
+        (0, None) => Ok(unkeyed("no record came in time to be looked at")),
         _ => Ok(Look { keying: Keying::Keyed, because: format!("the keys of {seen} records are their trace ids") }),
     }
 }

@@ -9,12 +9,12 @@ pub use keying::look as look_at_keys;
 pub use metadata::Metadata;
 pub use topics::{Missing, Topics};
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, CommitMode, Consumer, RebalanceProtocol},
-    error::{KafkaError, KafkaResult},
+    consumer::{BaseConsumer, CommitMode, Consumer},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     message::BorrowedMessage,
 };
 
@@ -27,21 +27,34 @@ pub type Partition = (Arc<str>, i32);
 
 /// A worker's consumer.
 pub struct Source {
-    consumer: BaseConsumer<Context>,
+    consumer: Arc<BaseConsumer<Context>>,
     start: Start,
 }
 
-/// How long one request to a broker may take before it is tried again.
-const REQUEST: Duration = Duration::from_secs(10);
+/// Commits offsets for a source, from another thread.
+pub struct Committer(Arc<BaseConsumer<Context>>);
+
+/// Where a partition's records begin for us.
+#[derive(Clone, Copy, Debug)]
+pub struct Beginning {
+    pub offset: i64,
+    /// Whether the group has it committed. If not, that comes before anything is read: the configured start moves.
+    pub committed: bool,
+}
+
+/// Makes a member static; two members of one name fence each other.
+const INSTANCE: &str = "group.instance.id";
+/// How long one request to a broker may take before it is tried again: a worker polls in between.
+const REQUEST: Duration = Duration::from_secs(1);
 
 // === impl Source ===
 
 impl Source {
-    /// Joins the group. No broker is contacted before the first poll.
+    /// Joins the group. No broker is contacted before the first poll. `instance` tells the workers of a static member apart.
     ///
     /// # Errors
     /// A property librdkafka does not know or refuses.
-    pub fn new(config: &Config, statistics: Duration) -> KafkaResult<Self> {
+    pub fn new(config: &Config, statistics: Duration, instance: Option<usize>) -> KafkaResult<Self> {
         let mut client = client(config);
         client
             .set("group.id", &config.input.group)
@@ -55,7 +68,10 @@ impl Source {
                 client.set(*name, *value);
             }
         }
-        let consumer: BaseConsumer<Context> = client.create_with_context(Context::default())?;
+        if let (Some(member), Some(instance)) = (config.kafka.properties.get(INSTANCE), instance) {
+            client.set(INSTANCE, format!("{member}-{instance}"));
+        }
+        let consumer: Arc<BaseConsumer<Context>> = Arc::new(client.create_with_context(Context::default())?);
         let topics = config.input.topics.iter().map(|topic| topic.name.as_str()).collect::<Vec<_>>();
         consumer.subscribe(&topics)?;
         Ok(Self { consumer, start: config.input.start })
@@ -70,48 +86,37 @@ impl Source {
         self.consumer.context().pop()
     }
 
-    /// Where a newly assigned partition is to be read from: the committed offset, or the configured start, which is
-    /// then committed before anything is read (protocol §2.5).
-    pub fn starts(&self, partitions: &[Partition]) -> KafkaResult<HashMap<Partition, i64>> {
-        let mut starts = HashMap::new();
-        let mut first = TopicPartitionList::new();
+    /// Where newly assigned partitions are to be read from: the committed offset, else the configured start.
+    ///
+    /// # Errors
+    /// The brokers do not say in time.
+    pub fn beginnings(&self, partitions: &[Partition]) -> KafkaResult<Vec<(Partition, Beginning)>> {
         let committed = self.consumer.committed_offsets(list(partitions), REQUEST)?;
-        for (partition, element) in
-            partitions.iter().zip(partitions.iter().map(|(t, p)| committed.find_partition(t, *p)))
-        {
-            let element =
-                element.ok_or(KafkaError::MetadataFetch(rdkafka::types::RDKafkaErrorCode::UnknownPartition))?;
+        let of = |(topic, number): &Partition| -> KafkaResult<Beginning> {
+            let element = committed
+                .find_partition(topic, *number)
+                .ok_or(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownPartition))?;
             element.error()?;
-            let offset = match element.offset() {
-                Offset::Offset(offset) => offset,
-                _ => {
-                    let (low, high) = self.consumer.fetch_watermarks(&partition.0, partition.1, REQUEST)?;
-                    let offset = match self.start {
-                        Start::Earliest => low,
-                        Start::Latest => high,
-                    };
-                    add(&mut first, partition, offset, &Metadata::default())?;
-                    offset
-                }
+            if let Offset::Offset(offset) = element.offset() {
+                return Ok(Beginning { offset, committed: true });
+            }
+            let (low, high) = self.consumer.fetch_watermarks(topic, *number, REQUEST)?;
+            let offset = match self.start {
+                Start::Earliest => low,
+                Start::Latest => high,
             };
-            starts.insert(partition.clone(), offset);
-        }
-        if first.count() > 0 {
-            self.consumer.commit(&first, CommitMode::Sync)?;
-        }
-        Ok(starts)
+            Ok(Beginning { offset, committed: false })
+        };
+        partitions.iter().map(|partition| Ok((partition.clone(), of(partition)?))).collect()
     }
 
     /// Completes an assignment that was announced by [`Event::Assigned`].
-    pub fn assign(&self, starts: &HashMap<Partition, i64>) -> KafkaResult<()> {
+    pub fn assign(&self, beginnings: &[(Partition, Beginning)]) -> KafkaResult<()> {
         let mut partitions = TopicPartitionList::new();
-        for ((topic, partition), offset) in starts {
-            partitions.add_partition_offset(topic, *partition, Offset::Offset(*offset))?;
+        for ((topic, partition), beginning) in beginnings {
+            partitions.add_partition_offset(topic, *partition, Offset::Offset(beginning.offset))?;
         }
-        match self.consumer.rebalance_protocol() {
-            RebalanceProtocol::Cooperative => self.consumer.incremental_assign(&partitions),
-            _ => self.consumer.assign(&partitions),
-        }
+        context::assign(&self.consumer, &partitions)
     }
 
     /// Completes a revocation that was announced by [`Event::Revoked`].
@@ -132,22 +137,46 @@ impl Source {
         self.consumer.resume(&list(partitions))
     }
 
-    /// Commits watermarks.
-    pub fn commit<'a>(
-        &self,
-        watermarks: impl Iterator<Item = (&'a Partition, i64, Metadata)>,
-        mode: CommitMode,
-    ) -> KafkaResult<()> {
+    /// For the thread that forwards.
+    pub fn committer(&self) -> Committer {
+        Committer(self.consumer.clone())
+    }
+}
+
+impl Drop for Source {
+    /// Dropping a consumer waits until the group has let go of it, which waits for answers to rebalances: from here on they
+    /// are given without a worker, and those that wait are given now.
+    fn drop(&mut self) {
+        self.consumer.context().close();
+        while let Some(event) = self.next_event() {
+            let answered = match event {
+                // Of a consumer that leaves, nothing is taken on.
+                Event::Assigned(_) => context::assign(&self.consumer, &TopicPartitionList::new()),
+                Event::Revoked(partitions) => self.unassign(&partitions),
+                Event::Heads { .. } => Ok(()),
+            };
+            if let Err(error) = answered {
+                tracing::warn!(%error, "giving partitions back while closing");
+            }
+        }
+        // The group hears of a member without partitions too.
+        self.consumer.unsubscribe();
+    }
+}
+
+// === impl Committer ===
+
+impl Committer {
+    /// Commits watermarks and waits for the answer, for as long as librdkafka does: more than a minute if need be.
+    ///
+    /// # Errors
+    /// They are not committed; another worker may own the partitions.
+    pub fn commit<'a>(&self, watermarks: impl Iterator<Item = (&'a Partition, i64, Metadata)>) -> KafkaResult<()> {
         let mut offsets = TopicPartitionList::new();
         for (partition, offset, metadata) in watermarks {
             add(&mut offsets, partition, offset, &metadata)?;
         }
-        if offsets.count() == 0 { Ok(()) } else { self.consumer.commit(&offsets, mode) }
-    }
-
-    /// From here on revocations complete themselves: dropping a consumer waits for them.
-    pub fn close(&self) {
-        self.consumer.context().close();
+        if offsets.count() == 0 { Ok(()) } else { self.0.commit(&offsets, CommitMode::Sync) }
     }
 }
 
@@ -167,6 +196,8 @@ const DEFAULTS: &[(&str, &str)] = &[
 pub fn client(config: &Config) -> ClientConfig {
     let mut client = ClientConfig::new();
     client.set("bootstrap.servers", &config.kafka.brokers).set("client.id", "tailwater");
+    // The default of 10 s keeps a worker away for that long after its broker is back.
+    client.set("reconnect.backoff.max.ms", "1000");
     for (name, value) in &config.kafka.properties {
         client.set(name, value);
     }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::{forward::Names, source::Partition};
+use crate::{source::Partition, tick::Watermark};
 
 /// Few to some thousands; found by topic, then by number.
 #[derive(Default)]
@@ -24,14 +24,20 @@ pub struct Owned {
     /// Where its finite input ends.
     pub end: Option<i64>,
     pub finished: bool,
+    /// Its start is committed: it may be read.
+    pub begun: bool,
     /// Held back: its clock is far ahead of the others'.
     pub ahead: bool,
-    /// The watermark last committed; None before the first, and where a commit failed.
+    /// The watermark last committed; None where there is none, or a commit failed.
     pub committed: Option<i64>,
     /// Milliseconds of record time between its first undecided span and its clock.
     pub watermark_age: u64,
     /// When it was last seen at the head of its log.
     pub at_head: Option<Instant>,
+    /// What librdkafka was told. It remembers a pause over a revocation, so None is not true.
+    pub flows: Option<bool>,
+    /// Statistics to be passed over: what was fetched before a pause is gone, and they do not know it yet.
+    pub stale: u8,
 }
 
 // === impl Assignment ===
@@ -68,6 +74,14 @@ impl Assignment {
         self.owned.iter_mut()
     }
 
+    /// Whether a watermark is news to be committed. Takes note of its age.
+    pub fn commits(&mut self, watermark: &Watermark) -> bool {
+        self.by_number(watermark.partition).is_some_and(|owned| {
+            owned.watermark_age = watermark.age;
+            owned.committed != Some(watermark.offset)
+        })
+    }
+
     pub fn len(&self) -> usize {
         self.owned.len()
     }
@@ -92,11 +106,5 @@ impl Assignment {
             of.resize(of.len().max(partition + 1), None);
             of[partition] = Some(at as u32);
         }
-    }
-}
-
-impl Names for Assignment {
-    fn name(&self, partition: u32) -> Option<&Partition> {
-        self.owned.iter().find(|owned| owned.at == partition).map(|owned| &owned.partition)
     }
 }

@@ -39,6 +39,8 @@ pub struct Worker {
     source: Source,
     forward: Forward,
     owned: Assignment,
+    /// Assigned, and not yet taken on.
+    arriving: Option<Vec<Partition>>,
     orders: Orders,
     /// A record that waits because the tick is full. Input is paused meanwhile.
     stalled: Option<Stalled>,
@@ -112,11 +114,15 @@ impl Worker {
             tick_bytes: (config.tick.bytes as usize).min(buffer / 8),
             output_record_bytes: orders.output_record_bytes,
         };
+        let instance = (orders.workers > 1).then_some(orders.number);
+        let source = Source::new(config, STATISTICS, instance).context("the consumer's configuration")?;
+        let forward = Forward::new(config, source.committer()).context("the producer's configuration")?;
         Ok(Self {
             engine: Engine::new(settings, config.policies.clone()),
-            source: Source::new(config, STATISTICS).context("the consumer's configuration")?,
-            forward: Forward::new(config).context("the producer's configuration")?,
+            source,
+            forward,
             owned: Assignment::default(),
+            arriving: None,
             stalled: None,
             last_cut: Instant::now(),
             last_published: Instant::now(),
@@ -131,12 +137,11 @@ impl Worker {
     ///
     /// # Errors
     /// What makes going on pointless or unsafe; the process is to exit with the reason.
-    pub fn run(mut self) -> anyhow::Result<()> {
+    pub fn run(&mut self) -> anyhow::Result<()> {
         while !self.turn()? {
             self.publish(PUBLISH);
         }
         self.publish(Duration::ZERO);
-        self.source.close();
         Ok(())
     }
 
@@ -160,7 +165,7 @@ impl Worker {
             return Ok(true);
         }
         if since.elapsed() > STOP {
-            if !self.forward.is_busy() && self.engine.is_drained() {
+            if self.engine.is_drained() && self.forward.is_acknowledged() {
                 tracing::warn!(
                     "the last offsets were not committed; what follows them is read again at the next start"
                 );
@@ -176,7 +181,6 @@ impl Worker {
     fn read(&mut self) -> anyhow::Result<()> {
         let ceiling = ceiling();
         let max_wait = self.max_wait();
-        let paused = self.is_paused();
         let mut wait = if self.forward.is_busy() || self.stalled.is_some() { BUSY } else { IDLE };
         for _ in 0..RUN {
             let Some(polled) = self.source.poll(wait) else { return Ok(()) };
@@ -186,11 +190,16 @@ impl Worker {
                 Err(error) => return self.poll_failed(error),
             };
             let Some(owned) = self.owned.find(record.topic(), record.partition()) else { continue };
-            if paused || owned.ahead || record.offset() < owned.position {
+            if owned.flows != Some(true) || record.offset() < owned.position {
                 // Fetched before a pause took hold; it comes again after the resume.
                 continue;
             }
             if owned.end.is_some_and(|end| record.offset() >= end) {
+                // What is before the end may have been a transaction's marker, which never comes.
+                if !owned.finished {
+                    owned.finished = true;
+                    self.engine.finish(owned.at);
+                }
                 continue;
             }
             let taken = Record {
@@ -203,9 +212,7 @@ impl Worker {
                 let partition = owned.partition.clone();
                 self.stalled = Some(Stalled::of(&record, partition));
                 drop(record);
-                let all = self.owned.iter().map(|owned| owned.partition.clone()).collect::<Vec<_>>();
-                self.source.pause(&all)?;
-                return Ok(());
+                return self.regulate();
             }
             owned.position = taken.offset + 1;
             let (at, ended) = (owned.at, owned.end.is_some_and(|end| owned.position >= end));
@@ -214,9 +221,8 @@ impl Worker {
                 self.engine.finish(at);
             } else if self.orders.keying == Keying::Unkeyed && self.engine.ahead(at) > max_wait {
                 owned.ahead = true;
-                let partition = owned.partition.clone();
                 drop(record);
-                self.source.pause(&[partition])?;
+                self.regulate()?;
             }
         }
         Ok(())
@@ -227,7 +233,7 @@ impl Worker {
         let Some(stalled) = &self.stalled else { return Ok(()) };
         let Some(owned) = self.owned.find(&stalled.partition.0, stalled.partition.1) else {
             self.stalled = None;
-            return self.resume_all();
+            return self.regulate();
         };
         let record = Record {
             partition: owned.at,
@@ -244,7 +250,7 @@ impl Worker {
             self.engine.finish(owned.at);
         }
         self.stalled = None;
-        self.resume_all()
+        self.regulate()
     }
 
     /// Whether input waits: for the tick, or for the rest of an unkeyed input.
@@ -257,25 +263,16 @@ impl Worker {
         self.orders.config.completion.max_wait.as_millis() as u64
     }
 
-    fn resume_all(&mut self) -> anyhow::Result<()> {
-        let flowing = self.owned.iter().filter(|owned| !owned.ahead).map(|owned| owned.partition.clone());
-        Ok(self.source.resume(&flowing.collect::<Vec<_>>())?)
-    }
-
     /// Lets partitions go on that were ahead, once the others have come closer.
     fn hold_back(&mut self) -> anyhow::Result<()> {
-        let mut resumed = Vec::new();
+        let mut closer = false;
         let max_wait = self.max_wait();
         for owned in self.owned.iter_mut().filter(|owned| owned.ahead) {
             if self.engine.ahead(owned.at) <= max_wait / 2 {
-                owned.ahead = false;
-                resumed.push(owned.partition.clone());
+                (owned.ahead, closer) = (false, true);
             }
         }
-        if !resumed.is_empty() && self.stalled.is_none() {
-            self.source.resume(&resumed)?;
-        }
-        Ok(())
+        if closer { self.regulate() } else { Ok(()) }
     }
 
     fn poll_failed(&self, error: KafkaError) -> anyhow::Result<()> {

@@ -10,11 +10,14 @@ use anyhow::bail;
 use super::{BUSY, STATISTICS, Worker, assignment::Owned, ceiling};
 use crate::{
     assemble::Keying,
-    source::{Event, Head, Partition},
+    source::{Beginning, Event, Head, Partition},
 };
 
 /// For a tick in flight when a partition is revoked: well below the session timeout of 45 s.
 const REVOKE: Duration = Duration::from_secs(5);
+/// So many statistics after a pause or its end may still speak of records that were fetched before: one on its way, and one
+/// taken before the fetcher had heard of it.
+const STALE: u8 = 2;
 /// For all partitions of an unkeyed input to arrive (protocol §5).
 const WHOLE: Duration = Duration::from_secs(30);
 
@@ -22,9 +25,8 @@ impl Worker {
     pub(super) fn handle_events(&mut self) -> anyhow::Result<()> {
         while let Some(event) = self.source.next_event() {
             match event {
-                Event::Assigned(partitions) => self.assigned(&partitions)?,
+                Event::Assigned(partitions) => self.arriving = Some(partitions),
                 Event::Revoked(partitions) => self.revoked(&partitions)?,
-                Event::CommitFailed(error) => self.commit_failed(&error),
                 Event::Heads { heads, connected } => {
                     if connected {
                         self.heard = Some(Instant::now());
@@ -33,10 +35,12 @@ impl Worker {
                 }
             }
         }
+        self.take_on()?;
         // `Full` is taken care of by the next cut; this is asked again.
         _ = self.engine.advance();
         if let Some(since) = self.partial_since
             && since.elapsed() > WHOLE
+            && self.stopping.is_none()
         {
             bail!(
                 "the input is not keyed by trace id, so one worker has to hold all {} partitions, but the group gave this \
@@ -49,45 +53,73 @@ impl Worker {
         Ok(())
     }
 
-    fn assigned(&mut self, partitions: &[Partition]) -> anyhow::Result<()> {
-        let starts = loop {
-            match self.source.starts(partitions) {
-                Ok(starts) => break starts,
-                Err(error) if self.orders.stop.load(Ordering::Acquire) => return Err(error.into()),
-                Err(error) => tracing::warn!(%error, "the committed offsets are not to be had yet; trying again"),
+    /// Takes on what was assigned, once it is known where it begins. Asked every turn until then: the group waits for the
+    /// answer, and everything else goes on.
+    fn take_on(&mut self) -> anyhow::Result<()> {
+        let Some(partitions) = self.arriving.take() else { return Ok(()) };
+        if self.orders.stop.load(Ordering::Acquire) {
+            return Ok(self.source.assign(&[])?);
+        }
+        let beginnings = match self.source.beginnings(&partitions) {
+            Ok(beginnings) => beginnings,
+            Err(error) => {
+                tracing::warn!(%error, "the committed offsets are not to be had yet; trying again");
+                self.arriving = Some(partitions);
+                return Ok(());
             }
         };
-        self.source.assign(&starts)?;
-        for (partition, &start) in &starts {
-            let at = self.engine.assign(start);
-            let end = self.orders.ends.as_ref().and_then(|ends| ends.of(partition));
-            let finished = end.is_some_and(|end| start >= end);
+        self.source.assign(&beginnings)?;
+        for (partition, Beginning { offset, committed }) in beginnings {
+            let at = self.engine.assign(offset);
+            let end = self.orders.ends.as_ref().and_then(|ends| ends.of(&partition));
+            let finished = end.is_some_and(|end| offset >= end);
             if finished {
                 self.engine.finish(at);
             }
-            tracing::info!(topic = &*partition.0, partition = partition.1, start, "assigned");
+            tracing::info!(topic = &*partition.0, partition = partition.1, start = offset, "assigned");
             self.owned.add(Owned {
-                partition: partition.clone(),
+                partition,
                 at,
-                position: start,
-                high: start,
+                position: offset,
+                high: offset,
                 end,
                 finished,
+                begun: committed,
                 ahead: false,
-                committed: None,
+                committed: committed.then_some(offset),
                 watermark_age: 0,
                 at_head: None,
+                flows: None,
+                stale: 0,
             });
         }
-        let was_partial = self.partial_since.is_some();
         let partial = self.orders.keying == Keying::Unkeyed && self.owned.len() < self.orders.partitions;
         self.partial_since = partial.then(|| self.partial_since.unwrap_or_else(Instant::now));
-        if self.is_paused() {
-            self.source.pause(partitions)?;
-        } else if was_partial {
-            self.resume_all()?;
+        self.regulate()
+    }
+
+    /// Lets partitions be read whose start is now committed. The tick that commits it is cut at once.
+    pub(super) fn begin(&mut self) -> anyhow::Result<()> {
+        let mut begun = false;
+        for owned in self.owned.iter_mut().filter(|owned| !owned.begun && owned.committed.is_some()) {
+            (owned.begun, begun) = (true, true);
         }
-        Ok(())
+        if begun { self.regulate() } else { Ok(()) }
+    }
+
+    /// Tells librdkafka which partitions may flow, where that is news.
+    pub(super) fn regulate(&mut self) -> anyhow::Result<()> {
+        let waits = self.is_paused();
+        let (mut flowing, mut paused) = (Vec::new(), Vec::new());
+        for owned in self.owned.iter_mut() {
+            let flows = !waits && !owned.ahead && owned.begun;
+            if owned.flows.replace(flows) != Some(flows) {
+                owned.stale = STALE;
+                (if flows { &mut flowing } else { &mut paused }).push(owned.partition.clone());
+            }
+        }
+        self.source.pause(&paused)?;
+        Ok(self.source.resume(&flowing)?)
     }
 
     /// What is in flight is finished, what is undecided is given back (protocol §3.6).
@@ -101,12 +133,12 @@ impl Worker {
         for partition in partitions {
             if let Some(owned) = self.owned.remove(partition) {
                 self.engine.revoke(owned.at);
-                self.forward.forget(owned.at);
+                self.forward.forget(partition);
                 tracing::info!(topic = &*partition.0, partition = partition.1, "revoked");
             }
         }
         self.source.unassign(partitions)?;
-        if self.orders.keying == Keying::Unkeyed && !self.owned.is_empty() {
+        if self.orders.keying == Keying::Unkeyed && !self.owned.is_empty() && self.stopping.is_none() {
             bail!(
                 "the input is not keyed by trace id, so one worker has to hold all its partitions, but another member \
                  joined group `{}` and took some",
@@ -118,9 +150,13 @@ impl Worker {
 
     /// Protocol §6.3: a clock follows the wall clock only at the head of the log, from its last value.
     fn at_head(&mut self, head: &Head) {
-        let paused = self.is_paused();
         let Some(owned) = self.owned.find(&head.partition.0, head.partition.1) else { return };
         owned.high = owned.high.max(head.high);
+        if owned.flows != Some(true) || owned.stale > 0 {
+            owned.stale = owned.stale.saturating_sub(1);
+            owned.at_head = None;
+            return;
+        }
         let all_polled = |up_to: i64| head.next >= up_to && (owned.position >= up_to || head.queued == 0);
         if let Some(end) = owned.end {
             if !owned.finished && head.fresh && all_polled(end) {
@@ -129,7 +165,7 @@ impl Worker {
             }
             return;
         }
-        if !head.fresh || owned.ahead || paused || head.high < 0 || !all_polled(head.high) {
+        if !head.fresh || head.high < 0 || !all_polled(head.high) {
             owned.at_head = None;
             return;
         }
