@@ -242,7 +242,10 @@ fn once<'a, T>(
     diagnostics: &mut Diagnostics,
 ) {
     if let Some((_, first)) = place {
-        diagnostics.error(&node.at, format!("`{name}` stands in two files")).also(first, "the first is here");
+        diagnostics
+            .error(&node.at, format!("`{name}` stands in two files"))
+            .also(first, "the first is here")
+            .hint("the files are read as one list: write it in one of them");
     } else if let Some(value) = value {
         *place = Some((value, &node.at));
     }

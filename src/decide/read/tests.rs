@@ -228,6 +228,8 @@ fn names_both_places() {
           |
         1 | match: any
           |        --- the first is here
+          |
+          = hint: the files are read as one list: write it in one of them
 
         error: two policies named `a`
          --> two.yaml:4:11
@@ -250,6 +252,8 @@ fn names_both_places() {
           |
         2 | otherwise: drop
           |            ---- the first is here
+          |
+          = hint: the files are read as one list: write it in one of them
 
         3 errors
     "#);
