@@ -180,7 +180,7 @@ tests: []
            |
            = hint: did you mean `SPAN_KIND_SERVER`?
 
-        error: `drop` takes only `always`
+        error: `drop` with a sampler is not available yet
           --> one.yaml:24:11
            |
         24 |     drop: { probability: 1% }
@@ -210,6 +210,14 @@ tests: []
 
         16 errors
     "#);
+}
+
+#[test]
+fn drop_takes_one_word() {
+    let said = mistakes(&["policies:\n- { name: a, drop: true }\n- { name: b, drop: [{ probability: 1% }] }\n"]);
+    for words in ["`drop` is not `always`", "`drop` with a sampler is not available yet", "2 errors"] {
+        assert!(said.contains(words), "{words} in:\n{said}");
+    }
 }
 
 #[test]
