@@ -587,7 +587,7 @@ fn values_are_checked() {
     `max_trace_bytes` must be at most `memory.buffer`
 
     memory: { buffer: 1MiB }
-    `buffer` must be at least 16MiB
+    `buffer` must be at least 16MiB a worker
 
     memory: 1GiB
     `memory` must be a mapping, not text
