@@ -54,6 +54,9 @@ Any value can be set from the environment, which goes before the file, and flags
   TAILWATER__INPUT__GROUP=tailwater-eu tailwater run -c tailwater.yaml";
 
 /// Mistakes in the files are all printed, and then no broker is contacted.
+///
+/// # Errors
+/// The reason to exit non-zero. Mistakes in the files are none: they are printed here, and the exit code says it.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let flags = [
         ("--brokers", &["kafka", "brokers"], args.brokers),
