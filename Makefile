@@ -5,6 +5,8 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 DENY_VERSION := 0.20.2
 DENY := $(TARGET)/tools/bin/cargo-deny
 
+build_tools := cc c++ cmake perl cargo
+
 FOR ?= 60s
 demo_flags := --for $(FOR) $(if $(KAFKA),--kafka $(KAFKA)) $(if $(BREAK),--break $(BREAK))
 
@@ -28,15 +30,16 @@ test:
 	@$(MAKE) --no-print-directory dependencies
 	@$(MAKE) --no-print-directory unit-and-integration
 
-bench: build-tools
+bench:
+	@tests/prerequisites $(build_tools) valgrind
 	cargo bench --locked
 
 # What is missing is installed where that is allowed, and named where it is not.
 build-tools:
-	@tests/prerequisites cc cmake perl cargo
+	@tests/prerequisites $(build_tools)
 
 prerequisites:
-	@tests/prerequisites cc cmake perl cargo java mvn
+	@tests/prerequisites $(build_tools) rustfmt clippy java mvn
 
 jars:
 	tests/kafka/fetch $(TARGET)/kafka/libs

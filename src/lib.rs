@@ -20,6 +20,6 @@ pub mod source;
 pub mod stats;
 pub mod telemetry;
 pub mod tick;
-pub mod units;
+mod units;
 pub mod worker;
 pub mod yaml;

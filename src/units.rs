@@ -5,7 +5,9 @@ use std::time::Duration;
 use crate::{diagnostic::Diagnostics, yaml::Node};
 
 /// `500ms`, `2s`, `1m30s`, `1.5h`: numbers with units, large before small, to the millisecond.
-/// A bare number is an error, also 0.
+///
+/// # Errors
+/// Anything else: also a bare number, 0 too, and what is not a whole number of milliseconds or does not fit 64 bits of them.
 pub fn duration(text: &str) -> Result<Duration, Mistake> {
     if number(text).is_some() {
         return Err(Mistake::new(format!("`{text}` has no unit"), format!("did you mean {text}s?")));
@@ -28,6 +30,9 @@ pub fn duration(text: &str) -> Result<Duration, Mistake> {
 }
 
 /// Bytes: `4096`, `5MB`, `64MiB`, `1.5GiB`.
+///
+/// # Errors
+/// Anything else: also what is not a whole number of bytes or does not fit 64 bits.
 pub fn size(text: &str) -> Result<u64, Mistake> {
     let (digits, unit) = text.split_at(digits(text));
     let (Some(number), Some((_, scale))) = (number(digits), BYTES.iter().find(|(name, _)| *name == unit)) else {
@@ -42,7 +47,10 @@ pub fn size(text: &str) -> Result<u64, Mistake> {
     number.times(*scale).map_err(|wrong| wrong.mistake(text, "a byte"))
 }
 
-/// `1%`, `0.01`, `1/100`, from 0 to 1. A bare 1 or more is an error: it may be meant as per cent.
+/// `1%`, `0.01`, `1/100`, from 0 to 1.
+///
+/// # Errors
+/// Anything else: also a bare 1 or more, which may be meant as per cent.
 pub fn probability(text: &str) -> Result<f64, Mistake> {
     let no_probability = || Mistake::new(format!("`{text}` is not a probability"), "write 1%, 0.01 or 1/100");
     let float = |text: &str| number(text).and_then(|_| text.parse::<f64>().ok());

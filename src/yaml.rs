@@ -68,7 +68,9 @@ pub fn parse(source: Arc<Source>, diagnostics: &mut Diagnostics) -> Option<Node>
 }
 
 /// Reads a file, to be parsed: a little more than [`MAX_SOURCE`] bytes at most, which is enough to say that it is too long.
-/// The error is a sentence.
+///
+/// # Errors
+/// A sentence that names the file: it cannot be read, is not UTF-8, or is too long and cut inside a letter.
 pub fn open(path: &Path) -> Result<Arc<Source>, String> {
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(MAX_SOURCE as u64 + 1).read_to_end(&mut bytes));

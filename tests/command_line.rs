@@ -76,6 +76,27 @@ fn every_mistake_is_shown_at_once_and_before_kafka_is_touched() {
 }
 
 #[test]
+fn the_readme_shows_what_is_printed() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let config = "kafka: { brokers: \"localhost:9092\" }\n\
+                  input: { topics: [spans] }\n\
+                  output: [{ kafka: { topic: spans-kept } }]\n\
+                  policies: [shop.yaml]\n";
+    let policies = "policies:\n  \
+        - name: errors\n    \
+          when: any(statuss.code == STATUS_CODE_ERROR)\n    \
+          keep: always\n  \
+        - name: slow-checkout\n    \
+          when: service == \"checkout\" and trace.duration > 2\n    \
+          keep: always\n";
+    fs::write(folder.path().join("tailwater.yaml"), config).expect("a file");
+    fs::write(folder.path().join("shop.yaml"), policies).expect("a file");
+    let said = text(&tailwater(folder.path(), &["run", "-c", "tailwater.yaml"]).stderr);
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("a file");
+    assert!(readme.contains(&format!("```text\n{said}```\n")), "not in README.md:\n{said}");
+}
+
+#[test]
 fn a_file_that_is_not_there_is_named() {
     let run = tailwater(Path::new("."), &["run", "-c", "nowhere.yaml"]);
     let said = text(&run.stderr);

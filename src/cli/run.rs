@@ -1,6 +1,10 @@
 //! `tailwater run`
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    io::{self, IsTerminal},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use crate::{
     config::{Config, Flag},
@@ -50,6 +54,9 @@ Any value can be set from the environment, which goes before the file, and flags
   TAILWATER__INPUT__GROUP=tailwater-eu tailwater run -c tailwater.yaml";
 
 /// Mistakes in the files are all printed, and then no broker is contacted.
+///
+/// # Errors
+/// The reason to exit non-zero. Mistakes in the files are none: they are printed here, and the exit code says it.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let flags = [
         ("--brokers", &["kafka", "brokers"], args.brokers),
@@ -64,7 +71,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = match Config::load(&args.config, variables, flags) {
         Ok(config) => config,
         Err(diagnostics) => {
-            eprint!("{diagnostics}");
+            eprintln!("{}", if is_coloured() { diagnostics.coloured() } else { diagnostics.to_string() });
             return Ok(ExitCode::FAILURE);
         }
     };
@@ -74,4 +81,29 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     // A consumer that does not close, or a thread that waits for a broker, must not keep the process.
     runtime.shutdown_background();
     ended.map(|()| ExitCode::SUCCESS)
+}
+
+/// Whether standard error is read by a person who has not said no to colours (no-color.org: set and not empty).
+fn is_coloured() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink, path::Path};
+
+    use super::*;
+
+    #[test]
+    fn the_configuration_in_the_help_works_in_this_repository() {
+        let folder = tempfile::tempdir().expect("a folder");
+        symlink(Path::new(env!("CARGO_MANIFEST_DIR")).join("policies"), folder.path().join("policies"))
+            .expect("a link");
+        let file = folder.path().join("tailwater.yaml");
+        let yaml =
+            EXAMPLE.lines().skip(1).take_while(|line| line.starts_with("  ")).map(|line| format!("{}\n", &line[2..]));
+        fs::write(&file, yaml.collect::<String>()).expect("a file");
+        let config = Config::load(&file, [], []).unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
+        assert!(config.policies.policies().len() > 5, "of all files");
+    }
 }

@@ -56,13 +56,15 @@ pub struct Completion {
     pub quiet: Duration,
     /// From a trace's first record to its verdict at the latest. Default 30s.
     pub max_wait: Duration,
-    /// Bytes at which a trace is decided as it is. Default 16MiB.
+    /// Bytes at which a trace is decided as it is. Default 16MiB, and never more than an eighth of a worker's share of the
+    /// buffer.
     pub max_trace_bytes: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Memory {
-    /// Bytes of traces held and verdicts remembered, over all workers. Default 1GiB.
+    /// Bytes of traces held and verdicts remembered, over all workers, which share it evenly: at least 16MiB a worker.
+    /// Default 1GiB.
     pub buffer: u64,
 }
 
@@ -85,14 +87,15 @@ pub struct Http {
 pub struct Tick {
     /// Default 1s.
     pub interval: Duration,
-    /// Bytes of output. Default 64MiB.
+    /// Bytes of output. Default 64MiB, and never more than an eighth of a worker's share of the buffer.
     pub bytes: u64,
 }
 
 /// The longest hold and the longest memory: after a restart the log is read again from the oldest undecided trace, and
 /// remembered verdicts count in the budget.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// Below, one record of a megabyte and its neighbours fill the buffer, and every trace is decided for lack of memory.
+/// For one worker; how many there are is not known before the topics are. Below, one record of a megabyte and its
+/// neighbours fill the buffer, and every trace is decided for lack of memory.
 const MIN_BUFFER: u64 = 16 << 20;
 /// A thread, a consumer and a producer each; more than 64 belong on more machines.
 const MAX_WORKERS: u64 = 64;
@@ -185,7 +188,7 @@ fn delivery(node: &Node, d: &mut Diagnostics) -> Option<Delivery> {
 fn memory(node: &Node, d: &mut Diagnostics) -> Option<Memory> {
     let mut fields = Fields::of(node, "`memory`", d)?;
     let buffer = fields.take("buffer").map_or(Some(1 << 30), |node| {
-        bounded(node, "`buffer`", units::size, MIN_BUFFER..=u64::MAX, "at least 16MiB", d)
+        bounded(node, "`buffer`", units::size, MIN_BUFFER..=u64::MAX, "at least 16MiB a worker", d)
     });
     fields.finish(d);
     Some(Memory { buffer: buffer? })

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
+use crate::decide::Part;
 
 const LEAST: &str = "kafka: { brokers: localhost:9092 }
 input: { topics: [spans] }
@@ -425,6 +426,42 @@ fn policies_that_cannot_be_read_are_shown() {
     ");
 }
 
+/// The policies of a configuration or of a policy file.
+fn compile(name: &str, text: &str, folder: &Path) -> Result<Arc<PolicySet>, Diagnostics> {
+    let mut diagnostics = Diagnostics::default();
+    let source = Arc::new(Source { name: name.into(), text: text.into() });
+    let policies = if text.starts_with("kafka:") {
+        Config::read(&source, folder, [], [], &mut diagnostics).map(|config| config.policies)
+    } else {
+        let node = yaml::parse(source, &mut diagnostics);
+        node.and_then(|node| PolicySet::compile(&[Part::File(&node)], &mut diagnostics)).map(Arc::new)
+    };
+    policies.filter(|_| diagnostics.is_empty()).ok_or(diagnostics)
+}
+
+#[test]
+fn what_the_repository_shows_works() {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &Path| fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut shown = vec![("the folder".to_owned(), LEAST.replace("[ { name: errors, keep: always } ]", "[policies/]"))];
+    for folder in ["policies", "benchmarks"] {
+        for entry in fs::read_dir(repository.join(folder)).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.extension().is_some_and(|extension| extension == "yaml") {
+                shown.push((path.display().to_string(), read(&path)));
+            }
+        }
+    }
+    let readme = read(&repository.join("README.md"));
+    let blocks = readme.split("```yaml\n").skip(1).map(|block| block.split("```").next().unwrap_or_default());
+    shown.extend(blocks.map(|block| ("README.md".to_owned(), block.to_owned())));
+    for (name, text) in &shown {
+        let policies = compile(name, text, repository).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        assert!(!policies.policies().is_empty(), "{name} has no policies:\n{text}");
+    }
+    assert!(shown.len() >= 6, "less is shown than there was: {}", shown.len());
+}
+
 #[test]
 fn too_many_policies_are_refused() {
     let files = Files::new(&[("tailwater.yaml", &LEAST.replace("{ name: errors, keep: always }", "p"))]);
@@ -550,7 +587,7 @@ fn values_are_checked() {
     `max_trace_bytes` must be at most `memory.buffer`
 
     memory: { buffer: 1MiB }
-    `buffer` must be at least 16MiB
+    `buffer` must be at least 16MiB a worker
 
     memory: 1GiB
     `memory` must be a mapping, not text

@@ -130,11 +130,12 @@ impl<'a> Reader<'a, '_> {
         let action = match (fields.take("keep"), fields.take("drop")) {
             (Some(node), None) => self.keep(node).map(Action::Keep),
             (None, Some(node)) if node.is_text("always") => Some(Action::Drop),
-            (None, Some(node)) => self.error(
+            (None, Some(node)) if matches!(node.kind, Kind::Map(_) | Kind::Seq(_)) => self.error(
                 node,
-                "`drop` takes only `always`",
+                "`drop` with a sampler is not available yet",
                 "write `drop: always`; what a sampler keeps is written with `keep`",
             ),
+            (None, Some(node)) => self.error(node, "`drop` is not `always`", "write `drop: always`"),
             (Some(_), Some(node)) => {
                 self.error(node, "a policy has `keep` or `drop`, not both", "make two policies of it")
             }
@@ -242,7 +243,10 @@ fn once<'a, T>(
     diagnostics: &mut Diagnostics,
 ) {
     if let Some((_, first)) = place {
-        diagnostics.error(&node.at, format!("`{name}` stands in two files")).also(first, "the first is here");
+        diagnostics
+            .error(&node.at, format!("`{name}` stands in two files"))
+            .also(first, "the first is here")
+            .hint("the files are read as one list: write it in one of them");
     } else if let Some(value) = value {
         *place = Some((value, &node.at));
     }

@@ -109,6 +109,9 @@ impl<'a> Reader<'a> {
     }
 
     /// The next field, or None at the end.
+    ///
+    /// # Errors
+    /// What stands here is not a field, or goes on behind the message's end.
     #[inline(always)]
     pub fn field(&mut self) -> Result<Option<Field<'a>>, Malformed> {
         if self.at >= self.end {
@@ -178,6 +181,10 @@ impl<'a> Reader<'a> {
 // === impl Field ===
 
 impl<'a> Field<'a> {
+    /// The value and where it stands, of a string, a message or a packed list.
+    ///
+    /// # Errors
+    /// `WrongType` where the field is of another wire type.
     #[inline(always)]
     pub fn bytes(&self) -> Result<(&'a [u8], Range), Malformed> {
         match self.value {
@@ -186,6 +193,10 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// The value of an integer, an enum or a boolean.
+    ///
+    /// # Errors
+    /// `WrongType` where the field is of another wire type.
     #[inline(always)]
     pub fn varint(&self) -> Result<u64, Malformed> {
         match self.value {
@@ -194,6 +205,10 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// The value of a number of eight bytes.
+    ///
+    /// # Errors
+    /// `WrongType` where the field is of another wire type.
     #[inline(always)]
     pub fn fixed64(&self) -> Result<u64, Malformed> {
         match self.value {

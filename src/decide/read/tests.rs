@@ -180,7 +180,7 @@ tests: []
            |
            = hint: did you mean `SPAN_KIND_SERVER`?
 
-        error: `drop` takes only `always`
+        error: `drop` with a sampler is not available yet
           --> one.yaml:24:11
            |
         24 |     drop: { probability: 1% }
@@ -213,6 +213,14 @@ tests: []
 }
 
 #[test]
+fn drop_takes_one_word() {
+    let said = mistakes(&["policies:\n- { name: a, drop: true }\n- { name: b, drop: [{ probability: 1% }] }\n"]);
+    for words in ["`drop` is not `always`", "`drop` with a sampler is not available yet", "2 errors"] {
+        assert!(said.contains(words), "{words} in:\n{said}");
+    }
+}
+
+#[test]
 fn names_both_places() {
     assert_snapshot!(mistakes(&[
         "match: any\notherwise: drop\npolicies:\n- { name: a, keep: always }\n",
@@ -228,6 +236,8 @@ fn names_both_places() {
           |
         1 | match: any
           |        --- the first is here
+          |
+          = hint: the files are read as one list: write it in one of them
 
         error: two policies named `a`
          --> two.yaml:4:11
@@ -250,6 +260,8 @@ fn names_both_places() {
           |
         2 | otherwise: drop
           |            ---- the first is here
+          |
+          = hint: the files are read as one list: write it in one of them
 
         3 errors
     "#);
