@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use rdkafka::{ClientConfig, error::KafkaError, types::RDKafkaConfRes};
+
 use super::values::names;
 use crate::{
     diagnostic::Diagnostics,
@@ -17,6 +19,7 @@ pub struct Kafka {
     pub properties: BTreeMap<String, String>,
 }
 
+const WHERE: &str = "librdkafka's CONFIGURATION.md lists all properties and their values";
 const BROKERS: &str = "write\nkafka:\n  brokers: localhost:9092";
 
 /// Properties that delivery rests on, and why they are not free.
@@ -72,7 +75,13 @@ fn properties(node: &Node, d: &mut Diagnostics) -> Option<BTreeMap<String, Strin
         if let Some((_, reason)) = OWNED.iter().find(|(owned, _)| owned == name) {
             d.error(&key.at, format!("`{name}` cannot be set: {reason}"));
         } else if let Some(text) = value.as_str(&format!("the property `{name}`"), d) {
-            properties.insert(name.clone(), text.to_owned());
+            match ClientConfig::new().set(name, text).create_native_config() {
+                Ok(_) => _ = properties.insert(name.clone(), text.to_owned()),
+                Err(KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, ..)) => {
+                    d.error(&key.at, format!("librdkafka has no property `{name}`")).hint(WHERE);
+                }
+                Err(_) => _ = d.error(&value.at, format!("librdkafka does not take this for `{name}`")).hint(WHERE),
+            }
         }
     }
     Some(properties)

@@ -95,7 +95,7 @@ fn the_whole_is_read() {
         (
             "conf/tailwater.yaml",
             r#"
-kafka:  { brokers: [a:9092, "b:9093"], properties: { security.protocol: SSL, linger.ms: 5, enable.ssl.certificate.verification: no } }
+kafka:  { brokers: [a:9092, "b:9093"], properties: { security.protocol: SSL, linger.ms: 5, enable.ssl.certificate.verification: false } }
 input:  { topics: [spans, { name: more, encoding: otlp_proto }], group: tw, encoding: otlp_proto, start: latest, keyed: no }
 output: [ { kafka: { topic: kept, encoding: otlp_proto } } ]
 delivery: at_least_once
@@ -118,7 +118,7 @@ tick: { interval: 500ms, bytes: 1MiB }
     let config = files.load(&[], &[]).expect("a configuration");
     assert_eq!(config.kafka.brokers, "a:9092,b:9093");
     let properties: Vec<_> = config.kafka.properties.iter().map(|(name, text)| format!("{name}={text}")).collect();
-    assert_eq!(properties, ["enable.ssl.certificate.verification=no", "linger.ms=5", "security.protocol=SSL"]);
+    assert_eq!(properties, ["enable.ssl.certificate.verification=false", "linger.ms=5", "security.protocol=SSL"]);
     assert_eq!(config.input.topics.len(), 2);
     assert_eq!((config.input.start, config.input.keyed), (Start::Latest, Keyed::No));
     assert_eq!(config.completion.quiet, Duration::from_secs(5));
@@ -482,6 +482,7 @@ fn values_are_checked() {
         "kafka: { brokers: [] }",
         "kafka: { brokers: a:1, properties: [x] }",
         "kafka: { brokers: a:1, properties: { linger.ms: [1], acks: 1 } }",
+        "kafka: { brokers: a:1, properties: { securty.protocol: SSL, linger.ms: soon } }",
         "input: { topics: [] }",
         "input: { topics: }",
         "input: { topics: [^spans.*] }",
@@ -522,6 +523,12 @@ fn values_are_checked() {
     kafka: { brokers: a:1, properties: { linger.ms: [1], acks: 1 } }
     the property `linger.ms` must be text, not a list
     `acks` cannot be set: an offset is committed only when the output is on every replica in sync
+
+    kafka: { brokers: a:1, properties: { securty.protocol: SSL, linger.ms: soon } }
+    librdkafka has no property `securty.protocol`
+    hint: librdkafka's CONFIGURATION.md lists all properties and their values
+    librdkafka does not take this for `linger.ms`
+    hint: librdkafka's CONFIGURATION.md lists all properties and their values
 
     input: { topics: [] }
     no topics
