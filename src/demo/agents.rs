@@ -25,7 +25,7 @@ use super::{
 use crate::generate::{Record, Trace, Traffic, keyed};
 
 /// The running thread. It sends what its traces still owe after the traffic has ended.
-pub struct Agents {
+pub(super) struct Agents {
     stop: Arc<AtomicBool>,
     acks: Acks,
     started: Instant,
@@ -34,7 +34,7 @@ pub struct Agents {
 
 /// Spans the broker has acknowledged, and those it has not taken.
 #[derive(Clone, Default)]
-pub struct Acks(Arc<[AtomicU64; 2]>);
+struct Acks(Arc<[AtomicU64; 2]>);
 
 /// What happens to a trace before it is sent.
 struct Plan {
@@ -55,6 +55,9 @@ const FLUSH: Duration = Duration::from_secs(30);
 
 impl Agents {
     /// Starts sending: `args.time` of traffic, with the processor killed at `kill`.
+    ///
+    /// # Errors
+    /// No producer, or no thread.
     pub fn start(
         args: &Args,
         seed: u64,
@@ -111,6 +114,8 @@ impl Agents {
         (acked.load(Ordering::Relaxed), failed.load(Ordering::Relaxed))
     }
 
+    /// # Errors
+    /// The broker did not take everything.
     pub fn finish(self) -> anyhow::Result<()> {
         self.thread.join().map_err(|_| anyhow!("the generator panicked"))?
     }

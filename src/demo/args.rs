@@ -14,40 +14,40 @@ use crate::generate::Shape;
 pub struct Args {
     /// How long traffic flows: 60s, 5m. The processor is killed half-way
     #[arg(long = "for", value_name = "TIME", default_value = "60s", value_parser = duration)]
-    pub time: Duration,
+    pub(super) time: Duration,
     /// Use a real broker instead of the embedded one; topics are created under a name of this run and deleted at the end
     #[arg(long, value_name = "HOST:PORT")]
-    pub kafka: Option<String>,
+    pub(super) kafka: Option<String>,
     /// Spoil the run on purpose, to see the check turn red
     #[arg(long = "break", value_name = "HOW")]
-    pub fault: Option<Fault>,
+    pub(super) fault: Option<Fault>,
     /// Spans a second
     #[arg(long, value_name = "N", default_value_t = 4_000)]
-    pub rate: u32,
+    pub(super) rate: u32,
     /// The same seed gives the same traces, but for the clock; printed at the start
     #[arg(long, value_name = "N")]
-    pub seed: Option<u64>,
+    pub(super) seed: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Fault {
+pub(super) enum Fault {
     /// One span of a trace that must be kept never reaches Kafka
     DropOneSpan,
 }
 
 /// Of the input topic: on the embedded broker the log is bounded by the partition, so there are many.
-pub const PARTITIONS: i32 = 32;
+pub(super) const PARTITIONS: i32 = 32;
 /// `completion.quiet` and `completion.max_wait` of the processor.
-pub const QUIET: Duration = Duration::from_secs(1);
-pub const MAX_WAIT: Duration = Duration::from_secs(6);
+pub(super) const QUIET: Duration = Duration::from_secs(1);
+pub(super) const MAX_WAIT: Duration = Duration::from_secs(6);
 /// `session.timeout.ms` of the processor: how long its group waits for a member that was killed. The least a Kafka broker allows.
-pub const SESSION: Duration = Duration::from_secs(6);
+pub(super) const SESSION: Duration = Duration::from_secs(6);
 /// From the kill until the input is read again: the session, then a rebalance; 12 s on the embedded broker, and slack for a busy machine.
-pub const RESTART: Duration = Duration::from_secs(20);
+pub(super) const RESTART: Duration = Duration::from_secs(20);
 
 /// How much of a partition's log is in use between a span's arrival and the end of its need.
 #[derive(Clone, Copy, Debug)]
-pub struct LogUse {
+pub(super) struct LogUse {
     pub rate: u32,
     pub window: Duration,
     /// Bytes of one partition's log, taken by `window` of traffic.
@@ -70,7 +70,10 @@ const HIGHEST_RATE: u32 = 100_000;
 
 impl Args {
     /// Refuses what cannot be run or checked.
-    pub fn check(&self) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// What does not fit, and what would.
+    pub(super) fn check(&self) -> anyhow::Result<()> {
         ensure!(
             self.time >= SHORTEST,
             "--for {:?} is too short to be killed half-way: at least {SHORTEST:?}",
@@ -91,12 +94,12 @@ impl Args {
         Ok(())
     }
 
-    pub fn log_use(&self) -> LogUse {
+    pub(super) fn log_use(&self) -> LogUse {
         LogUse::of(self.rate, MAX_WAIT + RESTART)
     }
 
     /// Traffic whose every root has ended a second and more before `MAX_WAIT`, for agents that are held up on a busy machine.
-    pub fn shape(&self, epoch_ns: u64) -> Shape {
+    pub(super) fn shape(&self, epoch_ns: u64) -> Shape {
         Shape {
             epoch_ns,
             spans_per_second: f64::from(self.rate),

@@ -24,10 +24,10 @@ use std::{
 
 use anyhow::{Context, bail};
 
-pub use self::args::{Args, Fault};
+pub use self::args::Args;
 use self::{
     agents::Agents,
-    args::MAX_WAIT,
+    args::{Fault, MAX_WAIT},
     broker::Broker,
     interrupt::Interrupt,
     ledger::Ledger,
@@ -41,7 +41,8 @@ use self::{
 
 /// Runs the demo. The exit code is 1 where the check found anything wrong.
 ///
-/// Errors are those that leave nothing to check: options that do not fit, a broker that is away, a processor that ends by itself.
+/// # Errors
+/// What leaves nothing to check: options that do not fit, a broker that is away, a processor that ends by itself.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     args.check()?;
     let interrupt = Interrupt::watch()?;

@@ -9,13 +9,13 @@ use super::{
 };
 
 /// Rows, each good, bad or a note.
-pub struct Report {
+pub(super) struct Report {
     rows: Vec<Row>,
 }
 
 /// All that was seen of a run.
 #[derive(Clone, Debug, Default)]
-pub struct Outcome {
+pub(super) struct Outcome {
     pub sent: Sent,
     pub seen: Seen,
     pub findings: Findings,
@@ -32,7 +32,7 @@ pub struct Outcome {
 }
 
 #[derive(Clone, Debug)]
-pub struct Kill {
+pub(super) struct Kill {
     /// After the start of the traffic.
     pub at: Duration,
     /// What the processor had received, and held undecided.
@@ -49,7 +49,7 @@ pub struct Kill {
 
 /// What SIGTERM came to.
 #[derive(Clone, Debug, Default)]
-pub enum Exit {
+pub(super) enum Exit {
     #[default]
     Never,
     Zero(Duration),
@@ -170,7 +170,7 @@ impl Report {
 }
 
 /// What a simpler sampler would have kept of the same traffic.
-pub fn rivals(sent: &Sent) -> [(&'static str, String); 2] {
+pub(super) fn rivals(sent: &Sent) -> [(&'static str, String); 2] {
     let [errors, _, slow, _] = sent.due;
     let say = |rival: &Rival| {
         format!(

@@ -10,7 +10,7 @@ use anyhow::{Context, ensure};
 
 /// Samples of one scrape.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Metrics(Vec<Sample>);
+pub(super) struct Metrics(Vec<Sample>);
 
 #[derive(Clone, Debug, PartialEq)]
 struct Sample {
@@ -25,14 +25,17 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const MOST_BYTES: u64 = 4 << 20;
 
 /// Scrapes the processor on a port of this machine.
-pub fn metrics(port: u16) -> anyhow::Result<Metrics> {
+///
+/// # Errors
+/// Nobody answers in time, or not with 200.
+pub(super) fn metrics(port: u16) -> anyhow::Result<Metrics> {
     let (status, body) = get(port, "/metrics")?;
     ensure!(status == 200, "/metrics answered {status}");
     Ok(Metrics::parse(&body))
 }
 
 /// Whether `/readyz` says so.
-pub fn is_ready(port: u16) -> bool {
+pub(super) fn is_ready(port: u16) -> bool {
     get(port, "/readyz").is_ok_and(|(status, _)| status == 200)
 }
 

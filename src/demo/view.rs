@@ -14,7 +14,7 @@ use super::{
 };
 
 /// One moment.
-pub struct View<'a> {
+pub(super) struct View<'a> {
     pub phase: &'a str,
     pub elapsed: Duration,
     pub length: Duration,
@@ -28,7 +28,7 @@ pub struct View<'a> {
 
 /// A rate out of a counter, over the last seconds.
 #[derive(Default)]
-pub struct Meter(VecDeque<(Instant, u64)>);
+pub(super) struct Meter(VecDeque<(Instant, u64)>);
 
 /// Over what a rate is taken.
 const WINDOW: Duration = Duration::from_secs(2);
