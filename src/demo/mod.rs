@@ -259,11 +259,13 @@ fn introduce(args: &Args, seed: u64, broker: &Broker, workplace: &Workplace, scr
     screen.say(&format!(
         "A shop of a dozen services sends {} spans/s for {}; half-way the processor is killed and started again.\n\
          {broker}\n\
-         configuration {}, log {}, seed {seed}",
+         configuration {}, log {}, seed {seed}\n\
+         the processor's own numbers are at {}",
         thousands(args.rate.into()),
         clock(args.time),
         workplace.config().display(),
         workplace.log().display(),
+        scrape::url(workplace.port),
     ));
     if broker.is_embedded() {
         screen.say(&args.log_use().to_string());

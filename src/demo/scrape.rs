@@ -24,6 +24,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// A few hundred series of some 100 bytes each; anything longer is not ours.
 const MOST_BYTES: u64 = 4 << 20;
 
+/// Where a person finds them.
+pub(super) fn url(port: u16) -> String {
+    format!("http://{}:{port}/metrics", Ipv4Addr::LOCALHOST)
+}
+
 /// Scrapes the processor on a port of this machine.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ use super::{
     due::{Due, KEEPING},
     ledger::{Seen, Sent},
     report::rivals,
-    scrape::Metrics,
+    scrape::{self, Metrics},
     screen::{Ink, Screen, clock, thousands},
 };
 
@@ -69,7 +69,7 @@ impl View<'_> {
             ),
         ];
         lines.extend(rivals(sent).map(|(name, keeps)| format!("{}{name} would have kept {keeps}", label("instead"))));
-        lines.push(format!("{}http://127.0.0.1:{}/metrics", label("look"), self.port));
+        lines.push(format!("{}{}", label("look"), scrape::url(self.port)));
         lines
     }
 
