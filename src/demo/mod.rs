@@ -12,6 +12,7 @@ mod ledger;
 mod processor;
 mod reader;
 mod report;
+mod sabotage;
 mod scrape;
 mod screen;
 mod view;
@@ -126,7 +127,7 @@ fn attend(
     let settled = attendant.settle()?;
     let Attendant { agents, processor, metrics, mut kill, .. } = attendant;
     let acked = agents.sent();
-    agents.finish()?;
+    let sabotage = agents.finish()?;
     if let Some(kill) = &mut kill {
         let received = kill.received + metrics.count("tailwater_spans_received_total");
         kill.again = Some(received.saturating_sub(acked.0));
@@ -145,6 +146,7 @@ fn attend(
         acked,
         dead_letters,
         kill,
+        sabotage,
         held: settled.then(|| metrics.count("tailwater_traces_held")),
         own_lost: metrics.sum("tailwater_spans_lost", &[]),
         exit,

@@ -5,6 +5,7 @@ use std::{fmt::Write, time::Duration};
 use super::{
     due::KEEPING,
     ledger::{Findings, Rival, Seen, Sent},
+    sabotage::Sabotage,
     screen::{Ink, Screen, clock, thousands},
 };
 
@@ -24,6 +25,8 @@ pub(super) struct Outcome {
     pub dead_letters: u64,
     /// None where the run was ended before.
     pub kill: Option<Kill>,
+    /// What was to be spoilt, and was or was not.
+    pub sabotage: Option<Sabotage>,
     /// Traces held at the end; None where the processor did not say in time.
     pub held: Option<u64>,
     /// Invariant I1, by the processor's own account: `tailwater_spans_lost`.
@@ -78,6 +81,7 @@ impl Report {
         report.whole(outcome);
         report.killed(outcome);
         report.accounts(outcome);
+        report.spoilt(outcome);
         report
     }
 
@@ -159,6 +163,16 @@ impl Report {
         self.check("SIGTERM", fine, exit);
     }
 
+    /// The other rows show what came of it.
+    fn spoilt(&mut self, Outcome { sabotage, .. }: &Outcome) {
+        let what = "spoilt on purpose";
+        match sabotage {
+            Some(Sabotage { trace: Some(id), .. }) => self.note(what, format!("a span of {id} was withheld")),
+            Some(_) => self.check(what, false, "no trace came by that could be spoilt".to_owned()),
+            None => {}
+        }
+    }
+
     fn check(&mut self, what: &str, good: bool, value: String) {
         let mark = if good { Mark::Good } else { Mark::Bad };
         self.rows.push(Row { mark, what: what.to_owned(), value });
@@ -188,6 +202,7 @@ pub(super) fn rivals(sent: &Sent) -> [(&'static str, String); 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::demo::args::Fault;
 
     fn green() -> Outcome {
         Outcome {
@@ -196,6 +211,7 @@ mod tests {
             findings: Findings { late_due: 4, late_seen: 4, ..Findings::default() },
             acked: (1_000, 0),
             dead_letters: 0,
+            sabotage: None,
             kill: Some(Kill {
                 at: Duration::from_secs(30),
                 received: 500,
@@ -221,7 +237,7 @@ mod tests {
     #[test]
     fn each_fault_alone_is_red() {
         type Spoil = fn(&mut Outcome);
-        let faults: [Spoil; 18] = [
+        let faults: [Spoil; 19] = [
             |o| o.seen.whole[0] = 9,
             |o| o.seen.whole[2] = 4,
             |o| o.findings.lost = 1,
@@ -234,6 +250,7 @@ mod tests {
             |o| o.seen.doubled[0] = 1,
             |o| o.kill.as_mut().unwrap().back = None,
             |o| o.kill.as_mut().unwrap().again = Some(201),
+            |o| o.sabotage = Some(Sabotage::new(Fault::DropOneSpan)),
             |o| o.acked = (999, 1),
             |o| o.dead_letters = 1,
             |o| o.held = None,
