@@ -56,7 +56,7 @@ pub(super) struct LogUse {
 
 /// librdkafka's mock broker keeps this of a partition, then loses the oldest without a word (`rd_kafka_mock_partition_new`).
 const MOCK_LOG_BYTES: u64 = 5 << 20;
-/// A span's share of a keyed record (0.55 kB measured by the tests of `generate`), with key, framing and a batch of its own.
+/// A span's share of a keyed record with key, framing and a batch of its own; a test measures it.
 const LOG_BYTES_PER_SPAN: u64 = 700;
 /// Below, there is no room for a kill half-way: a trace's longest hold on either side of it.
 const SHORTEST: Duration = Duration::from_secs(15);
@@ -87,15 +87,16 @@ impl Args {
             "--for × --rate is {spans} spans; what must be kept of at most {MOST_SPANS} is remembered"
         );
         if self.kafka.is_none() {
-            let log = self.log_use();
-            let most = HIGHEST_RATE.min((MOCK_LOG_BYTES / 2 / LogUse::of(1000, log.window).bytes * 1000) as u32);
+            let log = self.log_use(RESTART);
+            let most = HIGHEST_RATE.min((LogUse::ROOM / LogUse::of(1000, log.window).bytes * 1000) as u32);
             ensure!(log.fits(), "{log}: too much; take --rate {most} or less, or a real broker with --kafka");
         }
         Ok(())
     }
 
-    pub(super) fn log_use(&self) -> LogUse {
-        LogUse::of(self.rate, MAX_WAIT + RESTART)
+    /// From a span's arrival, held for long, over a restart.
+    pub(super) fn log_use(&self, restart: Duration) -> LogUse {
+        LogUse::of(self.rate, MAX_WAIT + restart)
     }
 
     /// Traffic whose every root has ended a second and more before `MAX_WAIT`, for agents that are held up on a busy machine.
@@ -116,14 +117,16 @@ impl Args {
 // === impl LogUse ===
 
 impl LogUse {
+    /// Half, because traces fall on partitions unevenly and a busy machine may be slower than thought.
+    pub const ROOM: u64 = MOCK_LOG_BYTES / 2;
+
     fn of(rate: u32, window: Duration) -> Self {
-        let bytes = u64::from(rate) * LOG_BYTES_PER_SPAN * window.as_secs() / PARTITIONS as u64;
+        let bytes = u64::from(rate) * LOG_BYTES_PER_SPAN * window.as_millis() as u64 / 1000 / PARTITIONS as u64;
         Self { rate, window, bytes }
     }
 
-    /// Half, because traces fall on partitions unevenly and a busy machine may be slower than thought.
     pub fn fits(&self) -> bool {
-        self.bytes <= MOCK_LOG_BYTES / 2
+        self.bytes <= Self::ROOM
     }
 }
 
@@ -160,6 +163,11 @@ mod tests {
     use clap::{Args as _, FromArgMatches};
 
     use super::*;
+    use crate::generate::{Record, Traffic, keyed};
+
+    /// Of a record batch, and of a record in it at most. Source: `rdkafka_proto.h`, `RD_KAFKAP_MSGSET_V2_SIZE` and
+    /// `RD_KAFKAP_MESSAGE_V2_MAX_OVERHEAD`.
+    const FRAMING: usize = 61 + 36;
 
     fn parse(line: &str) -> anyhow::Result<Args> {
         let command = Args::augment_args(clap::Command::new("demo"));
@@ -177,6 +185,24 @@ mod tests {
             "a slow root comes before max_wait"
         );
         assert!(shape.late_ms.start > QUIET.as_millis() as u64, "a late span comes after the verdict");
+    }
+
+    #[test]
+    fn a_span_takes_no_more_of_the_log_than_is_reckoned() {
+        let traffic = Traffic::new(1, parse("").unwrap().shape(0)).take(5_000);
+        let (bytes, spans) = keyed(traffic).fold((0, 0), |(bytes, spans), Record { key, value, spans: held, .. }| {
+            (bytes + FRAMING + key.map_or(0, |key| key.len()) + value.len(), spans + held.len())
+        });
+        let most = LOG_BYTES_PER_SPAN as usize;
+        assert!((most * 8 / 10..=most).contains(&(bytes / spans)), "{} B a span", bytes / spans);
+    }
+
+    #[test]
+    fn the_log_in_use_grows_with_the_restart() {
+        let args = parse("").unwrap();
+        assert!(args.log_use(RESTART).fits());
+        assert!(args.log_use(RESTART + Duration::from_millis(500)).bytes > args.log_use(RESTART).bytes);
+        assert!(!args.log_use(RESTART * 3).fits());
     }
 
     #[test]

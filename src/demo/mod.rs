@@ -28,7 +28,7 @@ use anyhow::{Context, bail};
 pub use self::args::Args;
 use self::{
     agents::Agents,
-    args::{Fault, MAX_WAIT},
+    args::{Fault, MAX_WAIT, RESTART},
     broker::Broker,
     interrupt::Interrupt,
     ledger::Ledger,
@@ -145,6 +145,7 @@ fn attend(
         findings: ledger.findings(),
         acked,
         dead_letters,
+        log: kill.as_ref().and_then(|kill| kill.back).filter(|_| broker.is_embedded()).map(|back| args.log_use(back)),
         kill,
         sabotage,
         held: settled.then(|| metrics.count("tailwater_traces_held")),
@@ -270,7 +271,7 @@ fn introduce(args: &Args, seed: u64, broker: &Broker, workplace: &Workplace, scr
         scrape::url(workplace.port),
     ));
     if broker.is_embedded() {
-        screen.say(&args.log_use().to_string());
+        screen.say(&args.log_use(RESTART).to_string());
     }
     screen.say("waiting for the processor to be ready");
     if args.fault == Some(Fault::DropOneSpan) {

@@ -3,6 +3,7 @@
 use std::{fmt::Write, time::Duration};
 
 use super::{
+    args::LogUse,
     due::KEEPING,
     ledger::{Findings, Rival, Seen, Sent},
     sabotage::Sabotage,
@@ -25,6 +26,8 @@ pub(super) struct Outcome {
     pub dead_letters: u64,
     /// None where the run was ended before.
     pub kill: Option<Kill>,
+    /// Over the restart as it was; None where nothing bounds the log.
+    pub log: Option<LogUse>,
     /// What was to be spoilt, and was or was not.
     pub sabotage: Option<Sabotage>,
     /// Traces held at the end; None where the processor did not say in time.
@@ -80,6 +83,7 @@ impl Report {
         report.kept(outcome);
         report.whole(outcome);
         report.killed(outcome);
+        report.log(outcome);
         report.accounts(outcome);
         report.spoilt(outcome);
         report
@@ -146,6 +150,16 @@ impl Report {
         self.note("spans doubled after the kill", format!("{}: allowed, at least once", thousands(seen.doubled[1])));
     }
 
+    /// What the embedded broker loses, it loses without a word.
+    fn log(&mut self, Outcome { log, .. }: &Outcome) {
+        if let Some(log) = log {
+            let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+            let (used, room, window) = (mib(log.bytes), mib(LogUse::ROOM), log.window.as_secs_f64());
+            let value = format!("{used:.2} of {room:.2} MiB a partition, over {window:.1} s");
+            self.check("log needed for hold and restart", log.fits(), value);
+        }
+    }
+
     fn accounts(&mut self, outcome: &Outcome) {
         let (acked, refused) = outcome.acked;
         let sent = format!("{}/{} spans", thousands(acked), thousands(acked + refused));
@@ -202,7 +216,11 @@ pub(super) fn rivals(sent: &Sent) -> [(&'static str, String); 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::demo::args::Fault;
+    use crate::demo::args::{Fault, MAX_WAIT, RESTART};
+
+    fn log(bytes: u64) -> Option<LogUse> {
+        Some(LogUse { rate: 1_000, window: MAX_WAIT + RESTART, bytes })
+    }
 
     fn green() -> Outcome {
         Outcome {
@@ -211,6 +229,7 @@ mod tests {
             findings: Findings { late_due: 4, late_seen: 4, ..Findings::default() },
             acked: (1_000, 0),
             dead_letters: 0,
+            log: log(LogUse::ROOM),
             sabotage: None,
             kill: Some(Kill {
                 at: Duration::from_secs(30),
@@ -237,7 +256,7 @@ mod tests {
     #[test]
     fn each_fault_alone_is_red() {
         type Spoil = fn(&mut Outcome);
-        let faults: [Spoil; 19] = [
+        let faults: [Spoil; 20] = [
             |o| o.seen.whole[0] = 9,
             |o| o.seen.whole[2] = 4,
             |o| o.findings.lost = 1,
@@ -250,6 +269,7 @@ mod tests {
             |o| o.seen.doubled[0] = 1,
             |o| o.kill.as_mut().unwrap().back = None,
             |o| o.kill.as_mut().unwrap().again = Some(201),
+            |o| o.log = log(LogUse::ROOM + 1),
             |o| o.sabotage = Some(Sabotage::new(Fault::DropOneSpan)),
             |o| o.acked = (999, 1),
             |o| o.dead_letters = 1,
