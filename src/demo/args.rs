@@ -58,11 +58,15 @@ pub(super) struct LogUse {
 const MOCK_LOG_BYTES: u64 = 5 << 20;
 /// A span's share of a keyed record with key, framing and a batch of its own; a test measures it.
 const LOG_BYTES_PER_SPAN: u64 = 700;
-/// Below, there is no room for a kill half-way: a trace's longest hold on either side of it.
-const SHORTEST: Duration = Duration::from_secs(15);
+/// What a restart may read again is what was undecided: the longest hold, and 3 s for the tick, its commit and a busy machine.
+const REREAD: Duration = MAX_WAIT.saturating_add(Duration::from_secs(3));
+/// Below, what a restart may read again is about all there was before the kill, and no bound on it says anything.
+const SHORTEST: Duration = Duration::from_secs(30);
 /// The ledger holds what must be kept: some 4 % of the spans at 40 bytes each, so 80 MB at most.
 const MOST_SPANS: u64 = 50_000_000;
 const LONGEST: Duration = Duration::from_secs(3600);
+/// Below, the kill may come when no trace is undecided, or none was kept yet.
+const LOWEST_RATE: u32 = 500;
 /// What one generator thread is sure to manage.
 const HIGHEST_RATE: u32 = 100_000;
 
@@ -80,7 +84,11 @@ impl Args {
             self.time
         );
         ensure!(self.time <= LONGEST, "--for {:?} is too long: at most {LONGEST:?}", self.time);
-        ensure!((100..=HIGHEST_RATE).contains(&self.rate), "--rate {} is not within 100..={HIGHEST_RATE}", self.rate);
+        ensure!(
+            (LOWEST_RATE..=HIGHEST_RATE).contains(&self.rate),
+            "--rate {} is not within {LOWEST_RATE}..={HIGHEST_RATE}",
+            self.rate
+        );
         let spans = u64::from(self.rate) * self.time.as_secs();
         ensure!(
             spans <= MOST_SPANS,
@@ -97,6 +105,11 @@ impl Args {
     /// From a span's arrival, held for long, over a restart.
     pub(super) fn log_use(&self, restart: Duration) -> LogUse {
         LogUse::of(self.rate, MAX_WAIT + restart)
+    }
+
+    /// Spans that a restart may read again.
+    pub(super) fn most_reread(&self) -> u64 {
+        u64::from(self.rate) * REREAD.as_secs()
     }
 
     /// Traffic whose every root has ended a second and more before `MAX_WAIT`, for agents that are held up on a busy machine.
@@ -206,8 +219,16 @@ mod tests {
     }
 
     #[test]
+    fn the_shortest_run_can_show_too_much_read_again() {
+        assert!(REREAD < SHORTEST / 2);
+        assert!(REREAD > MAX_WAIT);
+    }
+
+    #[test]
     fn what_does_not_fit_is_refused() {
-        assert!(parse("--for 5s").unwrap().check().unwrap_err().to_string().contains("too short"));
+        parse("--for 30s --rate 500").unwrap().check().unwrap();
+        assert!(parse("--rate 499").unwrap().check().is_err());
+        assert!(parse("--for 29s").unwrap().check().unwrap_err().to_string().contains("too short"));
         assert!(parse("--for 2h").unwrap().check().unwrap_err().to_string().contains("too long"));
         let refused = parse("--rate 20000").unwrap().check().unwrap_err().to_string();
         assert!(refused.contains("÷ 32 partitions"), "{refused}");

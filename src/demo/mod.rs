@@ -28,7 +28,7 @@ use anyhow::{Context, bail};
 pub use self::args::Args;
 use self::{
     agents::Agents,
-    args::{Fault, MAX_WAIT, RESTART},
+    args::{Fault, RESTART},
     broker::Broker,
     interrupt::Interrupt,
     ledger::Ledger,
@@ -77,8 +77,6 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 const STEP: Duration = Duration::from_millis(200);
 /// For the processor to decide and deliver the rest, once the last span is sent: the longest hold, and a restart before it.
 const SETTLE: Duration = Duration::from_secs(45);
-/// What a restart may read again is what was undecided: the longest hold, and as much again for ticks, commits and a busy machine.
-const REREAD: Duration = MAX_WAIT.saturating_mul(2);
 /// Nothing arrives for so long: the processor has read what there is.
 const STILL: Duration = Duration::from_secs(2);
 /// Of the processor's log, shown where the demo fails.
@@ -130,7 +128,7 @@ fn attend(
     let sabotage = agents.finish()?;
     if let Some(kill) = &mut kill {
         let received = kill.received + metrics.count("tailwater_spans_received_total");
-        kill.again = Some(received.saturating_sub(acked.0));
+        kill.again = received.saturating_sub(acked.0);
     }
     let exit = match processor.terminate()? {
         Some((status, took)) if status.success() => Exit::Zero(took),
@@ -145,6 +143,7 @@ fn attend(
         findings: ledger.findings(),
         acked,
         dead_letters,
+        interrupted: interrupt.asked(),
         log: kill.as_ref().and_then(|kill| kill.back).filter(|_| broker.is_embedded()).map(|back| args.log_use(back)),
         kill,
         sabotage,
@@ -192,14 +191,16 @@ impl Attendant<'_> {
 
     fn kill_and_restart(&mut self) -> anyhow::Result<()> {
         let metrics = scrape::metrics(self.workplace.port).context("the processor's /metrics before the kill")?;
+        let kept_spans = self.ledger.lock().expect("no holder panics").seen.spans;
         let kill = Kill {
             at: self.agents.elapsed(),
             received: metrics.count("tailwater_spans_received_total"),
             held_traces: metrics.count("tailwater_traces_held"),
             held_spans: metrics.count("tailwater_spans_held"),
+            kept_spans,
             back: None,
-            again: None,
-            most_again: u64::from(self.args.rate) * REREAD.as_secs(),
+            again: 0,
+            most_again: self.args.most_reread(),
         };
         self.processor.kill()?;
         self.ledger.lock().expect("no holder panics").killed();
@@ -287,9 +288,7 @@ fn conclude(outcome: &Outcome, report: &Report, broker: &Broker, screen: &mut Sc
         report.render(screen)
     );
     text.push_str(&format!(
-        "  due were {} of {} traces; kept were {} of {} spans\n",
-        thousands(sent.due_traces),
-        thousands(sent.traces),
+        "  kept were {} of {} spans\n",
         thousands(seen.spans.saturating_sub(seen.doubled.iter().sum())),
         thousands(sent.spans)
     ));

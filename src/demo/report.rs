@@ -24,6 +24,8 @@ pub(super) struct Outcome {
     /// Input spans the broker acknowledged, and refused.
     pub acked: (u64, u64),
     pub dead_letters: u64,
+    /// Ctrl-C: not everything may have come to pass.
+    pub interrupted: bool,
     /// None where the run was ended before.
     pub kill: Option<Kill>,
     /// Over the restart as it was; None where nothing bounds the log.
@@ -45,10 +47,12 @@ pub(super) struct Kill {
     pub received: u64,
     pub held_traces: u64,
     pub held_spans: u64,
+    /// Spans of its output that were seen.
+    pub kept_spans: u64,
     /// From its start until the new one was ready.
     pub back: Option<Duration>,
-    /// Spans received again; known at the end.
-    pub again: Option<u64>,
+    /// Spans received again; counted at the end.
+    pub again: u64,
     /// More would be more than what was undecided: the offsets committed are too old.
     pub most_again: u64,
 }
@@ -108,6 +112,8 @@ impl Report {
     }
 
     fn kept(&mut self, Outcome { sent, seen, .. }: &Outcome) {
+        let of = format!("{} of {}", thousands(sent.due_traces), thousands(sent.traces));
+        self.check("traces that are due", sent.due_traces > 0, of);
         for ((policy, due), whole) in KEEPING.iter().zip(sent.due).zip(seen.whole) {
             let what = format!("kept whole: {policy}");
             match due {
@@ -134,19 +140,25 @@ impl Report {
         self.check("spans doubled without a kill", seen.doubled[0] == 0, bad(seen.doubled[0]));
     }
 
-    fn killed(&mut self, Outcome { kill, seen, .. }: &Outcome) {
+    fn killed(&mut self, Outcome { kill, interrupted, seen, .. }: &Outcome) {
         let Some(kill) = kill else {
-            self.note("SIGKILL", "did not come to it".to_owned());
+            match interrupted {
+                true => self.note("SIGKILL", "ended before it".to_owned()),
+                false => self.check("SIGKILL", false, "did not come to it".to_owned()),
+            }
             return;
         };
-        let held = format!("{} traces, {} spans undecided", thousands(kill.held_traces), thousands(kill.held_spans));
         let back =
             kill.back.map_or("never ready again".to_owned(), |back| format!("ready after {:.1} s", back.as_secs_f64()));
-        self.check(&format!("SIGKILL at {}", clock(kill.at)), kill.back.is_some(), format!("{held}; {back}"));
-        if let Some(again) = kill.again {
-            let value = format!("about {} of the {} received before", thousands(again), thousands(kill.received));
-            self.check("spans re-read after the kill", again <= kill.most_again, value);
-        }
+        let value = format!(
+            "{} traces, {} spans undecided, {} spans kept before; {back}",
+            thousands(kill.held_traces),
+            thousands(kill.held_spans),
+            thousands(kill.kept_spans)
+        );
+        self.check(&format!("SIGKILL at {}", clock(kill.at)), kill.came_midway() && kill.back.is_some(), value);
+        let value = format!("about {} of the {} received before", thousands(kill.again), thousands(kill.received));
+        self.check("spans re-read after the kill", kill.reread_what_was_undecided(), value);
         self.note("spans doubled after the kill", format!("{}: allowed, at least once", thousands(seen.doubled[1])));
     }
 
@@ -197,6 +209,19 @@ impl Report {
     }
 }
 
+// === impl Kill ===
+
+impl Kill {
+    fn came_midway(&self) -> bool {
+        self.held_traces > 0 && self.kept_spans > 0
+    }
+
+    /// Not nothing, and not everything.
+    fn reread_what_was_undecided(&self) -> bool {
+        (1..=self.most_again).contains(&self.again) && self.again < self.received
+    }
+}
+
 /// What a simpler sampler would have kept of the same traffic.
 pub(super) fn rivals(sent: &Sent) -> [(&'static str, String); 2] {
     let [errors, _, slow, _] = sent.due;
@@ -224,11 +249,12 @@ mod tests {
 
     fn green() -> Outcome {
         Outcome {
-            sent: Sent { due: [10, 2, 3, 0], ..Sent::default() },
+            sent: Sent { due: [10, 2, 3, 0], due_traces: 12, traces: 60, ..Sent::default() },
             seen: Seen { whole: [10, 2, 3, 0], doubled: [0, 40], ..Seen::default() },
             findings: Findings { late_due: 4, late_seen: 4, ..Findings::default() },
             acked: (1_000, 0),
             dead_letters: 0,
+            interrupted: false,
             log: log(LogUse::ROOM),
             sabotage: None,
             kill: Some(Kill {
@@ -236,8 +262,9 @@ mod tests {
                 received: 500,
                 held_traces: 7,
                 held_spans: 70,
+                kept_spans: 90,
                 back: Some(Duration::from_secs(9)),
-                again: Some(120),
+                again: 120,
                 most_again: 200,
             }),
             held: Some(0),
@@ -250,13 +277,16 @@ mod tests {
     fn a_good_run_is_green() {
         let report = Report::of(&green());
         assert!(!report.is_red());
-        assert!(!Report::of(&Outcome { kill: None, ..green() }).is_red(), "ended before the kill");
+        let early = Outcome { interrupted: true, kill: None, log: None, ..green() };
+        assert!(!Report::of(&early).is_red(), "ended before the kill");
+        assert!(!Report::of(&Outcome { log: None, ..green() }).is_red(), "a broker with room");
     }
 
     #[test]
     fn each_fault_alone_is_red() {
         type Spoil = fn(&mut Outcome);
-        let faults: [Spoil; 20] = [
+        let faults: [Spoil; 26] = [
+            |o| o.sent.due_traces = 0,
             |o| o.seen.whole[0] = 9,
             |o| o.seen.whole[2] = 4,
             |o| o.findings.lost = 1,
@@ -268,7 +298,12 @@ mod tests {
             |o| o.seen.unreadable = 1,
             |o| o.seen.doubled[0] = 1,
             |o| o.kill.as_mut().unwrap().back = None,
-            |o| o.kill.as_mut().unwrap().again = Some(201),
+            |o| o.kill.as_mut().unwrap().held_traces = 0,
+            |o| o.kill.as_mut().unwrap().kept_spans = 0,
+            |o| o.kill.as_mut().unwrap().again = 0,
+            |o| o.kill.as_mut().unwrap().again = 201,
+            |o| o.kill.as_mut().unwrap().received = 120,
+            |o| o.kill = None,
             |o| o.log = log(LogUse::ROOM + 1),
             |o| o.sabotage = Some(Sabotage::new(Fault::DropOneSpan)),
             |o| o.acked = (999, 1),
