@@ -369,7 +369,7 @@ impl<C, V: Copy> Assembly<C, V> {
 
     /// The watermark, below which no record holds a span of a held trace (I4), and since when the trace at it is held.
     pub fn watermark(&self, partition: u32) -> (i64, Option<RecordTime>) {
-        let (_, partition) = self.time.partitions().find(|&(at, _)| at == partition).expect("assigned");
+        let partition = self.time.assigned(partition);
         match self.anchors.first(&partition.queue) {
             Some((offset, trace)) => (offset, Some(RecordTime(self.traces[trace].first_seen))),
             None => (partition.next, None),

@@ -119,10 +119,6 @@ impl Time {
         self.recompute(self.domain(partition) as usize);
     }
 
-    pub fn finished(&self, partition: u32) -> bool {
-        self.partitions[partition as usize].as_ref().is_some_and(|p| p.finished)
-    }
-
     /// How far, in milliseconds, a partition is ahead of the time its traces follow.
     pub fn ahead(&self, partition: u32) -> u64 {
         let clock = self.partitions[partition as usize].as_ref().and_then(|p| p.clock.now());
@@ -148,6 +144,10 @@ impl Time {
     #[inline(always)]
     pub fn partition(&mut self, partition: u32) -> &mut Partition {
         self.partitions[partition as usize].as_mut().expect("assigned by the driver, not yet revoked")
+    }
+
+    pub fn assigned(&self, partition: u32) -> &Partition {
+        self.partitions[partition as usize].as_ref().expect("assigned by the driver, not yet revoked")
     }
 
     pub fn partitions(&self) -> impl Iterator<Item = (u32, &Partition)> {
