@@ -31,7 +31,7 @@ pub struct Engine {
     stats: Stats,
     /// Bytes that may be taken in before the budget is looked at again.
     room: usize,
-    /// Bytes a new scope may cost beside its own: what policies make of it, its place and its resource's.
+    /// Bytes a new scope may cost beside its own.
     scope_overhead: usize,
     /// The budget has no room for more output until a tick is settled.
     crowded: bool,
@@ -102,7 +102,7 @@ impl Engine {
             assembly: Assembly::new(keying, completion, late_window, policies.blank(), policies.counters()),
             stats: Stats::new(policies.policies().len()),
             settings,
-            scope_overhead: policies.context(&[], &[]).bytes() + 512,
+            scope_overhead: policies.context(&[], &[]).bytes() + limits::ENVELOPE_OVERHEAD,
             policies,
             tick: Tick::default(),
             spare: Tick::default(),
@@ -276,7 +276,12 @@ impl Engine {
 
     /// What taking a record in may cost, in bytes.
     fn need(&self, payload: &[u8], batch: &Batch) -> usize {
-        payload.len() + batch.spans.len() * limits::SPAN_OVERHEAD + batch.scopes.len() * self.scope_overhead
+        // Fields around the resources stand in the payload once, and in each of the envelopes.
+        payload.len()
+            + batch.rest.len()
+            + batch.spans.len() * limits::SPAN_OVERHEAD
+            + batch.scopes.len() * self.scope_overhead
+            + batch.resources.len() * limits::ENVELOPE_OVERHEAD
     }
 
     /// Decides the oldest traces until there is room for `need` bytes and `spans` spans; false where one record wants more

@@ -12,3 +12,7 @@ pub const RECORD_PARTS: usize = 1 << 16;
 /// Bytes a span may cost in memory beside its payload: its entry, its item's header, and a share of the tables, all
 /// rounded up. Used to make room before a record is taken in.
 pub const SPAN_OVERHEAD: usize = 256;
+
+/// Bytes a resource or scope may cost in memory beside its fields and what policies make of it: its entry and a share of
+/// the tables.
+pub const ENVELOPE_OVERHEAD: usize = 256;

@@ -402,6 +402,24 @@ fn envelopes_that_nobody_holds_stay_in_the_budget() {
 }
 
 #[test]
+fn fields_that_every_resource_of_a_record_carries_stay_in_the_budget() {
+    let buffer = 16 << 20;
+    let mut rig = Rig::new(Settings { buffer, ..settings(Keying::Keyed) }, ERRORS);
+    rig.engine.assign(0);
+    for offset in 0..20_i64 {
+        // An unknown field around twenty resources, which goes with each of their spans.
+        let mut payload = vec![0x7a, 0xa0, 0x8d, 0x06];
+        payload.resize(4 + 100_000, offset as u8);
+        for service in 0..20 {
+            payload.extend(record_of(&format!("{offset}/{service}"), vec![otlp(&Spec { trace: service + 1, ..ROOT })]));
+        }
+        rig.give(0, offset, 0, Some(&payload));
+        assert!(rig.engine.bytes_held() <= buffer, "{} at {offset}", rig.engine.bytes_held());
+    }
+    assert_eq!(rig.engine.stats().rejected_records, 0);
+}
+
+#[test]
 fn records_off_by_more_than_max_wait_are_counted() {
     let mut rig = Rig::keyed(ALL);
     for (offset, time) in [0, 10_000, 0, 20_001, -20_000, 0].into_iter().enumerate() {
