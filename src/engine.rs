@@ -481,7 +481,7 @@ impl Engine {
         if self.tick.bytes.len() > self.settings.tick_bytes + self.settings.output_record_bytes {
             self.tick.bytes.truncate(start);
         }
-        self.tick.dead.push(Dead { partition, offset, reason, bytes: start..self.tick.bytes.len() });
+        self.tick.bury(Dead { partition, offset, reason, bytes: start..self.tick.bytes.len() });
         self.wrote();
     }
 }

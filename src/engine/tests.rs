@@ -209,6 +209,21 @@ fn bad_records_are_buried_and_the_stream_goes_on() {
 }
 
 #[test]
+fn the_reason_of_a_dead_letter_counts() {
+    let mut rig = Rig::keyed(ALL);
+    rig.give(0, 0, 0, None);
+    let borrowed = rig.engine.tick.size();
+    rig.give(0, 1, 0, Some(&vec![0; limits::RECORD_BYTES + 1]));
+    let reason = "the record has 8388609 bytes, more than 8388608".len();
+    assert!(rig.engine.tick.size() >= 2 * borrowed + reason, "{}", rig.engine.tick.size());
+    let allocated = rig.engine.tick.allocated() - rig.engine.tick.dead.capacity() * size_of::<Dead>();
+    assert!(allocated >= reason, "{allocated}");
+    rig.cut();
+    rig.cut();
+    assert_eq!(rig.engine.tick.size(), 0, "and goes with it");
+}
+
+#[test]
 fn a_span_without_a_trace_is_buried_in_its_envelopes() {
     let mut rig = Rig::keyed(ALL);
     let zero = Otlp { trace_id: vec![0; 16], name: "zero".into(), ..Otlp::default() };
