@@ -9,7 +9,7 @@ mod tests;
 use std::{borrow::Cow, sync::Arc};
 
 use crate::{
-    assemble::{Assembly, Completion, Keying, Placed, Reason},
+    assemble::{Assembly, Completion, Keying, Origin, Placed, Reason},
     decide::{Context, Facts, PolicySet, Scratch, Verdict},
     decode::{self, Batch, Span},
     encode::{self, Carried, Item},
@@ -146,7 +146,10 @@ impl Engine {
                 let reason = format!("the record has {} bytes, more than {}", payload.len(), limits::RECORD_BYTES);
                 self.reject_record(partition, offset, reason.into(), &[]);
             }
-            Some(payload) => self.take(partition, offset, payload)?,
+            Some(payload) => {
+                let origin = self.assembly.origin(partition, offset, timestamp, ceiling);
+                self.take(origin, payload)?;
+            }
         }
         self.observed = None;
         self.assembly.time().partition(partition).next = offset + 1;
@@ -254,12 +257,13 @@ impl Engine {
         Ok(())
     }
 
-    fn take(&mut self, partition: u32, offset: i64, payload: &[u8]) -> Result<(), Full> {
+    fn take(&mut self, origin: Origin, payload: &[u8]) -> Result<(), Full> {
+        let Origin { partition, offset, .. } = origin;
         let mut batch = std::mem::take(&mut self.scratch.batch);
         let taken = match decode::decode(payload, self.policies.keys(), &mut batch) {
             Ok(()) => self.make_room(self.need(payload, &batch), batch.spans.len()).map(|fits| {
                 if fits {
-                    self.place(partition, offset, payload, &batch);
+                    self.place(origin, payload, &batch);
                 } else {
                     let reason = format!("{} spans in one record are more than the buffer takes", batch.spans.len());
                     self.reject_record(partition, offset, reason.into(), payload);
@@ -331,7 +335,8 @@ impl Engine {
         !self.tick.is_empty() || self.out.0 > 0
     }
 
-    fn place(&mut self, partition: u32, offset: i64, payload: &[u8], batch: &Batch) {
+    fn place(&mut self, origin: Origin, payload: &[u8], batch: &Batch) {
+        let Origin { partition, offset, .. } = origin;
         let Self { assembly, policies, scratch, .. } = self;
         let Workspace { scopes, resources, .. } = scratch;
         assembly.envelopes.sweep();
@@ -352,7 +357,7 @@ impl Engine {
         self.stats.received += (batch.spans.len() + batch.rejected.len()) as u64;
         for span in &batch.spans {
             let scope = self.scratch.scopes[span.scope as usize];
-            match self.assembly.place(partition, offset, span, scope, payload) {
+            match self.assembly.place(origin, span, scope, payload) {
                 Placed::Held { trace, root } => self.hold(trace, scope, root, payload, batch, span),
                 Placed::Late(verdict) => self.follow(verdict, partition, offset, payload, batch, span),
             }

@@ -60,6 +60,16 @@ pub struct Assembly<C, V> {
     structure: Structure,
 }
 
+/// The record a span came in.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin {
+    pub partition: u32,
+    pub offset: i64,
+    /// When its spans were seen: never before the partition's clock, and not at it where the record is later, for the
+    /// clock stands for some records after a lull and then leaps.
+    seen: RecordTime,
+}
+
 /// Where a span went.
 pub enum Placed<V> {
     /// Into a held trace; `root` if it is now the trace's root.
@@ -157,8 +167,22 @@ impl<C, V: Copy> Assembly<C, V> {
         &mut self.time
     }
 
-    /// Puts a span into its trace. Its record is at `offset` of `partition`, its bytes in `payload`.
-    pub fn place(&mut self, partition: u32, offset: i64, span: &Span, scope: u32, payload: &[u8]) -> Placed<V> {
+    /// A record whose time has been observed.
+    pub fn origin(
+        &mut self,
+        partition: u32,
+        offset: i64,
+        timestamp: Option<RecordTime>,
+        ceiling: RecordTime,
+    ) -> Origin {
+        let now = self.time.partition(partition).clock.now();
+        let seen = now.max(timestamp.map(|timestamp| timestamp.min(ceiling))).unwrap_or_default();
+        Origin { partition, offset, seen }
+    }
+
+    /// Puts a span into its trace. Its bytes are in `payload`.
+    pub fn place(&mut self, origin: Origin, span: &Span, scope: u32, payload: &[u8]) -> Placed<V> {
+        let Origin { partition, offset, seen } = origin;
         let trace = match self.find_or_open(partition, &span.trace_id) {
             Ok(trace) => trace,
             Err(verdict) => return Placed::Late(verdict),
@@ -176,13 +200,12 @@ impl<C, V: Copy> Assembly<C, V> {
         self.spans[at].place = self.arena.push(at, bytes);
         self.envelopes.hold(scope);
 
-        let seen = self.time.partition(partition).clock.now().unwrap_or_default().0;
         let entry = &mut self.traces[trace];
         entry.spans = at;
         entry.span_count += 1;
         entry.bytes += bytes.len() as u64;
-        entry.first_seen = entry.first_seen.min(seen);
-        entry.last_seen = entry.last_seen.max(seen);
+        entry.first_seen = entry.first_seen.min(seen.0);
+        entry.last_seen = entry.last_seen.max(seen.0);
         entry.torn = false;
         if span.start != 0 {
             entry.start = entry.start.min(span.start);

@@ -39,7 +39,7 @@ pub struct Partition {
 /// What shares one time.
 #[derive(Default)]
 pub struct Domain {
-    /// None while some partition has not yet said what time it is.
+    /// None while some partition's clock is not established.
     pub now: Option<RecordTime>,
     pub wheel: Wheel,
     pub fallen: Fallen,
@@ -114,7 +114,9 @@ impl Time {
 
     /// The partition's input has ended. When all have, time runs out.
     pub fn finish(&mut self, partition: u32) {
-        self.partition(partition).finished = true;
+        let at = self.partition(partition);
+        at.finished = true;
+        at.clock.establish();
         self.end_if_finished();
         self.recompute(self.domain(partition) as usize);
     }

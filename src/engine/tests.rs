@@ -304,6 +304,37 @@ fn alarms_that_ring_together_do_not_pull_each_other_ahead() {
 }
 
 #[test]
+fn nothing_is_decided_before_a_clock_is_established() {
+    // The first of all records is an hour ahead.
+    let mut rig = Rig::keyed(ERRORS);
+    rig.spans(0, 3_600_000, &[]);
+    for offset in 1..14 {
+        rig.spans(offset, offset * 3_000, &[Spec { trace: offset as u8, ..ROOT }]);
+    }
+    rig.cut();
+    assert_eq!((rig.engine.traces_held(), rig.watermarks[0].clock), (13, None));
+    rig.spans(14, 42_000, &[]);
+    assert_eq!(rig.engine.traces_held(), 6, "the clock stands at 24 000");
+    // A partition with fewer records has its clock where there are no more.
+    for ended in [false, true] {
+        let mut rig = Rig::keyed(ERRORS);
+        rig.engine.assign(0);
+        rig.spans(0, 0, &[ROOT]);
+        rig.spans(1, 3_000, &[]);
+        rig.spans(2, 3_000, &[]);
+        rig.advance();
+        assert_eq!(rig.engine.traces_held(), 1);
+        if ended {
+            rig.engine.finish(0)
+        } else {
+            rig.engine.elapse(0, 0, RecordTime::END)
+        }
+        rig.advance();
+        assert_eq!(rig.engine.traces_held(), 0);
+    }
+}
+
+#[test]
 fn late_spans_follow_the_verdict_until_it_is_forgotten() {
     let mut rig = Rig::keyed(ERRORS);
     rig.spans(0, 0, &[Spec { error: true, ..ROOT }, Spec { trace: 2, ..ROOT }]);
@@ -437,7 +468,8 @@ fn fields_that_every_resource_of_a_record_carries_stay_in_the_budget() {
 #[test]
 fn records_off_by_more_than_max_wait_are_counted() {
     let mut rig = Rig::keyed(ALL);
-    for (offset, time) in [0, 10_000, 0, 20_001, -20_000, 0].into_iter().enumerate() {
+    // Not while there is no clock to be off from.
+    for (offset, time) in iter::repeat_n(0, 14).chain([50_000, 10_000, 0, 10_001, -10_001, 0]).enumerate() {
         rig.spans(offset as i64, time, &[]);
     }
     assert_eq!(rig.engine.stats().skewed, 2);
@@ -469,7 +501,7 @@ fn a_revoked_partition_gives_back_what_is_undecided() {
     assert_eq!(rig.engine.assign(100), 0);
     rig.cut();
     let at: Vec<_> = rig.watermarks.iter().map(|w| (w.partition, w.offset, w.position, w.clock)).collect();
-    assert_eq!(at, [(0, 100, 100, None), (1, 7, 8, Some(RecordTime(0)))]);
+    assert_eq!(at, [(0, 100, 100, None), (1, 7, 8, None)]);
     rig.give(0, 100, -50_000, Some(&record(&[Spec { error: true, ..ROOT }])));
     rig.give(0, 101, -50_000, Some(&record(&[])));
     assert_eq!(rig.engine.traces_held(), 2);
@@ -598,6 +630,7 @@ fn a_partition_held_back_by_minutes_splits_nothing() {
     rig = Rig::new(Settings { late_window: 20_000, ..settings(Keying::Unkeyed) }, ERRORS);
     let _ = (rig.engine.assign(0), rig.engine.assign(0));
     rig.give(behind, 0, 0, Some(&record(&[])));
+    rig.engine.elapse(behind, 0, RecordTime::END);
     for second in 0..200 {
         rig.give(ahead, second, second * 1000, Some(&record(&[Spec { trace: trace(second), ..ROOT }])));
     }
@@ -622,6 +655,22 @@ fn a_leap_in_time_decides_what_came_before_on_what_came_before() {
     rig.cut();
     assert_eq!(rig.decisions(), [((false, Reason::Structure), 1)].into());
     assert_eq!(rig.engine.stats().late_dropped, 1);
+}
+
+#[test]
+fn a_lull_splits_nothing() {
+    let mut rig = Rig::keyed(ERRORS);
+    let mut offset = 0..;
+    let mut give = |rig: &mut Rig, time, spans: &[Spec]| rig.spans(offset.next().unwrap(), time, spans);
+    (0..15).for_each(|_| give(&mut rig, 0, &[]));
+    give(&mut rig, 60_000, &[ROOT]);
+    (0..6).for_each(|_| give(&mut rig, 60_000, &[]));
+    // The clock stood at 0 until now.
+    give(&mut rig, 60_001, &[Spec { error: true, ..CHILD }]);
+    (0..15).for_each(|_| give(&mut rig, 62_000, &[]));
+    rig.cut();
+    assert_eq!(rig.decisions(), [((true, Reason::Structure), 1)].into());
+    assert_eq!(rig.by_trace()[&of_trace(1)].len(), 2);
 }
 
 #[test]
