@@ -55,12 +55,19 @@ impl Clock {
         }
     }
 
-    /// Lets wall-clock milliseconds pass, while the partition is at the head of its log.
+    /// Lets wall-clock milliseconds pass, while the partition is at the head of its log. What came before the latest record
+    /// has been read, so there is no need to stay some records behind it, unless it is from the future.
     pub fn elapse(&mut self, ms: u64, ceiling: RecordTime) {
         self.establish();
         if let Some(now) = self.now {
-            self.now = Some(now.max(now.plus(ms).min(ceiling)));
+            self.now = Some(now.max(now.plus(ms).min(ceiling)).max(self.latest(ceiling).unwrap_or(now)));
         }
+    }
+
+    /// The greatest of the last timestamps not above the ceiling.
+    fn latest(&self, ceiling: RecordTime) -> Option<RecordTime> {
+        let sorted = &self.sorted[..self.seen.min(WINDOW)];
+        sorted[..sorted.partition_point(|&t| t <= ceiling.0)].last().copied().map(RecordTime)
     }
 
     /// Time runs out: the partition's input has ended.
@@ -103,12 +110,32 @@ mod tests {
         clock.establish();
         assert_eq!(clock.now(), Some(RecordTime(2)));
         clock = after([3_600_000, 1, 2]);
-        clock.elapse(10, RecordTime::END);
+        clock.elapse(10, RecordTime(20));
         assert_eq!(clock.now(), Some(RecordTime(12)));
         clock = Clock::default();
         clock.establish();
         clock.elapse(10, RecordTime::END);
         assert_eq!(clock.now(), None);
+    }
+
+    #[test]
+    fn at_the_head_it_is_as_late_as_the_latest_record() {
+        let mut clock = after((0..20).map(|t| t * 60_000));
+        assert_eq!(clock.now(), Some(RecordTime(12 * 60_000)));
+        clock.elapse(10, RecordTime::END);
+        assert_eq!(clock.now(), Some(RecordTime(19 * 60_000)));
+        clock.elapse(10, RecordTime::END);
+        assert_eq!(clock.now(), Some(RecordTime(19 * 60_000 + 10)));
+        // Not as late as one from the future.
+        clock = after([100; 16]);
+        clock.observe(RecordTime(200), RecordTime(1_500));
+        clock.observe(RecordTime(3_600_000), RecordTime(1_500));
+        clock.elapse(10, RecordTime(1_500));
+        assert_eq!(clock.now(), Some(RecordTime(200)));
+        // And the one that left the window no longer counts.
+        clock = after([9_000].into_iter().chain([100; 15]));
+        clock.elapse(0, RecordTime::END);
+        assert_eq!(clock.now(), Some(RecordTime(100)));
     }
 
     #[test]
