@@ -137,6 +137,8 @@ const SLACK: usize = 1 << 20;
 const REMEMBERED: u32 = 1 << 31;
 /// The grain of a trace that is in `due` and not in the wheel.
 const DUE: i64 = i64::MIN;
+/// The grain of a trace that is in neither: new, or in the hands of whoever asked for the next.
+const IDLE: i64 = i64::MIN + 1;
 
 // === impl Assembly ===
 
@@ -266,16 +268,16 @@ impl<C, V: Copy> Assembly<C, V> {
 
     /// The next trace of a domain that is complete at the domain's time, in the order of (deadline, trace id).
     pub fn next_complete(&mut self, domain: u32) -> Option<(u32, Reason)> {
-        let now = self.time.in_domain(domain).now?;
         loop {
             while let Some(trace) = self.due.pop() {
+                self.traces[trace].timer.grain = IDLE;
                 if let Some(reason) = self.completed(trace) {
                     return Some((trace, reason));
                 }
                 self.arm(trace);
             }
-            let wheel = &mut self.time.in_domain(domain).wheel;
-            if !wheel.due(&mut self.traces, now.0, &mut self.due) {
+            let Domain { now, wheel, .. } = self.time.in_domain(domain);
+            if !wheel.due(&mut self.traces, (*now)?.0, &mut self.due) {
                 return None;
             }
             let Self { due, traces, .. } = self;
@@ -460,7 +462,7 @@ impl<C, V: Copy> Assembly<C, V> {
         };
         let trace = Trace {
             id: *id,
-            timer: Timer { grain: DUE, previous: NIL, next: NIL },
+            timer: Timer { grain: IDLE, previous: NIL, next: NIL },
             first_seen: i64::MAX,
             last_seen: i64::MIN,
             start: u64::MAX,
@@ -488,24 +490,21 @@ impl<C, V: Copy> Assembly<C, V> {
         let entry = &self.traces[trace];
         let deadline = grain(entry.deadline(&self.completion));
         let (armed, domain) = (entry.timer.grain, entry.domain);
-        if armed != DUE && armed <= deadline {
+        if armed == DUE || armed != IDLE && armed <= deadline {
             return;
         }
-        let wheel = &mut self.time.in_domain(domain).wheel;
-        if armed != DUE {
-            wheel.disarm(&mut self.traces, trace);
-        }
-        wheel.arm(&mut self.traces, trace, deadline);
+        self.disarm(trace);
+        self.time.in_domain(domain).wheel.arm(&mut self.traces, trace, deadline);
     }
 
     fn disarm(&mut self, trace: u32) {
         let Trace { timer, domain, .. } = self.traces[trace];
-        if timer.grain == DUE {
-            self.due.retain(|&due| due != trace);
-        } else {
-            self.time.in_domain(domain).wheel.disarm(&mut self.traces, trace);
-            self.traces[trace].timer.grain = DUE;
+        match timer.grain {
+            IDLE => return,
+            DUE => self.due.retain(|&due| due != trace),
+            _ => self.time.in_domain(domain).wheel.disarm(&mut self.traces, trace),
         }
+        self.traces[trace].timer.grain = IDLE;
     }
 
     /// Whether a trace whose alarm rang is complete.

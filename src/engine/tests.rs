@@ -674,6 +674,20 @@ fn a_lull_splits_nothing() {
 }
 
 #[test]
+fn what_a_full_tick_left_over_goes_first_whoever_comes_next() {
+    let mut rig = Rig::new(Settings { tick_bytes: 1, ..settings(Keying::Keyed) }, ALL);
+    let (first, second) = (rig.engine.assign(0), rig.engine.assign(0));
+    rig.give(first, 0, 0, Some(&record(&[ROOT, Spec { trace: 2, ..ROOT }])));
+    rig.engine.elapse(first, 1_100, RecordTime::END);
+    assert_eq!(rig.engine.advance(), Err(Full));
+    rig.cut();
+    assert_eq!(rig.engine.traces_held(), 1);
+    // A partition that has no clock yet, with a span of the very trace.
+    rig.give(second, 0, 0, Some(&record(&[Spec { trace: 2, ..CHILD }])));
+    assert_eq!((rig.engine.traces_held(), rig.engine.stats().late_kept), (0, 1));
+}
+
+#[test]
 fn a_full_tick_takes_nothing_twice() {
     let mut rig = Rig::new(Settings { tick_bytes: 1, ..settings(Keying::Keyed) }, ALL);
     rig.engine.assign(0);
