@@ -236,13 +236,12 @@ impl Engine {
     }
 
     fn observe(&mut self, partition: u32, timestamp: RecordTime, ceiling: RecordTime) {
-        let time = self.assembly.time();
-        if let Some(now) = time.partition(partition).clock.now()
+        if let Some(now) = self.assembly.time().partition(partition).clock.now()
             && now.since(timestamp).max(timestamp.since(now)) > self.settings.completion.max_wait
         {
             self.stats.skewed += 1;
         }
-        time.observe(partition, timestamp, ceiling);
+        self.assembly.observe(partition, timestamp, ceiling);
     }
 
     fn complete(&mut self, domain: u32) -> Result<(), Full> {

@@ -19,7 +19,7 @@ pub struct Clock {
 }
 
 /// Odd; seven producers in a row may be wrong.
-const WINDOW: usize = 15;
+pub const WINDOW: usize = 15;
 
 // === impl Clock ===
 
@@ -27,6 +27,11 @@ impl Clock {
     /// None before it is established.
     pub fn now(&self) -> Option<RecordTime> {
         self.now
+    }
+
+    /// Records observed.
+    pub fn seen(&self) -> usize {
+        self.seen
     }
 
     /// Takes a record's timestamp. The clock never passes `ceiling`, which is just above the wall clock when live.

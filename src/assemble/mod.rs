@@ -10,6 +10,7 @@ mod arena;
 mod clock;
 mod completion;
 mod intern;
+mod leaps;
 mod slab;
 mod time;
 mod verdicts;
@@ -33,7 +34,7 @@ use arena::{Arena, Owner, Place};
 use completion::Structure;
 use intern::Interner;
 use slab::{Linked, NIL, Rows, Slab};
-use time::{Domain, Time};
+use time::{Domain, Partition, Time};
 use verdicts::Verdicts;
 use wheel::{Armed, Timer, grain};
 
@@ -68,6 +69,8 @@ pub struct Origin {
     /// When its spans were seen: never before the partition's clock, and not at it where the record is later, for the
     /// clock stands for some records after a lull and then leaps.
     seen: RecordTime,
+    /// That is so far ahead of the clock that the record's producer may be wrong.
+    leaps: bool,
 }
 
 /// Where a span went.
@@ -169,6 +172,18 @@ impl<C, V: Copy> Assembly<C, V> {
         &mut self.time
     }
 
+    /// Takes a record's time, and judges who was right a window ago: a trace waits no longer for a wrong producer.
+    pub fn observe(&mut self, partition: u32, timestamp: RecordTime, ceiling: RecordTime) {
+        self.time.observe(partition, timestamp, ceiling);
+        loop {
+            let Partition { clock, leaps, .. } = self.time.partition(partition);
+            let (Some((stamp, trace)), Some(now)) = (leaps.next(clock.seen()), clock.now()) else { break };
+            if stamp.since(now) > self.completion.max_wait {
+                self.pull_back(&trace, now);
+            }
+        }
+    }
+
     /// A record whose time has been observed.
     pub fn origin(
         &mut self,
@@ -179,12 +194,13 @@ impl<C, V: Copy> Assembly<C, V> {
     ) -> Origin {
         let now = self.time.partition(partition).clock.now();
         let seen = now.max(timestamp.map(|timestamp| timestamp.min(ceiling))).unwrap_or_default();
-        Origin { partition, offset, seen }
+        let leaps = now.is_none_or(|now| seen.since(now) > self.completion.max_wait);
+        Origin { partition, offset, seen, leaps }
     }
 
     /// Puts a span into its trace. Its bytes are in `payload`.
     pub fn place(&mut self, origin: Origin, span: &Span, scope: u32, payload: &[u8]) -> Placed<V> {
-        let Origin { partition, offset, seen } = origin;
+        let Origin { partition, offset, seen, leaps } = origin;
         let trace = match self.find_or_open(partition, &span.trace_id) {
             Ok(trace) => trace,
             Err(verdict) => return Placed::Late(verdict),
@@ -203,6 +219,10 @@ impl<C, V: Copy> Assembly<C, V> {
         self.envelopes.hold(scope);
 
         let entry = &mut self.traces[trace];
+        if leaps && seen.0 > entry.last_seen {
+            let Partition { clock, leaps, .. } = self.time.partition(partition);
+            leaps.note(clock.seen(), seen, entry.id);
+        }
         entry.spans = at;
         entry.span_count += 1;
         entry.bytes += bytes.len() as u64;
@@ -483,6 +503,17 @@ impl<C, V: Copy> Assembly<C, V> {
         self.bits.row(at).copy_from_slice(&self.blank);
         self.counts.row(at).fill(0);
         Ok(at)
+    }
+
+    /// A held trace was not seen after `now`, whatever it was stamped with.
+    fn pull_back(&mut self, id: &[u8; 16], now: RecordTime) {
+        let Self { table, traces, hasher, .. } = self;
+        let held = |&at: &u32| at & REMEMBERED == 0 && traces[at].id == *id;
+        let Some(&trace) = table.find(hasher.hash_one(id), held) else { return };
+        let entry = &mut self.traces[trace];
+        entry.first_seen = entry.first_seen.min(now.0);
+        entry.last_seen = entry.last_seen.min(now.0);
+        self.arm(trace);
     }
 
     /// Arms a trace for its deadline. An earlier alarm stands: when it rings, the deadline is looked at again.

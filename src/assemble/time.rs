@@ -3,6 +3,7 @@
 use super::{
     anchors::{Queue, Queues},
     clock::Clock,
+    leaps::Leaps,
     slab::NIL,
     verdicts::Fallen,
     wheel::Wheel,
@@ -28,6 +29,7 @@ pub struct Time {
 
 pub struct Partition {
     pub clock: Clock,
+    pub leaps: Leaps,
     /// The offset after the last record taken in.
     pub next: i64,
     pub queue: Queue,
@@ -60,8 +62,14 @@ impl Time {
 
     /// Takes a partition on, from offset `next`; its number is free for another after `remove`.
     pub fn add(&mut self, next: i64) -> u32 {
-        let partition =
-            Partition { clock: Clock::default(), next, queue: Queue::default(), empty: false, finished: false };
+        let partition = Partition {
+            clock: Clock::default(),
+            leaps: Leaps::default(),
+            next,
+            queue: Queue::default(),
+            empty: false,
+            finished: false,
+        };
         let at = self.partitions.iter().position(Option::is_none).unwrap_or_else(|| {
             self.partitions.push(None);
             self.partitions.len() - 1
@@ -168,6 +176,7 @@ impl Time {
     pub fn bytes(&self) -> usize {
         self.domains.len() * (Wheel::BYTES + size_of::<Domain>())
             + self.partitions.capacity() * size_of::<Option<Partition>>()
+            + self.partitions.iter().flatten().map(|p| p.leaps.bytes()).sum::<usize>()
     }
 
     fn end_if_finished(&mut self) {

@@ -129,8 +129,12 @@ impl Rig {
     }
 
     fn give(&mut self, partition: u32, offset: i64, time: i64, payload: Option<&[u8]>) {
+        self.give_below(RecordTime::END, partition, offset, time, payload);
+    }
+
+    fn give_below(&mut self, ceiling: RecordTime, partition: u32, offset: i64, time: i64, payload: Option<&[u8]>) {
         let record = Record { partition, offset, timestamp: Some(RecordTime(time)), payload };
-        while self.engine.ingest(record, RecordTime::END) == Err(Full) {
+        while self.engine.ingest(record, ceiling) == Err(Full) {
             self.assert_conserved();
             self.cut();
         }
@@ -671,6 +675,42 @@ fn a_lull_splits_nothing() {
     rig.cut();
     assert_eq!(rig.decisions(), [((true, Reason::Structure), 1)].into());
     assert_eq!(rig.by_trace()[&of_trace(1)].len(), 2);
+}
+
+#[test]
+fn one_producer_of_ten_an_hour_ahead_splits_nothing_and_holds_nothing_up() {
+    let mut rig = Rig::keyed(ALL);
+    let (mut time, mut honest, mut wrong) = (0, 0, 0);
+    // Of each trace: the record of its last span.
+    let mut last = BTreeMap::new();
+    for offset in 0..600 {
+        time += 100;
+        if offset % 10 == 0 {
+            // Its traces never become whole. The very first record is one of them.
+            let trace = 181 + wrong;
+            rig.spans(offset, time + 3_600_000, &[Spec { trace, ..CHILD }]);
+            last.insert(of_trace(trace), offset);
+            wrong += 1;
+        } else {
+            // Three traces at a time take turns, a root and two children each; then there may be a lull.
+            time += if honest % 180 == 90 { 60_000 } else { 0 };
+            let trace = (honest / 9 * 3 + honest % 3) as u8 + 1;
+            let id = honest % 9 / 3 + 1;
+            rig.spans(offset, time, &[Spec { trace, id, parent: id.min(2) - 1, ..ROOT }]);
+            last.insert(of_trace(trace), offset);
+            honest += 1;
+        }
+        rig.cut();
+        rig.kept.iter().for_each(|(trace, _)| _ = last.remove(trace));
+        // Judged after 15 records, no more than `max_wait` (of 100 records) from there, by a clock 8 records behind.
+        assert!(last.values().all(|&last| last > offset - 15 - 100 - 8 - 1), "at {offset}: {last:?}");
+    }
+    assert_eq!((honest, wrong), (540, 60));
+    rig.engine.finish(0);
+    rig.advance();
+    let whole = rig.kept.iter().filter(|(trace, spans)| trace.0[0] <= 180 && spans.len() == 3).count();
+    assert_eq!((whole, rig.kept.len()), (180, 240));
+    assert_eq!(rig.decisions()[&(true, Reason::Structure)], 180);
 }
 
 #[test]
