@@ -14,6 +14,8 @@ pub struct Tick {
     pub watermarks: Vec<Watermark>,
     /// Spans the output would not take, in the dead letters as pointers.
     pub refused: u64,
+    /// Bytes of the dead letters' reasons.
+    reasons: usize,
 }
 
 /// A record for the output: a whole trace, a part of one too large for a record, or a late span.
@@ -65,25 +67,44 @@ impl Tick {
         self.kept.iter().map(|kept| u64::from(kept.spans)).sum()
     }
 
+    pub fn bury(&mut self, dead: Dead) {
+        self.reasons += dead.reason_bytes();
+        self.dead.push(dead);
+    }
+
     pub fn clear(&mut self) {
-        let Self { bytes, kept, dead, watermarks, refused } = self;
+        let Self { bytes, kept, dead, watermarks, refused, reasons } = self;
         bytes.clear();
         kept.clear();
         dead.clear();
         watermarks.clear();
         *refused = 0;
+        *reasons = 0;
     }
 
     /// Bytes in use.
     pub fn size(&self) -> usize {
-        self.bytes.len() + size_of_val(&*self.kept) + size_of_val(&*self.dead)
+        self.bytes.len() + size_of_val(&*self.kept) + size_of_val(&*self.dead) + self.reasons
     }
 
     /// Bytes allocated.
     pub fn allocated(&self) -> usize {
         self.bytes.capacity()
+            + self.reasons
             + self.kept.capacity() * size_of::<Kept>()
             + self.dead.capacity() * size_of::<Dead>()
             + self.watermarks.capacity() * size_of::<Watermark>()
+    }
+}
+
+// === impl Dead ===
+
+impl Dead {
+    /// Bytes its reason has allocated.
+    fn reason_bytes(&self) -> usize {
+        match &self.reason {
+            Cow::Borrowed(_) => 0,
+            Cow::Owned(reason) => reason.capacity(),
+        }
     }
 }

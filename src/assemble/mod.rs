@@ -10,6 +10,7 @@ mod arena;
 mod clock;
 mod completion;
 mod intern;
+mod leaps;
 mod slab;
 mod time;
 mod verdicts;
@@ -33,7 +34,7 @@ use arena::{Arena, Owner, Place};
 use completion::Structure;
 use intern::Interner;
 use slab::{Linked, NIL, Rows, Slab};
-use time::{Domain, Time};
+use time::{Domain, Partition, Time};
 use verdicts::Verdicts;
 use wheel::{Armed, Timer, grain};
 
@@ -58,6 +59,18 @@ pub struct Assembly<C, V> {
     /// Traces of the current grain still to be looked at, the next one last.
     due: Vec<u32>,
     structure: Structure,
+}
+
+/// The record a span came in.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin {
+    pub partition: u32,
+    pub offset: i64,
+    /// When its spans were seen: never before the partition's clock, and not at it where the record is later, for the
+    /// clock stands for some records after a lull and then leaps.
+    seen: RecordTime,
+    /// That is so far ahead of the clock that the record's producer may be wrong.
+    leaps: bool,
 }
 
 /// Where a span went.
@@ -127,6 +140,8 @@ const SLACK: usize = 1 << 20;
 const REMEMBERED: u32 = 1 << 31;
 /// The grain of a trace that is in `due` and not in the wheel.
 const DUE: i64 = i64::MIN;
+/// The grain of a trace that is in neither: new, or in the hands of whoever asked for the next.
+const IDLE: i64 = i64::MIN + 1;
 
 // === impl Assembly ===
 
@@ -157,8 +172,35 @@ impl<C, V: Copy> Assembly<C, V> {
         &mut self.time
     }
 
-    /// Puts a span into its trace. Its record is at `offset` of `partition`, its bytes in `payload`.
-    pub fn place(&mut self, partition: u32, offset: i64, span: &Span, scope: u32, payload: &[u8]) -> Placed<V> {
+    /// Takes a record's time, and judges who was right a window ago: a trace waits no longer for a wrong producer.
+    pub fn observe(&mut self, partition: u32, timestamp: RecordTime, ceiling: RecordTime) {
+        self.time.observe(partition, timestamp, ceiling);
+        loop {
+            let Partition { clock, leaps, .. } = self.time.partition(partition);
+            let (Some((stamp, trace)), Some(now)) = (leaps.next(clock.seen()), clock.now()) else { break };
+            if stamp.since(now) > self.completion.max_wait {
+                self.pull_back(&trace, now);
+            }
+        }
+    }
+
+    /// A record whose time has been observed.
+    pub fn origin(
+        &mut self,
+        partition: u32,
+        offset: i64,
+        timestamp: Option<RecordTime>,
+        ceiling: RecordTime,
+    ) -> Origin {
+        let now = self.time.partition(partition).clock.now();
+        let seen = now.max(timestamp.map(|timestamp| timestamp.min(ceiling))).unwrap_or_default();
+        let leaps = now.is_none_or(|now| seen.since(now) > self.completion.max_wait);
+        Origin { partition, offset, seen, leaps }
+    }
+
+    /// Puts a span into its trace. Its bytes are in `payload`.
+    pub fn place(&mut self, origin: Origin, span: &Span, scope: u32, payload: &[u8]) -> Placed<V> {
+        let Origin { partition, offset, seen, leaps } = origin;
         let trace = match self.find_or_open(partition, &span.trace_id) {
             Ok(trace) => trace,
             Err(verdict) => return Placed::Late(verdict),
@@ -176,13 +218,16 @@ impl<C, V: Copy> Assembly<C, V> {
         self.spans[at].place = self.arena.push(at, bytes);
         self.envelopes.hold(scope);
 
-        let seen = self.time.partition(partition).clock.now().unwrap_or_default().0;
         let entry = &mut self.traces[trace];
+        if leaps && seen.0 > entry.last_seen {
+            let Partition { clock, leaps, .. } = self.time.partition(partition);
+            leaps.note(clock.seen(), seen, entry.id);
+        }
         entry.spans = at;
         entry.span_count += 1;
         entry.bytes += bytes.len() as u64;
-        entry.first_seen = entry.first_seen.min(seen);
-        entry.last_seen = entry.last_seen.max(seen);
+        entry.first_seen = entry.first_seen.min(seen.0);
+        entry.last_seen = entry.last_seen.max(seen.0);
         entry.torn = false;
         if span.start != 0 {
             entry.start = entry.start.min(span.start);
@@ -243,16 +288,16 @@ impl<C, V: Copy> Assembly<C, V> {
 
     /// The next trace of a domain that is complete at the domain's time, in the order of (deadline, trace id).
     pub fn next_complete(&mut self, domain: u32) -> Option<(u32, Reason)> {
-        let now = self.time.in_domain(domain).now?;
         loop {
             while let Some(trace) = self.due.pop() {
+                self.traces[trace].timer.grain = IDLE;
                 if let Some(reason) = self.completed(trace) {
                     return Some((trace, reason));
                 }
                 self.arm(trace);
             }
-            let wheel = &mut self.time.in_domain(domain).wheel;
-            if !wheel.due(&mut self.traces, now.0, &mut self.due) {
+            let Domain { now, wheel, .. } = self.time.in_domain(domain);
+            if !wheel.due(&mut self.traces, (*now)?.0, &mut self.due) {
                 return None;
             }
             let Self { due, traces, .. } = self;
@@ -369,7 +414,7 @@ impl<C, V: Copy> Assembly<C, V> {
 
     /// The watermark, below which no record holds a span of a held trace (I4), and since when the trace at it is held.
     pub fn watermark(&self, partition: u32) -> (i64, Option<RecordTime>) {
-        let (_, partition) = self.time.partitions().find(|&(at, _)| at == partition).expect("assigned");
+        let partition = self.time.assigned(partition);
         match self.anchors.first(&partition.queue) {
             Some((offset, trace)) => (offset, Some(RecordTime(self.traces[trace].first_seen))),
             None => (partition.next, None),
@@ -437,7 +482,7 @@ impl<C, V: Copy> Assembly<C, V> {
         };
         let trace = Trace {
             id: *id,
-            timer: Timer { grain: DUE, previous: NIL, next: NIL },
+            timer: Timer { grain: IDLE, previous: NIL, next: NIL },
             first_seen: i64::MAX,
             last_seen: i64::MIN,
             start: u64::MAX,
@@ -460,29 +505,37 @@ impl<C, V: Copy> Assembly<C, V> {
         Ok(at)
     }
 
+    /// A held trace was not seen after `now`, whatever it was stamped with.
+    fn pull_back(&mut self, id: &[u8; 16], now: RecordTime) {
+        let Self { table, traces, hasher, .. } = self;
+        let held = |&at: &u32| at & REMEMBERED == 0 && traces[at].id == *id;
+        let Some(&trace) = table.find(hasher.hash_one(id), held) else { return };
+        let entry = &mut self.traces[trace];
+        entry.first_seen = entry.first_seen.min(now.0);
+        entry.last_seen = entry.last_seen.min(now.0);
+        self.arm(trace);
+    }
+
     /// Arms a trace for its deadline. An earlier alarm stands: when it rings, the deadline is looked at again.
     fn arm(&mut self, trace: u32) {
         let entry = &self.traces[trace];
         let deadline = grain(entry.deadline(&self.completion));
         let (armed, domain) = (entry.timer.grain, entry.domain);
-        if armed != DUE && armed <= deadline {
+        if armed == DUE || armed != IDLE && armed <= deadline {
             return;
         }
-        let wheel = &mut self.time.in_domain(domain).wheel;
-        if armed != DUE {
-            wheel.disarm(&mut self.traces, trace);
-        }
-        wheel.arm(&mut self.traces, trace, deadline);
+        self.disarm(trace);
+        self.time.in_domain(domain).wheel.arm(&mut self.traces, trace, deadline);
     }
 
     fn disarm(&mut self, trace: u32) {
         let Trace { timer, domain, .. } = self.traces[trace];
-        if timer.grain == DUE {
-            self.due.retain(|&due| due != trace);
-        } else {
-            self.time.in_domain(domain).wheel.disarm(&mut self.traces, trace);
-            self.traces[trace].timer.grain = DUE;
+        match timer.grain {
+            IDLE => return,
+            DUE => self.due.retain(|&due| due != trace),
+            _ => self.time.in_domain(domain).wheel.disarm(&mut self.traces, trace),
         }
+        self.traces[trace].timer.grain = IDLE;
     }
 
     /// Whether a trace whose alarm rang is complete.

@@ -3,6 +3,7 @@
 use super::{
     anchors::{Queue, Queues},
     clock::Clock,
+    leaps::Leaps,
     slab::NIL,
     verdicts::Fallen,
     wheel::Wheel,
@@ -28,6 +29,7 @@ pub struct Time {
 
 pub struct Partition {
     pub clock: Clock,
+    pub leaps: Leaps,
     /// The offset after the last record taken in.
     pub next: i64,
     pub queue: Queue,
@@ -39,7 +41,7 @@ pub struct Partition {
 /// What shares one time.
 #[derive(Default)]
 pub struct Domain {
-    /// None while some partition has not yet said what time it is.
+    /// None while some partition's clock is not established.
     pub now: Option<RecordTime>,
     pub wheel: Wheel,
     pub fallen: Fallen,
@@ -60,8 +62,14 @@ impl Time {
 
     /// Takes a partition on, from offset `next`; its number is free for another after `remove`.
     pub fn add(&mut self, next: i64) -> u32 {
-        let partition =
-            Partition { clock: Clock::default(), next, queue: Queue::default(), empty: false, finished: false };
+        let partition = Partition {
+            clock: Clock::default(),
+            leaps: Leaps::default(),
+            next,
+            queue: Queue::default(),
+            empty: false,
+            finished: false,
+        };
         let at = self.partitions.iter().position(Option::is_none).unwrap_or_else(|| {
             self.partitions.push(None);
             self.partitions.len() - 1
@@ -114,13 +122,11 @@ impl Time {
 
     /// The partition's input has ended. When all have, time runs out.
     pub fn finish(&mut self, partition: u32) {
-        self.partition(partition).finished = true;
+        let at = self.partition(partition);
+        at.finished = true;
+        at.clock.establish();
         self.end_if_finished();
         self.recompute(self.domain(partition) as usize);
-    }
-
-    pub fn finished(&self, partition: u32) -> bool {
-        self.partitions[partition as usize].as_ref().is_some_and(|p| p.finished)
     }
 
     /// How far, in milliseconds, a partition is ahead of the time its traces follow.
@@ -150,6 +156,10 @@ impl Time {
         self.partitions[partition as usize].as_mut().expect("assigned by the driver, not yet revoked")
     }
 
+    pub fn assigned(&self, partition: u32) -> &Partition {
+        self.partitions[partition as usize].as_ref().expect("assigned by the driver, not yet revoked")
+    }
+
     pub fn partitions(&self) -> impl Iterator<Item = (u32, &Partition)> {
         self.partitions.iter().enumerate().filter_map(|(at, p)| Some((at as u32, p.as_ref()?)))
     }
@@ -166,6 +176,7 @@ impl Time {
     pub fn bytes(&self) -> usize {
         self.domains.len() * (Wheel::BYTES + size_of::<Domain>())
             + self.partitions.capacity() * size_of::<Option<Partition>>()
+            + self.partitions.iter().flatten().map(|p| p.leaps.bytes()).sum::<usize>()
     }
 
     fn end_if_finished(&mut self) {

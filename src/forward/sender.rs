@@ -179,7 +179,7 @@ impl Sender {
                 let reason = format!("the output refused {len} bytes of trace {trace} as too large");
                 tracing::error!("{reason}; see `max.message.bytes` of topic {}", self.output);
                 let (partition, offset) = (refused.partition, refused.offset);
-                tick.dead.push(Dead { partition, offset, spans, reason: reason.into(), bytes: 0..0 });
+                tick.bury(Dead { partition, offset, spans, reason: reason.into(), bytes: 0..0 });
                 self.producer.context().acknowledged.fetch_add(1, Ordering::Relaxed);
             }
             (true, Some(dead)) if !tick.dead[dead].bytes.is_empty() => {
