@@ -455,9 +455,14 @@ impl<C, V: Copy> Assembly<C, V> {
         SLACK + self.envelopes.growth() + if full { self.table.allocation_size() * 2 } else { 0 }
     }
 
-    /// Forgets the oldest verdict of some domain.
+    /// Forgets the verdict that is the oldest by the time of its domain, so that all remember equally long.
     pub fn forget_any(&mut self) -> bool {
-        (0..self.time.domains()).any(|domain| self.forget_oldest(domain))
+        let oldest = (0..self.time.domains()).filter_map(|domain| {
+            let Domain { now, fallen, .. } = self.time.in_domain(domain);
+            let (.., decided) = self.verdicts.oldest(fallen)?;
+            Some((now.map_or(0, |now| now.since(decided)), domain))
+        });
+        oldest.max().is_some_and(|(_, domain)| self.forget_oldest(domain))
     }
 
     /// Moves survivors out of chunks that are mostly dead.

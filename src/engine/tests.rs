@@ -381,6 +381,35 @@ fn a_lull_does_not_lengthen_the_memory() {
 }
 
 #[test]
+fn partitions_that_remember_too_much_remember_equally_long() {
+    let buffer = 16 << 20;
+    let mut rig = Rig::new(Settings { buffer, late_window: 3_600_000, ..settings(Keying::Keyed) }, ERRORS);
+    // One of them is half an hour behind, and has twice the traffic.
+    let partitions = [(rig.engine.assign(0), 0, 400), (rig.engine.assign(0), 1_800_000, 200)];
+    let span = |partition: u32, second: i64, n: u128| Otlp {
+        trace_id: (1 << 100 | u128::from(partition) << 64 | (second as u128) << 32 | n).to_be_bytes().to_vec(),
+        ..otlp(&ROOT)
+    };
+    for second in 0..300 {
+        for (partition, start, count) in partitions {
+            let spans = (0..count).map(|n| span(partition, second, n)).collect();
+            rig.give(partition, second, start + second * 1_000, Some(&record_of("shop", spans)));
+        }
+    }
+    assert!(rig.engine.stats().forgotten > 10_000, "{}", rig.engine.stats().forgotten);
+    let [behind, ahead] = partitions.map(|(partition, start, _)| {
+        (0..300).find(|&second| {
+            let before = rig.engine.stats().late_dropped;
+            let late = record_of("shop", vec![span(partition, second, 0)]);
+            rig.give(partition, 300 + second, start + 300_000, Some(&late));
+            rig.engine.stats().late_dropped > before
+        })
+    });
+    let (behind, ahead) = (behind.expect("some are remembered"), ahead.expect("some are remembered"));
+    assert!(behind.abs_diff(ahead) <= 2, "since {behind} and {ahead}");
+}
+
+#[test]
 fn a_late_span_too_large_for_the_output_is_buried_as_a_pointer() {
     let mut rig = Rig::new(Settings { output_record_bytes: 200, ..settings(Keying::Keyed) }, ALL);
     rig.engine.assign(0);
