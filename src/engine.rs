@@ -420,7 +420,7 @@ impl Engine {
         } else {
             self.stats.dropped += u64::from(summary.span_count);
         }
-        self.assembly.release(trace, Some(verdict));
+        self.assembly.release(trace, Some((verdict, reason)));
         self.assembly.compact();
         // Remembered verdicts may take a quarter of the budget; then the oldest go before their time.
         while self.assembly.remembered_bytes() > self.settings.buffer / 4 && self.assembly.forget_any() {

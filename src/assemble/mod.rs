@@ -36,7 +36,7 @@ use intern::Interner;
 use slab::{Linked, NIL, Rows, Slab};
 use time::{Domain, Partition, Time};
 use verdicts::Verdicts;
-use wheel::{Armed, Timer, grain};
+use wheel::{Armed, GRAIN, Timer, grain};
 
 /// The traces of one worker. `C` is remembered with each distinct scope, `V` is a verdict; both are opaque here.
 pub struct Assembly<C, V> {
@@ -324,8 +324,9 @@ impl<C, V: Copy> Assembly<C, V> {
     }
 
     /// Lets a trace go: with a verdict, which is remembered, or without, where it is given back undecided.
-    pub fn release(&mut self, trace: u32, verdict: Option<V>) {
-        let Trace { id, spans, anchors, domain, last_seen, .. } = self.traces[trace].clone();
+    pub fn release(&mut self, trace: u32, verdict: Option<(V, Reason)>) {
+        let Trace { id, spans, anchors, domain, .. } = self.traces[trace].clone();
+        let verdict = verdict.map(|(verdict, reason)| (verdict, self.decided(trace, reason)));
         let mut at = spans;
         while at != NIL {
             let Held { place, len, scope, next, .. } = self.spans[at].clone();
@@ -340,11 +341,8 @@ impl<C, V: Copy> Assembly<C, V> {
         let hash = self.hasher.hash_one(id);
         let entry = self.table.find_entry(hash, |&at| at == trace);
         match (entry, verdict) {
-            (Ok(mut entry), Some(verdict)) => {
-                let Domain { now, fallen, .. } = self.time.in_domain(domain);
-                // Decided by size before its domain knew the time: remembered from when it was seen.
-                let decided = now.unwrap_or(RecordTime(last_seen));
-                let at = self.verdicts.push(fallen, id, verdict, decided);
+            (Ok(mut entry), Some((verdict, decided))) => {
+                let at = self.verdicts.push(&mut self.time.in_domain(domain).fallen, id, verdict, decided);
                 *entry.get_mut() = at | REMEMBERED;
             }
             (Ok(entry), None) => _ = entry.remove(),
@@ -457,9 +455,14 @@ impl<C, V: Copy> Assembly<C, V> {
         SLACK + self.envelopes.growth() + if full { self.table.allocation_size() * 2 } else { 0 }
     }
 
-    /// Forgets the oldest verdict of some domain.
+    /// Forgets the verdict that is the oldest by the time of its domain, so that all remember equally long.
     pub fn forget_any(&mut self) -> bool {
-        (0..self.time.domains()).any(|domain| self.forget_oldest(domain))
+        let oldest = (0..self.time.domains()).filter_map(|domain| {
+            let Domain { now, fallen, .. } = self.time.in_domain(domain);
+            let (.., decided) = self.verdicts.oldest(fallen)?;
+            Some((now.map_or(0, |now| now.since(decided)), domain))
+        });
+        oldest.max().is_some_and(|(_, domain)| self.forget_oldest(domain))
     }
 
     /// Moves survivors out of chunks that are mostly dead.
@@ -536,6 +539,19 @@ impl<C, V: Copy> Assembly<C, V> {
             _ => self.time.in_domain(domain).wheel.disarm(&mut self.traces, trace),
         }
         self.traces[trace].timer.grain = IDLE;
+    }
+
+    /// Since when a verdict that falls now is remembered.
+    fn decided(&mut self, trace: u32, reason: Reason) -> RecordTime {
+        let Trace { domain, last_seen, .. } = self.traces[trace];
+        let Domain { now, wheel, .. } = self.time.in_domain(domain);
+        // Decided before its domain knew the time: since it was seen.
+        let now = now.unwrap_or(RecordTime(last_seen));
+        match reason {
+            Reason::Size | Reason::Memory => now,
+            // Since its alarm was due and not since a record came to ring it, or a lull would make it last longer.
+            Reason::Structure | Reason::MaxWait | Reason::End => now.min(RecordTime(wheel.current() * GRAIN)),
+        }
     }
 
     /// Whether a trace whose alarm rang is complete.

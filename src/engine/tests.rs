@@ -361,6 +361,55 @@ fn late_spans_follow_the_verdict_until_it_is_forgotten() {
 }
 
 #[test]
+fn a_lull_does_not_lengthen_the_memory() {
+    let late = |wait: u64| {
+        let mut rig = Rig::keyed(ALL);
+        rig.spans(0, 0, &[ROOT]);
+        // Decided at 1024 at the latest, though time comes to tell of it only then.
+        [wait, 60_000 - wait, 1_000].into_iter().for_each(|ms| {
+            rig.engine.elapse(0, ms, RecordTime::END);
+            rig.advance();
+        });
+        rig.spans(1, 61_000, &[CHILD]);
+        let before = rig.engine.stats().late_kept;
+        rig.engine.elapse(0, 25, RecordTime::END);
+        rig.advance();
+        rig.spans(2, 61_025, &[CHILD]);
+        (before, rig.engine.stats().late_kept)
+    };
+    assert_eq!((late(1_100), late(50_000)), ((1, 1), (1, 1)));
+}
+
+#[test]
+fn partitions_that_remember_too_much_remember_equally_long() {
+    let buffer = 16 << 20;
+    let mut rig = Rig::new(Settings { buffer, late_window: 3_600_000, ..settings(Keying::Keyed) }, ERRORS);
+    // One of them is half an hour behind, and has twice the traffic.
+    let partitions = [(rig.engine.assign(0), 0, 400), (rig.engine.assign(0), 1_800_000, 200)];
+    let span = |partition: u32, second: i64, n: u128| Otlp {
+        trace_id: (1 << 100 | u128::from(partition) << 64 | (second as u128) << 32 | n).to_be_bytes().to_vec(),
+        ..otlp(&ROOT)
+    };
+    for second in 0..300 {
+        for (partition, start, count) in partitions {
+            let spans = (0..count).map(|n| span(partition, second, n)).collect();
+            rig.give(partition, second, start + second * 1_000, Some(&record_of("shop", spans)));
+        }
+    }
+    assert!(rig.engine.stats().forgotten > 10_000, "{}", rig.engine.stats().forgotten);
+    let [behind, ahead] = partitions.map(|(partition, start, _)| {
+        (0..300).find(|&second| {
+            let before = rig.engine.stats().late_dropped;
+            let late = record_of("shop", vec![span(partition, second, 0)]);
+            rig.give(partition, 300 + second, start + 300_000, Some(&late));
+            rig.engine.stats().late_dropped > before
+        })
+    });
+    let (behind, ahead) = (behind.expect("some are remembered"), ahead.expect("some are remembered"));
+    assert!(behind.abs_diff(ahead) <= 2, "since {behind} and {ahead}");
+}
+
+#[test]
 fn a_late_span_too_large_for_the_output_is_buried_as_a_pointer() {
     let mut rig = Rig::new(Settings { output_record_bytes: 200, ..settings(Keying::Keyed) }, ALL);
     rig.engine.assign(0);
@@ -654,8 +703,8 @@ fn a_partition_held_back_by_minutes_splits_nothing() {
 fn a_leap_in_time_decides_what_came_before_on_what_came_before() {
     let mut rig = Rig::keyed(ERRORS);
     rig.spans(0, 0, &[ROOT]);
-    rig.engine.elapse(0, 86_400_000, RecordTime::END);
-    rig.spans(1, 86_400_000, &[Spec { error: true, ..CHILD }]);
+    rig.engine.elapse(0, 60_000, RecordTime::END);
+    rig.spans(1, 60_000, &[Spec { error: true, ..CHILD }]);
     rig.cut();
     assert_eq!(rig.decisions(), [((false, Reason::Structure), 1)].into());
     assert_eq!(rig.engine.stats().late_dropped, 1);

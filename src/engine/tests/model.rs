@@ -205,12 +205,13 @@ impl Model {
 
     fn complete(&mut self, domain: u32) {
         let Some(&now) = self.now.get(&domain) else { return };
-        for trace in self.held.keys().copied().collect::<Vec<_>>() {
-            let held = &self.held[&trace];
-            let (grain, reason) = self.due(held);
-            if held.domain == domain && grain <= now.div_euclid(64) {
-                self.decide(trace, if reason == Reason::MaxWait && now == i64::MAX { Reason::End } else { reason });
-            }
+        let here = self.held.iter().filter(|(_, held)| held.domain == domain);
+        let mut due: Vec<_> = here.map(|(&trace, held)| (self.due(held), trace)).collect();
+        due.retain(|&((grain, _), _)| grain <= now.div_euclid(64));
+        due.sort_by_key(|&((grain, _), trace)| (grain, trace));
+        for ((grain, reason), trace) in due {
+            let reason = if reason == Reason::MaxWait && now == i64::MAX { Reason::End } else { reason };
+            self.decide(trace, reason, now.min(grain.saturating_mul(64)));
         }
         let over = self.over.entry(domain).or_insert(i64::MIN);
         *over = (now.div_euclid(64) + 1).max(*over);
@@ -225,12 +226,12 @@ impl Model {
         }
     }
 
-    fn decide(&mut self, trace: u8, reason: Reason) {
+    /// Its verdict counts from `decided`.
+    fn decide(&mut self, trace: u8, reason: Reason, decided: i64) {
         let Trace { domain, spans, .. } = self.held.remove(&trace).expect("held");
         let keep = spans.iter().any(|span| span.3.error);
         *self.decisions.entry((keep, reason)).or_default() += 1;
-        let last = spans.iter().map(|span| span.2).max().unwrap_or(0);
-        self.verdicts.push((trace, domain, keep, self.now.get(&domain).copied().unwrap_or(last)));
+        self.verdicts.push((trace, domain, keep, decided));
         if keep {
             self.kept.extend(spans.iter().map(|span| (of_trace(trace), otlp(&span.3).encode_to_vec())));
         }
@@ -263,7 +264,8 @@ impl Model {
             let trace = &self.held[&span.trace];
             let bytes: usize = trace.spans.iter().map(|span| otlp(&span.3).encoded_len()).sum();
             if bytes > self.settings.completion.max_trace_bytes {
-                self.decide(span.trace, Reason::Size);
+                let last = trace.spans.iter().map(|span| span.2).max().expect("one at least");
+                self.decide(span.trace, Reason::Size, self.now.get(&trace.domain).copied().unwrap_or(last));
             }
         }
         self.at(partition).next = offset + 1;
