@@ -10,3 +10,7 @@ pub mod seed;
 pub mod spans;
 pub mod traffic;
 pub mod wait;
+pub mod way;
+mod witness;
+
+pub use witness::witness;
