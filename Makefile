@@ -61,7 +61,7 @@ $(TARGET)/tools/deny-$(DENY_VERSION):
 	@touch $@
 
 # Each of these tests leaves its name when it has passed on a real Kafka. A run without one of them was no run.
-WITNESSES := end-to-end-batched end-to-end-keyed
+WITNESSES := end-to-end-batched end-to-end-keyed time-behind time-late time-topics
 
 unit-and-integration:
 	@rm -rf $(TARGET)/kafka/witnesses
