@@ -8,6 +8,7 @@ mod port;
 pub mod processor;
 pub mod seed;
 pub mod spans;
+pub mod stream;
 pub mod traffic;
 pub mod wait;
 pub mod way;
