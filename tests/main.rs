@@ -8,5 +8,6 @@ mod end_to_end;
 mod harness;
 mod layers;
 mod lifecycle;
+mod rebalance;
 mod support;
 mod time;
