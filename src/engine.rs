@@ -17,7 +17,7 @@ use crate::{
     limits,
     model::{RecordTime, TraceId},
     stats::Stats,
-    tick::{Dead, Tick, Watermark},
+    tick::{Dead, Discarded, Tick, Watermark},
 };
 use output::{Given, Named, Output, Refused};
 
@@ -127,11 +127,17 @@ impl Engine {
         self.assembly.time().add(next)
     }
 
-    /// Takes a partition away; its undecided traces are given back.
+    /// Takes a partition away. Its undecided traces are given back, and what was made of its records since the last cut: it
+    /// goes out with the watermark or not at all, and whoever owns the partition now reads it again (protocol §3.6).
     pub fn revoke(&mut self, partition: u32) {
         let returned = &mut self.stats.returned;
         self.assembly.revoke(partition, |assembly, trace| *returned += u64::from(assembly.summary(trace).span_count));
         self.observed = self.observed.filter(|&(of, _)| of != partition);
+        let Discarded { kept, dead, records } = self.tick.discard(partition);
+        self.stats.returned += kept + dead;
+        self.stats.rejected -= dead;
+        self.stats.rejected_records -= records;
+        self.wrote();
     }
 
     /// Takes a record in: first its time, which completes traces, then its spans. `ceiling` bounds the time it may set.
@@ -401,7 +407,7 @@ impl Engine {
             items.clear();
             items.extend(spans.iter().map(|&at| given.item(at as usize)));
             items.sort_unstable();
-            let of = Named { trace: TraceId(trace_of(&spans[0])), partition, offset };
+            let of = Named { trace: TraceId(trace_of(&spans[0])), partition, offset, shared: false };
             let (record_bytes, tick_bytes) = (self.settings.output_record_bytes, self.overfull());
             let output = Output { tick: &mut self.tick, record_bytes, tick_bytes };
             let refused = output.write(&self.scratch.items, given, of);
@@ -416,7 +422,7 @@ impl Engine {
         for (at, rejected) in (spans.len()..).zip(rejected) {
             self.stats.rejected += 1;
             if self.tick.size() >= self.overfull() {
-                self.bury_more(origin.partition, origin.offset);
+                self.bury_more(origin.partition, origin.offset, 1);
                 continue;
             }
             let reason: Cow<'static, str> = match rejected.trace_id_len {
@@ -427,7 +433,7 @@ impl Engine {
             if encode::fitting(&item, given, self.settings.output_record_bytes) > 0 {
                 encode::traces_data(&item, given, &mut self.tick.bytes);
             }
-            self.bury(origin.partition, origin.offset, reason, start);
+            self.bury(origin.partition, origin.offset, 1, reason, start);
         }
     }
 
@@ -442,9 +448,10 @@ impl Engine {
             randomness: summary.randomness,
         });
         self.stats.decided(verdict, reason);
-        self.stats.spread += u64::from(summary.spread && self.settings.keying == Keying::Keyed);
+        let shared = summary.spread && self.settings.keying == Keying::Keyed;
+        self.stats.spread += u64::from(shared);
         if verdict.keep {
-            self.write(trace, summary.id);
+            self.write(trace, summary.id, shared);
         } else {
             self.stats.dropped += u64::from(summary.span_count);
         }
@@ -458,7 +465,7 @@ impl Engine {
     }
 
     /// Writes a kept trace to the tick, in several records where one is too small.
-    fn write(&mut self, trace: u32, id: TraceId) {
+    fn write(&mut self, trace: u32, id: TraceId, shared: bool) {
         let Self { assembly, scratch: Workspace { spans, items, .. }, tick, settings, .. } = self;
         assembly.spans_of(trace, spans);
         items.clear();
@@ -469,7 +476,7 @@ impl Engine {
         }));
         items.sort_unstable();
         let (partition, offset) = assembly.first_place(trace);
-        let of = Named { trace: id, partition, offset };
+        let of = Named { trace: id, partition, offset, shared };
         // At once and not by doubling, for the trace may be large.
         tick.bytes.reserve(encode::size(items, assembly, settings.output_record_bytes));
         let output = Output { tick, record_bytes: settings.output_record_bytes, tick_bytes: usize::MAX };
@@ -480,17 +487,17 @@ impl Engine {
     /// Sends pointers to what the output did not take to the dead letters.
     fn refuse(&mut self, of: Named, refused: Refused) {
         let Refused { too_large, largest, too_many } = refused;
-        let Named { trace, partition, offset } = of;
+        let Named { trace, partition, offset, .. } = of;
         self.stats.rejected += u64::from(too_large + too_many);
         if too_large > 0 {
             let limit = self.settings.output_record_bytes;
             let reason = format!(
                 "a span of trace {trace} has {largest} bytes, more than a record of the output takes ({limit})"
             );
-            self.bury(partition, offset, reason.into(), self.tick.bytes.len());
+            self.bury(partition, offset, too_large, reason.into(), self.tick.bytes.len());
         }
         if too_many > 0 {
-            self.bury_more(partition, offset);
+            self.bury_more(partition, offset, too_many);
         }
     }
 
@@ -501,20 +508,22 @@ impl Engine {
         if payload.len() <= self.settings.output_record_bytes {
             self.tick.bytes.extend_from_slice(payload);
         }
-        self.bury(partition, offset, reason, start);
+        self.bury(partition, offset, 0, reason, start);
     }
 
     /// Sends what stands in the tick from `start` to the dead letters; nothing there makes a pointer.
-    fn bury(&mut self, partition: u32, offset: i64, reason: Cow<'static, str>, start: usize) {
-        self.tick.bury(Dead { partition, offset, reason, bytes: start..self.tick.bytes.len() });
+    fn bury(&mut self, partition: u32, offset: i64, spans: u32, reason: Cow<'static, str>, start: usize) {
+        self.tick.bury(Dead { partition, offset, spans, reason, bytes: start..self.tick.bytes.len() });
         self.wrote();
     }
 
     /// One pointer stands for all spans of a record for which a tick has no room.
-    fn bury_more(&mut self, partition: u32, offset: i64) {
-        let last = self.tick.dead.last();
-        if last.is_none_or(|last| (last.partition, last.offset, &*last.reason) != (partition, offset, TOO_MANY)) {
-            self.bury(partition, offset, TOO_MANY.into(), self.tick.bytes.len());
+    fn bury_more(&mut self, partition: u32, offset: i64, spans: u32) {
+        match self.tick.dead.last_mut() {
+            Some(last) if (last.partition, last.offset, &*last.reason) == (partition, offset, TOO_MANY) => {
+                last.spans += spans;
+            }
+            _ => self.bury(partition, offset, spans, TOO_MANY.into(), self.tick.bytes.len()),
         }
     }
 

@@ -22,6 +22,8 @@ pub struct Named {
     pub trace: TraceId,
     pub partition: u32,
     pub offset: i64,
+    /// Some of its spans come from another partition.
+    pub shared: bool,
 }
 
 /// Spans that were not written.
@@ -45,7 +47,7 @@ pub struct Given<'a> {
 impl Output<'_> {
     /// Writes spans of one trace, sorted, in several records where one is too small.
     pub fn write(self, items: &[Item], carried: &impl Carried, of: Named) -> Refused {
-        let Named { trace, partition, offset } = of;
+        let Named { trace, partition, offset, shared } = of;
         let mut refused = Refused::default();
         let mut rest = items;
         while !rest.is_empty() {
@@ -61,8 +63,8 @@ impl Output<'_> {
             } else {
                 let start = self.tick.bytes.len();
                 encode::traces_data(record, carried, &mut self.tick.bytes);
-                let bytes = start..self.tick.bytes.len();
-                self.tick.kept.push(Kept { trace, spans: record.len() as u32, partition, offset, bytes });
+                let (spans, bytes) = (record.len() as u32, start..self.tick.bytes.len());
+                self.tick.kept.push(Kept { trace, spans, partition, offset, shared, bytes });
             }
             rest = behind;
         }

@@ -631,6 +631,46 @@ fn a_trace_that_is_also_in_another_partition_stays_with_that_one() {
 }
 
 #[test]
+fn a_revoked_partition_takes_with_it_what_was_made_of_it_since_the_cut() {
+    let mut rig = Rig::keyed(ALL);
+    let second = rig.engine.assign(0);
+    let zero = Otlp { trace_id: vec![0; 16], ..Otlp::default() };
+    for (partition, trace) in [(0, 1), (second, 2)] {
+        rig.give(partition, 0, 0, Some(&record_of("shop", vec![otlp(&Spec { trace, ..ROOT }), zero.clone()])));
+        rig.give(partition, 1, 0, None);
+        rig.engine.elapse(partition, 1_100, RecordTime::END);
+        rig.engine.advance().expect("room");
+        // Late, and kept.
+        rig.give(partition, 2, 0, Some(&record(&[Spec { trace, ..CHILD }])));
+    }
+    let counts = |stats: &Stats| (stats.returned, stats.rejected, stats.rejected_records);
+    assert_eq!((rig.engine.spans_held(), counts(rig.engine.stats())), (4, (0, 2, 2)));
+    rig.engine.revoke(0);
+    rig.assert_conserved();
+    assert_eq!((rig.engine.spans_held(), counts(rig.engine.stats())), (2, (3, 1, 1)));
+    rig.cut();
+    assert_eq!(rig.by_trace().into_keys().collect::<Vec<_>>(), [of_trace(2)]);
+    assert_eq!((rig.kept.len(), rig.dead.len()), (2, 2));
+    // Of what is out already, nothing.
+    rig.engine.revoke(second);
+    assert_eq!(counts(rig.engine.stats()), (3, 1, 1));
+}
+
+#[test]
+fn a_kept_trace_that_is_also_in_another_partition_stays_with_that_one() {
+    let mut rig = Rig::keyed(ALL);
+    let second = rig.engine.assign(0);
+    rig.spans(0, 0, &[ROOT]);
+    rig.give(second, 0, 0, Some(&record(&[CHILD])));
+    rig.engine.elapse(0, 1_100, RecordTime::END);
+    rig.engine.advance().expect("room");
+    rig.engine.revoke(0);
+    rig.engine.revoke(second);
+    rig.cut();
+    assert_eq!((rig.engine.stats().returned, rig.by_trace()[&of_trace(1)].len()), (0, 2));
+}
+
+#[test]
 fn time_ends_when_the_last_unfinished_partition_goes() {
     let mut rig = Rig::keyed(ERRORS);
     assert_eq!(rig.engine.assign(0), 1);

@@ -174,11 +174,12 @@ impl Forward {
             (true, None) => {
                 let refused = &mut tick.kept[record];
                 let (trace, len) = (refused.trace, refused.bytes.len());
-                tick.refused += u64::from(std::mem::take(&mut refused.spans));
+                let spans = std::mem::take(&mut refused.spans);
+                tick.refused += u64::from(spans);
                 let reason = format!("the output refused {len} bytes of trace {trace} as too large");
                 tracing::error!("{reason}; see `max.message.bytes` of topic {}", self.output);
                 let (partition, offset) = (refused.partition, refused.offset);
-                tick.bury(Dead { partition, offset, reason: reason.into(), bytes: 0..0 });
+                tick.bury(Dead { partition, offset, spans, reason: reason.into(), bytes: 0..0 });
                 self.producer.context().acknowledged.fetch_add(1, Ordering::Relaxed);
             }
             (true, Some(dead)) if !tick.dead[dead].bytes.is_empty() => {
