@@ -1,4 +1,4 @@
-//! What the core wants done, frozen at a cut (protocol §3).
+//! What the core wants done, frozen at a cut (C2).
 
 use std::{borrow::Cow, ops::Range};
 
@@ -26,6 +26,8 @@ pub struct Kept {
     /// A record it came from.
     pub partition: u32,
     pub offset: i64,
+    /// It also holds spans of another partition, which would be lost with it.
+    pub shared: bool,
     pub bytes: Range<usize>,
 }
 
@@ -34,11 +36,22 @@ pub struct Kept {
 pub struct Dead {
     pub partition: u32,
     pub offset: i64,
-    /// 0 for a whole record; what it holds is not known.
+    /// Spans it stands for; 0 for a record as a whole, of which it is not known.
     pub spans: u32,
     pub reason: Cow<'static, str>,
     /// Empty for a pointer: what it names is too large to be copied.
     pub bytes: Range<usize>,
+}
+
+/// What was taken out of a tick.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Discarded {
+    /// Spans that were kept.
+    pub kept: u64,
+    /// Spans in dead letters.
+    pub dead: u64,
+    /// Whole records in dead letters.
+    pub records: u64,
 }
 
 /// How far a partition had come at the cut.
@@ -70,6 +83,30 @@ impl Tick {
     pub fn bury(&mut self, dead: Dead) {
         self.reasons += dead.reason_bytes();
         self.dead.push(dead);
+    }
+
+    /// Takes out what came from a partition.
+    pub fn discard(&mut self, partition: u32) -> Discarded {
+        let mut discarded = Discarded::default();
+        self.kept.retain(|kept| {
+            let stays = kept.partition != partition || kept.shared;
+            discarded.kept += if stays { 0 } else { u64::from(kept.spans) };
+            stays
+        });
+        let Self { dead, reasons, .. } = self;
+        dead.retain(|dead| {
+            let stays = dead.partition != partition;
+            if !stays {
+                discarded.dead += u64::from(dead.spans);
+                discarded.records += u64::from(dead.spans == 0);
+                *reasons -= dead.reason_bytes();
+            }
+            stays
+        });
+        if self.is_empty() {
+            self.bytes.clear();
+        }
+        discarded
     }
 
     pub fn clear(&mut self) {

@@ -1,4 +1,4 @@
-//! Remembered verdicts: an exact store, first in first out (protocol §1, the floor), never a cache that may miss.
+//! Remembered verdicts: an exact store, first in first out (C7), never a cache that may miss.
 
 use super::slab::{Linked, NIL, Slab};
 use crate::model::RecordTime;

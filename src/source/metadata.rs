@@ -1,4 +1,4 @@
-//! What rides along with a committed offset (protocol §1).
+//! What rides along with a committed offset (C6).
 
 use std::fmt;
 

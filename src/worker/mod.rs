@@ -89,7 +89,7 @@ const STATISTICS: Duration = Duration::from_millis(500);
 /// For what is decided when told to stop: below the promised 10 s.
 const STOP: Duration = Duration::from_secs(8);
 const PUBLISH: Duration = Duration::from_millis(250);
-/// The clock of a partition may be so far ahead of the wall clock (protocol §6.4).
+/// The clock of a partition may be so far ahead of the wall clock (C11).
 const AHEAD: u64 = 1000;
 
 // === impl Worker ===
