@@ -2,7 +2,8 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    net::{Ipv4Addr, TcpListener},
+    io,
+    net::{Ipv4Addr, SocketAddr},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -11,6 +12,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::net::TcpSocket;
 
 use super::{
     args::{MAX_WAIT, QUIET, SESSION},
@@ -24,6 +26,8 @@ pub(super) struct Workplace {
     folder: tempfile::TempDir,
     /// Of the processor's HTTP server.
     pub port: u16,
+    #[expect(dead_code, reason = "held so that nobody else gets the port, also between two processors")]
+    reserved: TcpSocket,
 }
 
 /// The running child. Dropped, it is killed.
@@ -45,9 +49,9 @@ impl Workplace {
     /// The files cannot be written, or no port is free.
     pub fn new(broker: &Broker) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("tailwater-demo-").tempdir().context("no folder for the demo")?;
-        // Free now; the child may find it taken and says so in its log.
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let workplace = Self { folder, port };
+        let reserved = reserve_port().context("no free port for the processor")?;
+        let port = reserved.local_addr()?.port();
+        let workplace = Self { folder, port, reserved };
         fs::create_dir(workplace.path("policies"))?;
         fs::write(workplace.path("policies/errors-and-slow.yaml"), POLICIES)?;
         fs::write(workplace.config(), configuration(broker, port))?;
@@ -157,6 +161,15 @@ impl Drop for Processor {
     }
 }
 
+/// A socket that is bound and never listens: no other bind and no connection is given its port, and who asks for just this port
+/// may still listen on it.
+fn reserve_port() -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+    Ok(socket)
+}
+
 /// As a user would write it.
 fn configuration(broker: &Broker, port: u16) -> String {
     let topics = &broker.topics;
@@ -191,7 +204,7 @@ fn configuration(broker: &Broker, port: u16) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::{net::TcpListener, os::unix::fs::PermissionsExt};
 
     use super::*;
 
@@ -200,6 +213,17 @@ mod tests {
         fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         path
+    }
+
+    #[test]
+    fn a_reserved_port_is_for_who_asks_for_it() {
+        let reserved = reserve_port().unwrap();
+        let port = reserved.local_addr().unwrap();
+        for _ in 0..2 {
+            TcpListener::bind(port).unwrap();
+        }
+        let exclusive = TcpSocket::new_v4().unwrap();
+        assert!(exclusive.bind(port).is_err(), "without asking to share it");
     }
 
     #[test]
