@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use crate::support::{
-    forwarder::Forwarder,
     kafka::kafka,
     oracle::{Copies, Expected, hex},
     processor::Job,
     spans::{failed, keyed, passing_time, span, trace},
     wait::wait_until,
+    witness,
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -27,7 +27,7 @@ fn a_broker_that_is_away_is_waited_for() {
     assert!(matches!(processor.get("/livez"), Some((200, _))), "{}", processor.said());
     assert!(matches!(processor.get("/readyz"), Some((503, _))));
 
-    let open = Forwarder::open(way.port, way.target);
+    let open = way.open();
     wait_until("readiness", PATIENCE, || processor.is_ready());
     processor.wait_until("the trace to go out", |metrics| metrics.forwarded() == 1);
 
@@ -36,12 +36,13 @@ fn a_broker_that_is_away_is_waited_for() {
     assert!(matches!(processor.get("/livez"), Some((200, _))), "{}", processor.said());
     input.produce([keyed(1, 0, vec![failed(span(trace(2), 1, 0, 0))])]);
 
-    let _open = Forwarder::open(way.port, way.target);
+    let _open = way.open();
     wait_until("readiness again", PATIENCE, || processor.is_ready());
     processor.wait_until("the second trace to go out", |metrics| metrics.forwarded() == 2 && metrics.lost() == 0);
     let ended = processor.terminate();
     assert!(ended.status.success(), "{}", ended.said);
     Expected::of(&[&input]).check(&output.records(), Copies::One);
+    witness("lifecycle-away");
 }
 
 #[test]
@@ -58,6 +59,7 @@ fn a_missing_topic_is_named() {
     assert_eq!(ended.status.code(), Some(1), "{}", ended.said);
     assert!(ended.said.contains("missing-output"), "{}", ended.said);
     assert!(!kafka().existing("missing-output", 1).exists(), "it is not the program's to make");
+    witness("lifecycle-missing");
 }
 
 #[test]
@@ -67,6 +69,7 @@ fn an_empty_topic_ends_at_once() {
     Job::named("empty").run_until_end();
     assert_eq!(input.ends(), [0, 0, 0]);
     assert_eq!(output.ends(), [0]);
+    witness("lifecycle-empty");
 }
 
 #[test]
@@ -98,4 +101,5 @@ fn sigterm_delivers_what_is_decided_and_forces_nothing() {
     job.run_until_end();
     Expected::of(&[&input]).check(&output.records(), Copies::One);
     assert_eq!(input.committed("term")[0].offset, Some(all + 1));
+    witness("lifecycle-term");
 }

@@ -1,6 +1,5 @@
 //! The real broker, the real program, and a judge that shares no code with it.
 
-pub mod forwarder;
 pub mod kafka;
 mod leash;
 pub mod oracle;

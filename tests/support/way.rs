@@ -11,7 +11,6 @@ use std::{
 /// away at once.
 pub struct Way {
     pub port: u16,
-    pub target: u16,
     /// The connections that lead through; None while the way is cut.
     streams: Arc<Mutex<Option<Vec<TcpStream>>>>,
 }
@@ -39,7 +38,7 @@ impl Way {
                 }
             }
         });
-        Self { port, target, streams }
+        Self { port, streams }
     }
 
     pub fn open(&self) -> Open<'_> {
