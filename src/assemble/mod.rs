@@ -34,7 +34,7 @@ use arena::{Arena, Owner, Place};
 use completion::Structure;
 use intern::Interner;
 use slab::{Linked, NIL, Rows, Slab};
-use time::{Domain, Partition, Time};
+use time::{Domain, Time};
 use verdicts::Verdicts;
 use wheel::{Armed, GRAIN, Timer, grain};
 
@@ -176,8 +176,8 @@ impl<C, V: Copy> Assembly<C, V> {
     pub fn observe(&mut self, partition: u32, timestamp: RecordTime, ceiling: RecordTime) {
         self.time.observe(partition, timestamp, ceiling);
         loop {
-            let Partition { clock, leaps, .. } = self.time.partition(partition);
-            let (Some((stamp, trace)), Some(now)) = (leaps.next(clock.seen()), clock.now()) else { break };
+            let (leap, now) = (self.time.next_leap(partition), self.time.partition(partition).clock.now());
+            let (Some((stamp, trace)), Some(now)) = (leap, now) else { break };
             if stamp.since(now) > self.completion.max_wait {
                 self.pull_back(&trace, now);
             }
@@ -220,8 +220,7 @@ impl<C, V: Copy> Assembly<C, V> {
 
         let entry = &mut self.traces[trace];
         if leaps && seen.0 > entry.last_seen {
-            let Partition { clock, leaps, .. } = self.time.partition(partition);
-            leaps.note(clock.seen(), seen, entry.id);
+            self.time.note_leap(partition, seen, entry.id);
         }
         entry.spans = at;
         entry.span_count += 1;

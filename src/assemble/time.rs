@@ -25,11 +25,13 @@ pub struct Time {
     partitions: Vec<Option<Partition>>,
     /// One a partition where keyed, else one in all.
     domains: Vec<Domain>,
+    /// Bytes of the leaps of all partitions: asked for at every decision, changed at few records.
+    leap_bytes: usize,
 }
 
 pub struct Partition {
     pub clock: Clock,
-    pub leaps: Leaps,
+    leaps: Leaps,
     /// The offset after the last record taken in.
     pub next: i64,
     pub queue: Queue,
@@ -57,7 +59,7 @@ impl Time {
             Keying::Keyed => Vec::new(),
             Keying::Unkeyed => vec![Domain::default()],
         };
-        Self { keying, partitions: Vec::new(), domains }
+        Self { keying, partitions: Vec::new(), domains, leap_bytes: 0 }
     }
 
     /// Takes a partition on, from offset `next`; its number is free for another after `remove`.
@@ -95,6 +97,7 @@ impl Time {
 
     pub fn remove(&mut self, partition: u32) {
         let (alone, domain) = (self.is_alone(partition), self.domain(partition) as usize);
+        self.leap_bytes -= self.partition(partition).leaps.bytes();
         self.partitions[partition as usize] = None;
         if alone {
             // Whoever comes next begins at the offset committed, at the time of then.
@@ -103,6 +106,25 @@ impl Time {
         // What is left may all be finished, or no longer wait for the one that went.
         self.end_if_finished();
         self.recompute(domain);
+    }
+
+    /// Notes that the partition's latest record stamped a trace far ahead of its clock.
+    pub fn note_leap(&mut self, partition: u32, stamp: RecordTime, trace: [u8; 16]) {
+        self.with_leaps(partition, |leaps, seen| leaps.note(seen, stamp, trace));
+    }
+
+    /// The next leap to be judged now: what a trace was stamped with.
+    pub fn next_leap(&mut self, partition: u32) -> Option<(RecordTime, [u8; 16])> {
+        self.with_leaps(partition, Leaps::next)
+    }
+
+    fn with_leaps<T>(&mut self, partition: u32, change: impl FnOnce(&mut Leaps, usize) -> T) -> T {
+        let Partition { clock, leaps, .. } =
+            self.partitions[partition as usize].as_mut().expect("assigned, not revoked");
+        let before = leaps.bytes();
+        let result = change(leaps, clock.seen());
+        self.leap_bytes = self.leap_bytes + leaps.bytes() - before;
+        result
     }
 
     pub fn observe(&mut self, partition: u32, timestamp: RecordTime, ceiling: RecordTime) {
@@ -176,7 +198,7 @@ impl Time {
     pub fn bytes(&self) -> usize {
         self.domains.len() * (Wheel::BYTES + size_of::<Domain>())
             + self.partitions.capacity() * size_of::<Option<Partition>>()
-            + self.partitions.iter().flatten().map(|p| p.leaps.bytes()).sum::<usize>()
+            + self.leap_bytes
     }
 
     fn end_if_finished(&mut self) {
