@@ -15,7 +15,7 @@ use values::{bounded, choice};
 use crate::{
     decide::PolicySet,
     diagnostic::{Diagnostics, Source},
-    units,
+    limits, units,
     yaml::{self, Fields, Kind, Node},
 };
 
@@ -94,9 +94,6 @@ pub struct Tick {
 /// The longest hold and the longest memory: after a restart the log is read again from the oldest undecided trace, and
 /// remembered verdicts count in the budget.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// For one worker; how many there are is not known before the topics are. Below, one record of a megabyte and its
-/// neighbours fill the buffer, and every trace is decided for lack of memory.
-const MIN_BUFFER: u64 = 16 << 20;
 /// A thread, a consumer and a producer each; more than 64 belong on more machines.
 const MAX_WORKERS: u64 = 64;
 /// A commit takes a broker up to 400 ms: below 100 ms commits only queue. Above 30 s a slow one runs into Kafka's
@@ -187,8 +184,9 @@ fn delivery(node: &Node, d: &mut Diagnostics) -> Option<Delivery> {
 
 fn memory(node: &Node, d: &mut Diagnostics) -> Option<Memory> {
     let mut fields = Fields::of(node, "`memory`", d)?;
+    // For one worker; how many there are is not known before the topics are.
     let buffer = fields.take("buffer").map_or(Some(1 << 30), |node| {
-        bounded(node, "`buffer`", units::size, MIN_BUFFER..=u64::MAX, "at least 16MiB a worker", d)
+        bounded(node, "`buffer`", units::size, limits::WORKER_BUFFER..=u64::MAX, "at least 16MiB a worker", d)
     });
     fields.finish(d);
     Some(Memory { buffer: buffer? })

@@ -70,6 +70,14 @@ pub fn unassign(consumer: &BaseConsumer<Context>, partitions: &TopicPartitionLis
     }
 }
 
+/// Answers a rebalance for a consumer that leaves: it takes nothing on, and gives everything back.
+pub fn leave(consumer: &BaseConsumer<Context>, assigned: bool, partitions: &TopicPartitionList) {
+    let answered = if assigned { assign(consumer, &TopicPartitionList::new()) } else { unassign(consumer, partitions) };
+    if let Err(error) = answered {
+        tracing::warn!(%error, "giving partitions back while closing");
+    }
+}
+
 // === impl Context ===
 
 impl Context {
@@ -88,16 +96,12 @@ impl Context {
 
 impl ConsumerContext for Context {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, kind: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
-        let named = partitions.elements().iter().map(|e| (Arc::from(e.topic()), e.partition())).collect();
         let assigned = kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
-        if !self.closing.load(Ordering::Acquire) {
-            return self.push(if assigned { Event::Assigned(named) } else { Event::Revoked(named) });
+        if self.closing.load(Ordering::Acquire) {
+            return leave(consumer, assigned, partitions);
         }
-        let answered =
-            if assigned { assign(consumer, &TopicPartitionList::new()) } else { unassign(consumer, partitions) };
-        if let Err(error) = answered {
-            tracing::warn!(%error, "giving partitions back while closing");
-        }
+        let named = partitions.elements().iter().map(|e| (Arc::from(e.topic()), e.partition())).collect();
+        self.push(if assigned { Event::Assigned(named) } else { Event::Revoked(named) });
     }
 }
 

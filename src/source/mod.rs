@@ -149,14 +149,10 @@ impl Drop for Source {
     fn drop(&mut self) {
         self.consumer.context().close();
         while let Some(event) = self.next_event() {
-            let answered = match event {
-                // Of a consumer that leaves, nothing is taken on.
-                Event::Assigned(_) => context::assign(&self.consumer, &TopicPartitionList::new()),
-                Event::Revoked(partitions) => self.unassign(&partitions),
-                Event::Heads { .. } => Ok(()),
-            };
-            if let Err(error) = answered {
-                tracing::warn!(%error, "giving partitions back while closing");
+            match event {
+                Event::Assigned(partitions) => context::leave(&self.consumer, true, &list(&partitions)),
+                Event::Revoked(partitions) => context::leave(&self.consumer, false, &list(&partitions)),
+                Event::Heads { .. } => {}
             }
         }
         // The group hears of a member without partitions too.

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::{source::Partition, tick::Watermark};
+use crate::{engine::Engine, source::Partition, tick::Watermark};
 
 /// Few to some thousands; found by topic, then by number.
 #[derive(Default)]
@@ -38,6 +38,22 @@ pub struct Owned {
     pub flows: Option<bool>,
     /// Statistics to be passed over: what was fetched before a pause is gone, and they do not know it yet.
     pub stale: u8,
+}
+
+// === impl Owned ===
+
+impl Owned {
+    /// A finite input that has been read to its end finishes, once.
+    pub fn finish_at_end(&mut self, engine: &mut Engine) {
+        if !self.finished && self.end.is_some_and(|end| self.position >= end) {
+            self.finish(engine);
+        }
+    }
+
+    pub fn finish(&mut self, engine: &mut Engine) {
+        self.finished = true;
+        engine.finish(self.at);
+    }
 }
 
 // === impl Assignment ===

@@ -197,8 +197,7 @@ impl Worker {
             if owned.end.is_some_and(|end| record.offset() >= end) {
                 // What is before the end may have been a transaction's marker, which never comes.
                 if !owned.finished {
-                    owned.finished = true;
-                    self.engine.finish(owned.at);
+                    owned.finish(&mut self.engine);
                 }
                 continue;
             }
@@ -215,11 +214,8 @@ impl Worker {
                 return self.regulate();
             }
             owned.position = taken.offset + 1;
-            let (at, ended) = (owned.at, owned.end.is_some_and(|end| owned.position >= end));
-            if ended {
-                owned.finished = true;
-                self.engine.finish(at);
-            } else if self.orders.keying == Keying::Unkeyed && self.engine.ahead(at) > max_wait {
+            owned.finish_at_end(&mut self.engine);
+            if !owned.finished && self.orders.keying == Keying::Unkeyed && self.engine.ahead(owned.at) > max_wait {
                 owned.ahead = true;
                 drop(record);
                 self.regulate()?;
@@ -245,10 +241,7 @@ impl Worker {
             return Ok(());
         }
         owned.position = stalled.offset + 1;
-        if owned.end.is_some_and(|end| owned.position >= end) {
-            owned.finished = true;
-            self.engine.finish(owned.at);
-        }
+        owned.finish_at_end(&mut self.engine);
         self.stalled = None;
         self.regulate()
     }

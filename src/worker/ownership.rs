@@ -72,18 +72,14 @@ impl Worker {
         for (partition, Beginning { offset, committed }) in beginnings {
             let at = self.engine.assign(offset);
             let end = self.orders.ends.as_ref().and_then(|ends| ends.of(&partition));
-            let finished = end.is_some_and(|end| offset >= end);
-            if finished {
-                self.engine.finish(at);
-            }
             tracing::info!(topic = &*partition.0, partition = partition.1, start = offset, "assigned");
-            self.owned.add(Owned {
+            let mut owned = Owned {
                 partition,
                 at,
                 position: offset,
                 high: offset,
                 end,
-                finished,
+                finished: false,
                 begun: committed,
                 ahead: false,
                 committed: committed.then_some(offset),
@@ -91,14 +87,16 @@ impl Worker {
                 at_head: None,
                 flows: None,
                 stale: 0,
-            });
+            };
+            owned.finish_at_end(&mut self.engine);
+            self.owned.add(owned);
         }
         let partial = self.orders.keying == Keying::Unkeyed && self.owned.len() < self.orders.partitions;
         self.partial_since = partial.then(|| self.partial_since.unwrap_or_else(Instant::now));
         self.regulate()
     }
 
-    /// Lets partitions be read whose start is now committed. The tick that commits it is cut at once.
+    /// Lets partitions be read whose start is now committed.
     pub(super) fn begin(&mut self) -> anyhow::Result<()> {
         let mut begun = false;
         for owned in self.owned.iter_mut().filter(|owned| !owned.begun && owned.committed.is_some()) {
@@ -148,7 +146,7 @@ impl Worker {
         Ok(())
     }
 
-    /// C12: a clock follows the wall clock only at the head of the log, from its last value.
+    /// C12: a clock follows the wall clock only at the head of the log.
     fn at_head(&mut self, head: &Head) {
         let Some(owned) = self.owned.find(&head.partition.0, head.partition.1) else { return };
         owned.high = owned.high.max(head.high);
@@ -160,8 +158,7 @@ impl Worker {
         let all_polled = |up_to: i64| head.next >= up_to && (owned.position >= up_to || head.queued == 0);
         if let Some(end) = owned.end {
             if !owned.finished && head.fresh && all_polled(end) {
-                owned.finished = true;
-                self.engine.finish(owned.at);
+                owned.finish(&mut self.engine);
             }
             return;
         }
