@@ -9,20 +9,21 @@ mod tests;
 use std::{borrow::Cow, sync::Arc};
 
 use crate::{
-    assemble::{Assembly, Completion, Keying, Placed, Reason},
+    assemble::{Assembly, Completion, Cut, Keying, Origin, Placed, Reason, Start, Summary},
     decide::{Context, Facts, PolicySet, Scratch, Verdict},
+    decisions::Decision,
     decode::{self, Batch, Span},
     encode::{self, Carried, Item},
     limits,
     model::{RecordTime, TraceId},
     stats::Stats,
-    tick::{Dead, Kept, Tick, Watermark},
+    tick::{Dead, Kept, Logged, Tick, Watermark},
 };
 
 pub struct Engine {
     settings: Settings,
     policies: Arc<PolicySet>,
-    assembly: Assembly<Context, Verdict>,
+    assembly: Assembly<Context, Decided>,
     tick: Tick,
     /// A tick that came back, its memory to be used again.
     spare: Tick,
@@ -35,6 +36,8 @@ pub struct Engine {
     scope_overhead: usize,
     /// The budget has no room for more output until a tick is settled.
     crowded: bool,
+    /// What was held before a restart does not fit.
+    stuck: bool,
     /// The record whose time was taken, while it waits to be taken in itself.
     observed: Option<(u32, i64)>,
     scratch: Workspace,
@@ -63,6 +66,24 @@ pub struct Record<'a> {
     pub payload: Option<&'a [u8]>,
 }
 
+/// A verdict of a life before, out of the decision log.
+#[derive(Clone, Copy, Debug)]
+pub struct Remembered {
+    pub decision: Decision,
+    /// Of the record it stands in: its tick and its offset.
+    pub tick: u64,
+    pub record: i64,
+    /// Its output may not have been sent: it binds, and its spans are taken in again.
+    pub bound: bool,
+}
+
+/// A verdict as it is remembered.
+#[derive(Clone, Copy, Debug)]
+struct Decided {
+    verdict: Verdict,
+    reason: Reason,
+}
+
 /// The tick is full: cut it, and call again with the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
@@ -79,6 +100,7 @@ struct Workspace {
     observe: Scratch,
     spans: Vec<u32>,
     items: Vec<Item>,
+    partitions: Vec<u32>,
 }
 
 // === impl Engine ===
@@ -97,6 +119,7 @@ impl Engine {
             observe: policies.scratch(),
             spans: Vec::new(),
             items: Vec::new(),
+            partitions: Vec::new(),
         };
         Self {
             assembly: Assembly::new(keying, completion, late_window, policies.blank(), policies.counters()),
@@ -109,21 +132,51 @@ impl Engine {
             out: (0, 0),
             room: 0,
             crowded: false,
+            stuck: false,
             observed: None,
             scratch,
         }
     }
 
-    /// Takes a partition on, to be fed from offset `next`. Its number is good until it is revoked.
-    pub fn assign(&mut self, next: i64) -> u32 {
-        self.assembly.time().add(next)
+    /// Takes a partition on, to be fed from `start.offset` once what is remembered of it is restored. Its number is good until
+    /// it is revoked. Until its old position is reached again nothing of it is decided, and what was handled is skipped.
+    pub fn assign(&mut self, start: Start) -> u32 {
+        // Ticks rise in the history of each partition, whoever owns it.
+        self.assembly.tick = self.assembly.tick.max(start.tick + 1);
+        self.assembly.time().add(start)
     }
 
-    /// Takes a partition away; its undecided traces are given back.
+    /// Remembers what was decided of a partition's traces before. All of it comes before the partition's first record, in the
+    /// order of (tick, trace).
+    pub fn restore(&mut self, partition: u32, remembered: Remembered) {
+        let Remembered { decision, tick, record, bound } = remembered;
+        let Decision { trace, verdict, reason, decided, .. } = decision;
+        let origin = if bound { Origin::Bound } else { Origin::Restored };
+        self.assembly.restore(partition, record, tick, decided, (trace, Decided { verdict, reason }, origin));
+    }
+
+    /// Takes a partition away; its undecided traces are given back, and what the open tick holds of it.
     pub fn revoke(&mut self, partition: u32) {
+        let mut tick = std::mem::take(&mut self.tick);
+        self.discard(&mut tick, partition);
+        self.tick = tick;
         let returned = &mut self.stats.returned;
         self.assembly.revoke(partition, |assembly, trace| *returned += u64::from(assembly.summary(trace).span_count));
         self.observed = self.observed.filter(|&(of, _)| of != partition);
+    }
+
+    /// Takes out of a tick what it holds of a partition that was taken away: its next owner reads it again.
+    pub fn discard(&mut self, tick: &mut Tick, partition: u32) {
+        let before = tick.spans();
+        tick.discard(partition);
+        let returned = before - tick.spans();
+        self.stats.returned += returned;
+        self.out.1 = self.out.1.saturating_sub(returned);
+    }
+
+    /// Everything of a partition below `offset` has been read; what lies before may be markers of transactions.
+    pub fn reach(&mut self, partition: u32, offset: i64) {
+        self.assembly.time().reach(partition, offset);
     }
 
     /// Takes a record in: first its time, which completes traces, then its spans. `ceiling` bounds the time it may set.
@@ -132,6 +185,7 @@ impl Engine {
     /// `Full`: nothing of the record was taken in.
     pub fn ingest(&mut self, record: Record<'_>, ceiling: RecordTime) -> Result<(), Full> {
         let Record { partition, offset, timestamp, payload } = record;
+        self.reach(partition, offset);
         if self.observed != Some((partition, offset)) {
             if let Some(timestamp) = timestamp {
                 self.observe(partition, timestamp, ceiling);
@@ -149,7 +203,7 @@ impl Engine {
             Some(payload) => self.take(partition, offset, payload)?,
         }
         self.observed = None;
-        self.assembly.time().partition(partition).next = offset + 1;
+        self.reach(partition, offset + 1);
         Ok(())
     }
 
@@ -176,24 +230,33 @@ impl Engine {
         self.assembly.time().ahead(partition)
     }
 
-    /// Freezes what happened since the last cut, and the watermarks as of now.
+    /// Freezes what happened since the last cut, and the watermarks as of now. A partition that is not yet where it was
+    /// before has none.
     pub fn cut(&mut self) -> Tick {
         let mut tick = std::mem::replace(&mut self.tick, std::mem::take(&mut self.spare));
-        let assembly = &mut self.assembly;
-        let partitions = assembly.time().partitions().map(|(at, p)| (at, p.next, p.clock.now())).collect::<Vec<_>>();
-        tick.watermarks.extend(partitions.into_iter().map(|(partition, position, clock)| {
-            let (offset, since) = assembly.watermark(partition);
+        tick.number = self.assembly.tick;
+        tick.decisions.sort_by_key(|&(partition, _)| partition);
+        let partitions = self.assembly.time().partitions().map(|(at, _)| at).collect::<Vec<_>>();
+        tick.watermarks.extend(partitions.into_iter().filter_map(|partition| {
+            let Cut { offset, since, position, floor, last, clock } = self.assembly.cut(partition)?;
             let age = clock.map_or(0, |clock| clock.since(since.unwrap_or(clock)));
-            Watermark { partition, offset, position, clock, age }
+            Some(Watermark { partition, offset, position, floor, last, clock, age })
         }));
+        self.assembly.time().weigh_floors();
+        self.assembly.tick += 1;
         self.out = (tick.allocated(), tick.spans());
         tick
     }
 
-    /// A tick has been acknowledged and committed.
-    pub fn settle(&mut self, mut tick: Tick) {
-        self.stats.forwarded += tick.spans();
-        self.stats.rejected += tick.refused;
+    /// A tick is out and committed; `logged` is where its decisions stand.
+    pub fn settle(&mut self, mut tick: Tick, logged: &[Logged]) {
+        self.stats.forwarded += tick.kept.iter().map(|kept| u64::from(kept.spans)).sum::<u64>();
+        self.stats.rejected += tick.dead.iter().map(|dead| u64::from(dead.spans)).sum::<u64>();
+        self.stats.rejected_records += tick.dead.iter().filter(|dead| dead.spans == 0).count() as u64;
+        let owned = |at: u32| tick.watermarks.iter().any(|watermark| watermark.partition == at);
+        for &Logged { partition, first, last } in logged.iter().filter(|logged| owned(logged.partition)) {
+            self.assembly.time().partition(partition).floor.logged(tick.number, first, last);
+        }
         tick.clear();
         self.out = (0, 0);
         self.room = 0;
@@ -207,6 +270,11 @@ impl Engine {
     /// Whether there is as much output as there may be before a tick is cut, or settled.
     pub fn full(&self) -> bool {
         self.crowded || self.tick.size() >= self.settings.tick_bytes
+    }
+
+    /// Whether what was held before a restart is more than the budget takes: going on would decide on a part of it.
+    pub fn is_stuck(&self) -> bool {
+        self.stuck
     }
 
     /// Whether everything decided is in a tick that was cut.
@@ -243,6 +311,9 @@ impl Engine {
     }
 
     fn complete(&mut self, domain: u32) -> Result<(), Full> {
+        if self.assembly.time().is_behind(domain) {
+            return Ok(());
+        }
         loop {
             if self.full() {
                 return Err(Full);
@@ -293,6 +364,10 @@ impl Engine {
                     return Err(Full);
                 }
                 match self.assembly.oldest() {
+                    Some(_) if self.assembly.time().is_any_behind() => {
+                        self.stuck = !self.has_output();
+                        return Err(Full);
+                    }
                     Some(oldest) => self.decide(oldest, Reason::Memory),
                     None if self.has_output() => {
                         self.crowded = true;
@@ -349,8 +424,19 @@ impl Engine {
             let scope = self.scratch.scopes[span.scope as usize];
             match self.assembly.place(partition, offset, span, scope, payload) {
                 Placed::Held { trace, root } => self.hold(trace, scope, root, payload, batch, span),
-                Placed::Late(verdict) => self.follow(verdict, partition, offset, payload, batch, span),
+                Placed::Late { verdict, old } => {
+                    if old {
+                        self.renew(verdict, partition, span);
+                    }
+                    self.follow(verdict.verdict, partition, offset, payload, batch, span);
+                }
+                Placed::Skipped => self.stats.skipped += 1,
             }
+        }
+        if self.assembly.time().was_handled(partition, offset) {
+            // Their dead letters are written.
+            self.stats.skipped += batch.rejected.len() as u64;
+            return;
         }
         for rejected in &batch.rejected {
             let reason: Cow<'static, str> = match rejected.trace_id_len {
@@ -360,8 +446,7 @@ impl Engine {
             let span = Span { scope: rejected.scope, bytes: rejected.span, ..Span::default() };
             let start = self.tick.bytes.len();
             write_single(payload, batch, &span, self.settings.output_record_bytes, &mut self.tick.bytes);
-            self.stats.rejected += 1;
-            self.bury(partition, offset, reason, start);
+            self.bury(partition, offset, 1, reason, start);
         }
     }
 
@@ -394,16 +479,29 @@ impl Engine {
         self.wrote();
     }
 
+    /// A verdict that late spans still ask for is written again before it is forgotten.
+    fn renew(&mut self, Decided { verdict, reason }: Decided, partition: u32, span: &Span) {
+        let decided = self.assembly.renew(partition, &span.trace_id);
+        let decision = Decision { trace: TraceId(span.trace_id), verdict, reason, decided, spans: 0 };
+        self.tick.decisions.push((partition, decision));
+    }
+
     fn decide(&mut self, trace: u32, reason: Reason) {
         let summary = self.assembly.summary(trace);
-        let (bits, counts) = self.assembly.facts(trace);
-        let verdict = self.policies.decide(Facts {
-            bits,
-            counts,
-            duration_ns: summary.duration,
-            span_count: summary.span_count,
-            randomness: summary.randomness,
-        });
+        let verdict = match self.assembly.bound(trace) {
+            Some(bound) => bound.verdict,
+            None => {
+                let (bits, counts) = self.assembly.facts(trace);
+                self.policies.decide(Facts {
+                    bits,
+                    counts,
+                    duration_ns: summary.duration,
+                    span_count: summary.span_count,
+                    randomness: summary.randomness,
+                })
+            }
+        };
+        self.log(trace, &summary, verdict, reason);
         self.stats.decided(verdict, reason);
         self.stats.spread += u64::from(summary.spread && self.settings.keying == Keying::Keyed);
         if verdict.keep {
@@ -411,13 +509,32 @@ impl Engine {
         } else {
             self.stats.dropped += u64::from(summary.span_count);
         }
-        self.assembly.release(trace, Some(verdict));
+        self.assembly.release(trace, Some(Decided { verdict, reason }));
         self.assembly.compact();
         // Remembered verdicts may take a quarter of the budget; then the oldest go before their time.
-        while self.assembly.remembered_bytes() > self.settings.buffer / 4 && self.assembly.forget_any() {
-            self.stats.forgotten += 1;
+        while self.assembly.remembered_bytes() > self.settings.buffer / 4 {
+            match self.assembly.forget_any() {
+                0 => break,
+                count => self.stats.forgotten += u64::from(count),
+            }
         }
         self.wrote();
+    }
+
+    /// Notes a decision for the log of each partition that a restart may read the trace from. Of an unkeyed input all are
+    /// restored together, and one is enough.
+    fn log(&mut self, trace: u32, summary: &Summary, verdict: Verdict, reason: Reason) {
+        let mut partitions = std::mem::take(&mut self.scratch.partitions);
+        self.assembly.partitions_of(trace, &mut partitions);
+        if self.settings.keying == Keying::Unkeyed {
+            partitions.truncate(1);
+        }
+        for &partition in &partitions {
+            let decided = self.assembly.now(partition);
+            let decision = Decision { trace: summary.id, verdict, reason, decided, spans: summary.span_count };
+            self.tick.decisions.push((partition, decision));
+        }
+        self.scratch.partitions = partitions;
     }
 
     /// Writes a kept trace to the tick, in several records where one is too small.
@@ -433,13 +550,13 @@ impl Engine {
         items.sort_unstable();
         let (partition, offset) = assembly.first_place(trace);
         let mut rest = &items[..];
-        let mut refused = None;
+        let (mut refused, mut count) = (None, 0);
         while !rest.is_empty() {
             let fitting = encode::fitting(rest, assembly, settings.output_record_bytes);
             let (record, behind) = rest.split_at(fitting.max(1));
             if fitting == 0 {
                 refused = refused.max(Some(record[0].len as usize));
-                self.stats.rejected += 1;
+                count += 1;
             } else {
                 let start = tick.bytes.len();
                 encode::traces_data(record, assembly, &mut tick.bytes);
@@ -450,33 +567,34 @@ impl Engine {
         }
         if let Some(len) = refused {
             let reason = oversize(id, len, self.settings.output_record_bytes);
-            self.bury(partition, offset, reason.into(), self.tick.bytes.len());
+            self.bury(partition, offset, count, reason.into(), self.tick.bytes.len());
         }
     }
 
     fn too_large(&mut self, partition: u32, offset: i64, trace: TraceId, len: usize) {
-        self.stats.rejected += 1;
         let reason = oversize(trace, len, self.settings.output_record_bytes);
-        self.bury(partition, offset, reason.into(), self.tick.bytes.len());
+        self.bury(partition, offset, 1, reason.into(), self.tick.bytes.len());
     }
 
     fn reject_record(&mut self, partition: u32, offset: i64, reason: Cow<'static, str>, payload: &[u8]) {
-        self.stats.rejected_records += 1;
+        if self.assembly.time().was_handled(partition, offset) {
+            return;
+        }
         self.room = 0;
         let start = self.tick.bytes.len();
         if payload.len() <= self.settings.output_record_bytes {
             self.tick.bytes.extend_from_slice(payload);
         }
-        self.bury(partition, offset, reason, start);
+        self.bury(partition, offset, 0, reason, start);
     }
 
     /// Sends what stands in the tick from `start` to the dead letters; nothing there makes a pointer.
-    fn bury(&mut self, partition: u32, offset: i64, reason: Cow<'static, str>, start: usize) {
+    fn bury(&mut self, partition: u32, offset: i64, spans: u32, reason: Cow<'static, str>, start: usize) {
         // Spans of one record are buried each in its own envelope, which may be larger than all of them.
         if self.tick.bytes.len() > self.settings.tick_bytes + self.settings.output_record_bytes {
             self.tick.bytes.truncate(start);
         }
-        self.tick.dead.push(Dead { partition, offset, spans: 0, reason, bytes: start..self.tick.bytes.len() });
+        self.tick.dead.push(Dead { partition, offset, spans, reason, bytes: start..self.tick.bytes.len() });
         self.wrote();
     }
 }

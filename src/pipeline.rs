@@ -102,6 +102,7 @@ async fn prepare(
                     keying,
                     partitions: partitions as usize,
                     output_record_bytes,
+                    transactional_id: String::new(),
                     telemetry,
                     stop,
                     ends,

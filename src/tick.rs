@@ -2,18 +2,23 @@
 
 use std::{borrow::Cow, ops::Range};
 
-use crate::model::{RecordTime, TraceId};
+use crate::{
+    decisions::Decision,
+    model::{RecordTime, TraceId},
+};
 
 /// Everything that happened between two cuts. Its outputs are to be acknowledged before its watermarks are committed.
 #[derive(Debug, Default)]
 pub struct Tick {
     /// Kept and dead bytes, one behind the other.
     pub bytes: Vec<u8>,
+    /// Rises by one with every cut, in the history of each partition.
+    pub number: u64,
     pub kept: Vec<Kept>,
     pub dead: Vec<Dead>,
+    /// Verdicts for the decision log of each partition that holds a span of the trace; sorted by partition.
+    pub decisions: Vec<(u32, Decision)>,
     pub watermarks: Vec<Watermark>,
-    /// Spans the output would not take, in the dead letters as pointers.
-    pub refused: u64,
 }
 
 /// A record for the output: a whole trace, a part of one too large for a record, or a late span.
@@ -45,11 +50,33 @@ pub struct Watermark {
     pub partition: u32,
     /// W: what may be committed.
     pub offset: i64,
-    /// The offset after the last record taken in.
+    /// P: below it every span is taken in and, if its trace was decided, handled.
     pub position: i64,
+    /// F: the first record of the decision log that holds something remembered.
+    pub floor: i64,
+    /// The last record of the decision log, but for those of this tick.
+    pub last: Option<i64>,
     pub clock: Option<RecordTime>,
     /// Milliseconds of record time the first undecided span has waited.
     pub age: u64,
+}
+
+/// Where the decisions of a tick stand in the log of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Logged {
+    pub partition: u32,
+    pub first: i64,
+    pub last: i64,
+}
+
+// === impl Watermark ===
+
+impl Watermark {
+    /// Whether committing it would tell nothing new. The clock of an idle partition is not worth a commit.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let Self { offset, position, floor, last, .. } = *other;
+        (self.offset, self.position, self.floor, self.last) == (offset, position, floor, last)
+    }
 }
 
 // === impl Tick ===
@@ -57,26 +84,35 @@ pub struct Watermark {
 impl Tick {
     /// Nothing to send; there may be watermarks.
     pub fn is_empty(&self) -> bool {
-        self.kept.is_empty() && self.dead.is_empty()
+        self.kept.is_empty() && self.dead.is_empty() && self.decisions.is_empty()
     }
 
-    /// Spans on their way out.
+    /// Spans on their way out, to the output or the dead letters.
     pub fn spans(&self) -> u64 {
-        self.kept.iter().map(|kept| u64::from(kept.spans)).sum()
+        let kept = self.kept.iter().map(|kept| u64::from(kept.spans)).sum::<u64>();
+        kept + self.dead.iter().map(|dead| u64::from(dead.spans)).sum::<u64>()
+    }
+
+    /// Takes out everything of a partition.
+    pub fn discard(&mut self, partition: u32) {
+        self.kept.retain(|kept| kept.partition != partition);
+        self.dead.retain(|dead| dead.partition != partition);
+        self.decisions.retain(|(of, _)| *of != partition);
+        self.watermarks.retain(|watermark| watermark.partition != partition);
     }
 
     pub fn clear(&mut self) {
-        let Self { bytes, kept, dead, watermarks, refused } = self;
+        let Self { bytes, number: _, kept, dead, decisions, watermarks } = self;
         bytes.clear();
         kept.clear();
         dead.clear();
+        decisions.clear();
         watermarks.clear();
-        *refused = 0;
     }
 
     /// Bytes in use.
     pub fn size(&self) -> usize {
-        self.bytes.len() + size_of_val(&*self.kept) + size_of_val(&*self.dead)
+        self.bytes.len() + size_of_val(&*self.kept) + size_of_val(&*self.dead) + size_of_val(&*self.decisions)
     }
 
     /// Bytes allocated.
@@ -84,6 +120,7 @@ impl Tick {
         self.bytes.capacity()
             + self.kept.capacity() * size_of::<Kept>()
             + self.dead.capacity() * size_of::<Dead>()
+            + self.decisions.capacity() * size_of::<(u32, Decision)>()
             + self.watermarks.capacity() * size_of::<Watermark>()
     }
 }

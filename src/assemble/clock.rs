@@ -48,6 +48,11 @@ impl Clock {
         }
     }
 
+    /// It has been so late before.
+    pub fn resume(&mut self, now: RecordTime) {
+        self.now = self.now.max(Some(now));
+    }
+
     /// Time runs out: the partition's input has ended.
     pub fn end(&mut self) {
         self.now = Some(RecordTime::END);

@@ -45,6 +45,7 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
     /// The default for now.
+    ExactlyOnce,
     AtLeastOnce,
 }
 
@@ -182,7 +183,7 @@ impl Config {
 // === the parts ===
 
 fn delivery(node: &Node, d: &mut Diagnostics) -> Option<Delivery> {
-    choice(node, "`delivery`", &[("at_least_once", Some(Delivery::AtLeastOnce)), ("exactly_once", None)], d)
+    choice(node, "`delivery`", &[("at_least_once", Some(Delivery::AtLeastOnce)), ("exactly_once", Some(Delivery::ExactlyOnce))], d)
 }
 
 fn memory(node: &Node, d: &mut Diagnostics) -> Option<Memory> {

@@ -207,6 +207,7 @@ pub(super) fn output(node: &Node, input: Option<&Input>, d: &mut Diagnostics) ->
 
 impl Input {
     /// The topic that undecodable records go to.
+    pub fn decisions(&self, _topic: &str) -> String { format!("{}-decisions", self.group) }
     pub fn dead_letters(&self) -> String {
         format!("{}{DEAD_LETTERS}", self.group)
     }

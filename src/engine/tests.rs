@@ -2,6 +2,7 @@
 
 mod model;
 mod output;
+mod restart;
 
 use std::{collections::BTreeMap, iter};
 
@@ -108,7 +109,7 @@ impl Rig {
     /// One partition, keyed.
     fn keyed(text: &str) -> Self {
         let mut rig = Self::new(settings(Keying::Keyed), text);
-        rig.engine.assign(0);
+        rig.engine.assign(Start::at(0));
         rig
     }
 
@@ -124,7 +125,7 @@ impl Rig {
         }
         self.watermarks.clone_from(&tick.watermarks);
         assert_eq!(self.engine.stats().lost(self.engine.spans_held()), 0, "while a tick is out");
-        self.engine.settle(tick);
+        self.engine.settle(tick, &[]);
         self.assert_conserved();
     }
 
@@ -253,7 +254,7 @@ fn a_long_wait_of_one_trace_does_not_hurry_or_delay_another() {
     let mut settings = settings(Keying::Keyed);
     settings.completion.max_wait = 600_000;
     let mut rig = Rig::new(settings, ALL);
-    rig.engine.assign(0);
+    rig.engine.assign(Start::at(0));
     // Without a root it waits for ten minutes: far more than a round of the wheel.
     rig.spans(0, 0, &[CHILD]);
     rig.spans(1, 0, &[Spec { trace: 2, ..ROOT }]);
@@ -278,7 +279,7 @@ fn alarms_that_ring_together_do_not_pull_each_other_ahead() {
     let mut settings = settings(Keying::Keyed);
     settings.completion.max_wait = 600_000;
     let mut rig = Rig::new(settings, ALL);
-    rig.engine.assign(0);
+    rig.engine.assign(Start::at(0));
     let torn = Spec { trace: 1, id: 3, parent: 7, ..ROOT };
     rig.spans(0, 0, &[ROOT, torn, Spec { trace: 2, ..ROOT }]);
     rig.engine.elapse(0, 900, RecordTime::END);
@@ -313,7 +314,7 @@ fn late_spans_follow_the_verdict_until_it_is_forgotten() {
 #[test]
 fn a_late_span_too_large_for_the_output_is_buried_as_a_pointer() {
     let mut rig = Rig::new(Settings { output_record_bytes: 200, ..settings(Keying::Keyed) }, ALL);
-    rig.engine.assign(0);
+    rig.engine.assign(Start::at(0));
     rig.spans(0, 0, &[ROOT]);
     rig.engine.elapse(0, 1_100, RecordTime::END);
     rig.advance();
@@ -329,7 +330,7 @@ fn a_huge_trace_is_decided_by_size_and_its_later_spans_follow() {
     let mut settings = settings(Keying::Keyed);
     settings.completion.max_trace_bytes = 1_000;
     let mut rig = Rig::new(settings, ERRORS);
-    rig.engine.assign(0);
+    rig.engine.assign(Start::at(0));
     let large = Spec { size: 600, error: true, ..CHILD };
     rig.spans(0, 0, &[large.clone(), Spec { id: 3, ..large.clone() }, Spec { id: 4, ..large }]);
     rig.spans(1, 0, &[ROOT]);
@@ -346,7 +347,7 @@ fn overload_decides_the_oldest_and_keeps_the_budget() {
         let buffer = 16 << 20;
         let settings = Settings { buffer, tick_bytes: 1 << 20, ..settings(Keying::Keyed) };
         let mut rig = Rig::new(settings, text);
-        rig.engine.assign(0);
+        rig.engine.assign(Start::at(0));
         let mut most = 0;
         for offset in 0..1_500_i64 {
             let spans = (0..20_u64).map(|n| Otlp {
@@ -368,7 +369,7 @@ fn overload_decides_the_oldest_and_keeps_the_budget() {
 fn bad_records_stay_in_the_budget_too() {
     let buffer = 16 << 20;
     let mut rig = Rig::new(Settings { buffer, tick_bytes: 2 << 20, ..settings(Keying::Keyed) }, ERRORS);
-    rig.engine.assign(0);
+    rig.engine.assign(Start::at(0));
     let mut offset = 0;
     while rig.decisions().is_empty() {
         rig.spans(offset, 0, &[Spec { trace: (offset % 200) as u8 + 1, size: 10_000, ..ROOT }]);
@@ -389,7 +390,7 @@ fn bad_records_stay_in_the_budget_too() {
 fn envelopes_that_nobody_holds_stay_in_the_budget() {
     let buffer = 16 << 20;
     let mut rig = Rig::new(Settings { buffer, ..settings(Keying::Keyed) }, ERRORS);
-    rig.engine.assign(0);
+    rig.engine.assign(Start::at(0));
     for offset in 0..400_i64 {
         // A process of its own each time, whose trace is complete at once.
         let service = format!("{offset:060000}");
@@ -413,7 +414,7 @@ fn records_off_by_more_than_max_wait_are_counted() {
 #[test]
 fn a_trace_on_two_partitions_of_a_keyed_topic_is_counted() {
     let mut rig = Rig::keyed(ALL);
-    rig.engine.assign(0);
+    rig.engine.assign(Start::at(0));
     rig.give(0, 0, 0, Some(&record(&[ROOT, Spec { trace: 2, ..ROOT }])));
     rig.give(1, 0, 0, Some(&record(&[CHILD])));
     rig.engine.finish(0);
@@ -426,14 +427,14 @@ fn a_trace_on_two_partitions_of_a_keyed_topic_is_counted() {
 #[test]
 fn a_revoked_partition_gives_back_what_is_undecided() {
     let mut rig = Rig::keyed(ERRORS);
-    let second = rig.engine.assign(7);
+    let second = rig.engine.assign(Start::at(7));
     rig.spans(0, 0, &[Spec { error: true, ..ROOT }, Spec { error: true, ..CHILD }]);
     rig.give(second, 7, 0, Some(&record(&[Spec { trace: 2, error: true, ..ROOT }])));
     rig.engine.revoke(0);
     rig.assert_conserved();
     assert_eq!((rig.engine.stats().returned, rig.engine.traces_held()), (2, 1));
     // Its number serves again, with a time and an offset of its own.
-    assert_eq!(rig.engine.assign(100), 0);
+    assert_eq!(rig.engine.assign(Start::at(100)), 0);
     rig.cut();
     let at: Vec<_> = rig.watermarks.iter().map(|w| (w.partition, w.offset, w.position, w.clock)).collect();
     assert_eq!(at, [(0, 100, 100, None), (1, 7, 8, Some(RecordTime(0)))]);
@@ -450,7 +451,7 @@ fn a_trace_that_is_also_in_another_partition_stays_with_that_one() {
     // The partition that is revoked is once the one whose time the trace follows, once the other.
     for (revoked, stays) in [(0, 1), (1, 0)] {
         let mut rig = Rig::keyed(ERRORS);
-        assert_eq!(rig.engine.assign(7), 1);
+        assert_eq!(rig.engine.assign(Start::at(7)), 1);
         rig.spans(3, 0, &[Spec { error: true, ..ROOT }]);
         rig.give(1, 7, 0, Some(&record(&[CHILD])));
         rig.engine.revoke(revoked);
@@ -470,7 +471,7 @@ fn a_trace_that_is_also_in_another_partition_stays_with_that_one() {
 #[test]
 fn time_ends_when_the_last_unfinished_partition_goes() {
     let mut rig = Rig::keyed(ERRORS);
-    assert_eq!(rig.engine.assign(0), 1);
+    assert_eq!(rig.engine.assign(Start::at(0)), 1);
     rig.spans(0, 0, &[Spec { error: true, ..ROOT }]);
     rig.engine.finish(0);
     rig.advance();
@@ -484,7 +485,7 @@ fn time_ends_when_the_last_unfinished_partition_goes() {
 fn a_worker_that_lost_all_partitions_of_an_unkeyed_input_begins_anew() {
     let mut rig = Rig::new(settings(Keying::Unkeyed), ERRORS);
     for at in 0..2 {
-        assert_eq!(rig.engine.assign(0), at);
+        assert_eq!(rig.engine.assign(Start::at(0)), at);
         rig.give(at, 0, 0, Some(&record(&[])));
     }
     rig.spans(1, 0, &[ROOT]);
@@ -493,7 +494,7 @@ fn a_worker_that_lost_all_partitions_of_an_unkeyed_input_begins_anew() {
     rig.engine.revoke(1);
     assert_eq!(rig.engine.traces_held(), 0);
     for _ in 0..2 {
-        rig.engine.assign(0);
+        rig.engine.assign(Start::at(0));
     }
     // The same records again; what came after them in the first life must not hurry them.
     rig.give(0, 0, 0, Some(&record(&[ROOT])));
@@ -511,7 +512,7 @@ fn a_verdict_is_remembered_from_before_time_is_known() {
     let mut settings = settings(Keying::Unkeyed);
     settings.completion.max_trace_bytes = 100;
     let mut rig = Rig::new(settings, ERRORS);
-    let (first, silent) = (rig.engine.assign(0), rig.engine.assign(0));
+    let (first, silent) = (rig.engine.assign(Start::at(0)), rig.engine.assign(Start::at(0)));
     let now = 1_700_000_000_000;
     rig.give(first, 0, now, Some(&record(&[Spec { size: 200, ..ROOT }])));
     rig.give(silent, 0, now, Some(&record(&[])));
@@ -522,10 +523,10 @@ fn a_verdict_is_remembered_from_before_time_is_known() {
 #[test]
 fn time_does_not_end_before_all_partitions_of_an_unkeyed_input_are_there() {
     let mut rig = Rig::new(settings(Keying::Unkeyed), ERRORS);
-    let empty = rig.engine.assign(5);
+    let empty = rig.engine.assign(Start::at(5));
     rig.engine.finish(empty);
     rig.advance();
-    let full = rig.engine.assign(0);
+    let full = rig.engine.assign(Start::at(0));
     rig.give(full, 0, 0, Some(&record(&[ROOT])));
     rig.give(full, 1, 100, Some(&record(&[Spec { error: true, ..CHILD }])));
     assert_eq!(rig.engine.traces_held(), 1);
@@ -537,7 +538,7 @@ fn time_does_not_end_before_all_partitions_of_an_unkeyed_input_are_there() {
 #[test]
 fn a_partition_that_was_empty_holds_time_back_once_it_has_records() {
     let mut rig = Rig::new(settings(Keying::Unkeyed), ERRORS);
-    let (first, second) = (rig.engine.assign(0), rig.engine.assign(0));
+    let (first, second) = (rig.engine.assign(Start::at(0)), rig.engine.assign(Start::at(0)));
     rig.engine.elapse(second, 100, RecordTime::END);
     rig.give(first, 0, 0, Some(&record(&[ROOT])));
     rig.give(second, 0, 0, Some(&record(&[])));
@@ -555,7 +556,7 @@ fn a_partition_that_was_empty_holds_time_back_once_it_has_records() {
 #[test]
 fn a_partition_held_back_by_minutes_splits_nothing() {
     let mut rig = Rig::new(settings(Keying::Unkeyed), ERRORS);
-    let (ahead, behind) = (rig.engine.assign(0), rig.engine.assign(0));
+    let (ahead, behind) = (rig.engine.assign(Start::at(0)), rig.engine.assign(Start::at(0)));
     // Five minutes of a trace a second; its root is on one partition, its error on the other.
     let trace = |second: i64| (second % 200) as u8 + 1;
     for second in 0..300 {
@@ -563,7 +564,7 @@ fn a_partition_held_back_by_minutes_splits_nothing() {
     }
     assert_eq!(rig.engine.traces_held(), 200, "nothing is decided while a partition has said nothing");
     rig = Rig::new(Settings { late_window: 20_000, ..settings(Keying::Unkeyed) }, ERRORS);
-    let _ = (rig.engine.assign(0), rig.engine.assign(0));
+    let _ = (rig.engine.assign(Start::at(0)), rig.engine.assign(Start::at(0)));
     rig.give(behind, 0, 0, Some(&record(&[])));
     for second in 0..200 {
         rig.give(ahead, second, second * 1000, Some(&record(&[Spec { trace: trace(second), ..ROOT }])));
@@ -594,7 +595,7 @@ fn a_leap_in_time_decides_what_came_before_on_what_came_before() {
 #[test]
 fn a_full_tick_takes_nothing_twice() {
     let mut rig = Rig::new(Settings { tick_bytes: 1, ..settings(Keying::Keyed) }, ALL);
-    rig.engine.assign(0);
+    rig.engine.assign(Start::at(0));
     let spans: Vec<_> = (1..50).map(|trace| Spec { trace, ..ROOT }).collect();
     rig.spans(0, 0, &spans);
     rig.engine.elapse(0, 60_000, RecordTime::END);

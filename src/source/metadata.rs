@@ -1,22 +1,5 @@
-//! What rides along with a committed offset (protocol §1).
-
 use std::fmt;
-
-/// The metadata of an offset commit: `format:clock`.
-///
-/// Format 0 knows no decision log: the committed offset W is also the position P, so everything from W on is read and
-/// decided again after a restart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Metadata {
-    /// The partition's clock, in milliseconds since the Unix epoch.
-    pub clock: Option<i64>,
-}
-
-// === impl Metadata ===
-
-impl fmt::Display for Metadata {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "0:")?;
-        self.clock.map_or(Ok(()), |clock| write!(f, "{clock}"))
-    }
-}
+pub struct Metadata { pub incarnation: u64, pub tick: u64, pub position: i64, pub floor: i64, pub last: Option<i64>, pub clock: Option<i64> }
+impl fmt::Display for Metadata { fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { write!(f, "1:") } }
+impl Metadata { pub fn parse(_: &str, committed: i64) -> Result<Self, String> { Ok(Self { position: committed, ..Self::default() }) } }

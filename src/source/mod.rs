@@ -3,17 +3,19 @@
 mod context;
 mod keying;
 mod metadata;
+mod restore;
 mod topics;
 
 pub use keying::look as look_at_keys;
 pub use metadata::Metadata;
+pub use restore::{Restore, Restored};
 pub use topics::{Missing, Topics};
 
 use std::{sync::Arc, time::Duration};
 
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, CommitMode, Consumer},
+    consumer::{BaseConsumer, CommitMode, Consumer, ConsumerGroupMetadata},
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     message::BorrowedMessage,
 };
@@ -40,6 +42,7 @@ pub struct Beginning {
     pub offset: i64,
     /// Whether the group has it committed. If not, that comes before anything is read: the configured start moves.
     pub committed: bool,
+    pub metadata: Metadata,
 }
 
 /// Makes a member static; two members of one name fence each other.
@@ -98,14 +101,15 @@ impl Source {
                 .ok_or(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownPartition))?;
             element.error()?;
             if let Offset::Offset(offset) = element.offset() {
-                return Ok(Beginning { offset, committed: true });
+                let metadata = Metadata::parse(element.metadata(), offset).expect("TODO");
+                return Ok(Beginning { offset, committed: true, metadata });
             }
             let (low, high) = self.consumer.fetch_watermarks(topic, *number, REQUEST)?;
             let offset = match self.start {
                 Start::Earliest => low,
                 Start::Latest => high,
             };
-            Ok(Beginning { offset, committed: false })
+            Ok(Beginning { offset, committed: false, metadata: Metadata { position: offset, ..Metadata::default() } })
         };
         partitions.iter().map(|partition| Ok((partition.clone(), of(partition)?))).collect()
     }
@@ -135,6 +139,11 @@ impl Source {
 
     pub fn resume(&self, partitions: &[Partition]) -> KafkaResult<()> {
         self.consumer.resume(&list(partitions))
+    }
+
+    /// As whom the group knows this member now; a transaction's offsets are taken from nobody else.
+    pub fn membership(&self) -> Option<ConsumerGroupMetadata> {
+        self.consumer.group_metadata()
     }
 
     /// For the thread that forwards.
@@ -171,13 +180,20 @@ impl Committer {
     ///
     /// # Errors
     /// They are not committed; another worker may own the partitions.
-    pub fn commit<'a>(&self, watermarks: impl Iterator<Item = (&'a Partition, i64, Metadata)>) -> KafkaResult<()> {
-        let mut offsets = TopicPartitionList::new();
-        for (partition, offset, metadata) in watermarks {
-            add(&mut offsets, partition, offset, &metadata)?;
-        }
-        if offsets.count() == 0 { Ok(()) } else { self.0.commit(&offsets, CommitMode::Sync) }
+    pub fn commit(&self, offsets: &TopicPartitionList) -> KafkaResult<()> {
+        if offsets.count() == 0 { Ok(()) } else { self.0.commit(offsets, CommitMode::Sync) }
     }
+}
+
+/// Offsets with their metadata, as a commit or a transaction wants them.
+pub fn offsets<'a>(of: impl Iterator<Item = (&'a Partition, i64, Metadata)>) -> KafkaResult<TopicPartitionList> {
+    let mut offsets = TopicPartitionList::new();
+    for ((topic, partition), offset, metadata) in of {
+        let mut element = offsets.add_partition(topic, *partition);
+        element.set_offset(Offset::Offset(offset))?;
+        element.set_metadata(metadata.to_string());
+    }
+    Ok(offsets)
 }
 
 /// Tuned for a fast reader; any of them can be set in `kafka.properties`.
@@ -215,16 +231,4 @@ fn list(partitions: &[Partition]) -> TopicPartitionList {
         list.add_partition(topic, *partition);
     }
     list
-}
-
-fn add(
-    offsets: &mut TopicPartitionList,
-    (topic, partition): &Partition,
-    offset: i64,
-    metadata: &Metadata,
-) -> KafkaResult<()> {
-    let mut element = offsets.add_partition(topic, *partition);
-    element.set_offset(Offset::Offset(offset))?;
-    element.set_metadata(metadata.to_string());
-    Ok(())
 }

@@ -285,7 +285,7 @@ fn run(settings: Settings, ops: &[Op]) {
     for op in iter::once(Op::Assign { next: 0 }).chain(ops.iter().cloned()).chain(end) {
         match op.clone() {
             Op::Assign { next } if model.assigned().len() < 3 => {
-                assert_eq!(rig.engine.assign(next), model.assign(next));
+                assert_eq!(rig.engine.assign(Start::at(next)), model.assign(next));
             }
             Op::Ingest { partition, step, gap, mut spans } if open(&model, partition) => {
                 let at = partition as u32;
@@ -335,7 +335,7 @@ fn run(settings: Settings, ops: &[Op]) {
 /// What comes of records, per partition in their order, in the order of `turns`; a cut after every `every`.
 fn verdicts(partitions: &[Vec<(i64, Vec<Spec>)>], turns: &[usize], every: usize) -> impl PartialEq + std::fmt::Debug {
     let mut rig = Rig::new(settings(Keying::Keyed), ERRORS);
-    partitions.iter().for_each(|_| _ = rig.engine.assign(0));
+    partitions.iter().for_each(|_| _ = rig.engine.assign(Start::at(0)));
     let mut next = vec![0; partitions.len()];
     let rest = (0..partitions.len()).flat_map(|at| iter::repeat_n(at, partitions[at].len()));
     for (turn, at) in turns.iter().map(|turn| turn % partitions.len()).chain(rest).enumerate() {
