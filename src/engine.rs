@@ -9,7 +9,7 @@ mod tests;
 use std::{borrow::Cow, sync::Arc};
 
 use crate::{
-    assemble::{Assembly, Completion, Cut, Keying, Origin, Placed, Reason, Start, Summary},
+    assemble::{Assembly, Completion, Cut, Keying, Origin, Placed, Reason, Standing, Start, Summary},
     decide::{Context, Facts, PolicySet, Scratch, Verdict},
     decisions::Decision,
     decode::{self, Batch, Span},
@@ -32,7 +32,7 @@ pub struct Engine {
     stats: Stats,
     /// Bytes that may be taken in before the budget is looked at again.
     room: usize,
-    /// Bytes a new scope may cost beside its own: what policies make of it, its place and its resource's.
+    /// Bytes a new scope may cost beside its own.
     scope_overhead: usize,
     /// The budget has no room for more output until a tick is settled.
     crowded: bool,
@@ -125,7 +125,7 @@ impl Engine {
             assembly: Assembly::new(keying, completion, late_window, policies.blank(), policies.counters()),
             stats: Stats::new(policies.policies().len()),
             settings,
-            scope_overhead: policies.context(&[], &[]).bytes() + 512,
+            scope_overhead: policies.context(&[], &[]).bytes() + limits::ENVELOPE_OVERHEAD,
             policies,
             tick: Tick::default(),
             spare: Tick::default(),
@@ -151,8 +151,8 @@ impl Engine {
     pub fn restore(&mut self, partition: u32, remembered: Remembered) {
         let Remembered { decision, tick, record, bound } = remembered;
         let Decision { trace, verdict, reason, decided, .. } = decision;
-        let origin = if bound { Origin::Bound } else { Origin::Restored };
-        self.assembly.restore(partition, record, tick, decided, (trace, Decided { verdict, reason }, origin));
+        let standing = if bound { Standing::Bound } else { Standing::Restored };
+        self.assembly.restore(partition, record, tick, decided, (trace, Decided { verdict, reason }, standing));
     }
 
     /// Takes a partition away; its undecided traces are given back, and what the open tick holds of it.
@@ -200,7 +200,10 @@ impl Engine {
                 let reason = format!("the record has {} bytes, more than {}", payload.len(), limits::RECORD_BYTES);
                 self.reject_record(partition, offset, reason.into(), &[]);
             }
-            Some(payload) => self.take(partition, offset, payload)?,
+            Some(payload) => {
+                let origin = self.assembly.origin(partition, offset, timestamp, ceiling);
+                self.take(origin, payload)?;
+            }
         }
         self.observed = None;
         self.reach(partition, offset + 1);
@@ -301,13 +304,12 @@ impl Engine {
     }
 
     fn observe(&mut self, partition: u32, timestamp: RecordTime, ceiling: RecordTime) {
-        let time = self.assembly.time();
-        if let Some(now) = time.partition(partition).clock.now()
+        if let Some(now) = self.assembly.time().partition(partition).clock.now()
             && now.since(timestamp).max(timestamp.since(now)) > self.settings.completion.max_wait
         {
             self.stats.skewed += 1;
         }
-        time.observe(partition, timestamp, ceiling);
+        self.assembly.observe(partition, timestamp, ceiling);
     }
 
     fn complete(&mut self, domain: u32) -> Result<(), Full> {
@@ -325,12 +327,13 @@ impl Engine {
         Ok(())
     }
 
-    fn take(&mut self, partition: u32, offset: i64, payload: &[u8]) -> Result<(), Full> {
+    fn take(&mut self, origin: Origin, payload: &[u8]) -> Result<(), Full> {
+        let Origin { partition, offset, .. } = origin;
         let mut batch = std::mem::take(&mut self.scratch.batch);
         let taken = match decode::decode(payload, self.policies.keys(), &mut batch) {
             Ok(()) => self.make_room(self.need(payload, &batch), batch.spans.len()).map(|fits| {
                 if fits {
-                    self.place(partition, offset, payload, &batch);
+                    self.place(origin, payload, &batch);
                 } else {
                     let reason = format!("{} spans in one record are more than the buffer takes", batch.spans.len());
                     self.reject_record(partition, offset, reason.into(), payload);
@@ -347,7 +350,12 @@ impl Engine {
 
     /// What taking a record in may cost, in bytes.
     fn need(&self, payload: &[u8], batch: &Batch) -> usize {
-        payload.len() + batch.spans.len() * limits::SPAN_OVERHEAD + batch.scopes.len() * self.scope_overhead
+        // Fields around the resources stand in the payload once, and in each of the envelopes.
+        payload.len()
+            + batch.rest.len()
+            + batch.spans.len() * limits::SPAN_OVERHEAD
+            + batch.scopes.len() * self.scope_overhead
+            + batch.resources.len() * limits::ENVELOPE_OVERHEAD
     }
 
     /// Decides the oldest traces until there is room for `need` bytes and `spans` spans; false where one record wants more
@@ -401,7 +409,8 @@ impl Engine {
         !self.tick.is_empty() || self.out.0 > 0
     }
 
-    fn place(&mut self, partition: u32, offset: i64, payload: &[u8], batch: &Batch) {
+    fn place(&mut self, origin: Origin, payload: &[u8], batch: &Batch) {
+        let Origin { partition, offset, .. } = origin;
         let Self { assembly, policies, scratch, .. } = self;
         let Workspace { scopes, resources, .. } = scratch;
         assembly.envelopes.sweep();
@@ -422,7 +431,7 @@ impl Engine {
         self.stats.received += (batch.spans.len() + batch.rejected.len()) as u64;
         for span in &batch.spans {
             let scope = self.scratch.scopes[span.scope as usize];
-            match self.assembly.place(partition, offset, span, scope, payload) {
+            match self.assembly.place(origin, span, scope, payload) {
                 Placed::Held { trace, root } => self.hold(trace, scope, root, payload, batch, span),
                 Placed::Late { verdict, old } => {
                     if old {
@@ -594,7 +603,7 @@ impl Engine {
         if self.tick.bytes.len() > self.settings.tick_bytes + self.settings.output_record_bytes {
             self.tick.bytes.truncate(start);
         }
-        self.tick.dead.push(Dead { partition, offset, spans, reason, bytes: start..self.tick.bytes.len() });
+        self.tick.bury(Dead { partition, offset, spans, reason, bytes: start..self.tick.bytes.len() });
         self.wrote();
     }
 }

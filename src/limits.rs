@@ -16,3 +16,7 @@ pub const SPAN_OVERHEAD: usize = 256;
 /// The least share of `memory.buffer` a worker can work with: its other bounds are parts of it, and below, tables and ticks
 /// leave no room for traces.
 pub const WORKER_BUFFER: u64 = 16 << 20;
+
+/// Bytes a resource or scope may cost in memory beside its fields and what policies make of it: its entry and a share of
+/// the tables.
+pub const ENVELOPE_OVERHEAD: usize = 256;

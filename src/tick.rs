@@ -19,6 +19,8 @@ pub struct Tick {
     /// Verdicts for the decision log of each partition that holds a span of the trace; sorted by partition.
     pub decisions: Vec<(u32, Decision)>,
     pub watermarks: Vec<Watermark>,
+    /// Bytes of the dead letters' reasons.
+    reasons: usize,
 }
 
 /// A record for the output: a whole trace, a part of one too large for a record, or a late span.
@@ -101,26 +103,49 @@ impl Tick {
         self.watermarks.retain(|watermark| watermark.partition != partition);
     }
 
+    pub fn bury(&mut self, dead: Dead) {
+        self.reasons += dead.reason_bytes();
+        self.dead.push(dead);
+    }
+
     pub fn clear(&mut self) {
-        let Self { bytes, number: _, kept, dead, decisions, watermarks } = self;
+        let Self { bytes, number: _, kept, dead, decisions, watermarks, reasons } = self;
         bytes.clear();
         kept.clear();
         dead.clear();
         decisions.clear();
         watermarks.clear();
+        *reasons = 0;
     }
 
     /// Bytes in use.
     pub fn size(&self) -> usize {
-        self.bytes.len() + size_of_val(&*self.kept) + size_of_val(&*self.dead) + size_of_val(&*self.decisions)
+        self.bytes.len()
+            + self.reasons
+            + size_of_val(&*self.kept)
+            + size_of_val(&*self.dead)
+            + size_of_val(&*self.decisions)
     }
 
     /// Bytes allocated.
     pub fn allocated(&self) -> usize {
         self.bytes.capacity()
+            + self.reasons
             + self.kept.capacity() * size_of::<Kept>()
             + self.dead.capacity() * size_of::<Dead>()
             + self.decisions.capacity() * size_of::<(u32, Decision)>()
             + self.watermarks.capacity() * size_of::<Watermark>()
+    }
+}
+
+// === impl Dead ===
+
+impl Dead {
+    /// Bytes its reason has allocated.
+    fn reason_bytes(&self) -> usize {
+        match &self.reason {
+            Cow::Borrowed(_) => 0,
+            Cow::Owned(reason) => reason.capacity(),
+        }
     }
 }

@@ -3,6 +3,7 @@
 mod bad_input;
 mod command_line;
 mod crash;
+mod demo;
 mod end_to_end;
 mod harness;
 mod layers;

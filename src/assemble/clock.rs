@@ -3,6 +3,9 @@
 use crate::model::RecordTime;
 
 /// The running maximum of the median of the last 15 record timestamps (protocol §6.4).
+///
+/// It says nothing before there are so many, unless there are no more: it cannot go back, and one wrong producer among the
+/// first few would set it.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
     /// The last timestamps in the order they came, a ring.
@@ -10,18 +13,27 @@ pub struct Clock {
     /// The same, sorted.
     sorted: [i64; WINDOW],
     seen: usize,
+    /// Of the last timestamps, not above the ceiling of the last.
+    median: RecordTime,
     now: Option<RecordTime>,
+    /// `now` is of a life before, and the timestamps it was made of are not all here again.
+    resumed: bool,
 }
 
 /// Odd; seven producers in a row may be wrong.
-const WINDOW: usize = 15;
+pub const WINDOW: usize = 15;
 
 // === impl Clock ===
 
 impl Clock {
-    /// None before the first record.
+    /// None before it is established.
     pub fn now(&self) -> Option<RecordTime> {
         self.now
+    }
+
+    /// Records observed.
+    pub fn seen(&self) -> usize {
+        self.seen
     }
 
     /// Takes a record's timestamp. The clock never passes `ceiling`, which is just above the wall clock when live.
@@ -37,20 +49,39 @@ impl Clock {
         self.sorted[place] = timestamp.0;
         self.last[slot] = timestamp.0;
         self.seen += 1;
-        let median = RecordTime(self.sorted[end / 2]).min(ceiling);
-        self.now = self.now.max(Some(median));
+        self.median = RecordTime(self.sorted[end / 2]).min(ceiling);
+        if self.seen >= WINDOW || self.now.is_some() && !self.resumed {
+            self.now = self.now.max(Some(self.median));
+        }
     }
 
-    /// Lets wall-clock milliseconds pass, while the partition is at the head of its log.
-    pub fn elapse(&mut self, ms: u64, ceiling: RecordTime) {
-        if let Some(now) = self.now {
-            self.now = Some(now.max(now.plus(ms).min(ceiling)));
+    /// There is no more to wait for: what was seen has to do.
+    pub fn establish(&mut self) {
+        if self.seen > 0 {
+            self.resumed = false;
+            self.now = self.now.max(Some(self.median));
         }
     }
 
     /// It has been so late before.
     pub fn resume(&mut self, now: RecordTime) {
+        self.resumed = self.seen < WINDOW;
         self.now = self.now.max(Some(now));
+    }
+
+    /// Lets wall-clock milliseconds pass, while the partition is at the head of its log. What came before the latest record
+    /// has been read, so there is no need to stay some records behind it, unless it is from the future.
+    pub fn elapse(&mut self, ms: u64, ceiling: RecordTime) {
+        self.establish();
+        if let Some(now) = self.now {
+            self.now = Some(now.max(now.plus(ms).min(ceiling)).max(self.latest(ceiling).unwrap_or(now)));
+        }
+    }
+
+    /// The greatest of the last timestamps not above the ceiling.
+    fn latest(&self, ceiling: RecordTime) -> Option<RecordTime> {
+        let sorted = &self.sorted[..self.seen.min(WINDOW)];
+        sorted[..sorted.partition_point(|&t| t <= ceiling.0)].last().copied().map(RecordTime)
     }
 
     /// Time runs out: the partition's input has ended.
@@ -65,34 +96,86 @@ mod tests {
 
     use super::*;
 
+    fn after(times: impl IntoIterator<Item = i64>) -> Clock {
+        let mut clock = Clock::default();
+        times.into_iter().for_each(|t| clock.observe(RecordTime(t), RecordTime::END));
+        clock
+    }
+
     #[test]
     fn one_wrong_producer_moves_nothing() {
-        let mut clock = Clock::default();
-        for t in 0..100 {
-            clock.observe(RecordTime(if t % 10 == 9 { t + 3_600_000 } else { t }), RecordTime::END);
+        for first in 0..10 {
+            let clock = after((0..100).map(|t| if t % 10 == first { t + 3_600_000 } else { t }));
+            assert!(clock.now().unwrap().0 < 100);
         }
-        assert!(clock.now().unwrap().0 < 100);
+    }
+
+    #[test]
+    fn says_nothing_until_it_has_seen_enough() {
+        let mut clock = after(0..WINDOW as i64 - 1);
+        assert_eq!(clock.now(), None);
+        clock.observe(RecordTime(14), RecordTime::END);
+        assert_eq!(clock.now(), Some(RecordTime(7)));
+    }
+
+    #[test]
+    fn few_records_do_where_there_are_no_more() {
+        let mut clock = after([3_600_000, 1, 2]);
+        clock.establish();
+        assert_eq!(clock.now(), Some(RecordTime(2)));
+        clock = after([3_600_000, 1, 2]);
+        clock.elapse(10, RecordTime(20));
+        assert_eq!(clock.now(), Some(RecordTime(12)));
+        clock = Clock::default();
+        clock.establish();
+        clock.elapse(10, RecordTime::END);
+        assert_eq!(clock.now(), None);
+    }
+
+    #[test]
+    fn at_the_head_it_is_as_late_as_the_latest_record() {
+        let mut clock = after((0..20).map(|t| t * 60_000));
+        assert_eq!(clock.now(), Some(RecordTime(12 * 60_000)));
+        clock.elapse(10, RecordTime::END);
+        assert_eq!(clock.now(), Some(RecordTime(19 * 60_000)));
+        clock.elapse(10, RecordTime::END);
+        assert_eq!(clock.now(), Some(RecordTime(19 * 60_000 + 10)));
+        // Not as late as one from the future.
+        clock = after([100; 16]);
+        clock.observe(RecordTime(200), RecordTime(1_500));
+        clock.observe(RecordTime(3_600_000), RecordTime(1_500));
+        clock.elapse(10, RecordTime(1_500));
+        assert_eq!(clock.now(), Some(RecordTime(200)));
+        // And the one that left the window no longer counts.
+        clock = after([9_000].into_iter().chain([100; 15]));
+        clock.elapse(0, RecordTime::END);
+        assert_eq!(clock.now(), Some(RecordTime(100)));
     }
 
     #[test]
     fn never_above_the_ceiling() {
         let mut clock = Clock::default();
         clock.observe(RecordTime(5_000), RecordTime(1_000));
+        clock.establish();
         assert_eq!(clock.now(), Some(RecordTime(1_000)));
         clock.elapse(10, RecordTime(1_005));
         assert_eq!(clock.now(), Some(RecordTime(1_005)));
+        clock.observe(RecordTime(5_000), RecordTime(1_006));
+        assert_eq!(clock.now(), Some(RecordTime(1_006)));
     }
 
     proptest! {
         #[test]
         fn is_the_running_maximum_of_the_median(times in prop::collection::vec(-50_i64..50, 1..60)) {
-            let (mut clock, mut expected) = (Clock::default(), i64::MIN);
+            let (mut clock, mut expected) = (Clock::default(), None);
             for (i, &time) in times.iter().enumerate() {
                 clock.observe(RecordTime(time), RecordTime::END);
-                let mut window = times[(i + 1).saturating_sub(WINDOW)..=i].to_vec();
-                window.sort_unstable();
-                expected = expected.max(window[(window.len() - 1) / 2]);
-                prop_assert_eq!(clock.now(), Some(RecordTime(expected)));
+                if i + 1 >= WINDOW {
+                    let mut window = times[i + 1 - WINDOW..=i].to_vec();
+                    window.sort_unstable();
+                    expected = expected.max(Some(window[WINDOW / 2]));
+                }
+                prop_assert_eq!(clock.now(), expected.map(RecordTime));
             }
         }
     }

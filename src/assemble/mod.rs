@@ -11,6 +11,7 @@ mod clock;
 mod completion;
 mod floor;
 mod intern;
+mod leaps;
 mod slab;
 mod time;
 mod verdicts;
@@ -24,7 +25,7 @@ use hashbrown::{HashMap, HashTable, hash_table::Entry as TableEntry};
 pub use completion::{Completion, Reason};
 pub use intern::Envelope;
 pub use time::{Keying, Start};
-pub use verdicts::Origin;
+pub use verdicts::Standing;
 
 use crate::{
     decode::Span,
@@ -35,7 +36,7 @@ use arena::{Arena, Owner, Place};
 use completion::Structure;
 use intern::Interner;
 use slab::{Linked, NIL, Rows, Slab};
-use time::{Domain, Time};
+use time::{Domain, Partition, Time};
 use verdicts::{Verdicts, Written};
 use wheel::{Armed, Timer, grain};
 
@@ -64,6 +65,18 @@ pub struct Assembly<C, V> {
     /// Traces of the current grain still to be looked at, the next one last.
     due: Vec<u32>,
     structure: Structure,
+}
+
+/// The record a span came in.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin {
+    pub partition: u32,
+    pub offset: i64,
+    /// When its spans were seen: never before the partition's clock, and not at it where the record is later, for the
+    /// clock stands for some records after a lull and then leaps.
+    seen: RecordTime,
+    /// That is so far ahead of the clock that the record's producer may be wrong.
+    leaps: bool,
 }
 
 /// Where a span went.
@@ -146,6 +159,8 @@ const SLACK: usize = 1 << 20;
 const REMEMBERED: u32 = 1 << 31;
 /// The grain of a trace that is in `due` and not in the wheel.
 const DUE: i64 = i64::MIN;
+/// The grain of a trace that is in neither: new, or in the hands of whoever asked for the next.
+const IDLE: i64 = i64::MIN + 1;
 
 // === impl Assembly ===
 
@@ -178,8 +193,35 @@ impl<C, V: Copy> Assembly<C, V> {
         &mut self.time
     }
 
-    /// Puts a span into its trace. Its record is at `offset` of `partition`, its bytes in `payload`.
-    pub fn place(&mut self, partition: u32, offset: i64, span: &Span, scope: u32, payload: &[u8]) -> Placed<V> {
+    /// Takes a record's time, and judges who was right a window ago: a trace waits no longer for a wrong producer.
+    pub fn observe(&mut self, partition: u32, timestamp: RecordTime, ceiling: RecordTime) {
+        self.time.observe(partition, timestamp, ceiling);
+        loop {
+            let Partition { clock, leaps, .. } = self.time.partition(partition);
+            let (Some((stamp, trace)), Some(now)) = (leaps.next(clock.seen()), clock.now()) else { break };
+            if stamp.since(now) > self.completion.max_wait {
+                self.pull_back(&trace, now);
+            }
+        }
+    }
+
+    /// A record whose time has been observed.
+    pub fn origin(
+        &mut self,
+        partition: u32,
+        offset: i64,
+        timestamp: Option<RecordTime>,
+        ceiling: RecordTime,
+    ) -> Origin {
+        let now = self.time.partition(partition).clock.now();
+        let seen = now.max(timestamp.map(|timestamp| timestamp.min(ceiling))).unwrap_or_default();
+        let leaps = now.is_none_or(|now| seen.since(now) > self.completion.max_wait);
+        Origin { partition, offset, seen, leaps }
+    }
+
+    /// Puts a span into its trace. Its bytes are in `payload`.
+    pub fn place(&mut self, origin: Origin, span: &Span, scope: u32, payload: &[u8]) -> Placed<V> {
+        let Origin { partition, offset, seen, leaps } = origin;
         let trace = match self.find_or_open(partition, &span.trace_id) {
             Ok(trace) => trace,
             Err(remembered) => match self.recall(remembered, partition, offset) {
@@ -206,13 +248,16 @@ impl<C, V: Copy> Assembly<C, V> {
         self.spans[at].place = self.arena.push(at, bytes);
         self.envelopes.hold(scope);
 
-        let seen = self.time.partition(partition).clock.now().unwrap_or_default().0;
         let entry = &mut self.traces[trace];
+        if leaps && seen.0 > entry.last_seen {
+            let Partition { clock, leaps, .. } = self.time.partition(partition);
+            leaps.note(clock.seen(), seen, entry.id);
+        }
         entry.spans = at;
         entry.span_count += 1;
         entry.bytes += bytes.len() as u64;
-        entry.first_seen = entry.first_seen.min(seen);
-        entry.last_seen = entry.last_seen.max(seen);
+        entry.first_seen = entry.first_seen.min(seen.0);
+        entry.last_seen = entry.last_seen.max(seen.0);
         entry.torn = false;
         if span.start != 0 {
             entry.start = entry.start.min(span.start);
@@ -237,14 +282,14 @@ impl<C, V: Copy> Assembly<C, V> {
 
     /// What a remembered verdict says of a span; None where the trace is held again, under that verdict.
     fn recall(&mut self, remembered: u32, partition: u32, offset: i64) -> Option<Placed<V>> {
-        match self.verdicts.origin(remembered) {
-            Origin::Restored if self.time.was_handled(partition, offset) => return Some(Placed::Skipped),
-            Origin::Bound => {
+        match self.verdicts.standing(remembered) {
+            Standing::Restored if self.time.was_handled(partition, offset) => return Some(Placed::Skipped),
+            Standing::Bound => {
                 let id = *self.verdicts.id(remembered);
                 self.forget_place(&id, remembered);
                 return None;
             }
-            Origin::Restored | Origin::Here => {}
+            Standing::Restored | Standing::Here => {}
         }
         let domain = self.time.in_domain(self.time.domain(partition));
         let written = self.verdicts.touch(&mut domain.fallen, remembered, self.tick);
@@ -255,11 +300,11 @@ impl<C, V: Copy> Assembly<C, V> {
 
     /// Remembers a verdict of a life before, out of a record of the decision log that was written in `tick`. What its trace
     /// has was read before the open tick.
-    pub fn restore(&mut self, partition: u32, record: i64, tick: u64, decided: RecordTime, restored: (TraceId, V, Origin)) {
-        let (TraceId(id), verdict, origin) = restored;
+    pub fn restore(&mut self, partition: u32, record: i64, tick: u64, decided: RecordTime, restored: (TraceId, V, Standing)) {
+        let (TraceId(id), verdict, standing) = restored;
         self.time.partition(partition).floor.restore(tick, record);
         let written = Written { tick, decided, touched: self.tick - 1 };
-        self.remember(self.time.domain(partition), id, verdict, origin, written);
+        self.remember(self.time.domain(partition), id, verdict, standing, written);
     }
 
     /// Remembers a verdict anew, with those of the open tick. Returns when that was.
@@ -269,16 +314,16 @@ impl<C, V: Copy> Assembly<C, V> {
             && at & REMEMBERED != 0
         {
             let at = at & !REMEMBERED;
-            let (origin, verdict) = (self.verdicts.origin(at), self.verdicts.verdict(at));
-            self.remember(domain, *id, verdict, origin, Written { tick: self.tick, decided, touched: self.tick });
+            let (standing, verdict) = (self.verdicts.standing(at), self.verdicts.verdict(at));
+            self.remember(domain, *id, verdict, standing, Written { tick: self.tick, decided, touched: self.tick });
         }
         decided
     }
 
     /// A verdict that is remembered already goes to the end: it was written again.
-    fn remember(&mut self, domain: u32, id: [u8; 16], verdict: V, origin: Origin, written: Written) {
+    fn remember(&mut self, domain: u32, id: [u8; 16], verdict: V, standing: Standing, written: Written) {
         let fallen = &mut self.time.in_domain(domain).fallen;
-        let at = self.verdicts.push(fallen, id, verdict, origin, written) | REMEMBERED;
+        let at = self.verdicts.push(fallen, id, verdict, standing, written) | REMEMBERED;
         let Self { table, traces, verdicts, hasher, .. } = self;
         let id_of = |at: u32| if at & REMEMBERED == 0 { &traces[at].id } else { verdicts.id(at & !REMEMBERED) };
         match table.entry(hasher.hash_one(id), |&at| *id_of(at) == id, |&at| hasher.hash_one(id_of(at))) {
@@ -363,16 +408,16 @@ impl<C, V: Copy> Assembly<C, V> {
 
     /// The next trace of a domain that is complete at the domain's time, in the order of (deadline, trace id).
     pub fn next_complete(&mut self, domain: u32) -> Option<(u32, Reason)> {
-        let now = self.time.in_domain(domain).now?;
         loop {
             while let Some(trace) = self.due.pop() {
+                self.traces[trace].timer.grain = IDLE;
                 if let Some(reason) = self.completed(trace) {
                     return Some((trace, reason));
                 }
                 self.arm(trace);
             }
-            let wheel = &mut self.time.in_domain(domain).wheel;
-            if !wheel.due(&mut self.traces, now.0, &mut self.due) {
+            let Domain { now, wheel, .. } = self.time.in_domain(domain);
+            if !wheel.due(&mut self.traces, (*now)?.0, &mut self.due) {
                 return None;
             }
             let Self { due, traces, .. } = self;
@@ -420,7 +465,7 @@ impl<C, V: Copy> Assembly<C, V> {
                 // Decided by size before its domain knew the time: remembered from when it was seen.
                 let decided = now.unwrap_or(RecordTime(last_seen));
                 let written = Written { tick: self.tick, decided, touched: self.tick };
-                *entry.get_mut() = self.verdicts.push(fallen, id, verdict, Origin::Here, written) | REMEMBERED;
+                *entry.get_mut() = self.verdicts.push(fallen, id, verdict, Standing::Here, written) | REMEMBERED;
             }
             (Ok(entry), None) => _ = entry.remove(),
             (Err(_), _) => debug_assert!(false, "a held trace is in the table"),
@@ -507,7 +552,7 @@ impl<C, V: Copy> Assembly<C, V> {
 
     /// The watermark, below which no record holds a span of a held trace (I4), and since when the trace at it is held.
     pub fn watermark(&self, partition: u32) -> (i64, Option<RecordTime>) {
-        let (_, partition) = self.time.partitions().find(|&(at, _)| at == partition).expect("assigned");
+        let partition = self.time.assigned(partition);
         match self.anchors.first(&partition.queue) {
             Some((offset, trace)) => (offset, Some(RecordTime(self.traces[trace].first_seen))),
             None => (partition.next, None),
@@ -576,7 +621,7 @@ impl<C, V: Copy> Assembly<C, V> {
         };
         let trace = Trace {
             id: *id,
-            timer: Timer { grain: DUE, previous: NIL, next: NIL },
+            timer: Timer { grain: IDLE, previous: NIL, next: NIL },
             first_seen: i64::MAX,
             last_seen: i64::MIN,
             start: u64::MAX,
@@ -599,29 +644,37 @@ impl<C, V: Copy> Assembly<C, V> {
         Ok(at)
     }
 
+    /// A held trace was not seen after `now`, whatever it was stamped with.
+    fn pull_back(&mut self, id: &[u8; 16], now: RecordTime) {
+        let Self { table, traces, hasher, .. } = self;
+        let held = |&at: &u32| at & REMEMBERED == 0 && traces[at].id == *id;
+        let Some(&trace) = table.find(hasher.hash_one(id), held) else { return };
+        let entry = &mut self.traces[trace];
+        entry.first_seen = entry.first_seen.min(now.0);
+        entry.last_seen = entry.last_seen.min(now.0);
+        self.arm(trace);
+    }
+
     /// Arms a trace for its deadline. An earlier alarm stands: when it rings, the deadline is looked at again.
     fn arm(&mut self, trace: u32) {
         let entry = &self.traces[trace];
         let deadline = grain(entry.deadline(&self.completion));
         let (armed, domain) = (entry.timer.grain, entry.domain);
-        if armed != DUE && armed <= deadline {
+        if armed == DUE || armed != IDLE && armed <= deadline {
             return;
         }
-        let wheel = &mut self.time.in_domain(domain).wheel;
-        if armed != DUE {
-            wheel.disarm(&mut self.traces, trace);
-        }
-        wheel.arm(&mut self.traces, trace, deadline);
+        self.disarm(trace);
+        self.time.in_domain(domain).wheel.arm(&mut self.traces, trace, deadline);
     }
 
     fn disarm(&mut self, trace: u32) {
         let Trace { timer, domain, .. } = self.traces[trace];
-        if timer.grain == DUE {
-            self.due.retain(|&due| due != trace);
-        } else {
-            self.time.in_domain(domain).wheel.disarm(&mut self.traces, trace);
-            self.traces[trace].timer.grain = DUE;
+        match timer.grain {
+            IDLE => return,
+            DUE => self.due.retain(|&due| due != trace),
+            _ => self.time.in_domain(domain).wheel.disarm(&mut self.traces, trace),
         }
+        self.traces[trace].timer.grain = IDLE;
     }
 
     /// Whether a trace whose alarm rang is complete.

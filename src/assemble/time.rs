@@ -4,6 +4,7 @@ use super::{
     anchors::{Queue, Queues},
     clock::Clock,
     floor::Floor,
+    leaps::Leaps,
     slab::NIL,
     verdicts::Fallen,
     wheel::Wheel,
@@ -33,6 +34,7 @@ pub struct Time {
 
 pub struct Partition {
     pub clock: Clock,
+    pub leaps: Leaps,
     /// The offset after the last record taken in.
     pub next: i64,
     pub queue: Queue,
@@ -49,7 +51,7 @@ pub struct Partition {
 /// What shares one time.
 #[derive(Default)]
 pub struct Domain {
-    /// None while some partition has not yet said what time it is.
+    /// None while some partition's clock is not established.
     pub now: Option<RecordTime>,
     pub wheel: Wheel,
     pub fallen: Fallen,
@@ -97,6 +99,7 @@ impl Time {
         let Start { offset, position, floor, last, tick, clock } = start;
         let partition = Partition {
             clock: Clock::default(),
+            leaps: Leaps::default(),
             next: offset,
             queue: Queue::default(),
             floor: Floor::new(tick, position, floor, last),
@@ -216,14 +219,11 @@ impl Time {
     pub fn finish(&mut self, partition: u32) {
         let at = self.partition(partition);
         at.finished = true;
+        at.clock.establish();
         let end = at.next.max(at.handled);
         self.reach(partition, end);
         self.end_if_finished();
         self.recompute(self.domain(partition) as usize);
-    }
-
-    pub fn finished(&self, partition: u32) -> bool {
-        self.partitions[partition as usize].as_ref().is_some_and(|p| p.finished)
     }
 
     /// How far, in milliseconds, a partition is ahead of the time its traces follow.
@@ -253,6 +253,10 @@ impl Time {
         self.partitions[partition as usize].as_mut().expect("assigned by the driver, not yet revoked")
     }
 
+    pub fn assigned(&self, partition: u32) -> &Partition {
+        self.partitions[partition as usize].as_ref().expect("assigned by the driver, not yet revoked")
+    }
+
     pub fn partitions(&self) -> impl Iterator<Item = (u32, &Partition)> {
         self.partitions.iter().enumerate().filter_map(|(at, p)| Some((at as u32, p.as_ref()?)))
     }
@@ -270,6 +274,7 @@ impl Time {
         self.domains.len() * (Wheel::BYTES + size_of::<Domain>())
             + self.partitions.capacity() * size_of::<Option<Partition>>()
             + self.floors
+            + self.partitions.iter().flatten().map(|p| p.leaps.bytes()).sum::<usize>()
     }
 
     fn end_if_finished(&mut self) {

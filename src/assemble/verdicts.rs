@@ -28,7 +28,7 @@ pub struct Written {
 
 /// Where a verdict comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum Standing {
     /// Of this life: what it was made of is not read again.
     Here,
     /// Of a life before: of its spans, those that were handled then are skipped.
@@ -45,7 +45,7 @@ pub struct Verdicts<V> {
 struct Entry<V> {
     id: [u8; 16],
     tick: u64,
-    origin: Origin,
+    standing: Standing,
     verdict: V,
     next: u32,
 }
@@ -54,8 +54,8 @@ struct Entry<V> {
 
 impl<V: Copy> Verdicts<V> {
     /// Remembers a verdict of `written.tick`, which is not before that of the one pushed last.
-    pub fn push(&mut self, fallen: &mut Fallen, id: [u8; 16], verdict: V, origin: Origin, written: Written) -> u32 {
-        let at = self.entries.insert(Entry { id, tick: written.tick, origin, verdict, next: NIL });
+    pub fn push(&mut self, fallen: &mut Fallen, id: [u8; 16], verdict: V, standing: Standing, written: Written) -> u32 {
+        let at = self.entries.insert(Entry { id, tick: written.tick, standing, verdict, next: NIL });
         match fallen.tail {
             NIL => fallen.head = at,
             tail => self.entries[tail].next = at,
@@ -101,8 +101,8 @@ impl<V: Copy> Verdicts<V> {
         &self.entries[at].id
     }
 
-    pub fn origin(&self, at: u32) -> Origin {
-        self.entries[at].origin
+    pub fn standing(&self, at: u32) -> Standing {
+        self.entries[at].standing
     }
 
     pub fn verdict(&self, at: u32) -> V {

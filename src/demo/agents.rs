@@ -16,31 +16,26 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext},
 };
 
-use super::{
-    args::{Args, Fault},
-    broker::Broker,
-    due::Due,
-    ledger::Ledger,
-};
+use super::{args::Args, broker::Broker, ledger::Ledger, sabotage::Sabotage};
 use crate::generate::{Record, Trace, Traffic, keyed};
 
 /// The running thread. It sends what its traces still owe after the traffic has ended.
-pub struct Agents {
+pub(super) struct Agents {
     stop: Arc<AtomicBool>,
     acks: Acks,
     started: Instant,
-    thread: JoinHandle<anyhow::Result<()>>,
+    thread: JoinHandle<anyhow::Result<Option<Sabotage>>>,
 }
 
 /// Spans the broker has acknowledged, and those it has not taken.
 #[derive(Clone, Default)]
-pub struct Acks(Arc<[AtomicU64; 2]>);
+struct Acks(Arc<[AtomicU64; 2]>);
 
 /// What happens to a trace before it is sent.
 struct Plan {
     /// Of the kill, ms after the start.
     kill_ms: u64,
-    fault: Option<Fault>,
+    sabotage: Option<Sabotage>,
 }
 
 /// Verdicts outlive a crash only in a later version; so a late span must not meet another processor than its trace did.
@@ -55,6 +50,9 @@ const FLUSH: Duration = Duration::from_secs(30);
 
 impl Agents {
     /// Starts sending: `args.time` of traffic, with the processor killed at `kill`.
+    ///
+    /// # Errors
+    /// No producer, or no thread.
     pub fn start(
         args: &Args,
         seed: u64,
@@ -74,7 +72,7 @@ impl Agents {
         let started = Instant::now();
         let epoch = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
         let traffic = Traffic::new(seed, args.shape(u64::try_from(epoch.as_nanos())?));
-        let mut plan = Plan { kill_ms: kill.as_millis() as u64, fault: args.fault };
+        let mut plan = Plan { kill_ms: kill.as_millis() as u64, sabotage: args.fault.map(Sabotage::new) };
         let (topic, length, stopped) = (broker.topics.input.clone(), args.time.as_millis() as u64, stop.clone());
         let thread = std::thread::Builder::new().name("agents".to_owned()).spawn(move || {
             let traces = traffic
@@ -86,7 +84,8 @@ impl Agents {
                 std::thread::sleep(due.saturating_duration_since(Instant::now()));
                 send(&producer, &topic, &record)?;
             }
-            producer.flush(FLUSH).context("the broker did not take the last spans")
+            producer.flush(FLUSH).context("the broker did not take the last spans")?;
+            Ok(plan.sabotage)
         })?;
         Ok(Self { stop, acks, started, thread })
     }
@@ -111,7 +110,11 @@ impl Agents {
         (acked.load(Ordering::Relaxed), failed.load(Ordering::Relaxed))
     }
 
-    pub fn finish(self) -> anyhow::Result<()> {
+    /// What came of the sabotage that was asked for.
+    ///
+    /// # Errors
+    /// The broker did not take everything.
+    pub fn finish(self) -> anyhow::Result<Option<Sabotage>> {
         self.thread.join().map_err(|_| anyhow!("the generator panicked"))?
     }
 }
@@ -136,7 +139,9 @@ impl Plan {
     fn prepare(&mut self, mut trace: Trace, ledger: &mut Ledger) -> Trace {
         let unsent = self.hold_back(&mut trace);
         ledger.expect(trace.id, &trace.truth, unsent);
-        self.spoil(&mut trace);
+        if let Some(sabotage) = &mut self.sabotage {
+            sabotage.spoil(&mut trace);
+        }
         trace
     }
 
@@ -153,17 +158,6 @@ impl Plan {
         let mut kept = keep.iter();
         trace.truth.spans.retain(|_| *kept.next().unwrap_or(&true));
         keep.iter().filter(|keep| !**keep).count() as u64
-    }
-
-    /// Once: a span that the truth has and Kafka has not.
-    fn spoil(&mut self, trace: &mut Trace) {
-        if self.fault == Some(Fault::DropOneSpan)
-            && Due::of(&trace.truth).must()
-            && let Some(at) = trace.truth.spans.iter().position(|span| span.spare && !span.late)
-        {
-            trace.spans.remove(at);
-            self.fault = None;
-        }
     }
 }
 
@@ -196,7 +190,7 @@ mod tests {
     #[test]
     fn no_late_span_meets_the_kill() {
         let mut ledger = Ledger::default();
-        let mut plan = Plan { kill_ms: 15_000, fault: None };
+        let mut plan = Plan { kill_ms: 15_000, sabotage: None };
         let mut followed = [0, 0];
         for trace in traffic() {
             let trace = plan.prepare(trace, &mut ledger);
@@ -211,16 +205,5 @@ mod tests {
             }
         }
         assert!(ledger.sent.withheld > 100 && followed[0] > 100 && followed[1] > 100);
-    }
-
-    #[test]
-    fn the_fault_is_one_span() {
-        let mut ledger = Ledger::default();
-        let mut plan = Plan { kill_ms: 0, fault: Some(Fault::DropOneSpan) };
-        let spoilt: Vec<Trace> =
-            traffic().map(|t| plan.prepare(t, &mut ledger)).filter(|t| t.spans.len() != t.truth.spans.len()).collect();
-        assert_eq!(spoilt.len(), 1);
-        assert_eq!(spoilt[0].spans.len() + 1, spoilt[0].truth.spans.len());
-        assert!(Due::of(&spoilt[0].truth).must());
     }
 }

@@ -14,40 +14,40 @@ use crate::generate::Shape;
 pub struct Args {
     /// How long traffic flows: 60s, 5m. The processor is killed half-way
     #[arg(long = "for", value_name = "TIME", default_value = "60s", value_parser = duration)]
-    pub time: Duration,
+    pub(super) time: Duration,
     /// Use a real broker instead of the embedded one; topics are created under a name of this run and deleted at the end
     #[arg(long, value_name = "HOST:PORT")]
-    pub kafka: Option<String>,
+    pub(super) kafka: Option<String>,
     /// Spoil the run on purpose, to see the check turn red
     #[arg(long = "break", value_name = "HOW")]
-    pub fault: Option<Fault>,
+    pub(super) fault: Option<Fault>,
     /// Spans a second
     #[arg(long, value_name = "N", default_value_t = 4_000)]
-    pub rate: u32,
+    pub(super) rate: u32,
     /// The same seed gives the same traces, but for the clock; printed at the start
     #[arg(long, value_name = "N")]
-    pub seed: Option<u64>,
+    pub(super) seed: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Fault {
+pub(super) enum Fault {
     /// One span of a trace that must be kept never reaches Kafka
     DropOneSpan,
 }
 
 /// Of the input topic: on the embedded broker the log is bounded by the partition, so there are many.
-pub const PARTITIONS: i32 = 32;
+pub(super) const PARTITIONS: i32 = 32;
 /// `completion.quiet` and `completion.max_wait` of the processor.
-pub const QUIET: Duration = Duration::from_secs(1);
-pub const MAX_WAIT: Duration = Duration::from_secs(6);
+pub(super) const QUIET: Duration = Duration::from_secs(1);
+pub(super) const MAX_WAIT: Duration = Duration::from_secs(6);
 /// `session.timeout.ms` of the processor: how long its group waits for a member that was killed. The least a Kafka broker allows.
-pub const SESSION: Duration = Duration::from_secs(6);
+pub(super) const SESSION: Duration = Duration::from_secs(6);
 /// From the kill until the input is read again: the session, then a rebalance; 12 s on the embedded broker, and slack for a busy machine.
-pub const RESTART: Duration = Duration::from_secs(20);
+pub(super) const RESTART: Duration = Duration::from_secs(20);
 
 /// How much of a partition's log is in use between a span's arrival and the end of its need.
 #[derive(Clone, Copy, Debug)]
-pub struct LogUse {
+pub(super) struct LogUse {
     pub rate: u32,
     pub window: Duration,
     /// Bytes of one partition's log, taken by `window` of traffic.
@@ -56,13 +56,17 @@ pub struct LogUse {
 
 /// librdkafka's mock broker keeps this of a partition, then loses the oldest without a word (`rd_kafka_mock_partition_new`).
 const MOCK_LOG_BYTES: u64 = 5 << 20;
-/// A span's share of a keyed record (0.55 kB measured by the tests of `generate`), with key, framing and a batch of its own.
+/// A span's share of a keyed record with key, framing and a batch of its own; a test measures it.
 const LOG_BYTES_PER_SPAN: u64 = 700;
-/// Below, there is no room for a kill half-way: a trace's longest hold on either side of it.
-const SHORTEST: Duration = Duration::from_secs(15);
+/// What a restart may read again is what was undecided: the longest hold, and 3 s for the tick, its commit and a busy machine.
+const REREAD: Duration = MAX_WAIT.saturating_add(Duration::from_secs(3));
+/// Below, what a restart may read again is about all there was before the kill, and no bound on it says anything.
+const SHORTEST: Duration = Duration::from_secs(30);
 /// The ledger holds what must be kept: some 4 % of the spans at 40 bytes each, so 80 MB at most.
 const MOST_SPANS: u64 = 50_000_000;
 const LONGEST: Duration = Duration::from_secs(3600);
+/// Below, the kill may come when no trace is undecided, or none was kept yet.
+const LOWEST_RATE: u32 = 500;
 /// What one generator thread is sure to manage.
 const HIGHEST_RATE: u32 = 100_000;
 
@@ -70,33 +74,46 @@ const HIGHEST_RATE: u32 = 100_000;
 
 impl Args {
     /// Refuses what cannot be run or checked.
-    pub fn check(&self) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// What does not fit, and what would.
+    pub(super) fn check(&self) -> anyhow::Result<()> {
         ensure!(
             self.time >= SHORTEST,
             "--for {:?} is too short to be killed half-way: at least {SHORTEST:?}",
             self.time
         );
         ensure!(self.time <= LONGEST, "--for {:?} is too long: at most {LONGEST:?}", self.time);
-        ensure!((100..=HIGHEST_RATE).contains(&self.rate), "--rate {} is not within 100..={HIGHEST_RATE}", self.rate);
+        ensure!(
+            (LOWEST_RATE..=HIGHEST_RATE).contains(&self.rate),
+            "--rate {} is not within {LOWEST_RATE}..={HIGHEST_RATE}",
+            self.rate
+        );
         let spans = u64::from(self.rate) * self.time.as_secs();
         ensure!(
             spans <= MOST_SPANS,
             "--for × --rate is {spans} spans; what must be kept of at most {MOST_SPANS} is remembered"
         );
         if self.kafka.is_none() {
-            let log = self.log_use();
-            let most = HIGHEST_RATE.min((MOCK_LOG_BYTES / 2 / LogUse::of(1000, log.window).bytes * 1000) as u32);
+            let log = self.log_use(RESTART);
+            let most = HIGHEST_RATE.min((LogUse::ROOM / LogUse::of(1000, log.window).bytes * 1000) as u32);
             ensure!(log.fits(), "{log}: too much; take --rate {most} or less, or a real broker with --kafka");
         }
         Ok(())
     }
 
-    pub fn log_use(&self) -> LogUse {
-        LogUse::of(self.rate, MAX_WAIT + RESTART)
+    /// From a span's arrival, held for long, over a restart.
+    pub(super) fn log_use(&self, restart: Duration) -> LogUse {
+        LogUse::of(self.rate, MAX_WAIT + restart)
+    }
+
+    /// Spans that a restart may read again.
+    pub(super) fn most_reread(&self) -> u64 {
+        u64::from(self.rate) * REREAD.as_secs()
     }
 
     /// Traffic whose every root has ended a second and more before `MAX_WAIT`, for agents that are held up on a busy machine.
-    pub fn shape(&self, epoch_ns: u64) -> Shape {
+    pub(super) fn shape(&self, epoch_ns: u64) -> Shape {
         Shape {
             epoch_ns,
             spans_per_second: f64::from(self.rate),
@@ -113,14 +130,16 @@ impl Args {
 // === impl LogUse ===
 
 impl LogUse {
+    /// Half, because traces fall on partitions unevenly and a busy machine may be slower than thought.
+    pub const ROOM: u64 = MOCK_LOG_BYTES / 2;
+
     fn of(rate: u32, window: Duration) -> Self {
-        let bytes = u64::from(rate) * LOG_BYTES_PER_SPAN * window.as_secs() / PARTITIONS as u64;
+        let bytes = u64::from(rate) * LOG_BYTES_PER_SPAN * window.as_millis() as u64 / 1000 / PARTITIONS as u64;
         Self { rate, window, bytes }
     }
 
-    /// Half, because traces fall on partitions unevenly and a busy machine may be slower than thought.
     pub fn fits(&self) -> bool {
-        self.bytes <= MOCK_LOG_BYTES / 2
+        self.bytes <= Self::ROOM
     }
 }
 
@@ -157,6 +176,11 @@ mod tests {
     use clap::{Args as _, FromArgMatches};
 
     use super::*;
+    use crate::generate::{Record, Traffic, keyed};
+
+    /// Of a record batch, and of a record in it at most. Source: `rdkafka_proto.h`, `RD_KAFKAP_MSGSET_V2_SIZE` and
+    /// `RD_KAFKAP_MESSAGE_V2_MAX_OVERHEAD`.
+    const FRAMING: usize = 61 + 36;
 
     fn parse(line: &str) -> anyhow::Result<Args> {
         let command = Args::augment_args(clap::Command::new("demo"));
@@ -177,8 +201,34 @@ mod tests {
     }
 
     #[test]
+    fn a_span_takes_no_more_of_the_log_than_is_reckoned() {
+        let traffic = Traffic::new(1, parse("").unwrap().shape(0)).take(5_000);
+        let (bytes, spans) = keyed(traffic).fold((0, 0), |(bytes, spans), Record { key, value, spans: held, .. }| {
+            (bytes + FRAMING + key.map_or(0, |key| key.len()) + value.len(), spans + held.len())
+        });
+        let most = LOG_BYTES_PER_SPAN as usize;
+        assert!((most * 8 / 10..=most).contains(&(bytes / spans)), "{} B a span", bytes / spans);
+    }
+
+    #[test]
+    fn the_log_in_use_grows_with_the_restart() {
+        let args = parse("").unwrap();
+        assert!(args.log_use(RESTART).fits());
+        assert!(args.log_use(RESTART + Duration::from_millis(500)).bytes > args.log_use(RESTART).bytes);
+        assert!(!args.log_use(RESTART * 3).fits());
+    }
+
+    #[test]
+    fn the_shortest_run_can_show_too_much_read_again() {
+        assert!(REREAD < SHORTEST / 2);
+        assert!(REREAD > MAX_WAIT);
+    }
+
+    #[test]
     fn what_does_not_fit_is_refused() {
-        assert!(parse("--for 5s").unwrap().check().unwrap_err().to_string().contains("too short"));
+        parse("--for 30s --rate 500").unwrap().check().unwrap();
+        assert!(parse("--rate 499").unwrap().check().is_err());
+        assert!(parse("--for 29s").unwrap().check().unwrap_err().to_string().contains("too short"));
         assert!(parse("--for 2h").unwrap().check().unwrap_err().to_string().contains("too long"));
         let refused = parse("--rate 20000").unwrap().check().unwrap_err().to_string();
         assert!(refused.contains("÷ 32 partitions"), "{refused}");

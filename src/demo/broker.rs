@@ -18,14 +18,14 @@ use rdkafka::{
 use super::args::PARTITIONS;
 
 /// A broker with the demo's topics. They go with it.
-pub struct Broker {
+pub(super) struct Broker {
     pub address: String,
     pub topics: Topics,
     kind: Kind,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Topics {
+pub(super) struct Topics {
     pub group: String,
     pub input: String,
     pub output: String,
@@ -33,7 +33,7 @@ pub struct Topics {
 }
 
 /// The partitions of the output and dead-letter topics.
-pub const OUTPUT_PARTITIONS: i32 = 4;
+pub(super) const OUTPUT_PARTITIONS: i32 = 4;
 
 enum Kind {
     /// Lives in this process, on the thread that made it.
@@ -47,6 +47,8 @@ const ADMIN_PATIENCE: Duration = Duration::from_secs(10);
 // === impl Broker ===
 
 impl Broker {
+    /// # Errors
+    /// It does not start or is away, or the topics cannot be created.
     pub fn start(real: Option<&str>) -> anyhow::Result<Self> {
         match real {
             None => Self::embedded(),

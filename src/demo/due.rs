@@ -3,17 +3,17 @@
 use crate::generate::Truth;
 
 /// The file that the processor is given, and that [`Due::of`] restates.
-pub const POLICIES: &str = include_str!("../../policies/errors-and-slow.yaml");
+pub(super) const POLICIES: &str = include_str!("../../policies/errors-and-slow.yaml");
 
 /// The keeping policies, by the names in the file.
-pub const KEEPING: [&str; 4] = ["errors", "server-errors", "slow", "baseline"];
+pub(super) const KEEPING: [&str; 4] = ["errors", "server-errors", "slow", "baseline"];
 
 /// `trace.duration > 2s`.
-pub const SLOW_NS: u64 = 2_000_000_000;
+pub(super) const SLOW_NS: u64 = 2_000_000_000;
 
 /// Which policies keep a trace: a bit for each of [`KEEPING`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Due(u8);
+pub(super) struct Due(u8);
 
 // === impl Due ===
 
@@ -43,7 +43,7 @@ impl Due {
 }
 
 /// R ≥ T with T = round((1 − p) · 2^56). Source: OpenTelemetry, "TraceState: Probability Sampling".
-pub fn in_the_hundredth(truth: &Truth) -> bool {
+pub(super) fn in_the_hundredth(truth: &Truth) -> bool {
     // Whole numbers, so that no rounding of ours agrees by chance with another's: ⌊(99 · 2^56 + 50) / 100⌋.
     truth.randomness >= ((99u64 << 56) / 100) + u64::from((99u128 << 56) % 100 >= 50)
 }

@@ -9,12 +9,15 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How often SIGINT, SIGTERM or SIGHUP came.
-pub struct Interrupt(Arc<AtomicU32>);
+pub(super) struct Interrupt(Arc<AtomicU32>);
 
 // === impl Interrupt ===
 
 impl Interrupt {
     /// Takes the signals over from here on.
+    ///
+    /// # Errors
+    /// The system does not let them be watched.
     pub fn watch() -> anyhow::Result<Self> {
         let count = Arc::new(AtomicU32::new(0));
         let counted = count.clone();

@@ -12,7 +12,7 @@ use crate::{
 
 /// Ground truth on one side, kept records on the other.
 #[derive(Default)]
-pub struct Ledger {
+pub(super) struct Ledger {
     pub sent: Sent,
     pub seen: Seen,
     due: HashMap<TraceId, Entry>,
@@ -23,7 +23,7 @@ pub struct Ledger {
 
 /// Of all traffic, and what others would have made of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sent {
+pub(super) struct Sent {
     pub traces: u64,
     pub spans: u64,
     /// Late spans that were held back from the traffic, for the kill.
@@ -38,7 +38,7 @@ pub struct Sent {
 
 /// What a simpler sampler would have kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rival {
+pub(super) struct Rival {
     pub traces: u64,
     /// Of the traces with an error.
     pub errors: u64,
@@ -48,7 +48,7 @@ pub struct Rival {
 
 /// Counted as records are read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
+pub(super) struct Seen {
     pub spans: u64,
     /// Due traces of which every span that is not late was seen, by policy.
     pub whole: [u64; KEEPING.len()],
@@ -64,7 +64,7 @@ pub struct Seen {
 
 /// How it stands, when all is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Findings {
+pub(super) struct Findings {
     /// Due, but no span seen.
     pub lost: u64,
     /// Due, and seen in part.

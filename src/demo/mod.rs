@@ -12,6 +12,7 @@ mod ledger;
 mod processor;
 mod reader;
 mod report;
+mod sabotage;
 mod scrape;
 mod screen;
 mod view;
@@ -24,10 +25,10 @@ use std::{
 
 use anyhow::{Context, bail};
 
-pub use self::args::{Args, Fault};
+pub use self::args::Args;
 use self::{
     agents::Agents,
-    args::MAX_WAIT,
+    args::{Fault, RESTART},
     broker::Broker,
     interrupt::Interrupt,
     ledger::Ledger,
@@ -41,7 +42,8 @@ use self::{
 
 /// Runs the demo. The exit code is 1 where the check found anything wrong.
 ///
-/// Errors are those that leave nothing to check: options that do not fit, a broker that is away, a processor that ends by itself.
+/// # Errors
+/// What leaves nothing to check: options that do not fit, a broker that is away, a processor that ends by itself.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     args.check()?;
     let interrupt = Interrupt::watch()?;
@@ -75,8 +77,6 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 const STEP: Duration = Duration::from_millis(200);
 /// For the processor to decide and deliver the rest, once the last span is sent: the longest hold, and a restart before it.
 const SETTLE: Duration = Duration::from_secs(45);
-/// What a restart may read again is what was undecided: the longest hold, and as much again for ticks, commits and a busy machine.
-const REREAD: Duration = MAX_WAIT.saturating_mul(2);
 /// Nothing arrives for so long: the processor has read what there is.
 const STILL: Duration = Duration::from_secs(2);
 /// Of the processor's log, shown where the demo fails.
@@ -125,10 +125,10 @@ fn attend(
     let settled = attendant.settle()?;
     let Attendant { agents, processor, metrics, mut kill, .. } = attendant;
     let acked = agents.sent();
-    agents.finish()?;
+    let sabotage = agents.finish()?;
     if let Some(kill) = &mut kill {
         let received = kill.received + metrics.count("tailwater_spans_received_total");
-        kill.again = Some(received.saturating_sub(acked.0));
+        kill.again = received.saturating_sub(acked.0);
     }
     let exit = match processor.terminate()? {
         Some((status, took)) if status.success() => Exit::Zero(took),
@@ -143,7 +143,10 @@ fn attend(
         findings: ledger.findings(),
         acked,
         dead_letters,
+        interrupted: interrupt.asked(),
+        log: kill.as_ref().and_then(|kill| kill.back).filter(|_| broker.is_embedded()).map(|back| args.log_use(back)),
         kill,
+        sabotage,
         held: settled.then(|| metrics.count("tailwater_traces_held")),
         own_lost: metrics.sum("tailwater_spans_lost", &[]),
         exit,
@@ -188,14 +191,16 @@ impl Attendant<'_> {
 
     fn kill_and_restart(&mut self) -> anyhow::Result<()> {
         let metrics = scrape::metrics(self.workplace.port).context("the processor's /metrics before the kill")?;
+        let kept_spans = self.ledger.lock().expect("no holder panics").seen.spans;
         let kill = Kill {
             at: self.agents.elapsed(),
             received: metrics.count("tailwater_spans_received_total"),
             held_traces: metrics.count("tailwater_traces_held"),
             held_spans: metrics.count("tailwater_spans_held"),
+            kept_spans,
             back: None,
-            again: None,
-            most_again: u64::from(self.args.rate) * REREAD.as_secs(),
+            again: 0,
+            most_again: self.args.most_reread(),
         };
         self.processor.kill()?;
         self.ledger.lock().expect("no holder panics").killed();
@@ -258,14 +263,16 @@ fn introduce(args: &Args, seed: u64, broker: &Broker, workplace: &Workplace, scr
     screen.say(&format!(
         "A shop of a dozen services sends {} spans/s for {}; half-way the processor is killed and started again.\n\
          {broker}\n\
-         configuration {}, log {}, seed {seed}",
+         configuration {}, log {}, seed {seed}\n\
+         the processor's own numbers are at {}",
         thousands(args.rate.into()),
         clock(args.time),
         workplace.config().display(),
         workplace.log().display(),
+        scrape::url(workplace.port),
     ));
     if broker.is_embedded() {
-        screen.say(&args.log_use().to_string());
+        screen.say(&args.log_use(RESTART).to_string());
     }
     screen.say("waiting for the processor to be ready");
     if args.fault == Some(Fault::DropOneSpan) {
@@ -281,9 +288,7 @@ fn conclude(outcome: &Outcome, report: &Report, broker: &Broker, screen: &mut Sc
         report.render(screen)
     );
     text.push_str(&format!(
-        "  due were {} of {} traces; kept were {} of {} spans\n",
-        thousands(sent.due_traces),
-        thousands(sent.traces),
+        "  kept were {} of {} spans\n",
         thousands(seen.spans.saturating_sub(seen.doubled.iter().sum())),
         thousands(sent.spans)
     ));

@@ -20,20 +20,20 @@ use super::{
 };
 
 /// A folder with the configuration, the policies and the log.
-pub struct Workplace {
+pub(super) struct Workplace {
     folder: tempfile::TempDir,
     /// Of the processor's HTTP server.
     pub port: u16,
 }
 
 /// The running child. Dropped, it is killed.
-pub struct Processor {
+pub(super) struct Processor {
     child: Child,
     pub started: Instant,
 }
 
 /// What SIGTERM may take: the contract of `run`.
-pub const TERMINATION: Duration = Duration::from_secs(10);
+const TERMINATION: Duration = Duration::from_secs(10);
 /// For a child to be ready the first time: a rebalance takes 3 s on the embedded broker.
 const READY: Duration = Duration::from_secs(40);
 const STEP: Duration = Duration::from_millis(50);
@@ -41,6 +41,8 @@ const STEP: Duration = Duration::from_millis(50);
 // === impl Workplace ===
 
 impl Workplace {
+    /// # Errors
+    /// The files cannot be written, or no port is free.
     pub fn new(broker: &Broker) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("tailwater-demo-").tempdir().context("no folder for the demo")?;
         // Free now; the child may find it taken and says so in its log.
@@ -74,6 +76,9 @@ impl Workplace {
 
 impl Processor {
     /// Starts this same program as `run -c …`.
+    ///
+    /// # Errors
+    /// It cannot be started, or its log not be written.
     pub fn start(workplace: &Workplace) -> anyhow::Result<Self> {
         Self::spawn(&std::env::current_exe().context("this program has no path")?, workplace)
     }
@@ -93,7 +98,10 @@ impl Processor {
         Ok(Self { child, started: Instant::now() })
     }
 
-    /// Waits until it is ready. An error if it is not in time, or has ended; `stop` ends the waiting.
+    /// Waits until it is ready; `stop` ends the waiting.
+    ///
+    /// # Errors
+    /// It is not ready in time, or has ended.
     pub fn wait_until_ready(&mut self, workplace: &Workplace, stop: impl Fn() -> bool) -> anyhow::Result<()> {
         while !scrape::is_ready(workplace.port) && !stop() {
             self.check_alive()?;
@@ -105,7 +113,8 @@ impl Processor {
         Ok(())
     }
 
-    /// An error if it has ended by itself.
+    /// # Errors
+    /// It has ended by itself.
     pub fn check_alive(&mut self) -> anyhow::Result<()> {
         match self.child.try_wait()? {
             Some(status) => bail!("the processor ended by itself: {status}"),
@@ -114,6 +123,9 @@ impl Processor {
     }
 
     /// SIGKILL.
+    ///
+    /// # Errors
+    /// It cannot be signalled or waited for.
     pub fn kill(&mut self) -> anyhow::Result<()> {
         self.child.kill()?;
         self.child.wait()?;
@@ -121,6 +133,9 @@ impl Processor {
     }
 
     /// SIGTERM. None where it has not ended within [`TERMINATION`].
+    ///
+    /// # Errors
+    /// It cannot be signalled or waited for.
     pub fn terminate(mut self) -> anyhow::Result<Option<(ExitStatus, Duration)>> {
         let asked = Instant::now();
         kill_process(Pid::from_child(&self.child), Signal::TERM).context("SIGTERM")?;

@@ -22,7 +22,7 @@ use super::{
 };
 
 /// The running thread.
-pub struct Reader {
+pub(super) struct Reader {
     finish: Arc<AtomicBool>,
     dead_letters: Arc<AtomicU64>,
     thread: JoinHandle<anyhow::Result<()>>,
@@ -39,6 +39,8 @@ const ASK: Duration = Duration::from_secs(5);
 // === impl Reader ===
 
 impl Reader {
+    /// # Errors
+    /// No consumer, or no thread.
     pub fn start(broker: &Broker, ledger: Arc<Mutex<Ledger>>) -> anyhow::Result<Self> {
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", &broker.address)
@@ -83,6 +85,9 @@ impl Reader {
     }
 
     /// Reads to the ends as they are now. Returns the dead letters.
+    ///
+    /// # Errors
+    /// The ends are not known, or not reached in time.
     pub fn finish(self) -> anyhow::Result<u64> {
         self.finish.store(true, Ordering::Relaxed);
         self.thread.join().map_err(|_| anyhow!("the checker panicked"))??;

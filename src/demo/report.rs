@@ -3,27 +3,35 @@
 use std::{fmt::Write, time::Duration};
 
 use super::{
+    args::LogUse,
     due::KEEPING,
     ledger::{Findings, Rival, Seen, Sent},
+    sabotage::Sabotage,
     screen::{Ink, Screen, clock, thousands},
 };
 
 /// Rows, each good, bad or a note.
-pub struct Report {
+pub(super) struct Report {
     rows: Vec<Row>,
 }
 
 /// All that was seen of a run.
 #[derive(Clone, Debug, Default)]
-pub struct Outcome {
+pub(super) struct Outcome {
     pub sent: Sent,
     pub seen: Seen,
     pub findings: Findings,
     /// Input spans the broker acknowledged, and refused.
     pub acked: (u64, u64),
     pub dead_letters: u64,
+    /// Ctrl-C: not everything may have come to pass.
+    pub interrupted: bool,
     /// None where the run was ended before.
     pub kill: Option<Kill>,
+    /// Over the restart as it was; None where nothing bounds the log.
+    pub log: Option<LogUse>,
+    /// What was to be spoilt, and was or was not.
+    pub sabotage: Option<Sabotage>,
     /// Traces held at the end; None where the processor did not say in time.
     pub held: Option<u64>,
     /// Invariant I1, by the processor's own account: `tailwater_spans_lost`.
@@ -32,24 +40,26 @@ pub struct Outcome {
 }
 
 #[derive(Clone, Debug)]
-pub struct Kill {
+pub(super) struct Kill {
     /// After the start of the traffic.
     pub at: Duration,
     /// What the processor had received, and held undecided.
     pub received: u64,
     pub held_traces: u64,
     pub held_spans: u64,
+    /// Spans of its output that were seen.
+    pub kept_spans: u64,
     /// From its start until the new one was ready.
     pub back: Option<Duration>,
-    /// Spans received again; known at the end.
-    pub again: Option<u64>,
+    /// Spans received again; counted at the end.
+    pub again: u64,
     /// More would be more than what was undecided: the offsets committed are too old.
     pub most_again: u64,
 }
 
 /// What SIGTERM came to.
 #[derive(Clone, Debug, Default)]
-pub enum Exit {
+pub(super) enum Exit {
     #[default]
     Never,
     Zero(Duration),
@@ -77,7 +87,9 @@ impl Report {
         report.kept(outcome);
         report.whole(outcome);
         report.killed(outcome);
+        report.log(outcome);
         report.accounts(outcome);
+        report.spoilt(outcome);
         report
     }
 
@@ -100,6 +112,8 @@ impl Report {
     }
 
     fn kept(&mut self, Outcome { sent, seen, .. }: &Outcome) {
+        let of = format!("{} of {}", thousands(sent.due_traces), thousands(sent.traces));
+        self.check("traces that are due", sent.due_traces > 0, of);
         for ((policy, due), whole) in KEEPING.iter().zip(sent.due).zip(seen.whole) {
             let what = format!("kept whole: {policy}");
             match due {
@@ -126,20 +140,36 @@ impl Report {
         self.check("spans doubled without a kill", seen.doubled[0] == 0, bad(seen.doubled[0]));
     }
 
-    fn killed(&mut self, Outcome { kill, seen, .. }: &Outcome) {
+    fn killed(&mut self, Outcome { kill, interrupted, seen, .. }: &Outcome) {
         let Some(kill) = kill else {
-            self.note("SIGKILL", "did not come to it".to_owned());
+            match interrupted {
+                true => self.note("SIGKILL", "ended before it".to_owned()),
+                false => self.check("SIGKILL", false, "did not come to it".to_owned()),
+            }
             return;
         };
-        let held = format!("{} traces, {} spans undecided", thousands(kill.held_traces), thousands(kill.held_spans));
         let back =
             kill.back.map_or("never ready again".to_owned(), |back| format!("ready after {:.1} s", back.as_secs_f64()));
-        self.check(&format!("SIGKILL at {}", clock(kill.at)), kill.back.is_some(), format!("{held}; {back}"));
-        if let Some(again) = kill.again {
-            let value = format!("about {} of the {} received before", thousands(again), thousands(kill.received));
-            self.check("spans re-read after the kill", again <= kill.most_again, value);
-        }
+        let value = format!(
+            "{} traces, {} spans undecided, {} spans kept before; {back}",
+            thousands(kill.held_traces),
+            thousands(kill.held_spans),
+            thousands(kill.kept_spans)
+        );
+        self.check(&format!("SIGKILL at {}", clock(kill.at)), kill.came_midway() && kill.back.is_some(), value);
+        let value = format!("about {} of the {} received before", thousands(kill.again), thousands(kill.received));
+        self.check("spans re-read after the kill", kill.reread_what_was_undecided(), value);
         self.note("spans doubled after the kill", format!("{}: allowed, at least once", thousands(seen.doubled[1])));
+    }
+
+    /// What the embedded broker loses, it loses without a word.
+    fn log(&mut self, Outcome { log, .. }: &Outcome) {
+        if let Some(log) = log {
+            let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+            let (used, room, window) = (mib(log.bytes), mib(LogUse::ROOM), log.window.as_secs_f64());
+            let value = format!("{used:.2} of {room:.2} MiB a partition, over {window:.1} s");
+            self.check("log needed for hold and restart", log.fits(), value);
+        }
     }
 
     fn accounts(&mut self, outcome: &Outcome) {
@@ -159,6 +189,16 @@ impl Report {
         self.check("SIGTERM", fine, exit);
     }
 
+    /// The other rows show what came of it.
+    fn spoilt(&mut self, Outcome { sabotage, .. }: &Outcome) {
+        let what = "spoilt on purpose";
+        match sabotage {
+            Some(Sabotage { trace: Some(id), .. }) => self.note(what, format!("a span of {id} was withheld")),
+            Some(_) => self.check(what, false, "no trace came by that could be spoilt".to_owned()),
+            None => {}
+        }
+    }
+
     fn check(&mut self, what: &str, good: bool, value: String) {
         let mark = if good { Mark::Good } else { Mark::Bad };
         self.rows.push(Row { mark, what: what.to_owned(), value });
@@ -169,8 +209,21 @@ impl Report {
     }
 }
 
+// === impl Kill ===
+
+impl Kill {
+    fn came_midway(&self) -> bool {
+        self.held_traces > 0 && self.kept_spans > 0
+    }
+
+    /// Not nothing, and not everything.
+    fn reread_what_was_undecided(&self) -> bool {
+        (1..=self.most_again).contains(&self.again) && self.again < self.received
+    }
+}
+
 /// What a simpler sampler would have kept of the same traffic.
-pub fn rivals(sent: &Sent) -> [(&'static str, String); 2] {
+pub(super) fn rivals(sent: &Sent) -> [(&'static str, String); 2] {
     let [errors, _, slow, _] = sent.due;
     let say = |rival: &Rival| {
         format!(
@@ -188,21 +241,30 @@ pub fn rivals(sent: &Sent) -> [(&'static str, String); 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::demo::args::{Fault, MAX_WAIT, RESTART};
+
+    fn log(bytes: u64) -> Option<LogUse> {
+        Some(LogUse { rate: 1_000, window: MAX_WAIT + RESTART, bytes })
+    }
 
     fn green() -> Outcome {
         Outcome {
-            sent: Sent { due: [10, 2, 3, 0], ..Sent::default() },
+            sent: Sent { due: [10, 2, 3, 0], due_traces: 12, traces: 60, ..Sent::default() },
             seen: Seen { whole: [10, 2, 3, 0], doubled: [0, 40], ..Seen::default() },
             findings: Findings { late_due: 4, late_seen: 4, ..Findings::default() },
             acked: (1_000, 0),
             dead_letters: 0,
+            interrupted: false,
+            log: log(LogUse::ROOM),
+            sabotage: None,
             kill: Some(Kill {
                 at: Duration::from_secs(30),
                 received: 500,
                 held_traces: 7,
                 held_spans: 70,
+                kept_spans: 90,
                 back: Some(Duration::from_secs(9)),
-                again: Some(120),
+                again: 120,
                 most_again: 200,
             }),
             held: Some(0),
@@ -215,13 +277,16 @@ mod tests {
     fn a_good_run_is_green() {
         let report = Report::of(&green());
         assert!(!report.is_red());
-        assert!(!Report::of(&Outcome { kill: None, ..green() }).is_red(), "ended before the kill");
+        let early = Outcome { interrupted: true, kill: None, log: None, ..green() };
+        assert!(!Report::of(&early).is_red(), "ended before the kill");
+        assert!(!Report::of(&Outcome { log: None, ..green() }).is_red(), "a broker with room");
     }
 
     #[test]
     fn each_fault_alone_is_red() {
         type Spoil = fn(&mut Outcome);
-        let faults: [Spoil; 18] = [
+        let faults: [Spoil; 26] = [
+            |o| o.sent.due_traces = 0,
             |o| o.seen.whole[0] = 9,
             |o| o.seen.whole[2] = 4,
             |o| o.findings.lost = 1,
@@ -233,7 +298,14 @@ mod tests {
             |o| o.seen.unreadable = 1,
             |o| o.seen.doubled[0] = 1,
             |o| o.kill.as_mut().unwrap().back = None,
-            |o| o.kill.as_mut().unwrap().again = Some(201),
+            |o| o.kill.as_mut().unwrap().held_traces = 0,
+            |o| o.kill.as_mut().unwrap().kept_spans = 0,
+            |o| o.kill.as_mut().unwrap().again = 0,
+            |o| o.kill.as_mut().unwrap().again = 201,
+            |o| o.kill.as_mut().unwrap().received = 120,
+            |o| o.kill = None,
+            |o| o.log = log(LogUse::ROOM + 1),
+            |o| o.sabotage = Some(Sabotage::new(Fault::DropOneSpan)),
             |o| o.acked = (999, 1),
             |o| o.dead_letters = 1,
             |o| o.held = None,

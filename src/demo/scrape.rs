@@ -10,7 +10,7 @@ use anyhow::{Context, ensure};
 
 /// Samples of one scrape.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Metrics(Vec<Sample>);
+pub(super) struct Metrics(Vec<Sample>);
 
 #[derive(Clone, Debug, PartialEq)]
 struct Sample {
@@ -24,15 +24,23 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// A few hundred series of some 100 bytes each; anything longer is not ours.
 const MOST_BYTES: u64 = 4 << 20;
 
+/// Where a person finds them.
+pub(super) fn url(port: u16) -> String {
+    format!("http://{}:{port}/metrics", Ipv4Addr::LOCALHOST)
+}
+
 /// Scrapes the processor on a port of this machine.
-pub fn metrics(port: u16) -> anyhow::Result<Metrics> {
+///
+/// # Errors
+/// Nobody answers in time, or not with 200.
+pub(super) fn metrics(port: u16) -> anyhow::Result<Metrics> {
     let (status, body) = get(port, "/metrics")?;
     ensure!(status == 200, "/metrics answered {status}");
     Ok(Metrics::parse(&body))
 }
 
 /// Whether `/readyz` says so.
-pub fn is_ready(port: u16) -> bool {
+pub(super) fn is_ready(port: u16) -> bool {
     get(port, "/readyz").is_ok_and(|(status, _)| status == 200)
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Standard output.
-pub struct Screen {
+pub(super) struct Screen {
     terminal: bool,
     colour: bool,
     /// Lines of the last drawing.
@@ -15,7 +15,7 @@ pub struct Screen {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ink {
+pub(super) enum Ink {
     Green,
     Red,
     Bold,
@@ -81,7 +81,7 @@ impl Screen {
 }
 
 /// `1234567` as `1,234,567`.
-pub fn thousands(number: u64) -> String {
+pub(super) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -94,7 +94,7 @@ pub fn thousands(number: u64) -> String {
 }
 
 /// `75 s` as `1:15`.
-pub fn clock(time: Duration) -> String {
+pub(super) fn clock(time: Duration) -> String {
     format!("{}:{:02}", time.as_secs() / 60, time.as_secs() % 60)
 }
 

@@ -9,12 +9,12 @@ use super::{
     due::{Due, KEEPING},
     ledger::{Seen, Sent},
     report::rivals,
-    scrape::Metrics,
+    scrape::{self, Metrics},
     screen::{Ink, Screen, clock, thousands},
 };
 
 /// One moment.
-pub struct View<'a> {
+pub(super) struct View<'a> {
     pub phase: &'a str,
     pub elapsed: Duration,
     pub length: Duration,
@@ -28,7 +28,7 @@ pub struct View<'a> {
 
 /// A rate out of a counter, over the last seconds.
 #[derive(Default)]
-pub struct Meter(VecDeque<(Instant, u64)>);
+pub(super) struct Meter(VecDeque<(Instant, u64)>);
 
 /// Over what a rate is taken.
 const WINDOW: Duration = Duration::from_secs(2);
@@ -69,7 +69,7 @@ impl View<'_> {
             ),
         ];
         lines.extend(rivals(sent).map(|(name, keeps)| format!("{}{name} would have kept {keeps}", label("instead"))));
-        lines.push(format!("{}http://127.0.0.1:{}/metrics", label("look"), self.port));
+        lines.push(format!("{}{}", label("look"), scrape::url(self.port)));
         lines
     }
 

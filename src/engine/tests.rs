@@ -130,8 +130,12 @@ impl Rig {
     }
 
     fn give(&mut self, partition: u32, offset: i64, time: i64, payload: Option<&[u8]>) {
+        self.give_below(RecordTime::END, partition, offset, time, payload);
+    }
+
+    fn give_below(&mut self, ceiling: RecordTime, partition: u32, offset: i64, time: i64, payload: Option<&[u8]>) {
         let record = Record { partition, offset, timestamp: Some(RecordTime(time)), payload };
-        while self.engine.ingest(record, RecordTime::END) == Err(Full) {
+        while self.engine.ingest(record, ceiling) == Err(Full) {
             self.assert_conserved();
             self.cut();
         }
@@ -207,6 +211,21 @@ fn bad_records_are_buried_and_the_stream_goes_on() {
     assert_eq!(rig.engine.stats().rejected_records, 4);
     assert_eq!(rig.kept.len(), 1);
     assert_eq!((rig.watermarks[0].offset, rig.watermarks[0].position), (5, 5));
+}
+
+#[test]
+fn the_reason_of_a_dead_letter_counts() {
+    let mut rig = Rig::keyed(ALL);
+    rig.give(0, 0, 0, None);
+    let borrowed = rig.engine.tick.size();
+    rig.give(0, 1, 0, Some(&vec![0; limits::RECORD_BYTES + 1]));
+    let reason = "the record has 8388609 bytes, more than 8388608".len();
+    assert!(rig.engine.tick.size() >= 2 * borrowed + reason, "{}", rig.engine.tick.size());
+    let allocated = rig.engine.tick.allocated() - rig.engine.tick.dead.capacity() * size_of::<Dead>();
+    assert!(allocated >= reason, "{allocated}");
+    rig.cut();
+    rig.cut();
+    assert_eq!(rig.engine.tick.size(), 0, "and goes with it");
 }
 
 #[test]
@@ -287,6 +306,37 @@ fn alarms_that_ring_together_do_not_pull_each_other_ahead() {
     rig.engine.elapse(0, 200, RecordTime::END);
     rig.advance();
     assert_eq!(rig.engine.traces_held(), 2, "the second is quiet since 900 only");
+}
+
+#[test]
+fn nothing_is_decided_before_a_clock_is_established() {
+    // The first of all records is an hour ahead.
+    let mut rig = Rig::keyed(ERRORS);
+    rig.spans(0, 3_600_000, &[]);
+    for offset in 1..14 {
+        rig.spans(offset, offset * 3_000, &[Spec { trace: offset as u8, ..ROOT }]);
+    }
+    rig.cut();
+    assert_eq!((rig.engine.traces_held(), rig.watermarks[0].clock), (13, None));
+    rig.spans(14, 42_000, &[]);
+    assert_eq!(rig.engine.traces_held(), 6, "the clock stands at 24 000");
+    // A partition with fewer records has its clock where there are no more.
+    for ended in [false, true] {
+        let mut rig = Rig::keyed(ERRORS);
+        rig.engine.assign(0);
+        rig.spans(0, 0, &[ROOT]);
+        rig.spans(1, 3_000, &[]);
+        rig.spans(2, 3_000, &[]);
+        rig.advance();
+        assert_eq!(rig.engine.traces_held(), 1);
+        if ended {
+            rig.engine.finish(0)
+        } else {
+            rig.engine.elapse(0, 0, RecordTime::END)
+        }
+        rig.advance();
+        assert_eq!(rig.engine.traces_held(), 0);
+    }
 }
 
 #[test]
@@ -403,9 +453,28 @@ fn envelopes_that_nobody_holds_stay_in_the_budget() {
 }
 
 #[test]
+fn fields_that_every_resource_of_a_record_carries_stay_in_the_budget() {
+    let buffer = 16 << 20;
+    let mut rig = Rig::new(Settings { buffer, ..settings(Keying::Keyed) }, ERRORS);
+    rig.engine.assign(0);
+    for offset in 0..20_i64 {
+        // An unknown field around twenty resources, which goes with each of their spans.
+        let mut payload = vec![0x7a, 0xa0, 0x8d, 0x06];
+        payload.resize(4 + 100_000, offset as u8);
+        for service in 0..20 {
+            payload.extend(record_of(&format!("{offset}/{service}"), vec![otlp(&Spec { trace: service + 1, ..ROOT })]));
+        }
+        rig.give(0, offset, 0, Some(&payload));
+        assert!(rig.engine.bytes_held() <= buffer, "{} at {offset}", rig.engine.bytes_held());
+    }
+    assert_eq!(rig.engine.stats().rejected_records, 0);
+}
+
+#[test]
 fn records_off_by_more_than_max_wait_are_counted() {
     let mut rig = Rig::keyed(ALL);
-    for (offset, time) in [0, 10_000, 0, 20_001, -20_000, 0].into_iter().enumerate() {
+    // Not while there is no clock to be off from.
+    for (offset, time) in iter::repeat_n(0, 14).chain([50_000, 10_000, 0, 10_001, -10_001, 0]).enumerate() {
         rig.spans(offset as i64, time, &[]);
     }
     assert_eq!(rig.engine.stats().skewed, 2);
@@ -437,7 +506,7 @@ fn a_revoked_partition_gives_back_what_is_undecided() {
     assert_eq!(rig.engine.assign(Start::at(100)), 0);
     rig.cut();
     let at: Vec<_> = rig.watermarks.iter().map(|w| (w.partition, w.offset, w.position, w.clock)).collect();
-    assert_eq!(at, [(0, 100, 100, None), (1, 7, 8, Some(RecordTime(0)))]);
+    assert_eq!(at, [(0, 100, 100, None), (1, 7, 8, None)]);
     rig.give(0, 100, -50_000, Some(&record(&[Spec { error: true, ..ROOT }])));
     rig.give(0, 101, -50_000, Some(&record(&[])));
     assert_eq!(rig.engine.traces_held(), 2);
@@ -566,6 +635,7 @@ fn a_partition_held_back_by_minutes_splits_nothing() {
     rig = Rig::new(Settings { late_window: 20_000, ..settings(Keying::Unkeyed) }, ERRORS);
     let _ = (rig.engine.assign(Start::at(0)), rig.engine.assign(Start::at(0)));
     rig.give(behind, 0, 0, Some(&record(&[])));
+    rig.engine.elapse(behind, 0, RecordTime::END);
     for second in 0..200 {
         rig.give(ahead, second, second * 1000, Some(&record(&[Spec { trace: trace(second), ..ROOT }])));
     }
@@ -590,6 +660,72 @@ fn a_leap_in_time_decides_what_came_before_on_what_came_before() {
     rig.cut();
     assert_eq!(rig.decisions(), [((false, Reason::Structure), 1)].into());
     assert_eq!(rig.engine.stats().late_dropped, 1);
+}
+
+#[test]
+fn a_lull_splits_nothing() {
+    let mut rig = Rig::keyed(ERRORS);
+    let mut offset = 0..;
+    let mut give = |rig: &mut Rig, time, spans: &[Spec]| rig.spans(offset.next().unwrap(), time, spans);
+    (0..15).for_each(|_| give(&mut rig, 0, &[]));
+    give(&mut rig, 60_000, &[ROOT]);
+    (0..6).for_each(|_| give(&mut rig, 60_000, &[]));
+    // The clock stood at 0 until now.
+    give(&mut rig, 60_001, &[Spec { error: true, ..CHILD }]);
+    (0..15).for_each(|_| give(&mut rig, 62_000, &[]));
+    rig.cut();
+    assert_eq!(rig.decisions(), [((true, Reason::Structure), 1)].into());
+    assert_eq!(rig.by_trace()[&of_trace(1)].len(), 2);
+}
+
+#[test]
+fn one_producer_of_ten_an_hour_ahead_splits_nothing_and_holds_nothing_up() {
+    let mut rig = Rig::keyed(ALL);
+    let (mut time, mut honest, mut wrong) = (0, 0, 0);
+    // Of each trace: the record of its last span.
+    let mut last = BTreeMap::new();
+    for offset in 0..600 {
+        time += 100;
+        if offset % 10 == 0 {
+            // Its traces never become whole. The very first record is one of them.
+            let trace = 181 + wrong;
+            rig.spans(offset, time + 3_600_000, &[Spec { trace, ..CHILD }]);
+            last.insert(of_trace(trace), offset);
+            wrong += 1;
+        } else {
+            // Three traces at a time take turns, a root and two children each; then there may be a lull.
+            time += if honest % 180 == 90 { 60_000 } else { 0 };
+            let trace = (honest / 9 * 3 + honest % 3) as u8 + 1;
+            let id = honest % 9 / 3 + 1;
+            rig.spans(offset, time, &[Spec { trace, id, parent: id.min(2) - 1, ..ROOT }]);
+            last.insert(of_trace(trace), offset);
+            honest += 1;
+        }
+        rig.cut();
+        rig.kept.iter().for_each(|(trace, _)| _ = last.remove(trace));
+        // Judged after 15 records, no more than `max_wait` (of 100 records) from there, by a clock 8 records behind.
+        assert!(last.values().all(|&last| last > offset - 15 - 100 - 8 - 1), "at {offset}: {last:?}");
+    }
+    assert_eq!((honest, wrong), (540, 60));
+    rig.engine.finish(0);
+    rig.advance();
+    let whole = rig.kept.iter().filter(|(trace, spans)| trace.0[0] <= 180 && spans.len() == 3).count();
+    assert_eq!((whole, rig.kept.len()), (180, 240));
+    assert_eq!(rig.decisions()[&(true, Reason::Structure)], 180);
+}
+
+#[test]
+fn what_a_full_tick_left_over_goes_first_whoever_comes_next() {
+    let mut rig = Rig::new(Settings { tick_bytes: 1, ..settings(Keying::Keyed) }, ALL);
+    let (first, second) = (rig.engine.assign(0), rig.engine.assign(0));
+    rig.give(first, 0, 0, Some(&record(&[ROOT, Spec { trace: 2, ..ROOT }])));
+    rig.engine.elapse(first, 1_100, RecordTime::END);
+    assert_eq!(rig.engine.advance(), Err(Full));
+    rig.cut();
+    assert_eq!(rig.engine.traces_held(), 1);
+    // A partition that has no clock yet, with a span of the very trace.
+    rig.give(second, 0, 0, Some(&record(&[Spec { trace: 2, ..CHILD }])));
+    assert_eq!((rig.engine.traces_held(), rig.engine.stats().late_kept), (0, 1));
 }
 
 #[test]

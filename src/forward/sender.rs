@@ -313,7 +313,7 @@ impl Sender {
                 tracing::error!("{reason}; see `max.message.bytes` of topic {}", self.config.output.name);
                 let (partition, offset) = (refused.partition, refused.offset);
                 *piece = Piece::Dead(tick.dead.len());
-                tick.dead.push(Dead { partition, offset, spans, reason: reason.into(), bytes: 0..0 });
+                tick.bury(Dead { partition, offset, spans, reason: reason.into(), bytes: 0..0 });
             }
             Piece::Dead(dead) if is_too_large(code) => tick.dead[*dead].bytes = 0..0,
             _ => tracing::warn!(%code, "a record was not delivered and is sent again"),
