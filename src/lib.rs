@@ -5,6 +5,7 @@ pub mod assemble;
 pub mod cli;
 pub mod config;
 pub mod decide;
+pub mod decisions;
 pub mod decode;
 pub mod demo;
 pub mod diagnostic;
