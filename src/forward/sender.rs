@@ -95,7 +95,7 @@ impl Sender {
     fn commit(&self, parcel: &Parcel) -> KafkaResult<()> {
         let offsets = parcel.tick.watermarks.iter().filter_map(|watermark| {
             let clock = watermark.clock.filter(|&clock| clock != RecordTime::END).map(|clock| clock.0);
-            Some((parcel.name(watermark.partition)?, watermark.offset, Metadata { clock }))
+            Some((parcel.name(watermark.partition)?, watermark.offset, Metadata::at(watermark.offset, clock)))
         });
         self.committer.commit(offsets)
     }

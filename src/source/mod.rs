@@ -6,7 +6,7 @@ mod metadata;
 mod topics;
 
 pub use keying::look as look_at_keys;
-pub use metadata::Metadata;
+pub use metadata::{Metadata, Unknown as UnknownMetadata};
 pub use topics::{Missing, Topics};
 
 use std::{sync::Arc, time::Duration};
