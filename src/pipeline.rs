@@ -158,6 +158,12 @@ async fn learn(config: &Arc<Config>, mode: Mode) -> anyhow::Result<Result<Cluste
     if topics.partitions(&config.input.dead_letters()).is_none() {
         create(config, &config.input.dead_letters(), partitions).await?;
     }
+    for topic in &config.input.topics {
+        let name = config.input.decisions(&topic.name);
+        if topics.partitions(&name).is_none() {
+            create(config, &name, topics.partitions(&topic.name).unwrap_or(1)).await?;
+        }
+    }
     let output_record_bytes = record_limit(config).await;
     let asked = config.clone();
     let look = move || -> KafkaResult<_> {
@@ -175,7 +181,8 @@ async fn work(orders: Orders, workers: Workers, stop: Arc<AtomicBool>) -> anyhow
     let (done, mut ended) = mpsc::channel(count);
     let (hold, mut closed) = mpsc::channel::<()>(1);
     for number in 0..count {
-        let orders = Orders { number, workers: count, ..orders.clone() };
+        let transactional_id = format!("{}-{}-{number}", orders.config.input.group, std::process::id());
+        let orders = Orders { number, workers: count, transactional_id, ..orders.clone() };
         let (done, hold) = (done.clone(), hold.clone());
         thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
             let mut worker = None;

@@ -153,7 +153,7 @@ impl Config {
         let input = topics::input(fields.take("input").unwrap_or(&nothing), d);
         let output =
             fields.require("output", topics::OUTPUT, d).and_then(|node| topics::output(node, input.as_ref(), d));
-        let delivery = fields.take("delivery").map_or(Some(Delivery::AtLeastOnce), |node| delivery(node, d));
+        let delivery = fields.take("delivery").map_or(Some(Delivery::ExactlyOnce), |node| delivery(node, d));
         let memory = memory(fields.take("memory").unwrap_or(&nothing), d);
         let completion = completion(fields.take("completion").unwrap_or(&nothing), memory.as_ref(), d);
         let late_window = fields.take("late_window").map_or(Some(Duration::from_secs(600)), |node| {

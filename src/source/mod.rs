@@ -7,7 +7,7 @@ mod restore;
 mod topics;
 
 pub use keying::look as look_at_keys;
-pub use metadata::Metadata;
+pub use metadata::{Metadata, Unknown as UnknownMetadata};
 pub use restore::{Restore, Restored};
 pub use topics::{Missing, Topics};
 
@@ -43,6 +43,16 @@ pub struct Beginning {
     /// Whether the group has it committed. If not, that comes before anything is read: the configured start moves.
     pub committed: bool,
     pub metadata: Metadata,
+}
+
+/// Why it is not known where partitions begin.
+#[derive(Debug, thiserror::Error)]
+pub enum NoBeginning {
+    /// It may be known soon.
+    #[error(transparent)]
+    Away(#[from] KafkaError),
+    #[error(transparent)]
+    Metadata(#[from] UnknownMetadata),
 }
 
 /// Makes a member static; two members of one name fence each other.
@@ -92,16 +102,16 @@ impl Source {
     /// Where newly assigned partitions are to be read from: the committed offset, else the configured start.
     ///
     /// # Errors
-    /// The brokers do not say in time.
-    pub fn beginnings(&self, partitions: &[Partition]) -> KafkaResult<Vec<(Partition, Beginning)>> {
+    /// The brokers do not say in time, or what they say is not for us.
+    pub fn beginnings(&self, partitions: &[Partition]) -> Result<Vec<(Partition, Beginning)>, NoBeginning> {
         let committed = self.consumer.committed_offsets(list(partitions), REQUEST)?;
-        let of = |(topic, number): &Partition| -> KafkaResult<Beginning> {
+        let of = |(topic, number): &Partition| -> Result<Beginning, NoBeginning> {
             let element = committed
                 .find_partition(topic, *number)
                 .ok_or(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownPartition))?;
             element.error()?;
             if let Offset::Offset(offset) = element.offset() {
-                let metadata = Metadata::parse(element.metadata(), offset).expect("TODO");
+                let metadata = Metadata::parse(element.metadata(), offset)?;
                 return Ok(Beginning { offset, committed: true, metadata });
             }
             let (low, high) = self.consumer.fetch_watermarks(topic, *number, REQUEST)?;
@@ -109,7 +119,7 @@ impl Source {
                 Start::Earliest => low,
                 Start::Latest => high,
             };
-            Ok(Beginning { offset, committed: false, metadata: Metadata { position: offset, ..Metadata::default() } })
+            Ok(Beginning { offset, committed: false, metadata: Metadata::at(offset, None) })
         };
         partitions.iter().map(|partition| Ok((partition.clone(), of(partition)?))).collect()
     }

@@ -28,7 +28,7 @@ use crate::{
     engine::{Engine, Full, Record, Settings},
     forward::{Forward, Parcel},
     model::RecordTime,
-    source::{self, Beginning, Partition, Restore, Source},
+    source::{self, Beginning, Partition, Restore, Restored, Source},
     telemetry::{Snapshot, Telemetry},
 };
 use assignment::Assignment;
@@ -41,6 +41,8 @@ pub struct Worker {
     owned: Assignment,
     /// Assigned, and not yet taken on.
     arriving: Option<Arrival>,
+    /// Read back of an unkeyed input of which some partitions are not here yet.
+    restored: Vec<Restored>,
     /// A tick whose transaction was aborted, to be sent before anything newer.
     again: Option<Parcel>,
     /// Aborted transactions in a row.
@@ -141,6 +143,7 @@ impl Worker {
             forward,
             owned: Assignment::default(),
             arriving: None,
+            restored: Vec::new(),
             again: None,
             aborts: 0,
             stalled: None,

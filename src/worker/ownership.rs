@@ -10,10 +10,9 @@ use anyhow::bail;
 use super::{Arrival, BUSY, STATISTICS, Worker, assignment::Owned, ceiling};
 use crate::{
     assemble::{Keying, Start},
-    config::Delivery,
     engine::Remembered,
     model::RecordTime,
-    source::{Beginning, Event, Head, Metadata, Partition, Restore, Restored},
+    source::{Beginning, Event, Head, Metadata, NoBeginning, Partition, Restore, Restored},
 };
 
 /// For a tick in flight when a partition is revoked: well below the session timeout of 45 s.
@@ -66,10 +65,11 @@ impl Worker {
         match arrival {
             Arrival::Asked(partitions) => match self.source.beginnings(&partitions) {
                 Ok(beginnings) => {
-                    let restore = self.restore(&beginnings)?;
+                    let restore = self.restore(&beginnings);
                     self.arriving = Some(Arrival::Restoring(beginnings, Box::new(restore)));
                 }
-                Err(error) => {
+                Err(unknown @ NoBeginning::Metadata(_)) => return Err(unknown.into()),
+                Err(NoBeginning::Away(error)) => {
                     tracing::warn!(%error, "the committed offsets are not to be had yet; trying again");
                     self.arriving = Some(Arrival::Asked(partitions));
                 }
@@ -85,7 +85,7 @@ impl Worker {
     fn take_over(
         &mut self,
         beginnings: Vec<(Partition, Beginning)>,
-        mut restored: Vec<Restored>,
+        restored: Vec<Restored>,
     ) -> anyhow::Result<()> {
         self.source.assign(&beginnings)?;
         for (partition, Beginning { offset, committed, metadata }) in beginnings {
@@ -114,31 +114,38 @@ impl Worker {
                 stale: 0,
             });
         }
-        // In the order they fell, over all partitions: that is the order in which they are forgotten.
-        restored.sort_by_key(|restored| (restored.tick, restored.decision.trace));
-        let count = restored.len();
-        for Restored { partition, tick, first, decision, bound } in restored {
-            if let Some(owned) = self.owned.find(&partition.0, partition.1) {
-                self.engine.restore(owned.at, Remembered { tick, record: first, decision, bound });
-            }
-        }
-        if count > 0 {
-            tracing::info!("{count} verdicts are remembered from before");
-        }
         let partial = self.orders.keying == Keying::Unkeyed && self.owned.len() < self.orders.partitions;
         self.partial_since = partial.then(|| self.partial_since.unwrap_or_else(Instant::now));
+        self.restored.extend(restored);
+        if !partial {
+            self.remember();
+        }
         self.regulate()
     }
 
-    /// Begins to read what was decided of partitions before.
-    fn restore(&self, beginnings: &[(Partition, Beginning)]) -> anyhow::Result<Restore> {
-        let of = beginnings.iter().map(|(partition, beginning)| {
+    /// Remembers what was decided before, in the order it was written, over all partitions that share one time: that is the
+    /// order in which it is forgotten.
+    fn remember(&mut self) {
+        let mut restored = std::mem::take(&mut self.restored);
+        restored.sort_by_key(|restored| (restored.tick, restored.decision.trace));
+        if !restored.is_empty() {
+            tracing::info!("{} verdicts are remembered from before", restored.len());
+        }
+        for Restored { partition, tick, record, decision, bound } in restored {
+            if let Some(owned) = self.owned.find(&partition.0, partition.1) {
+                self.engine.restore(owned.at, Remembered { tick, record, decision, bound });
+            }
+        }
+    }
+
+    /// Begins to read what was decided of partitions before. Verdicts may take a quarter of the buffer, and so may these.
+    fn restore(&self, beginnings: &[(Partition, Beginning)]) -> Restore {
+        let logs = beginnings.iter().map(|(partition, beginning)| {
             let Metadata { floor, last, .. } = beginning.metadata;
             (partition.clone(), floor, last)
         });
-        // A plain producer's decisions may be ahead of the offsets.
-        let to_end = self.orders.config.delivery == Delivery::AtLeastOnce;
-        Restore::new(&self.orders.config, of.collect(), to_end)
+        let config = &self.orders.config;
+        Restore::new(config, logs, config.memory.buffer as usize / self.orders.workers / 4)
     }
 
     /// Lets partitions be read whose start is now committed. The tick that commits it is cut at once.
