@@ -13,7 +13,7 @@ use rdkafka::{
     ClientConfig, ClientContext, TopicPartitionList,
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     message::{DeliveryResult, Header, Message, OwnedHeaders},
-    producer::{BaseProducer, BaseRecord, Producer, ProducerContext},
+    producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig},
 };
 
 use super::{Delivered, Outcome, Parcel, Shared};
@@ -175,6 +175,11 @@ impl Sender {
     fn abort(&self) -> KafkaResult<()> {
         if !self.transactional {
             return Ok(());
+        }
+        // What has not gone out is not to; its reports have to be heard before librdkafka is done with it.
+        self.producer.purge(PurgeConfig::default().queue().inflight());
+        while self.producer.in_flight_count() > 0 && !self.shared.is_abandoned() {
+            self.producer.poll(STEP);
         }
         match self.persist(|producer| producer.abort_transaction(TRY)) {
             Ok(()) => Ok(()),
