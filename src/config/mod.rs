@@ -42,10 +42,12 @@ pub struct Config {
     pub tick: Tick,
 }
 
+/// How output, verdicts and offsets go together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
-    /// The default for now.
+    /// In one transaction: the default.
     ExactlyOnce,
+    /// Offsets are committed when the output is acknowledged.
     AtLeastOnce,
 }
 
@@ -183,7 +185,8 @@ impl Config {
 // === the parts ===
 
 fn delivery(node: &Node, d: &mut Diagnostics) -> Option<Delivery> {
-    choice(node, "`delivery`", &[("at_least_once", Some(Delivery::AtLeastOnce)), ("exactly_once", Some(Delivery::ExactlyOnce))], d)
+    let choices = [("exactly_once", Some(Delivery::ExactlyOnce)), ("at_least_once", Some(Delivery::AtLeastOnce))];
+    choice(node, "`delivery`", &choices, d)
 }
 
 fn memory(node: &Node, d: &mut Diagnostics) -> Option<Memory> {

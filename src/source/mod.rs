@@ -8,7 +8,7 @@ mod topics;
 
 pub use keying::look as look_at_keys;
 pub use metadata::{Metadata, Unknown as UnknownMetadata};
-pub use restore::{Restore, Restored};
+pub use restore::{Restore, Restored, Wanted};
 pub use topics::{Missing, Topics};
 
 use std::{sync::Arc, time::Duration};
@@ -68,19 +68,7 @@ impl Source {
     /// # Errors
     /// A property librdkafka does not know or refuses.
     pub fn new(config: &Config, statistics: Duration, instance: Option<usize>) -> KafkaResult<Self> {
-        let mut client = client(config);
-        client
-            .set("group.id", &config.input.group)
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
-            // A committed offset that is gone is an error, never a silent jump.
-            .set("auto.offset.reset", "error")
-            .set("statistics.interval.ms", statistics.as_millis().to_string());
-        for (name, value) in DEFAULTS {
-            if !config.kafka.properties.contains_key(*name) {
-                client.set(*name, *value);
-            }
-        }
+        let mut client = reader(config, &config.input.group, statistics);
         if let (Some(member), Some(instance)) = (config.kafka.properties.get(INSTANCE), instance) {
             client.set(INSTANCE, format!("{member}-{instance}"));
         }
@@ -217,6 +205,24 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("queued.max.messages.kbytes", "65536"),
     ("queued.min.messages", "1000000"),
 ];
+
+/// What a consumer is configured with that goes exactly where it is told to.
+fn reader(config: &Config, group: &str, statistics: Duration) -> ClientConfig {
+    let mut client = client(config);
+    client
+        .set("group.id", group)
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        // An offset that is gone is an error, never a silent jump.
+        .set("auto.offset.reset", "error")
+        .set("statistics.interval.ms", statistics.as_millis().to_string());
+    for (name, value) in DEFAULTS {
+        if !config.kafka.properties.contains_key(*name) {
+            client.set(*name, *value);
+        }
+    }
+    client
+}
 
 /// What every client of ours is configured with.
 pub fn client(config: &Config) -> ClientConfig {

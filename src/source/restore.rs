@@ -1,198 +1,384 @@
-//! What was decided before, read back from the decision log when partitions are taken on.
+//! Reads remembered decisions back from the log.
 
 use std::{
-    collections::HashMap,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, Receiver, RecvTimeoutError},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context as _, bail};
 use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
-    error::KafkaError,
+    error::{KafkaError, RDKafkaErrorCode},
+    message::BorrowedMessage,
 };
 
-use super::{Partition, client};
+use super::{Event, Head, Partition, context::Context, reader};
 use crate::{
-    config::{Config, Delivery},
+    config::Config,
     decisions::{self, Decision},
 };
 
-/// Reads the logs of some partitions from their floors to their last records.
+/// What newly assigned partitions remember, on its way out of the log. A thread reads it, since requests to brokers take as
+/// long as they like, and the worker must go on polling. Dropped, it stops reading.
 pub struct Restore {
-    config: Arc<Config>,
-    policies: Vec<String>,
-    /// By topic and partition of the log.
-    pending: HashMap<Partition, Log>,
-    /// None before the first poll.
-    consumer: Option<BaseConsumer>,
-    restored: Vec<Restored>,
-    max_bytes: usize,
-    progressed: Instant,
+    outcome: Receiver<anyhow::Result<Vec<Restored>>>,
+    stop: Arc<AtomicBool>,
 }
 
-/// A decision that is remembered again.
+/// What to read back for a partition of the input: what its committed metadata says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    pub partition: Partition,
+    /// The offset in the decision log where remembering begins.
+    pub floor: i64,
+    /// The offset there of the last record that was committed with the metadata.
+    pub last: Option<i64>,
+}
+
+/// A decision that was read back.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Restored {
     /// Of the input.
     pub partition: Partition,
-    /// The tick that wrote it, and the record it stands in.
     pub tick: u64,
-    pub record: i64,
-    pub decision: Decision,
-    /// The record is behind the one that was committed last: whether its output was sent is not known.
+    /// Of the record that holds it, in the decision log.
+    pub offset: i64,
+    /// It stands after `last`: it was made, and its output may not have been sent. It is the verdict of its trace, and what
+    /// it was made on is to be handled again.
     pub bound: bool,
+    pub decision: Decision,
 }
 
-/// The log of one partition.
-struct Log {
-    input: Partition,
-    floor: i64,
-    last: Option<i64>,
-    /// Where reading ends; known once the log has been looked at.
-    end: i64,
-    /// What was committed has been read.
-    is_shown: bool,
-}
-
-/// One request to a broker, before it is tried again in the worker's next turn.
-const REQUEST: Duration = Duration::from_secs(1);
-/// Brokers that answer hand out a log faster than that.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// One request to a broker, and the pause between two.
+const REQUEST: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(200);
+/// Between two looks at everything else.
+const STEP: Duration = Duration::from_millis(50);
+/// How often librdkafka says how far it is: what ends in a commit marker ends in nothing that could be polled.
+const STATISTICS: Duration = Duration::from_millis(100);
+/// Without anything new for so long while brokers answer, nothing will come. Open transactions of workers that died are
+/// aborted before that.
+const WATCHDOG: Duration = Duration::from_secs(60);
+/// Partitions that a message names; there may be thousands.
+const NAMED: usize = 5;
 
 // === impl Restore ===
 
 impl Restore {
-    /// Of each partition of the input: its floor, and the last record that was committed. What is restored may take
-    /// `max_bytes`.
-    pub fn new(config: &Arc<Config>, logs: impl Iterator<Item = (Partition, i64, Option<i64>)>, max_bytes: usize) -> Self {
-        let log = |(input, floor, last): (Partition, i64, Option<i64>)| {
-            let (topic, partition) = &input;
-            ((config.input.decisions(topic).into(), *partition), Log { input, floor, last, end: 0, is_shown: last.is_none() })
-        };
-        Self {
-            policies: config.policies.policies().iter().map(|policy| policy.name.clone()).collect(),
-            pending: logs.map(log).collect(),
-            config: config.clone(),
-            consumer: None,
-            restored: Vec::new(),
-            max_bytes,
-            progressed: Instant::now(),
-        }
-    }
-
-    /// Reads on for as long as `budget`. All that is remembered, once it is read.
+    /// Begins to read. `names` are those of the policies now. With `to_end`, decisions after `last` are read as well, as far
+    /// as the log goes by now.
     ///
     /// # Errors
-    /// The log lacks what must be remembered, or holds what is not ours; going on would judge traces anew.
-    pub fn poll(&mut self, budget: Duration) -> anyhow::Result<Option<Vec<Restored>>> {
-        let until = Instant::now() + budget;
-        if self.consumer.is_none() {
-            match self.open() {
-                Ok(()) => {}
-                Err(error) if error.downcast_ref::<KafkaError>().is_some() => {
-                    tracing::warn!("the decision log is not to be had yet ({error:#}); trying again");
-                    return Ok(None);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        while !self.pending.is_empty() {
-            let left = until.saturating_duration_since(Instant::now());
-            if !self.read(left)? {
-                break;
-            }
-        }
-        if self.pending.is_empty() {
-            return Ok(Some(std::mem::take(&mut self.restored)));
-        }
-        ensure!(
-            self.progressed.elapsed() < PATIENCE,
-            "the decision log does not show its committed records, {}; going on without them would judge traces anew",
-            self.pending.iter().map(|((topic, p), log)| format!("{topic}/{p} before {}", log.end)).collect::<Vec<_>>().join(", ")
-        );
-        Ok(None)
+    /// A property librdkafka does not know or refuses.
+    pub fn new(
+        config: &Config,
+        wanted: Vec<Wanted>,
+        names: Vec<String>,
+        to_end: bool,
+        max_bytes: usize,
+    ) -> anyhow::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let reading = Reading::new(config, wanted, names, to_end, max_bytes, stop.clone())?;
+        let (done, outcome) = mpsc::sync_channel(1);
+        thread::Builder::new().name("restore".into()).spawn(move || {
+            // Nobody listens where the partitions are already someone else's.
+            _ = done.send(reading.run());
+        })?;
+        Ok(Self { outcome, stop })
     }
 
-    /// Looks how much there is, and begins to read.
-    fn open(&mut self) -> anyhow::Result<()> {
-        let consumer: BaseConsumer = client(&self.config)
-            .set("group.id", format!("{}-restore", self.config.input.group))
-            .set("enable.auto.commit", "false")
-            .set("auto.offset.reset", "error")
-            .set("isolation.level", "read_committed")
-            // It names no topic: of several, all records have to come.
-            .set("enable.partition.eof", (self.config.input.topics.len() == 1).to_string())
-            .set("fetch.wait.max.ms", "100")
-            .create()?;
-        for ((topic, partition), log) in &mut self.pending {
-            log.end = log.last.map_or(log.floor, |last| last + 1);
-            // A plain producer's decisions may be ahead of the offsets.
-            if log.last.is_some() || self.config.delivery == Delivery::AtLeastOnce {
-                let (low, high) = consumer.fetch_watermarks(topic, *partition, REQUEST)?;
-                ensure!(
-                    low <= log.floor || log.floor >= log.end,
-                    "{topic}/{partition} begins at {low}, and verdicts are remembered from {} on: its retention is too short. \
-                     Raise retention.ms of {topic}, and go on with a new `input.group`, which reads the input from its start",
-                    log.floor
-                );
-                if self.config.delivery == Delivery::AtLeastOnce {
-                    log.end = log.end.max(high);
+    /// All decisions wanted, in the order of their partition's log, once all are there; it is asked no more after that. Waits
+    /// for `budget` at most.
+    ///
+    /// # Errors
+    /// They are not to be had, and why, or take more than `max_bytes`.
+    pub fn poll(&mut self, budget: Duration) -> anyhow::Result<Option<Vec<Restored>>> {
+        match self.outcome.recv_timeout(budget) {
+            Ok(outcome) => outcome.map(Some),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => bail!("the thread that reads decisions back is gone"),
+        }
+    }
+}
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+    }
+}
+
+struct Reading {
+    /// Its high watermarks are those of the log. The other's end where a transaction is open.
+    asking: BaseConsumer<Context>,
+    consumer: BaseConsumer<Context>,
+    logs: Vec<Log>,
+    names: Vec<String>,
+    to_end: bool,
+    max_bytes: usize,
+    restored: Vec<Restored>,
+    patience: Patience,
+    stop: Arc<AtomicBool>,
+}
+
+/// A partition of the decision log.
+struct Log {
+    topic: String,
+    wanted: Wanted,
+    /// The next offset to come.
+    position: i64,
+    /// Where reading ends.
+    end: i64,
+    /// The record at `last` was there, or none is named.
+    found: bool,
+}
+
+/// Notices that nothing goes on.
+struct Patience {
+    since: Instant,
+    trouble: Option<KafkaError>,
+}
+
+// === impl Reading ===
+
+impl Reading {
+    fn new(
+        config: &Config,
+        wanted: Vec<Wanted>,
+        names: Vec<String>,
+        to_end: bool,
+        max_bytes: usize,
+        stop: Arc<AtomicBool>,
+    ) -> anyhow::Result<Self> {
+        // A group's name is needed to consume; the group is never joined.
+        let mut client = reader(config, &format!("{}-restore", config.input.group), STATISTICS);
+        let mut create = |isolation: &str| -> anyhow::Result<BaseConsumer<Context>> {
+            Ok(client.set("isolation.level", isolation).create_with_context(Context::default())?)
+        };
+        let (asking, consumer) = (create("read_uncommitted")?, create("read_committed")?);
+        let logs = wanted.into_iter().map(|wanted| Log::new(config.input.decisions(&wanted.partition.0), wanted));
+        // Without a record that is named, there is nothing to wait for but the end.
+        let logs = logs.filter(|log| to_end || !log.found).collect();
+        let patience = Patience::new();
+        Ok(Self { asking, consumer, logs, names, to_end, max_bytes, restored: Vec::new(), patience, stop })
+    }
+
+    fn run(mut self) -> anyhow::Result<Vec<Restored>> {
+        for log in 0..self.logs.len() {
+            self.ask(log)?;
+        }
+        self.logs.retain(|log| !log.is_read());
+        self.read()?;
+        Ok(self.restored)
+    }
+
+    /// Learns where a log begins and ends.
+    fn ask(&mut self, log: usize) -> anyhow::Result<()> {
+        while !self.stop.load(Ordering::Acquire) {
+            let Log { topic, wanted, .. } = &self.logs[log];
+            match self.asking.fetch_watermarks(topic, wanted.partition.1, REQUEST) {
+                Ok((low, high)) => {
+                    self.patience.restart();
+                    return self.logs[log].begin(low, high, self.to_end);
                 }
-                log.floor = log.floor.max(low);
+                Err(error) => self.failed(error)?,
             }
+            _ = self.asking.poll(PAUSE);
+            self.heed_events(|reading| &reading.asking)?;
         }
-        self.pending.retain(|_, log| log.floor < log.end);
-        let mut assignment = TopicPartitionList::new();
-        for ((topic, partition), log) in &self.pending {
-            assignment.add_partition_offset(topic, *partition, Offset::Offset(log.floor))?;
-        }
-        consumer.assign(&assignment)?;
-        self.consumer = Some(consumer);
-        self.progressed = Instant::now();
         Ok(())
     }
 
-    /// Reads one record; false where none came in time.
-    fn read(&mut self, wait: Duration) -> anyhow::Result<bool> {
-        let Self { consumer: Some(consumer), pending, restored, policies, max_bytes, .. } = self else { return Ok(false) };
-        let record = match consumer.poll(wait) {
-            None => return Ok(false),
-            Some(Ok(record)) => record,
-            Some(Err(KafkaError::PartitionEOF(partition))) => {
-                // What lies before the end may be markers of transactions, which never come. What was committed has to.
-                pending.retain(|(_, of), log| *of != partition || !log.is_shown);
-                return Ok(true);
+    fn read(&mut self) -> anyhow::Result<()> {
+        let mut from = TopicPartitionList::with_capacity(self.logs.len());
+        for log in &self.logs {
+            from.add_partition_offset(&log.topic, log.wanted.partition.1, Offset::Offset(log.position))?;
+        }
+        self.consumer.assign(&from)?;
+        self.patience.restart();
+        while !self.logs.is_empty() && !self.stop.load(Ordering::Acquire) {
+            // The consumer lends the record only.
+            let taken = match self.consumer.poll(STEP) {
+                Some(Ok(record)) => Ok(take(&mut self.logs, &record, &self.names)?),
+                Some(Err(error)) => Err(error),
+                None => Ok(Vec::new()),
+            };
+            match taken {
+                Ok(taken) => self.remember(taken)?,
+                Err(error) => self.failed(error)?,
             }
-            Some(Err(error @ KafkaError::MessageConsumption(rdkafka::types::RDKafkaErrorCode::AutoOffsetReset))) => {
-                bail!("the decision log no longer holds what is remembered ({error})");
-            }
-            // Of some broker; librdkafka goes on by itself.
-            Some(Err(_)) => return Ok(!wait.is_zero()),
-        };
-        self.progressed = Instant::now();
-        let at = (Arc::from(record.topic()), record.partition());
-        let Some(log) = pending.get_mut(&at) else { return Ok(true) };
-        let place = || format!("{}/{} at {}", record.topic(), record.partition(), record.offset());
-        if record.offset() < log.end {
-            let logged = decisions::decode(record.payload().unwrap_or_default(), policies).with_context(place)?;
-            let bound = log.last.is_none_or(|last| record.offset() > last);
-            restored.extend(logged.decisions.into_iter().map(|decision| Restored {
-                partition: log.input.clone(),
-                tick: logged.tick,
-                record: record.offset(),
-                decision,
-                bound,
-            }));
-            ensure!(
-                restored.len() * size_of::<Restored>() <= *max_bytes,
-                "what is remembered takes more than {max_bytes} bytes; raise memory.buffer"
+            self.heed_events(|reading| &reading.consumer)?;
+            self.logs.retain(|log| !log.is_read());
+        }
+        Ok(())
+    }
+
+    fn remember(&mut self, mut taken: Vec<Restored>) -> anyhow::Result<()> {
+        if taken.is_empty() {
+            return Ok(());
+        }
+        self.patience.restart();
+        let bytes = (self.restored.len() + taken.len()) * size_of::<Restored>();
+        if bytes > self.max_bytes {
+            bail!(
+                "the decisions to be remembered take more than {} MiB; raise memory.buffer, or shorten late_window",
+                self.max_bytes >> 20
             );
         }
-        log.is_shown |= log.last.is_some_and(|last| record.offset() >= last);
-        if record.offset() + 1 >= log.end {
-            pending.remove(&at);
+        self.restored.append(&mut taken);
+        Ok(())
+    }
+
+    /// What librdkafka says beside records.
+    fn heed_events(&mut self, of: fn(&Self) -> &BaseConsumer<Context>) -> anyhow::Result<()> {
+        while let Some(event) = of(self).context().pop() {
+            let Event::Heads { heads, connected } = event else { continue };
+            if !connected {
+                self.patience.restart();
+            }
+            for head in heads {
+                if let Some(log) = self.logs.iter_mut().find(|log| log.is(&head.partition.0, head.partition.1)) {
+                    log.look(&head)?;
+                }
+            }
         }
-        Ok(true)
+        if let Some(trouble) = self.patience.exhausted() {
+            bail!("{trouble}: {} are missing. An open transaction may hold them back", missing(&self.logs));
+        }
+        Ok(())
+    }
+
+    fn failed(&mut self, error: KafkaError) -> anyhow::Result<()> {
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+                bail!("some of {} are gone: {GONE}", missing(&self.logs))
+            }
+            Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
+                Err(error).with_context(|| format!("reading {}", missing(&self.logs)))
+            }
+            _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) => Err(error.into()),
+            _ => {
+                tracing::warn!(%error, "reading decisions back; going on");
+                self.patience.trouble = Some(error);
+                Ok(())
+            }
+        }
     }
 }
+
+/// What it means that decisions are not there, and what can be done.
+const GONE: &str = "the group remembers them, so without them traces would be decided again, and sent twice or in part. \
+                    Give the topic a longer retention.ms. To go on without them on purpose, reset the group's offsets \
+                    (kafka-consumer-groups --reset-offsets --to-current)";
+
+/// The decisions of a record that is wanted.
+fn take(logs: &mut [Log], record: &BorrowedMessage<'_>, names: &[String]) -> anyhow::Result<Vec<Restored>> {
+    let Some(log) = logs.iter_mut().find(|log| log.is(record.topic(), record.partition())) else {
+        return Ok(Vec::new());
+    };
+    let offset = record.offset();
+    if !log.take(offset)? {
+        return Ok(Vec::new());
+    }
+    let logged = decisions::decode(record.payload().unwrap_or_default(), names)
+        .with_context(|| format!("record {offset} of {}", log.name()))?;
+    let bound = log.wanted.last.is_none_or(|last| offset > last);
+    let partition = &log.wanted.partition;
+    let restored = |decision| Restored { partition: partition.clone(), tick: logged.tick, offset, bound, decision };
+    Ok(logged.decisions.into_iter().map(restored).collect())
+}
+
+fn missing(logs: &[Log]) -> String {
+    let named = logs.iter().take(NAMED).map(|log| format!("{} from {} to {}", log.name(), log.position, log.end - 1));
+    let more = logs.len().checked_sub(NAMED).filter(|&more| more > 0).map(|more| format!("{more} more"));
+    format!("the decisions in {}", named.chain(more).collect::<Vec<_>>().join(", "))
+}
+
+// === impl Log ===
+
+impl Log {
+    /// Until it is known where the log ends, it is to be read as far as its last record that is named.
+    fn new(topic: String, wanted: Wanted) -> Self {
+        let Wanted { floor, last, .. } = wanted;
+        let end = last.map_or(floor, |last| last + 1);
+        Self { topic, position: floor, end, found: end <= floor, wanted }
+    }
+
+    /// Takes note of where the log begins and ends.
+    fn begin(&mut self, low: i64, high: i64, to_end: bool) -> anyhow::Result<()> {
+        let name = self.name();
+        let Wanted { floor, last, .. } = self.wanted;
+        if let Some(last) = last.filter(|&last| high <= last) {
+            bail!("{name} ends at {high}, but decisions up to {last} were committed; was the topic made anew? {GONE}");
+        }
+        if !self.found && low > floor {
+            bail!("{name} begins at {low}, and decisions from {floor} on are gone: {GONE}");
+        }
+        self.position = floor.max(low);
+        if to_end {
+            self.end = high;
+        }
+        Ok(())
+    }
+
+    /// Whether a record is to be read.
+    fn take(&mut self, offset: i64) -> anyhow::Result<bool> {
+        let wanted = (self.position..self.end).contains(&offset);
+        self.found |= self.wanted.last == Some(offset);
+        self.pass(offset + 1)?;
+        Ok(wanted)
+    }
+
+    fn look(&mut self, head: &Head) -> anyhow::Result<()> {
+        if head.queued == 0 { self.pass(head.next) } else { Ok(()) }
+    }
+
+    /// Everything below an offset has come.
+    fn pass(&mut self, next: i64) -> anyhow::Result<()> {
+        self.position = self.position.max(next);
+        if self.is_read() && !self.found {
+            let last = self.wanted.last.unwrap_or_default();
+            bail!("{} has no record at {last}, though it was committed: {GONE}", self.name());
+        }
+        Ok(())
+    }
+
+    fn is_read(&self) -> bool {
+        self.position >= self.end
+    }
+
+    fn is(&self, topic: &str, partition: i32) -> bool {
+        self.wanted.partition.1 == partition && self.topic == topic
+    }
+
+    fn name(&self) -> String {
+        format!("{}/{}", self.topic, self.wanted.partition.1)
+    }
+}
+
+// === impl Patience ===
+
+impl Patience {
+    fn new() -> Self {
+        Self { since: Instant::now(), trouble: None }
+    }
+
+    fn restart(&mut self) {
+        *self = Self::new();
+    }
+
+    /// In words, if it is.
+    fn exhausted(&self) -> Option<String> {
+        let waited = self.since.elapsed();
+        let trouble = self.trouble.as_ref().map(|error| format!(" ({error})")).unwrap_or_default();
+        (waited > WATCHDOG).then(|| format!("brokers answer, but no decision came back for {waited:.0?}{trouble}"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

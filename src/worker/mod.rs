@@ -85,7 +85,7 @@ enum Arrival {
     /// The group is asked where they begin.
     Asked(Vec<Partition>),
     /// What was decided of them is read.
-    Restoring(Vec<(Partition, Beginning)>, Box<Restore>),
+    Restoring(Vec<(Partition, Beginning)>, Restore),
 }
 
 struct Stalled {

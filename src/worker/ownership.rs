@@ -10,9 +10,10 @@ use anyhow::bail;
 use super::{Arrival, BUSY, STATISTICS, Worker, assignment::Owned, ceiling};
 use crate::{
     assemble::{Keying, Start},
+    config::Delivery,
     engine::Remembered,
     model::RecordTime,
-    source::{Beginning, Event, Head, Metadata, NoBeginning, Partition, Restore, Restored},
+    source::{Beginning, Event, Head, Metadata, NoBeginning, Partition, Restore, Restored, Wanted},
 };
 
 /// For a tick in flight when a partition is revoked: well below the session timeout of 45 s.
@@ -65,8 +66,8 @@ impl Worker {
         match arrival {
             Arrival::Asked(partitions) => match self.source.beginnings(&partitions) {
                 Ok(beginnings) => {
-                    let restore = self.restore(&beginnings);
-                    self.arriving = Some(Arrival::Restoring(beginnings, Box::new(restore)));
+                    let restore = self.restore(&beginnings)?;
+                    self.arriving = Some(Arrival::Restoring(beginnings, restore));
                 }
                 Err(unknown @ NoBeginning::Metadata(_)) => return Err(unknown.into()),
                 Err(NoBeginning::Away(error)) => {
@@ -131,21 +132,25 @@ impl Worker {
         if !restored.is_empty() {
             tracing::info!("{} verdicts are remembered from before", restored.len());
         }
-        for Restored { partition, tick, record, decision, bound } in restored {
+        for Restored { partition, tick, offset, decision, bound } in restored {
             if let Some(owned) = self.owned.find(&partition.0, partition.1) {
-                self.engine.restore(owned.at, Remembered { tick, record, decision, bound });
+                self.engine.restore(owned.at, Remembered { tick, record: offset, decision, bound });
             }
         }
     }
 
     /// Begins to read what was decided of partitions before. Verdicts may take a quarter of the buffer, and so may these.
-    fn restore(&self, beginnings: &[(Partition, Beginning)]) -> Restore {
-        let logs = beginnings.iter().map(|(partition, beginning)| {
-            let Metadata { floor, last, .. } = beginning.metadata;
-            (partition.clone(), floor, last)
-        });
+    fn restore(&self, beginnings: &[(Partition, Beginning)]) -> anyhow::Result<Restore> {
         let config = &self.orders.config;
-        Restore::new(config, logs, config.memory.buffer as usize / self.orders.workers / 4)
+        let wanted = beginnings.iter().map(|(partition, beginning)| {
+            let Metadata { floor, last, .. } = beginning.metadata;
+            Wanted { partition: partition.clone(), floor, last }
+        });
+        let names = config.policies.policies().iter().map(|policy| policy.name.clone()).collect();
+        // A plain producer's decisions may be ahead of the offsets.
+        let to_end = config.delivery == Delivery::AtLeastOnce;
+        let max_bytes = config.memory.buffer as usize / self.orders.workers / 4;
+        Restore::new(config, wanted.collect(), names, to_end, max_bytes)
     }
 
     /// Lets partitions be read whose start is now committed. The tick that commits it is cut at once.
