@@ -9,7 +9,7 @@ mod tests;
 use std::{borrow::Cow, sync::Arc};
 
 use crate::{
-    assemble::{Assembly, Completion, Cut, Keying, Origin, Placed, Reason, Standing, Start, Summary},
+    assemble::{Assembly, Completion, Cut, Keying, Origin, Placed, Reason, Standing, Start},
     decide::{Context, Facts, PolicySet, Scratch, Verdict},
     decisions::Decision,
     decode::{self, Batch, Span},
@@ -510,7 +510,8 @@ impl Engine {
                 })
             }
         };
-        self.log(trace, &summary, verdict, reason);
+        let decided = self.assembly.decided(trace, reason);
+        self.log(trace, Decision { trace: summary.id, verdict, reason, decided, spans: summary.span_count });
         self.stats.decided(verdict, reason);
         self.stats.spread += u64::from(summary.spread && self.settings.keying == Keying::Keyed);
         if verdict.keep {
@@ -518,7 +519,7 @@ impl Engine {
         } else {
             self.stats.dropped += u64::from(summary.span_count);
         }
-        self.assembly.release(trace, Some(Decided { verdict, reason }));
+        self.assembly.release(trace, Some((Decided { verdict, reason }, decided)));
         self.assembly.compact();
         // Remembered verdicts may take a quarter of the budget; then the oldest go before their time.
         while self.assembly.remembered_bytes() > self.settings.buffer / 4 {
@@ -532,17 +533,13 @@ impl Engine {
 
     /// Notes a decision for the log of each partition that a restart may read the trace from. Of an unkeyed input all are
     /// restored together, and one is enough.
-    fn log(&mut self, trace: u32, summary: &Summary, verdict: Verdict, reason: Reason) {
+    fn log(&mut self, trace: u32, decision: Decision) {
         let mut partitions = std::mem::take(&mut self.scratch.partitions);
         self.assembly.partitions_of(trace, &mut partitions);
         if self.settings.keying == Keying::Unkeyed {
             partitions.truncate(1);
         }
-        for &partition in &partitions {
-            let decided = self.assembly.now(partition);
-            let decision = Decision { trace: summary.id, verdict, reason, decided, spans: summary.span_count };
-            self.tick.decisions.push((partition, decision));
-        }
+        self.tick.decisions.extend(partitions.iter().map(|&partition| (partition, decision)));
         self.scratch.partitions = partitions;
     }
 

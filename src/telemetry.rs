@@ -215,7 +215,10 @@ fn describe() {
     describe_gauge!("tailwater_spans_held", "Spans in undecided traces, or not yet acknowledged");
     describe_gauge!("tailwater_traces_held", "Undecided traces");
     describe_gauge!("tailwater_bytes_held", "Bytes allocated for everything held; at most memory.buffer");
-    describe_gauge!("tailwater_spans_lost", "received - forwarded - dropped - rejected - returned - skipped - held; must be 0");
+    describe_gauge!(
+        "tailwater_spans_lost",
+        "received - forwarded - dropped - rejected - returned - skipped - held; must be 0"
+    );
     describe_gauge!("tailwater_position_lag_records", "Records between the position and the head of the log");
     describe_gauge!("tailwater_watermark_age_seconds", "Record time the oldest undecided trace has waited");
 }

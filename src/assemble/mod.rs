@@ -38,7 +38,7 @@ use intern::Interner;
 use slab::{Linked, NIL, Rows, Slab};
 use time::{Domain, Partition, Time};
 use verdicts::{Verdicts, Written};
-use wheel::{Armed, Timer, grain};
+use wheel::{Armed, GRAIN, Timer, grain};
 
 /// The traces of one worker. `C` is remembered with each distinct scope, `V` is a verdict; both are opaque here.
 pub struct Assembly<C, V> {
@@ -300,7 +300,14 @@ impl<C, V: Copy> Assembly<C, V> {
 
     /// Remembers a verdict of a life before, out of a record of the decision log that was written in `tick`. What its trace
     /// has was read before the open tick.
-    pub fn restore(&mut self, partition: u32, record: i64, tick: u64, decided: RecordTime, restored: (TraceId, V, Standing)) {
+    pub fn restore(
+        &mut self,
+        partition: u32,
+        record: i64,
+        tick: u64,
+        decided: RecordTime,
+        restored: (TraceId, V, Standing),
+    ) {
         let (TraceId(id), verdict, standing) = restored;
         self.time.partition(partition).floor.restore(tick, record);
         let written = Written { tick, decided, touched: self.tick - 1 };
@@ -444,8 +451,8 @@ impl<C, V: Copy> Assembly<C, V> {
     }
 
     /// Lets a trace go: with a verdict, which is remembered, or without, where it is given back undecided.
-    pub fn release(&mut self, trace: u32, verdict: Option<V>) {
-        let Trace { id, spans, anchors, domain, last_seen, .. } = self.traces[trace].clone();
+    pub fn release(&mut self, trace: u32, verdict: Option<(V, RecordTime)>) {
+        let Trace { id, spans, anchors, domain, .. } = self.traces[trace].clone();
         let mut at = spans;
         while at != NIL {
             let Held { place, len, scope, next, .. } = self.spans[at].clone();
@@ -460,10 +467,8 @@ impl<C, V: Copy> Assembly<C, V> {
         let hash = self.hasher.hash_one(id);
         let entry = self.table.find_entry(hash, |&at| at == trace);
         match (entry, verdict) {
-            (Ok(mut entry), Some(verdict)) => {
-                let Domain { now, fallen, .. } = self.time.in_domain(domain);
-                // Decided by size before its domain knew the time: remembered from when it was seen.
-                let decided = now.unwrap_or(RecordTime(last_seen));
+            (Ok(mut entry), Some((verdict, decided))) => {
+                let fallen = &mut self.time.in_domain(domain).fallen;
                 let written = Written { tick: self.tick, decided, touched: self.tick };
                 *entry.get_mut() = self.verdicts.push(fallen, id, verdict, Standing::Here, written) | REMEMBERED;
             }
@@ -596,9 +601,16 @@ impl<C, V: Copy> Assembly<C, V> {
         SLACK + self.envelopes.growth() + if full { self.table.allocation_size() * 2 } else { 0 }
     }
 
-    /// Forgets the verdicts of some domain's oldest tick, and says how many; 0 where nothing can be forgotten yet.
+    /// Forgets the verdicts of the tick that is the oldest by the time of its domain, so that all remember about equally long,
+    /// and says how many; 0 where a restart might still need them.
     pub fn forget_any(&mut self) -> u32 {
-        (0..self.time.domains()).map(|domain| self.forget_oldest(domain)).find(|&count| count > 0).unwrap_or(0)
+        let oldest = (0..self.time.domains()).filter_map(|domain| {
+            let Domain { now, fallen, .. } = self.time.in_domain(domain);
+            let (now, written) = (*now, fallen.oldest()?);
+            let forgettable = written.touched <= self.time.passed(domain);
+            forgettable.then(|| (now.map_or(0, |now| now.since(written.decided)), domain))
+        });
+        oldest.max().map_or(0, |(_, domain)| self.forget_oldest(domain))
     }
 
     /// Moves survivors out of chunks that are mostly dead.
@@ -675,6 +687,23 @@ impl<C, V: Copy> Assembly<C, V> {
             _ => self.time.in_domain(domain).wheel.disarm(&mut self.traces, trace),
         }
         self.traces[trace].timer.grain = IDLE;
+    }
+
+    /// Since when a verdict that falls now is remembered.
+    pub fn decided(&mut self, trace: u32, reason: Reason) -> RecordTime {
+        let Trace { domain, last_seen, .. } = self.traces[trace];
+        let Domain { now, wheel, .. } = self.time.in_domain(domain);
+        let ended = *now == Some(RecordTime::END);
+        // Decided before its domain knew the time, or when time had run out: since it was seen.
+        let now = now.filter(|&now| now != RecordTime::END).unwrap_or(RecordTime(last_seen));
+        match reason {
+            Reason::Size | Reason::Memory => now,
+            // Since its alarm was due and not since a record came to ring it, or a lull would make it last longer.
+            Reason::Structure | Reason::MaxWait | Reason::End => {
+                let alarm = RecordTime(wheel.current().saturating_mul(GRAIN));
+                if ended { alarm } else { now.min(alarm) }
+            }
+        }
     }
 
     /// Whether a trace whose alarm rang is complete.

@@ -81,7 +81,7 @@ fn the_least_is_enough() {
     assert_eq!(config.input.dead_letters(), "tailwater-dead-letters");
     assert_eq!(config.input.decisions("spans"), "tailwater-decisions");
     assert_eq!(config.output.name, "spans-kept");
-    assert_eq!(config.delivery, Delivery::AtLeastOnce);
+    assert_eq!(config.delivery, Delivery::ExactlyOnce);
     let seconds = Duration::from_secs;
     assert_eq!(config.completion, Completion { quiet: seconds(5), max_wait: seconds(30), max_trace_bytes: 16 << 20 });
     assert_eq!((config.memory.buffer, config.late_window, config.workers), (1 << 30, seconds(600), Workers::Auto));

@@ -24,6 +24,9 @@ use crate::{
 const ERRORS: &str = "policies: [ { name: errors, when: any(status.code == STATUS_CODE_ERROR), keep: always } ]";
 const ALL: &str = "policies: []\notherwise: keep";
 
+/// A late window longer than any history here: nothing is forgotten, so each trace has one verdict for good.
+const FOREVER: u64 = 1 << 40;
+
 fn policies(text: &str) -> Arc<PolicySet> {
     let mut diagnostics = Diagnostics::default();
     let root = yaml::parse(Arc::new(Source { name: "policies.yaml".into(), text: text.into() }), &mut diagnostics);
@@ -323,7 +326,7 @@ fn nothing_is_decided_before_a_clock_is_established() {
     // A partition with fewer records has its clock where there are no more.
     for ended in [false, true] {
         let mut rig = Rig::keyed(ERRORS);
-        rig.engine.assign(0);
+        rig.engine.assign(Start::at(0));
         rig.spans(0, 0, &[ROOT]);
         rig.spans(1, 3_000, &[]);
         rig.spans(2, 3_000, &[]);
@@ -359,6 +362,55 @@ fn late_spans_follow_the_verdict_until_it_is_forgotten() {
     rig.engine.finish(0);
     rig.advance();
     assert_eq!(rig.decisions()[&(true, Reason::Structure)], 2);
+}
+
+#[test]
+fn a_lull_does_not_lengthen_the_memory() {
+    let is_late = |wait: u64, after: u64| {
+        let mut rig = Rig::keyed(ALL);
+        rig.spans(0, 0, &[ROOT]);
+        // Decided at 1024 at the latest, though time comes to tell of it only then.
+        [wait, 60_000 - wait, after].into_iter().for_each(|ms| {
+            rig.engine.elapse(0, ms, RecordTime::END);
+            rig.advance();
+        });
+        rig.spans(1, 0, &[CHILD]);
+        rig.engine.stats().late_kept == 1
+    };
+    for wait in [1_100, 50_000] {
+        assert!(is_late(wait, 1_000) && !is_late(wait, 1_025));
+    }
+}
+
+#[test]
+fn partitions_that_remember_too_much_remember_equally_long() {
+    let buffer = 16 << 20;
+    let mut rig = Rig::new(Settings { buffer, late_window: 3_600_000, ..settings(Keying::Keyed) }, ERRORS);
+    // One of them is half an hour behind, and has twice the traffic.
+    let partitions = [(rig.engine.assign(Start::at(0)), 0, 400), (rig.engine.assign(Start::at(0)), 1_800_000, 200)];
+    let span = |partition: u32, second: i64, n: u128| Otlp {
+        trace_id: (1 << 100 | u128::from(partition) << 64 | (second as u128) << 32 | n).to_be_bytes().to_vec(),
+        ..otlp(&ROOT)
+    };
+    for second in 0..300 {
+        for (partition, start, count) in partitions {
+            let spans = (0..count).map(|n| span(partition, second, n)).collect();
+            rig.give(partition, second, start + second * 1_000, Some(&record_of("shop", spans)));
+        }
+        // What a restart would need is remembered: only what is committed can be forgotten, tick by tick.
+        rig.cut();
+    }
+    assert!(rig.engine.stats().forgotten > 10_000, "{}", rig.engine.stats().forgotten);
+    let [behind, ahead] = partitions.map(|(partition, start, _)| {
+        (0..300).find(|&second| {
+            let before = rig.engine.stats().late_dropped;
+            let late = record_of("shop", vec![span(partition, second, 0)]);
+            rig.give(partition, 300 + second, start + 300_000, Some(&late));
+            rig.engine.stats().late_dropped > before
+        })
+    });
+    let (behind, ahead) = (behind.expect("some are remembered"), ahead.expect("some are remembered"));
+    assert!(behind.abs_diff(ahead) <= 2, "since {behind} and {ahead}");
 }
 
 #[test]
@@ -456,7 +508,7 @@ fn envelopes_that_nobody_holds_stay_in_the_budget() {
 fn fields_that_every_resource_of_a_record_carries_stay_in_the_budget() {
     let buffer = 16 << 20;
     let mut rig = Rig::new(Settings { buffer, ..settings(Keying::Keyed) }, ERRORS);
-    rig.engine.assign(0);
+    rig.engine.assign(Start::at(0));
     for offset in 0..20_i64 {
         // An unknown field around twenty resources, which goes with each of their spans.
         let mut payload = vec![0x7a, 0xa0, 0x8d, 0x06];
@@ -655,8 +707,8 @@ fn a_partition_held_back_by_minutes_splits_nothing() {
 fn a_leap_in_time_decides_what_came_before_on_what_came_before() {
     let mut rig = Rig::keyed(ERRORS);
     rig.spans(0, 0, &[ROOT]);
-    rig.engine.elapse(0, 86_400_000, RecordTime::END);
-    rig.spans(1, 86_400_000, &[Spec { error: true, ..CHILD }]);
+    rig.engine.elapse(0, 60_000, RecordTime::END);
+    rig.spans(1, 60_000, &[Spec { error: true, ..CHILD }]);
     rig.cut();
     assert_eq!(rig.decisions(), [((false, Reason::Structure), 1)].into());
     assert_eq!(rig.engine.stats().late_dropped, 1);
@@ -717,7 +769,7 @@ fn one_producer_of_ten_an_hour_ahead_splits_nothing_and_holds_nothing_up() {
 #[test]
 fn what_a_full_tick_left_over_goes_first_whoever_comes_next() {
     let mut rig = Rig::new(Settings { tick_bytes: 1, ..settings(Keying::Keyed) }, ALL);
-    let (first, second) = (rig.engine.assign(0), rig.engine.assign(0));
+    let (first, second) = (rig.engine.assign(Start::at(0)), rig.engine.assign(Start::at(0)));
     rig.give(first, 0, 0, Some(&record(&[ROOT, Spec { trace: 2, ..ROOT }])));
     rig.engine.elapse(first, 1_100, RecordTime::END);
     assert_eq!(rig.engine.advance(), Err(Full));

@@ -222,12 +222,16 @@ impl Sender {
     /// The decisions of a tick, packed for each partition's log.
     fn decision_pieces(&self, tick: &Tick) -> impl Iterator<Item = Piece> {
         let limit = self.output_record_bytes;
-        tick.decisions.chunk_by(|a, b| a.0 == b.0).flat_map(move |of| {
-            let partition = of[0].0;
-            let decisions = of.iter().map(|(_, decision)| *decision);
-            let values = decisions::encode(self.incarnation, tick.number, decisions, &self.policies, limit);
-            values.into_iter().map(move |value| Piece::Decisions { partition, value })
-        }).collect::<Vec<_>>().into_iter()
+        tick.decisions
+            .chunk_by(|a, b| a.0 == b.0)
+            .flat_map(move |of| {
+                let partition = of[0].0;
+                let decisions = of.iter().map(|(_, decision)| *decision);
+                let values = decisions::encode(self.incarnation, tick.number, decisions, &self.policies, limit);
+                values.into_iter().map(move |value| Piece::Decisions { partition, value })
+            })
+            .collect::<Vec<_>>()
+            .into_iter()
     }
 
     /// Sends records until every one is acknowledged; returns where the decisions among them stand.
@@ -283,7 +287,8 @@ impl Sender {
                 let kept = &tick.kept[*kept];
                 let key = kept.trace.hex();
                 let payload = &tick.bytes[kept.bytes.clone()];
-                let record = BaseRecord::with_opaque_to(&self.config.output.name, number).key(&key[..]).payload(payload);
+                let record =
+                    BaseRecord::with_opaque_to(&self.config.output.name, number).key(&key[..]).payload(payload);
                 self.producer.send(record).map_err(|(error, _)| error)
             }
             Piece::Dead(dead) => {

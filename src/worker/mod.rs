@@ -136,7 +136,8 @@ impl Worker {
         };
         let instance = (orders.workers > 1).then_some(orders.number);
         let source = Source::new(config, STATISTICS, instance).context("the consumer's configuration")?;
-        let forward = Forward::new(config, &orders.transactional_id, orders.output_record_bytes, source.committer()).context("the producer's configuration")?;
+        let forward = Forward::new(config, &orders.transactional_id, orders.output_record_bytes, source.committer())
+            .context("the producer's configuration")?;
         Ok(Self {
             engine: Engine::new(settings, config.policies.clone()),
             source,
@@ -194,7 +195,9 @@ impl Worker {
                 );
                 return Ok(true);
             }
-            bail!("the output did not take the last tick in time; what it lacks is read and sent again at the next start");
+            bail!(
+                "the output did not take the last tick in time; what it lacks is read and sent again at the next start"
+            );
         }
         // Keeps the membership alive. Records that still come are not taken in.
         _ = self.source.poll(BUSY);

@@ -83,11 +83,7 @@ impl Worker {
         Ok(())
     }
 
-    fn take_over(
-        &mut self,
-        beginnings: Vec<(Partition, Beginning)>,
-        restored: Vec<Restored>,
-    ) -> anyhow::Result<()> {
+    fn take_over(&mut self, beginnings: Vec<(Partition, Beginning)>, restored: Vec<Restored>) -> anyhow::Result<()> {
         self.source.assign(&beginnings)?;
         for (partition, Beginning { offset, committed, metadata }) in beginnings {
             let clock = metadata.clock.map(RecordTime);
