@@ -50,8 +50,25 @@ pub fn traces_data(items: &[Item], carried: &impl Carried, out: &mut Vec<u8>) {
 
 /// How many of the leading items one record of at most `limit` bytes can take; 0 where not even the first fits.
 pub fn fitting(items: &[Item], carried: &impl Carried, limit: usize) -> usize {
+    fit(items, carried, limit).0
+}
+
+/// How many bytes items, sorted, may take in records of at most `limit` bytes.
+pub fn size(items: &[Item], carried: &impl Carried, limit: usize) -> usize {
+    let (mut total, mut rest) = (0, items);
+    while !rest.is_empty() {
+        let (count, size) = fit(rest, carried, limit);
+        total += size;
+        rest = &rest[count.max(1)..];
+    }
+    total
+}
+
+/// How many of the leading items fit, and how many bytes they may take.
+fn fit(items: &[Item], carried: &impl Carried, limit: usize) -> (usize, usize) {
     let (mut size, mut previous): (usize, Option<&Item>) = (0, None);
     for (count, item) in items.iter().enumerate() {
+        let before = size;
         // A message's length may take all 5 bytes of a varint below 4 GiB.
         if previous.is_none_or(|p| p.resource != item.resource) {
             let (outer, rest) = carried.resource(item.resource);
@@ -62,11 +79,11 @@ pub fn fitting(items: &[Item], carried: &impl Carried, limit: usize) -> usize {
         }
         size += field_len(item.len as usize);
         if size > limit {
-            return count;
+            return (count, before);
         }
         previous = Some(item);
     }
-    items.len()
+    (items.len(), size)
 }
 
 fn scope_len(items: &[Item], carried: &impl Carried) -> usize {

@@ -3,6 +3,7 @@
 //! Decoding, assembly and decision in one state machine per worker, which never reads a clock, waits, logs or does I/O.
 //! The processor, the demo, simulations and benchmarks all drive this one.
 
+mod output;
 #[cfg(test)]
 mod tests;
 
@@ -17,8 +18,9 @@ use crate::{
     limits,
     model::{RecordTime, TraceId},
     stats::Stats,
-    tick::{Dead, Kept, Logged, Tick, Watermark},
+    tick::{Dead, Logged, Tick, Watermark},
 };
+use output::{Given, Named, Output, Refused};
 
 pub struct Engine {
     settings: Settings,
@@ -91,12 +93,17 @@ pub struct Full;
 /// Bytes taken in between two looks at the budget, at most: what is held is counted then, not at every record.
 const LOOK: usize = 1 << 20;
 
+/// Of the pointer to a record with more late or rejected spans than a tick takes.
+const TOO_MANY: &str = "more spans of the record are late, or without a trace, than one tick takes";
+
 /// Scratch space that outlives a record, so that records cost no allocation.
 struct Workspace {
     batch: Batch,
     /// The interned scope of each of the batch's.
     scopes: Vec<u32>,
     resources: Vec<u32>,
+    /// The batch's spans that follow a verdict to keep.
+    late: Vec<u32>,
     observe: Scratch,
     spans: Vec<u32>,
     items: Vec<Item>,
@@ -116,6 +123,7 @@ impl Engine {
             batch: Batch::default(),
             scopes: Vec::new(),
             resources: Vec::new(),
+            late: Vec::new(),
             observe: policies.scratch(),
             spans: Vec::new(),
             items: Vec::new(),
@@ -359,14 +367,14 @@ impl Engine {
     }
 
     /// Decides the oldest traces until there is room for `need` bytes and `spans` spans; false where one record wants more
-    /// than half of the budget.
+    /// than a quarter of the budget.
     fn make_room(&mut self, need: usize, spans: usize) -> Result<bool, Full> {
         if self.room < need {
-            // One record does not put all others out.
-            if need > self.settings.buffer / 2 {
+            // One record does not put all others out, and is in memory twice if it becomes output at once.
+            if need > self.settings.buffer / 4 {
                 return Ok(false);
             }
-            let beside = self.assembly.growth(spans.max(LOOK / limits::SPAN_OVERHEAD)) + self.reserve();
+            let beside = self.assembly.growth(spans.max(LOOK / limits::SPAN_OVERHEAD)) + self.reserve(need);
             while self.bytes_held() + need + beside > self.settings.buffer {
                 if self.full() {
                     return Err(Full);
@@ -392,16 +400,17 @@ impl Engine {
         Ok(true)
     }
 
-    /// What the next decision may add to the open tick, in bytes: as much as it holds, or a trace and its last span.
-    fn reserve(&self) -> usize {
+    /// What the next decision, after a record of `need` bytes, may add to the open tick: as much as it holds, or a trace that
+    /// was not too large before that record.
+    fn reserve(&self, need: usize) -> usize {
         let Settings { tick_bytes, completion, output_record_bytes, buffer, .. } = self.settings;
-        tick_bytes + completion.max_trace_bytes + output_record_bytes.min(buffer / 8)
+        tick_bytes + completion.max_trace_bytes + output_record_bytes.min(buffer / 8).max(LOOK).max(need)
     }
 
     /// Output takes room too: after every piece of it, and when it is gone, there may be less or more.
     fn wrote(&mut self) {
         self.room = 0;
-        self.crowded = self.has_output() && self.bytes_held() + self.reserve() > self.settings.buffer;
+        self.crowded = self.has_output() && self.bytes_held() + self.reserve(0) > self.settings.buffer;
     }
 
     /// Output that leaves when it is settled, and makes room.
@@ -410,7 +419,6 @@ impl Engine {
     }
 
     fn place(&mut self, origin: Origin, payload: &[u8], batch: &Batch) {
-        let Origin { partition, offset, .. } = origin;
         let Self { assembly, policies, scratch, .. } = self;
         let Workspace { scopes, resources, .. } = scratch;
         assembly.envelopes.sweep();
@@ -429,34 +437,32 @@ impl Engine {
             scopes.push(assembly.envelopes.scope(resource, scope.rest.of(&batch.rest), context));
         }
         self.stats.received += (batch.spans.len() + batch.rejected.len()) as u64;
-        for span in &batch.spans {
+        let mut late = std::mem::take(&mut self.scratch.late);
+        late.clear();
+        for (at, span) in batch.spans.iter().enumerate() {
             let scope = self.scratch.scopes[span.scope as usize];
             match self.assembly.place(origin, span, scope, payload) {
                 Placed::Held { trace, root } => self.hold(trace, scope, root, payload, batch, span),
                 Placed::Late { verdict, old } => {
                     if old {
-                        self.renew(verdict, partition, span);
+                        self.renew(verdict, origin.partition, span);
                     }
-                    self.follow(verdict.verdict, partition, offset, payload, batch, span);
+                    if verdict.verdict.keep {
+                        late.push(at as u32);
+                    } else {
+                        self.stats.late_dropped += 1;
+                        self.stats.dropped += 1;
+                    }
                 }
                 Placed::Skipped => self.stats.skipped += 1,
             }
         }
-        if self.assembly.time().was_handled(partition, offset) {
-            // Their dead letters are written.
-            self.stats.skipped += batch.rejected.len() as u64;
-            return;
+        let given = Given { payload, batch };
+        if !late.is_empty() {
+            self.follow(origin, &mut late, &given);
         }
-        for rejected in &batch.rejected {
-            let reason: Cow<'static, str> = match rejected.trace_id_len {
-                16 => "a span's trace id is all zero".into(),
-                len => format!("a span's trace id has {len} bytes, not 16").into(),
-            };
-            let span = Span { scope: rejected.scope, bytes: rejected.span, ..Span::default() };
-            let start = self.tick.bytes.len();
-            write_single(payload, batch, &span, self.settings.output_record_bytes, &mut self.tick.bytes);
-            self.bury(partition, offset, 1, reason, start);
-        }
+        self.scratch.late = late;
+        self.reject_spans(origin, &given);
     }
 
     /// Shows a span that joined a held trace to the policies.
@@ -464,26 +470,24 @@ impl Engine {
         let Self { assembly, policies, scratch, .. } = self;
         let (context, bits, counts) = assembly.facts_in(trace, scope);
         policies.observe(context, payload, batch, span, root, &mut scratch.observe, bits, counts);
-        if assembly.payload(trace) > self.settings.completion.max_trace_bytes {
-            self.decide(trace, Reason::Size);
-        }
     }
 
-    /// A late span follows its trace's verdict.
-    fn follow(&mut self, verdict: Verdict, partition: u32, offset: i64, payload: &[u8], batch: &Batch, span: &Span) {
-        if !verdict.keep {
-            self.stats.late_dropped += 1;
-            self.stats.dropped += 1;
-            return;
-        }
-        self.stats.late_kept += 1;
-        let trace = TraceId(span.trace_id);
-        let start = self.tick.bytes.len();
-        if write_single(payload, batch, span, self.settings.output_record_bytes, &mut self.tick.bytes) {
-            let bytes = start..self.tick.bytes.len();
-            self.tick.kept.push(Kept { trace, spans: 1, partition, offset, bytes });
-        } else {
-            self.too_large(partition, offset, trace, span.bytes.len());
+    /// Late spans follow the verdict of their trace, to keep them, in as few records as hold them.
+    fn follow(&mut self, origin: Origin, late: &mut [u32], given: &Given<'_>) {
+        let Origin { partition, offset, .. } = origin;
+        let trace_of = |&at: &u32| given.batch.spans[at as usize].trace_id;
+        late.sort_unstable_by_key(|at| (trace_of(at), *at));
+        self.stats.late_kept += late.len() as u64;
+        for spans in late.chunk_by(|a, b| trace_of(a) == trace_of(b)) {
+            let items = &mut self.scratch.items;
+            items.clear();
+            items.extend(spans.iter().map(|&at| given.item(at as usize)));
+            items.sort_unstable();
+            let of = Named { trace: TraceId(trace_of(&spans[0])), partition, offset };
+            let (record_bytes, tick_bytes) = (self.settings.output_record_bytes, self.overfull());
+            let output = Output { tick: &mut self.tick, record_bytes, tick_bytes };
+            let refused = output.write(&self.scratch.items, given, of);
+            self.refuse(of, refused);
         }
         self.wrote();
     }
@@ -493,6 +497,31 @@ impl Engine {
         let decided = self.assembly.renew(partition, &span.trace_id);
         let decision = Decision { trace: TraceId(span.trace_id), verdict, reason, decided, spans: 0 };
         self.tick.decisions.push((partition, decision));
+    }
+
+    /// Spans without a usable trace id.
+    fn reject_spans(&mut self, origin: Origin, given: &Given<'_>) {
+        let Batch { spans, rejected, .. } = given.batch;
+        if self.assembly.time().was_handled(origin.partition, origin.offset) {
+            // Their dead letters are written.
+            self.stats.skipped += rejected.len() as u64;
+            return;
+        }
+        for (at, rejected) in (spans.len()..).zip(rejected) {
+            if self.tick.size() >= self.overfull() {
+                self.bury_more(origin.partition, origin.offset, 1);
+                continue;
+            }
+            let reason: Cow<'static, str> = match rejected.trace_id_len {
+                16 => "a span's trace id is all zero".into(),
+                len => format!("a span's trace id has {len} bytes, not 16").into(),
+            };
+            let (item, start) = ([given.item(at)], self.tick.bytes.len());
+            if encode::fitting(&item, given, self.settings.output_record_bytes) > 0 {
+                encode::traces_data(&item, given, &mut self.tick.bytes);
+            }
+            self.bury(origin.partition, origin.offset, 1, reason, start);
+        }
     }
 
     fn decide(&mut self, trace: u32, reason: Reason) {
@@ -555,31 +584,28 @@ impl Engine {
         }));
         items.sort_unstable();
         let (partition, offset) = assembly.first_place(trace);
-        let mut rest = &items[..];
-        let (mut refused, mut count) = (None, 0);
-        while !rest.is_empty() {
-            let fitting = encode::fitting(rest, assembly, settings.output_record_bytes);
-            let (record, behind) = rest.split_at(fitting.max(1));
-            if fitting == 0 {
-                refused = refused.max(Some(record[0].len as usize));
-                count += 1;
-            } else {
-                let start = tick.bytes.len();
-                encode::traces_data(record, assembly, &mut tick.bytes);
-                let spans = record.len() as u32;
-                tick.kept.push(Kept { trace: id, spans, partition, offset, bytes: start..tick.bytes.len() });
-            }
-            rest = behind;
-        }
-        if let Some(len) = refused {
-            let reason = oversize(id, len, self.settings.output_record_bytes);
-            self.bury(partition, offset, count, reason.into(), self.tick.bytes.len());
-        }
+        let of = Named { trace: id, partition, offset };
+        // At once and not by doubling, for the trace may be large.
+        tick.bytes.reserve(encode::size(items, assembly, settings.output_record_bytes));
+        let output = Output { tick, record_bytes: settings.output_record_bytes, tick_bytes: usize::MAX };
+        let refused = output.write(items, assembly, of);
+        self.refuse(of, refused);
     }
 
-    fn too_large(&mut self, partition: u32, offset: i64, trace: TraceId, len: usize) {
-        let reason = oversize(trace, len, self.settings.output_record_bytes);
-        self.bury(partition, offset, 1, reason.into(), self.tick.bytes.len());
+    /// Sends pointers to what the output did not take to the dead letters.
+    fn refuse(&mut self, of: Named, refused: Refused) {
+        let Refused { too_large, largest, too_many } = refused;
+        let Named { trace, partition, offset } = of;
+        if too_large > 0 {
+            let limit = self.settings.output_record_bytes;
+            let reason = format!(
+                "a span of trace {trace} has {largest} bytes, more than a record of the output takes ({limit})"
+            );
+            self.bury(partition, offset, too_large, reason.into(), self.tick.bytes.len());
+        }
+        if too_many > 0 {
+            self.bury_more(partition, offset, too_many);
+        }
     }
 
     fn reject_record(&mut self, partition: u32, offset: i64, reason: Cow<'static, str>, payload: &[u8]) {
@@ -596,12 +622,24 @@ impl Engine {
 
     /// Sends what stands in the tick from `start` to the dead letters; nothing there makes a pointer.
     fn bury(&mut self, partition: u32, offset: i64, spans: u32, reason: Cow<'static, str>, start: usize) {
-        // Spans of one record are buried each in its own envelope, which may be larger than all of them.
-        if self.tick.bytes.len() > self.settings.tick_bytes + self.settings.output_record_bytes {
-            self.tick.bytes.truncate(start);
-        }
         self.tick.bury(Dead { partition, offset, spans, reason, bytes: start..self.tick.bytes.len() });
         self.wrote();
+    }
+
+    /// One pointer stands for all spans of a record for which a tick has no room.
+    fn bury_more(&mut self, partition: u32, offset: i64, spans: u32) {
+        match self.tick.dead.last_mut() {
+            Some(last) if (last.partition, last.offset, &*last.reason) == (partition, offset, TOO_MANY) => {
+                last.spans += spans;
+            }
+            _ => self.bury(partition, offset, spans, TOO_MANY.into(), self.tick.bytes.len()),
+        }
+    }
+
+    /// The size at which a tick takes nothing more of a record that is taken in. It was not full before the record, but late
+    /// and rejected spans stand each in their own envelopes, which may be larger than all of them.
+    fn overfull(&self) -> usize {
+        self.settings.tick_bytes + self.settings.output_record_bytes
     }
 }
 
@@ -609,65 +647,23 @@ impl Engine {
 
 impl Workspace {
     fn bytes(&self) -> usize {
-        let Self { batch, scopes, resources, spans, items, .. } = self;
+        let Self { batch, scopes, resources, late, spans, items, partitions: _, observe: _ } = self;
         batch.bytes()
-            + (scopes.capacity() + resources.capacity() + spans.capacity()) * size_of::<u32>()
+            + (scopes.capacity() + resources.capacity() + late.capacity() + spans.capacity()) * size_of::<u32>()
             + items.capacity() * size_of::<Item>()
     }
 
     /// What a huge record needed does not stay.
     fn trim(&mut self) {
         if self.bytes() > LOOK {
-            let Self { batch, scopes, resources, spans, items, .. } = self;
+            let Self { batch, scopes, resources, late, spans, items, partitions: _, observe: _ } = self;
             *batch = Batch::default();
             *scopes = Vec::new();
             *resources = Vec::new();
+            *late = Vec::new();
             *spans = Vec::new();
             *items = Vec::new();
         }
-    }
-}
-
-/// Writes one span of a batch in its envelopes; false, and nothing, where that is more than `limit` bytes.
-fn write_single(payload: &[u8], batch: &Batch, span: &Span, limit: usize, out: &mut Vec<u8>) -> bool {
-    let item = Item {
-        resource: batch.scopes[span.scope as usize].resource,
-        scope: span.scope,
-        order: 0,
-        span: 0,
-        len: span.bytes.len() as u32,
-    };
-    let carried = Single { payload, batch, span };
-    let fits = encode::fitting(&[item], &carried, limit) > 0;
-    if fits {
-        encode::traces_data(&[item], &carried, out);
-    }
-    fits
-}
-
-fn oversize(trace: TraceId, len: usize, limit: usize) -> String {
-    format!("a span of trace {trace} has {len} bytes, more than a record of the output takes ({limit})")
-}
-
-/// One span of a batch, not held.
-struct Single<'a> {
-    payload: &'a [u8],
-    batch: &'a Batch,
-    span: &'a Span,
-}
-
-impl Carried for Single<'_> {
-    fn resource(&self, resource: u32) -> (&[u8], &[u8]) {
-        let resource = &self.batch.resources[resource as usize];
-        resource.rest.of(&self.batch.rest).split_at(resource.outer as usize)
-    }
-
-    fn scope(&self, scope: u32) -> &[u8] {
-        self.batch.scopes[scope as usize].rest.of(&self.batch.rest)
-    }
-
-    fn span(&self, _: u32) -> &[u8] {
-        self.span.bytes.of(self.payload)
     }
 }
 

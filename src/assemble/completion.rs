@@ -9,7 +9,7 @@ pub struct Completion {
     pub quiet: u64,
     /// No trace waits longer, counted from its first span.
     pub max_wait: u64,
-    /// A trace with more payload is decided at once; its later spans follow the verdict.
+    /// A trace with more payload is decided before the next record; its later spans follow the verdict.
     pub max_trace_bytes: usize,
 }
 

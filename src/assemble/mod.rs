@@ -62,7 +62,7 @@ pub struct Assembly<C, V> {
     bits: Rows<u64>,
     counts: Rows<u32>,
     blank: Box<[u64]>,
-    /// Traces of the current grain still to be looked at, the next one last.
+    /// Traces of the current grain still to be looked at, the next one last, and those that have become too large.
     due: Vec<u32>,
     structure: Structure,
 }
@@ -394,12 +394,6 @@ impl<C, V: Copy> Assembly<C, V> {
         self.anchors.place(self.traces[trace].anchors)
     }
 
-    /// Bytes of span payload of a held trace.
-    #[inline(always)]
-    pub fn payload(&self, trace: u32) -> usize {
-        self.traces[trace].bytes as usize
-    }
-
     pub fn summary(&self, trace: u32) -> Summary {
         let entry = &self.traces[trace];
         let id = TraceId(entry.id);
@@ -413,7 +407,8 @@ impl<C, V: Copy> Assembly<C, V> {
         }
     }
 
-    /// The next trace of a domain that is complete at the domain's time, in the order of (deadline, trace id).
+    /// The next trace of a domain that is complete at the domain's time, in the order of (deadline, trace id), after those of
+    /// any domain that are too large.
     pub fn next_complete(&mut self, domain: u32) -> Option<(u32, Reason)> {
         loop {
             while let Some(trace) = self.due.pop() {
@@ -667,9 +662,18 @@ impl<C, V: Copy> Assembly<C, V> {
         self.arm(trace);
     }
 
-    /// Arms a trace for its deadline. An earlier alarm stands: when it rings, the deadline is looked at again.
+    /// Arms a trace for its deadline. An earlier alarm stands: when it rings, the deadline is looked at again. One that is
+    /// too large is due at once.
     fn arm(&mut self, trace: u32) {
         let entry = &self.traces[trace];
+        if self.is_too_large(entry) {
+            if entry.timer.grain != DUE {
+                self.disarm(trace);
+                self.traces[trace].timer.grain = DUE;
+                self.due.push(trace);
+            }
+            return;
+        }
         let deadline = grain(entry.deadline(&self.completion));
         let (armed, domain) = (entry.timer.grain, entry.domain);
         if armed == DUE || armed != IDLE && armed <= deadline {
@@ -689,27 +693,31 @@ impl<C, V: Copy> Assembly<C, V> {
         self.traces[trace].timer.grain = IDLE;
     }
 
-    /// Since when a verdict that falls now is remembered.
+    /// Since when a verdict that falls now is remembered: since its alarm was due, and not since a record came to ring it, or a
+    /// lull would make it last longer, and other partitions' records what is too large.
     pub fn decided(&mut self, trace: u32, reason: Reason) -> RecordTime {
         let Trace { domain, last_seen, .. } = self.traces[trace];
         let Domain { now, wheel, .. } = self.time.in_domain(domain);
-        let ended = *now == Some(RecordTime::END);
-        // Decided before its domain knew the time, or when time had run out: since it was seen.
-        let now = now.filter(|&now| now != RecordTime::END).unwrap_or(RecordTime(last_seen));
-        match reason {
-            Reason::Size | Reason::Memory => now,
-            // Since its alarm was due and not since a record came to ring it, or a lull would make it last longer.
-            Reason::Structure | Reason::MaxWait | Reason::End => {
-                let alarm = RecordTime(wheel.current().saturating_mul(GRAIN));
-                if ended { alarm } else { now.min(alarm) }
-            }
-        }
+        let decided = match reason {
+            // When time has run out it is no time to count from.
+            Reason::Memory => now.filter(|&now| now != RecordTime::END),
+            _ => wheel.current().map(|grain| RecordTime(grain.saturating_mul(GRAIN))),
+        };
+        // Its domain does not know the time yet: since it was seen.
+        decided.unwrap_or(RecordTime(last_seen))
     }
 
-    /// Whether a trace whose alarm rang is complete.
+    fn is_too_large(&self, trace: &Trace) -> bool {
+        trace.bytes > self.completion.max_trace_bytes as u64
+    }
+
+    /// Whether a trace that is due is complete.
     fn completed(&mut self, trace: u32) -> Option<Reason> {
+        if self.is_too_large(&self.traces[trace]) {
+            return Some(Reason::Size);
+        }
         let entry = &mut self.traces[trace];
-        if grain(entry.deadline(&self.completion)) > self.time.in_domain(entry.domain).wheel.current() {
+        if Some(grain(entry.deadline(&self.completion))) > self.time.in_domain(entry.domain).wheel.current() {
             return None;
         }
         if entry.waits_for_quiet(&self.completion) {
@@ -723,7 +731,7 @@ impl<C, V: Copy> Assembly<C, V> {
                 return Some(Reason::Structure);
             }
             entry.torn = true;
-            if grain(entry.deadline(&self.completion)) > self.time.in_domain(entry.domain).wheel.current() {
+            if Some(grain(entry.deadline(&self.completion))) > self.time.in_domain(entry.domain).wheel.current() {
                 return None;
             }
         }

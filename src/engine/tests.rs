@@ -428,6 +428,50 @@ fn a_late_span_too_large_for_the_output_is_buried_as_a_pointer() {
 }
 
 #[test]
+fn late_spans_of_a_record_go_out_together() {
+    let mut rig = Rig::new(Settings { output_record_bytes: 200, ..settings(Keying::Keyed) }, ALL);
+    rig.engine.assign(Start::at(0));
+    rig.spans(0, 0, &[ROOT, Spec { trace: 2, ..ROOT }]);
+    rig.engine.elapse(0, 1_100, RecordTime::END);
+    rig.advance();
+    rig.kept.clear();
+    // Of two traces in turns; those of the second are too large for one record, and one of them for any.
+    let late = |trace: u8, id: u64, size: usize| Spec { trace, id, size, ..CHILD };
+    rig.spans(1, 0, &[late(2, 3, 70), late(1, 4, 0), late(2, 5, 300), late(2, 6, 70), late(1, 7, 0)]);
+    rig.cut();
+    let raw = |trace, ids: &[(u64, usize)]| {
+        (of_trace(trace), ids.iter().map(|&(id, size)| otlp(&late(trace, id, size)).encode_to_vec()).collect())
+    };
+    assert_eq!(rig.kept, [raw(1, &[(4, 0), (7, 0)]), raw(2, &[(3, 70)]), raw(2, &[(6, 70)])]);
+    assert_eq!((rig.dead.len(), rig.engine.stats().rejected, rig.engine.stats().late_kept), (1, 1, 5));
+}
+
+#[test]
+fn one_record_makes_no_more_output_than_a_tick_takes() {
+    let settings = Settings { tick_bytes: 300_000, output_record_bytes: 150_000, ..settings(Keying::Keyed) };
+    let mut rig = Rig::new(settings, ALL);
+    rig.engine.assign(Start::at(0));
+    rig.spans(0, 0, &(1..=100).map(|trace| Spec { trace, ..ROOT }).collect::<Vec<_>>());
+    rig.engine.elapse(0, 1_100, RecordTime::END);
+    rig.advance();
+    rig.kept.clear();
+    // All of them late, or without a trace, and each to stand in a large envelope of its own.
+    let service = "s".repeat(100_000);
+    for bad in [false, true] {
+        let spans = (1..=100)
+            .map(|trace| Otlp { trace_id: vec![if bad { 0 } else { trace }; 16], ..otlp(&Spec { trace, ..CHILD }) });
+        rig.give(0, 1 + i64::from(bad), 0, Some(&record_of(&service, spans.collect())));
+        let size = rig.engine.tick.size();
+        assert!(size <= 300_000 + 2 * 150_000, "{size}");
+        let before = rig.dead.len();
+        rig.cut();
+        assert_eq!(rig.reasons().last(), Some(&TOO_MANY));
+        assert_eq!(rig.dead.len() - before, if bad { 6 } else { 1 });
+    }
+    assert_eq!((rig.kept.len(), rig.engine.stats().rejected), (5, 95 + 100));
+}
+
+#[test]
 fn a_huge_trace_is_decided_by_size_and_its_later_spans_follow() {
     let mut settings = settings(Keying::Keyed);
     settings.completion.max_trace_bytes = 1_000;
@@ -435,11 +479,12 @@ fn a_huge_trace_is_decided_by_size_and_its_later_spans_follow() {
     rig.engine.assign(Start::at(0));
     let large = Spec { size: 600, error: true, ..CHILD };
     rig.spans(0, 0, &[large.clone(), Spec { id: 3, ..large.clone() }, Spec { id: 4, ..large }]);
+    assert_eq!(rig.engine.traces_held(), 1, "the record is taken in as a whole");
     rig.spans(1, 0, &[ROOT]);
     assert_eq!(rig.engine.traces_held(), 0);
     rig.cut();
     assert_eq!(rig.decisions(), [((true, Reason::Size), 1)].into());
-    assert_eq!(rig.kept.iter().map(|(_, spans)| spans.len()).collect::<Vec<_>>(), [2, 1, 1]);
+    assert_eq!(rig.kept.iter().map(|(_, spans)| spans.len()).collect::<Vec<_>>(), [3, 1]);
     assert_eq!(rig.watermarks[0].offset, 2);
 }
 

@@ -1,0 +1,104 @@
+//! Kept spans into a tick, a trace at a time.
+
+use crate::{
+    decode::{Batch, Range},
+    encode::{self, Carried, Item},
+    model::TraceId,
+    tick::{Kept, Tick},
+};
+
+/// Where kept spans go, and how much of them.
+pub struct Output<'a> {
+    pub tick: &'a mut Tick,
+    /// The largest record the output takes, in bytes.
+    pub record_bytes: usize,
+    /// A tick of this size takes nothing more.
+    pub tick_bytes: usize,
+}
+
+/// A trace, and the record it is said to come from.
+#[derive(Clone, Copy)]
+pub struct Named {
+    pub trace: TraceId,
+    pub partition: u32,
+    pub offset: i64,
+}
+
+/// Spans that were not written.
+#[derive(Clone, Copy, Default)]
+pub struct Refused {
+    /// Too large for a record of the output, even alone; and the bytes of the largest.
+    pub too_large: u32,
+    pub largest: usize,
+    /// The tick took no more.
+    pub too_many: u32,
+}
+
+/// The spans of a record that are not held: first those of traces, then the rejected ones.
+pub struct Given<'a> {
+    pub payload: &'a [u8],
+    pub batch: &'a Batch,
+}
+
+// === impl Output ===
+
+impl Output<'_> {
+    /// Writes spans of one trace, sorted, in several records where one is too small.
+    pub fn write(self, items: &[Item], carried: &impl Carried, of: Named) -> Refused {
+        let Named { trace, partition, offset } = of;
+        let mut refused = Refused::default();
+        let mut rest = items;
+        while !rest.is_empty() {
+            if self.tick.size() >= self.tick_bytes {
+                refused.too_many = rest.len() as u32;
+                break;
+            }
+            let fitting = encode::fitting(rest, carried, self.record_bytes);
+            let (record, behind) = rest.split_at(fitting.max(1));
+            if fitting == 0 {
+                refused.too_large += 1;
+                refused.largest = refused.largest.max(record[0].len as usize);
+            } else {
+                let start = self.tick.bytes.len();
+                encode::traces_data(record, carried, &mut self.tick.bytes);
+                let bytes = start..self.tick.bytes.len();
+                self.tick.kept.push(Kept { trace, spans: record.len() as u32, partition, offset, bytes });
+            }
+            rest = behind;
+        }
+        refused
+    }
+}
+
+// === impl Given ===
+
+impl Given<'_> {
+    pub fn item(&self, at: usize) -> Item {
+        let (scope, range) = self.span_at(at);
+        let resource = self.batch.scopes[scope as usize].resource;
+        Item { resource, scope, order: at as u32, span: at as u32, len: range.len() as u32 }
+    }
+
+    fn span_at(&self, at: usize) -> (u32, Range) {
+        let Batch { spans, rejected, .. } = self.batch;
+        match at.checked_sub(spans.len()) {
+            None => (spans[at].scope, spans[at].bytes),
+            Some(at) => (rejected[at].scope, rejected[at].span),
+        }
+    }
+}
+
+impl Carried for Given<'_> {
+    fn resource(&self, resource: u32) -> (&[u8], &[u8]) {
+        let resource = &self.batch.resources[resource as usize];
+        resource.rest.of(&self.batch.rest).split_at(resource.outer as usize)
+    }
+
+    fn scope(&self, scope: u32) -> &[u8] {
+        self.batch.scopes[scope as usize].rest.of(&self.batch.rest)
+    }
+
+    fn span(&self, span: u32) -> &[u8] {
+        self.span_at(span as usize).1.of(self.payload)
+    }
+}
