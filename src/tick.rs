@@ -1,4 +1,4 @@
-//! What the core wants done, frozen at a cut (protocol §3).
+//! What the core wants done, frozen at a cut (C2).
 
 use std::{borrow::Cow, ops::Range};
 

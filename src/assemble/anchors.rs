@@ -1,6 +1,6 @@
 //! Where in its partitions each held trace begins: what the watermark is made of.
 //!
-//! A trace has a first offset in every partition it touched (protocol §1). Arrival is in offset order, so a partition's
+//! A trace has a first offset in every partition it touched (C1). Arrival is in offset order, so a partition's
 //! anchors form a queue whose head is its watermark, and leaving it costs two links.
 
 use super::slab::{Linked, NIL, Slab};

@@ -2,7 +2,7 @@
 
 use crate::model::RecordTime;
 
-/// The running maximum of the median of the last 15 record timestamps (protocol §6.4).
+/// The running maximum of the median of the last 15 record timestamps (C11).
 ///
 /// It says nothing before there are so many, unless there are no more: it cannot go back, and one wrong producer among the
 /// first few would set it.

@@ -1,4 +1,4 @@
-//! Which clock a trace follows (protocol §6.1).
+//! Which clock a trace follows (C10).
 
 use super::{
     anchors::{Queue, Queues},

@@ -138,7 +138,7 @@ mod tests {
         let ledger = Arc::new(Mutex::new(Ledger::default()));
         let reader = Reader::start(&broker, ledger.clone()).unwrap();
         let args = Args { time: Duration::from_secs(1), kafka: None, fault: None, rate: 4_000, seed: None };
-        let agents = Agents::start(&args, 5, Duration::ZERO, &broker, ledger.clone()).unwrap();
+        let agents = Agents::start(&args, 5, &broker, ledger.clone()).unwrap();
         while !agents.is_done() {
             std::thread::sleep(POLL);
         }

@@ -150,7 +150,7 @@ struct TopicPartition {
     hi_offset: i64,
 }
 
-/// Protocol §6.3: a fetch response of the last second.
+/// C12: a fetch response of the last second.
 const FRESH_US: i64 = 1_000_000;
 
 // === impl Statistics ===

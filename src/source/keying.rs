@@ -32,7 +32,7 @@ const RECORDS: i64 = 16;
 /// The look ends without the records that have not come by then.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Looks at the input. Several topics count as unkeyed (protocol §5).
+/// Looks at the input. Several topics count as unkeyed (C9).
 pub fn look(config: &Config, topics: &Topics) -> KafkaResult<Look> {
     let [input] = &config.input.topics[..] else {
         return Ok(unkeyed("several input topics may share traces"));

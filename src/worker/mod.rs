@@ -109,7 +109,7 @@ pub const AWAY: Duration = Duration::from_secs(5);
 const STUCK: &str = "what was held before the restart does not fit into memory.buffer, and deciding on a part of it would split \
                      traces: raise memory.buffer to what it was, or run as many workers as there were";
 const PUBLISH: Duration = Duration::from_millis(250);
-/// The clock of a partition may be so far ahead of the wall clock (protocol §6.4).
+/// The clock of a partition may be so far ahead of the wall clock (C11).
 const AHEAD: u64 = 1000;
 
 // === impl Worker ===

@@ -21,7 +21,7 @@ const REVOKE: Duration = Duration::from_secs(5);
 /// So many statistics after a pause or its end may still speak of records that were fetched before: one on its way, and one
 /// taken before the fetcher had heard of it.
 const STALE: u8 = 2;
-/// For all partitions of an unkeyed input to arrive (protocol §5).
+/// For all partitions of an unkeyed input to arrive (C9).
 const WHOLE: Duration = Duration::from_secs(30);
 
 impl Worker {
@@ -173,7 +173,7 @@ impl Worker {
         Ok(self.source.resume(&flowing)?)
     }
 
-    /// What is in flight is finished, what is undecided is given back (protocol §3.6).
+    /// What is in flight is finished, what is undecided is given back (C8).
     fn revoked(&mut self, partitions: &[Partition]) -> anyhow::Result<()> {
         if !self.source.lost() {
             let deadline = Instant::now() + REVOKE;
@@ -202,7 +202,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Protocol §6.3: a clock follows the wall clock only at the head of the log, from its last value.
+    /// C12: a clock follows the wall clock only at the head of the log, from its last value.
     fn at_head(&mut self, head: &Head) {
         let Some(owned) = self.owned.find(&head.partition.0, head.partition.1) else { return };
         owned.high = owned.high.max(head.high);

@@ -1,6 +1,6 @@
 //! Assembly as one would write it without a thought of speed, beside the real one.
 //!
-//! No wheel, no arena, no interning, no budget: times are looked at span by span, in the words of the protocol (§6).
+//! No wheel, no arena, no interning, no budget: times are looked at span by span, in the words of C10 to C14.
 
 use std::collections::{BTreeMap, BTreeSet};
 
