@@ -99,6 +99,10 @@ impl Forward {
         let (parcels, next) = sync_channel::<Parcel>(1);
         let (done, delivered) = sync_channel(1);
         let thread = thread::Builder::new().name("forward".to_owned()).spawn(move || {
+            if let Err(error) = sender.begin() {
+                _ = done.send(Err(error));
+                return;
+            }
             // Either end hangs up when the worker is gone.
             while let Ok(parcel) = next.recv()
                 && done.send(sender.deliver(parcel)).is_ok()
@@ -140,11 +144,9 @@ impl Forward {
     /// The tick that was out, if all of it is acknowledged in time; without the watermarks of partitions taken away since.
     ///
     /// # Errors
-    /// The producer is beyond repair.
+    /// The producer is beyond repair, or another worker has its name.
     pub fn progress(&mut self, wait: Duration) -> anyhow::Result<Option<Delivered>> {
-        if !self.busy {
-            return Ok(None);
-        }
+        let wait = if self.busy { wait } else { Duration::ZERO };
         match self.delivered.recv_timeout(wait) {
             Ok(delivered) => {
                 self.busy = false;

@@ -29,8 +29,6 @@ pub struct Sender {
     producer: BaseProducer<Deliveries>,
     /// Whether a tick is a transaction. If not, what fences another worker's commits is the group alone.
     transactional: bool,
-    /// `init_transactions` is done: what a predecessor of the same name left open is aborted, and it is fenced.
-    initialised: bool,
     /// Tells this life of the worker from others, in metadata and decisions.
     incarnation: u64,
     config: Arc<Config>,
@@ -110,7 +108,6 @@ impl Sender {
         Ok(Self {
             producer: client.create_with_context(Deliveries::default())?,
             transactional,
-            initialised: false,
             incarnation: fastrand::u64(..),
             policies: config.policies.policies().iter().map(|policy| policy.name.clone()).collect(),
             config: config.clone(),
@@ -118,6 +115,18 @@ impl Sender {
             committer,
             shared,
         })
+    }
+
+    /// Ends what a predecessor of the same name left open, and fences it. Until then the offsets it was about to commit are not
+    /// given out.
+    ///
+    /// # Errors
+    /// The producer is of no use, or nobody waits any more.
+    pub fn begin(&self) -> KafkaResult<()> {
+        if !self.transactional {
+            return Ok(());
+        }
+        self.persist(|producer| producer.init_transactions(TRY)).map_err(Fault::into_inner)
     }
 
     /// Brings a tick out: its records, its decisions, its watermarks.
@@ -139,10 +148,6 @@ impl Sender {
 
     /// All of it or nothing: readers of committed records never see anything undone.
     fn transact(&mut self, parcel: &mut Parcel) -> Result<(Vec<Logged>, Outcome), Fault> {
-        if !self.initialised {
-            self.persist(|producer| producer.init_transactions(TRY))?;
-            self.initialised = true;
-        }
         self.producer.begin_transaction().map_err(fault)?;
         let pieces = self.decision_pieces(&parcel.tick).chain(output_pieces(&parcel.tick)).collect();
         let logged = self.send_all(parcel, pieces)?;
@@ -181,10 +186,7 @@ impl Sender {
         while self.producer.in_flight_count() > 0 && !self.shared.is_abandoned() {
             self.producer.poll(STEP);
         }
-        match self.persist(|producer| producer.abort_transaction(TRY)) {
-            Ok(()) => Ok(()),
-            Err(Fault::Abort(error) | Fault::Fatal(error)) => Err(error),
-        }
+        self.persist(|producer| producer.abort_transaction(TRY)).map_err(Fault::into_inner)
     }
 
     /// Does a transaction's step again for as long as librdkafka says that it may succeed.
@@ -355,6 +357,15 @@ fn fault(error: KafkaError) -> Fault {
     match &error {
         KafkaError::Transaction(inner) if inner.txn_requires_abort() && !inner.is_fatal() => Fault::Abort(error),
         _ => Fault::Fatal(error),
+    }
+}
+
+// === impl Fault ===
+
+impl Fault {
+    fn into_inner(self) -> KafkaError {
+        let (Self::Abort(error) | Self::Fatal(error)) = self;
+        error
     }
 }
 
