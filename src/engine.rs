@@ -246,7 +246,7 @@ impl Engine {
     pub fn cut(&mut self) -> Tick {
         let mut tick = std::mem::replace(&mut self.tick, std::mem::take(&mut self.spare));
         tick.number = self.assembly.tick;
-        tick.decisions.sort_by_key(|&(partition, _)| partition);
+        tick.decisions.sort_unstable_by_key(|&(partition, _)| partition);
         let partitions = self.assembly.time().partitions().map(|(at, _)| at).collect::<Vec<_>>();
         tick.watermarks.extend(partitions.into_iter().filter_map(|partition| {
             let Cut { offset, since, position, floor, last, clock } = self.assembly.cut(partition)?;

@@ -6,8 +6,9 @@ use prost::Message;
 use crate::support::{
     kafka::{Record, kafka},
     oracle::{Copies, Expected},
-    processor::Job,
+    processor::{Job, Metrics},
     spans::{EPOCH, failed, heavy, keyed, passing_time, record, span, trace},
+    witness,
 };
 
 #[test]
@@ -71,6 +72,7 @@ fn bad_records_and_bad_spans_go_to_the_dead_letters() {
     }
     spans.sort_by(|a, b| a.span_id.cmp(&b.span_id));
     assert_eq!(spans, [zero, short]);
+    witness("bad-input-dead-letters");
 }
 
 #[test]
@@ -90,43 +92,64 @@ fn a_trace_over_the_topics_limit_comes_out_in_several_records() {
     Expected::of(&[&input]).check(&kept, Copies::One);
     assert!(kept.len() > 10, "{} records", kept.len());
     assert!(kept.iter().all(|record| record.value.len() < LIMIT));
+    witness("bad-input-oversize");
 }
 
 #[test]
-fn a_huge_trace_and_a_huge_record_stay_inside_the_budget() {
+fn huge_traces_and_a_huge_record_stay_inside_the_budget() {
     const BUDGET: u64 = 64 << 20;
+    // 3 MB each; together twice the budget.
+    const HUGE: std::ops::Range<u64> = 100..140;
     let input = kafka().topic_with("huge-spans", 1, &[("max.message.bytes", "20000000")]);
     let output = kafka().topic("huge-kept", 1);
     let mut job = Job::named("huge");
+    // Nothing but memory and size can decide a trace before its root comes.
+    job.max_wait = "30m";
     job.more = "memory: { buffer: 64MiB }\n".to_owned();
-    // 6 MB in one record, 115 MB of one trace, more than the budget holds, and a record over the program's own limit.
     let record_of = |number, first, count| {
         let spans = (first..first + count).map(|id| heavy(span(trace(number), id, 1, 1), 12_000));
         keyed(0, 10, spans.collect())
     };
-    let error = |number, at| keyed(0, at, vec![failed(span(trace(number), 1, 0, 0))]);
-    input.produce([record_of(1, 2, 500), error(1, 20), record_of(4, 2, 1_000)]);
-    input.produce((0..120).map(|part| record_of(2, 2 + part * 80, 80)));
-    let end: Vec<Record> = passing_time(0, 100, 60_000).collect();
-    let all = 500 + 1 + 120 * 80 + 1 + end.len() as u64;
-    input.produce([vec![error(3, 30)], end].concat());
+    let error = |number| keyed(0, 10, vec![failed(span(trace(number), 2, 1, 0))]);
+    let root = |number| keyed(0, 20, vec![span(trace(number), 1, 0, 0)]);
+    // 6 MB in one record, and a record over the program's own limit.
+    input.produce([error(1), record_of(1, 3, 500), record_of(2, 2, 1_000)]);
+    // One trace that is larger than the budget.
+    input.produce((0..75).map(|part| record_of(3, 2 + part * 80, 80)));
+    input.produce(HUGE.map(error));
+    input.produce((0..3).flat_map(|part| HUGE.map(move |number| record_of(number, 3 + part * 80, 80))));
+    let early = 1 + 500 + 75 * 80 + 40 + 3 * 40 * 80;
+
     let mut processor = job.run();
     let mut most = 0;
-    processor.wait_until("all of it to be handled", |metrics| {
+    let mut held = |metrics: &Metrics| {
         most = most.max(metrics.sum("tailwater_bytes_held"));
+        assert!(most <= BUDGET, "{most} bytes are held");
+        most
+    };
+    processor.wait_until("the budget to be full", |metrics| {
+        let held = held(metrics);
+        metrics.received() == early && held > BUDGET / 2
+    });
+    let metrics = processor.metrics().expect("it runs");
+    assert_eq!(metrics.decided("size"), 1);
+    assert!((1..40).contains(&metrics.decided("memory")), "{} decisions", metrics.decided("memory"));
+
+    let end: Vec<Record> = passing_time(0, 100, 60_000).collect();
+    let all = early + 42 + end.len() as u64;
+    input.produce([1, 3].into_iter().chain(HUGE).map(root).chain(end));
+    processor.wait_until("all of it to be handled", |metrics| {
+        held(metrics);
         metrics.received() == all && metrics.held() == 0
     });
     println!("at most {most} bytes were held");
-    assert!(most <= BUDGET);
     assert_eq!(processor.metrics().expect("it runs").lost(), 0);
     processor.terminate();
 
-    let out = output.records();
-    for small in [trace(1), trace(3)] {
-        let key = crate::support::oracle::hex(&small);
-        assert!(out.iter().any(|record| record.key.as_deref() == Some(key.as_bytes())), "{key} is kept");
-    }
+    // What was decided early went on by its verdict: whole, in pieces.
+    Expected::of(&[&input]).check(&output.records(), Copies::One);
     let dead = kafka().existing(&job.dead_letters(), 1).records();
     let [pointer] = &dead[..] else { panic!("{} dead letters", dead.len()) };
     assert_eq!((pointer.header("tailwater.offset"), pointer.value.len()), (Some("2"), 0));
+    witness("bad-input-huge");
 }

@@ -1,6 +1,9 @@
 //! SIGKILL, and nothing that had to be kept is missing.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use opentelemetry_proto::tonic::trace::v1::TracesData;
 use prost::Message;
@@ -11,33 +14,32 @@ use crate::support::{
     oracle::{Copies, Expected, TraceId},
     processor::Job,
     seed::seed,
+    stream::Stream,
     traffic::Shop,
     wait::wait_until,
+    witness,
 };
 
 const PARTITIONS: i32 = 3;
-/// The topic holds 350 s of traffic.
-const SPANS_PER_SECOND: f64 = 2_500.0;
+/// Reading takes seconds, so that a kill finds the program amid it, not at the end with nothing done yet.
+const SLOWLY: &str = "queued.min.messages: 1, fetch.queue.backoff.ms: 50, fetch.message.max.bytes: 10000";
 /// The slowest trace takes 13.5 s, and is quiet for 10 s before it is decided.
 const HOLD_MS: i64 = 30_000;
 
 #[test]
 fn a_kill_in_the_middle_of_keyed_records_loses_nothing() {
-    killed_in_the_middle("crash-keyed", &|shop| Box::new(shop.keyed(PARTITIONS)));
+    killed_in_the_middle("crash-keyed", |shop| Box::new(shop.keyed(PARTITIONS)));
 }
 
 #[test]
 fn a_kill_in_the_middle_of_unkeyed_batches_loses_nothing() {
-    killed_in_the_middle("crash-batched", &|shop| Box::new(shop.batched(PARTITIONS)));
+    killed_in_the_middle("crash-batched", |shop| Box::new(shop.batched(PARTITIONS)));
 }
 
-type Records<'a> = Box<dyn Iterator<Item = Record> + 'a>;
-
 /// The middle is a moment of record time: what comes before it is there at the kill, the rest at the restart.
-fn killed_in_the_middle(name: &str, records: &dyn for<'a> Fn(&'a Shop) -> Records<'a>) {
-    let shape = Shape { spans_per_second: SPANS_PER_SECOND, ..Shape::default() };
-    let middle = (shape.epoch_ns / 1_000_000) as i64 + 174_000;
-    let shop = Shop { seed: seed(), traces: 60_000, shape };
+fn killed_in_the_middle(name: &str, records: fn(&Shop) -> Box<dyn Iterator<Item = Record>>) {
+    let shop = Shop { seed: seed(), traces: 60_000, shape: shape() };
+    let middle = shop.epoch() + 174_000;
     let input = kafka().topic(&format!("{name}-spans"), PARTITIONS);
     let output = kafka().topic(&format!("{name}-kept"), PARTITIONS);
     let mut job = Job::named(name);
@@ -51,7 +53,7 @@ fn killed_in_the_middle(name: &str, records: &dyn for<'a> Fn(&'a Shop) -> Record
     let mut first = job.run();
     first
         .wait_until("everything to be read", |metrics| metrics.received() == log.spans_from(&[0; PARTITIONS as usize]));
-    wait_until("the commits to follow", std::time::Duration::from_secs(60), || {
+    wait_until("the commits to follow", Duration::from_secs(60), || {
         watermarks(&input, name).iter().zip(&hold_start).all(|(watermark, start)| watermark >= start)
     });
     let delivered: i64 = output.ends().iter().sum();
@@ -79,25 +81,86 @@ fn killed_in_the_middle(name: &str, records: &dyn for<'a> Fn(&'a Shop) -> Record
     let ended = second.terminate();
     assert!(ended.status.success(), "{}", ended.said);
     expected.check(&output.records(), Copies::One);
+    witness(name);
 }
 
-/// Kills at moments nobody chose, while records stream in; what counts is only the end.
+/// Kills at moments nobody chose, one in each quarter of the topic.
 #[test]
 fn kills_at_any_moment_lose_nothing() {
-    let shop = Shop { seed: seed(), traces: 20_000, shape: Shape::default() };
+    const KILLS: u64 = 4;
+    let shop = Shop { seed: seed(), traces: 20_000, shape: shape() };
     let input = kafka().topic("crash-random-spans", PARTITIONS);
     let output = kafka().topic("crash-random-kept", PARTITIONS);
     input.produce(shop.batched(PARTITIONS));
-    let job = Job::named("crash-random");
+    let log = Log::read(&input);
+    let all = log.spans_from(&[0; PARTITIONS as usize]);
+    let job = busy("crash-random");
     let mut random = fastrand::Rng::with_seed(shop.seed);
-    for _ in 0..4 {
-        let mut processor = job.run();
-        let target = random.u64(1..60_000);
-        processor.wait_until("some spans", |metrics| metrics.received() >= target);
+    let mut committed = vec![0; PARTITIONS as usize];
+    let mut resumed = 0;
+    for kill in 0..KILLS {
+        let target = random.u64(all * kill / KILLS..all * (kill + 1) / KILLS);
+        let read_before = all - log.spans_from(&committed);
+        let mut processor = Job { properties: SLOWLY, ..job.clone() }.run();
+        let mut read = 0;
+        processor.wait_until("a place in the topic to be passed", |metrics| {
+            read = read_before + metrics.received();
+            metrics.received() > 0 && read >= target
+        });
         processor.kill();
+        let now = watermarks(&input, &job.group);
+        println!("killed at {read} of {all} spans, aimed at {target}; committed {now:?}");
+        assert!(now.iter().zip(&committed).all(|(now, before)| now >= before), "a watermark fell: {committed:?}");
+        resumed += usize::from(committed.iter().all(|offset| *offset > 0));
+        committed = now;
     }
+    // The first kills may find nothing done; the last may not.
+    assert!(resumed > 0, "every start was at the beginning");
+    assert!(committed != input.ends(), "the last kill came after the end");
+    assert!(output.ends().iter().sum::<i64>() > 0, "nothing was out when it was killed");
     job.run_until_end();
     Expected::of(&[&input]).check(&output.records(), Copies::One);
+    witness("crash-random");
+}
+
+/// A kill while records come in and kept traces go out.
+#[test]
+fn a_kill_amid_the_stream_loses_nothing() {
+    let shop = Shop { seed: seed(), traces: usize::MAX, shape: shape() };
+    let input = kafka().topic("crash-stream-spans", PARTITIONS);
+    let output = kafka().topic("crash-stream-kept", PARTITIONS);
+    let stream = Stream::start(&input, 100, shop.batched(PARTITIONS));
+    let job = busy("crash-stream");
+    let mut processor = Job { properties: SLOWLY, ..job.clone() }.run();
+    let mut behind = 0;
+    processor.wait_until("output while there is more to read", |metrics| {
+        behind = metrics.sum("tailwater_position_lag_records");
+        behind > 0
+            && output.ends().iter().sum::<i64>() > 0
+            && watermarks(&input, &job.group).iter().all(|offset| *offset > 0)
+    });
+    processor.kill();
+    let ends = input.ends();
+    println!("killed {behind} records behind; committed {:?} of {ends:?}", watermarks(&input, &job.group));
+    wait_until("more records to come in", Duration::from_secs(60), || input.ends() != ends);
+    stream.end();
+
+    job.run_until_end();
+    Expected::of(&[&input]).check(&output.records(), Copies::One);
+    witness("crash-stream");
+}
+
+/// 60,000 traces are 350 s of traffic.
+fn shape() -> Shape {
+    Shape { spans_per_second: 2_500.0, ..Shape::default() }
+}
+
+/// Ticks come often, so that a kill hits one. No span is late: across a restart verdicts are not remembered yet.
+fn busy(name: &str) -> Job {
+    let mut job = Job::named(name);
+    job.quiet = "6s";
+    job.more = "tick: { interval: 100ms }\n".to_owned();
+    job
 }
 
 fn watermarks(input: &Topic, group: &str) -> Vec<i64> {

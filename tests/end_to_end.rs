@@ -8,6 +8,7 @@ use crate::support::{
     processor::Job,
     seed::seed,
     traffic::Shop,
+    witness,
 };
 
 fn shop() -> Shop {
@@ -48,4 +49,5 @@ fn keeps_exactly_what_must_be_kept(job: &Job, input: &Topic) {
     );
     job.run_until_end();
     assert_eq!(output.records().len(), kept.len(), "there was nothing left to do");
+    witness(&format!("end-to-end-{}", job.group));
 }

@@ -8,5 +8,7 @@ mod end_to_end;
 mod harness;
 mod layers;
 mod lifecycle;
+mod metrics;
+mod rebalance;
 mod support;
 mod time;

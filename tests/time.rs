@@ -4,11 +4,12 @@ use tailwater::generate::Shape;
 
 use crate::support::{
     kafka::{Record, kafka},
-    oracle::{Copies, Expected},
+    oracle::{Copies, Expected, count},
     processor::Job,
     seed::seed,
-    spans::{failed, keyed, passing_time, span, trace},
+    spans::{EPOCH, failed, keyed, passing_time, span, trace},
     traffic::Shop,
+    witness,
 };
 
 #[test]
@@ -34,6 +35,7 @@ fn late_spans_follow_the_verdict() {
     let mut expected = Expected::of(&[&input]);
     expected.kept.remove(&trace(2)).expect("the oracle knows no verdicts, only traces");
     expected.check(&output.records(), Copies::One);
+    witness("time-late");
 }
 
 /// One partition is minutes behind the others: a clock for all of them would decide on half the spans.
@@ -42,27 +44,31 @@ fn a_partition_held_back_by_minutes_splits_nothing() {
     let input = kafka().topic("behind-spans", 3);
     let output = kafka().topic("behind-kept", 1);
     let shape = Shape { spans_per_second: 200.0, ..Shape::default() };
-    let epoch = (shape.epoch_ns / 1_000_000) as i64;
     let shop = Shop { seed: seed(), traces: 4_000, shape };
     // 290 s of traffic, small batches, so that most traces are on every partition.
     let records: Vec<Record> = shop.batches_of(5, 3).collect();
+    let end = records.last().expect("records").timestamp - EPOCH;
     let (held_back, rest): (Vec<Record>, Vec<Record>) =
-        records.into_iter().partition(|record| record.partition == 2 && record.timestamp > epoch + 5_000);
-    let spans =
-        |records: &[Record]| records.iter().map(|record| crate::support::oracle::count(&record.value)).sum::<u64>();
-    let (early, all) = (spans(&rest), spans(&rest) + spans(&held_back));
+        records.into_iter().partition(|record| record.partition == 2 && record.timestamp > shop.epoch() + 5_000);
+    let early: u64 = rest.iter().map(|record| count(&record.value)).sum();
     input.produce(rest);
     let mut job = Job::named("behind");
-    // An idle partition follows the wall clock; holding it back takes less of it than this.
-    (job.quiet, job.max_wait) = ("30s", "90s");
+    // An idle partition follows the wall clock; holding it back takes less of it than `quiet`. None is ahead of it by
+    // `max_wait`, so all of the others is read meanwhile.
+    (job.quiet, job.max_wait) = ("150s", "10m");
     let mut processor = job.run();
-    // The partitions that are ahead may wait for the one that is not, so not all of theirs need be read.
-    processor.wait_until("minutes of two partitions", |metrics| metrics.received() >= early / 3);
+    processor.wait_until("minutes of two partitions", |metrics| metrics.received() == early);
+    assert_eq!(processor.metrics().expect("it runs").sum("tailwater_traces_decided_total"), 0);
     input.produce(held_back);
-    processor.wait_until("everything to be decided", |metrics| metrics.received() == all && metrics.held() == 0);
+    // Past `max_wait` for the last of them, in record time.
+    (0..3).for_each(|partition| input.produce(passing_time(partition, end, end + 620_000)));
+    let expected = Expected::of(&[&input]);
+    let kept: usize = expected.kept.values().map(Vec::len).sum();
+    processor.wait_until("everything to go out", |metrics| metrics.forwarded() == kept as u64);
     assert_eq!(processor.metrics().expect("it runs").lost(), 0);
     processor.terminate();
-    Expected::of(&[&input]).check(&output.records(), Copies::One);
+    expected.check(&output.records(), Copies::One);
+    witness("time-behind");
 }
 
 /// Traces over several partitions and two topics, read in long runs of one partition at a time.
@@ -79,4 +85,5 @@ fn traces_over_two_topics_come_out_whole() {
     job.inputs = vec![one.name.clone(), two.name.clone()];
     job.run_until_end();
     Expected::of(&[&one, &two]).check(&output.records(), Copies::One);
+    witness("time-topics");
 }

@@ -22,7 +22,7 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext},
 };
 
-use super::{port::free_ports, wait::wait_for};
+use super::{port::free_ports, wait::wait_for, way::Way};
 
 /// The broker, started when first asked for. It ends with this process, however that ends.
 pub fn kafka() -> &'static Kafka {
@@ -32,20 +32,21 @@ pub fn kafka() -> &'static Kafka {
 
 pub struct Kafka {
     pub bootstrap: String,
-    /// Clients that start from `outside` are sent back to it for everything: a way that a test can open and cut.
-    pub outside: Outside,
+    /// Clients that start from `outside` are sent back to it for everything.
+    pub outside: Way,
 }
 
-/// Nobody listens on `port` until a [`super::forwarder::Forwarder`] leads from it to `target`.
-pub struct Outside {
-    pub port: u16,
-    pub target: u16,
-}
-
+#[derive(Clone)]
 pub struct Topic {
     pub name: String,
     bootstrap: String,
     partitions: i32,
+}
+
+/// Sends records to a topic.
+pub struct Sender {
+    topic: String,
+    producer: BaseProducer<Refusals>,
 }
 
 /// A record to produce, or as it was read. `offset` is the broker's to give.
@@ -106,11 +107,11 @@ impl Kafka {
         let folder = tempfile::Builder::new().prefix("kafka-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
         // The shell below removes it: statics are not dropped.
         let folder = folder.expect("a folder for the broker").keep();
-        let [port, controller, inside, outside] = free_ports();
-        let settings = folder.join("server.properties");
-        fs::write(&settings, properties(&folder, port, controller, [inside, outside])).expect("a broker's settings");
+        let [port, controller, inside] = free_ports();
+        let kafka = Self { bootstrap: format!("127.0.0.1:{port}"), outside: Way::to(inside) };
+        let settings = properties(&folder, port, controller, [inside, kafka.outside.port]);
+        fs::write(folder.join("server.properties"), settings).expect("a broker's settings");
         let mut broker = spawn(&jars, &folder);
-        let kafka = Self { bootstrap: format!("127.0.0.1:{port}"), outside: Outside { port: outside, target: inside } };
         let probe: BaseConsumer = client(&kafka.bootstrap).create().expect("a client");
         wait_for("Kafka to answer", Duration::from_secs(120), || {
             let ended = broker.try_wait().expect("the broker's shell can be waited for");
@@ -118,8 +119,6 @@ impl Kafka {
             let answer = probe.fetch_metadata(None, Duration::from_secs(1)).ok()?;
             (!answer.brokers().is_empty()).then_some(())
         });
-        // `make test` asks for it: a run without the real Kafka is no run.
-        fs::write(target.join("kafka/answered"), &kafka.bootstrap).expect("a witness");
         // Its standard input must stay open for as long as this process lives.
         std::mem::forget(broker);
         kafka
@@ -200,30 +199,18 @@ fn client(bootstrap: &str) -> ClientConfig {
 impl Topic {
     /// All of them, acknowledged.
     pub fn produce(&self, records: impl IntoIterator<Item = Record>) {
+        self.sender().send(records);
+    }
+
+    pub fn sender(&self) -> Sender {
         let mut config = client(&self.bootstrap);
         config.set("enable.idempotence", "true").set("compression.type", "lz4").set("linger.ms", "20");
         config.set("message.max.bytes", "20000000");
-        let producer: BaseProducer<Refusals> = config.create_with_context(Refusals::default()).expect("a producer");
-        for record in records {
-            let mut next = BaseRecord::to(&self.name)
-                .partition(record.partition)
-                .payload(&record.value)
-                .timestamp(record.timestamp)
-                .headers(headers(&record.headers));
-            next.key = record.key.as_ref();
-            while let Err((error, refused)) = producer.send(next) {
-                let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
-                assert!(full, "{}: {error}", self.name);
-                producer.poll(Duration::from_millis(100));
-                next = refused;
-            }
-            producer.poll(Duration::ZERO);
-        }
-        producer.flush(2 * ANSWER).expect("everything is answered");
-        assert_eq!(producer.context().0.load(Ordering::SeqCst), 0, "records that {} refused", self.name);
+        let producer = config.create_with_context(Refusals::default()).expect("a producer");
+        Sender { topic: self.name.clone(), producer }
     }
 
-    /// Shows every record the topic holds now, partition by partition in order, partitions mixed.
+    /// Shows every record the topic holds now: those of a partition in their order, partitions in any.
     pub fn each(&self, mut see: impl FnMut(&Record)) {
         let mut config = client(&self.bootstrap);
         config.set("group.id", "tests").set("enable.auto.commit", "false").set("enable.partition.eof", "true");
@@ -263,7 +250,9 @@ impl Topic {
         let consumer: BaseConsumer = client(&self.bootstrap).set("group.id", group).create().expect("a consumer");
         let mut all = TopicPartitionList::new();
         all.add_partition_range(&self.name, 0, self.partitions - 1);
-        let committed = consumer.committed_offsets(all, ANSWER).expect("committed offsets");
+        // A new group's coordinator may have yet to be found.
+        let committed =
+            wait_for("the committed offsets", ANSWER, || consumer.committed_offsets(all.clone(), ANSWER).ok());
         let offset = |offset| if let Offset::Offset(offset) = offset { Some(offset) } else { None };
         let elements = committed.elements();
         let by_partition = elements
@@ -277,6 +266,32 @@ impl Topic {
         let consumer: BaseConsumer = client(&self.bootstrap).create().expect("a consumer");
         let answer = consumer.fetch_metadata(None, ANSWER).expect("metadata");
         answer.topics().iter().any(|topic| topic.name() == self.name)
+    }
+}
+
+// === impl Sender ===
+
+impl Sender {
+    /// All of them, acknowledged.
+    pub fn send(&self, records: impl IntoIterator<Item = Record>) {
+        let Self { topic, producer } = self;
+        for record in records {
+            let mut next = BaseRecord::to(topic)
+                .partition(record.partition)
+                .payload(&record.value)
+                .timestamp(record.timestamp)
+                .headers(headers(&record.headers));
+            next.key = record.key.as_ref();
+            while let Err((error, refused)) = producer.send(next) {
+                let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
+                assert!(full, "{topic}: {error}");
+                producer.poll(Duration::from_millis(100));
+                next = refused;
+            }
+            producer.poll(Duration::ZERO);
+        }
+        producer.flush(2 * ANSWER).expect("everything is answered");
+        assert_eq!(producer.context().0.load(Ordering::SeqCst), 0, "records that {topic} refused");
     }
 }
 

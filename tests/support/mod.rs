@@ -8,5 +8,10 @@ mod port;
 pub mod processor;
 pub mod seed;
 pub mod spans;
+pub mod stream;
 pub mod traffic;
 pub mod wait;
+pub mod way;
+mod witness;
+
+pub use witness::witness;

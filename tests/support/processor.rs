@@ -13,7 +13,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use super::{kafka::kafka, leash::Leash, port::free_ports, wait::wait_for};
+use super::{kafka::kafka, leash::Leash, wait::wait_for};
 
 /// What to keep, as the oracle judges it: errors, answers of 500 and more, longer than 5 s, 1 % of the rest.
 pub const POLICIES: &str = r#"
@@ -32,6 +32,9 @@ policies:
 otherwise: drop
 "#;
 
+/// A group waits for a killed member until its session is over. Brokers allow no less than these 6 s.
+const SESSION: &str = "session.timeout.ms: 6000, heartbeat.interval.ms: 1000, ";
+
 /// What to run the program on. The names of topics and group start with the test's, so that tests share a broker.
 #[derive(Clone)]
 pub struct Job {
@@ -42,6 +45,8 @@ pub struct Job {
     pub quiet: &'static str,
     pub max_wait: &'static str,
     pub policies: String,
+    /// More of librdkafka's properties.
+    pub properties: &'static str,
     /// More lines of the configuration file.
     pub more: String,
 }
@@ -50,7 +55,6 @@ pub struct Job {
 pub struct Processor {
     child: Child,
     _leash: Leash,
-    http: SocketAddr,
     said: Arc<Mutex<String>>,
     listening: Option<JoinHandle<()>>,
     _folder: TempDir,
@@ -79,6 +83,7 @@ impl Job {
             quiet: "2s",
             max_wait: "30s",
             policies: POLICIES.to_owned(),
+            properties: "",
             more: String::new(),
         }
     }
@@ -100,10 +105,8 @@ impl Job {
 
     pub fn start(&self, flags: &[&str]) -> Processor {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
-        let [port] = free_ports();
-        let http = SocketAddr::from(([127, 0, 0, 1], port));
         let file = folder.path().join("tailwater.yaml");
-        fs::write(&file, self.config(http)).expect("a configuration");
+        fs::write(&file, self.config()).expect("a configuration");
         fs::write(folder.path().join("policies.yaml"), &self.policies).expect("policies");
         let mut child = Command::new(env!("CARGO_BIN_EXE_tailwater"))
             .args(["run", "-c"])
@@ -119,19 +122,19 @@ impl Job {
             let (stderr, said) = (child.stderr.take().expect("piped"), said.clone());
             move || listen(stderr, &said)
         });
-        Processor { _leash: Leash::on(&child), child, http, said, listening: Some(listening), _folder: folder }
+        Processor { _leash: Leash::on(&child), child, said, listening: Some(listening), _folder: folder }
     }
 
-    fn config(&self, http: SocketAddr) -> String {
-        let Self { brokers, inputs, output, group, quiet, max_wait, more, .. } = self;
+    fn config(&self) -> String {
+        let Self { brokers, inputs, output, group, quiet, max_wait, properties, more, .. } = self;
         let inputs = inputs.join(", ");
         format!(
-            "kafka: {{ brokers: \"{brokers}\" }}\n\
+            "kafka: {{ brokers: \"{brokers}\", properties: {{ {SESSION}{properties} }} }}\n\
              input: {{ topics: [{inputs}], group: {group}, encoding: otlp_proto, start: earliest }}\n\
              output: [{{ kafka: {{ topic: {output}, encoding: otlp_proto }} }}]\n\
              completion: {{ quiet: {quiet}, max_wait: {max_wait} }}\n\
              policies: [policies.yaml]\n\
-             http: {{ listen: \"{http}\" }}\n\
+             http: {{ listen: \"127.0.0.1:0\" }}\n\
              {more}"
         )
     }
@@ -176,9 +179,16 @@ impl Processor {
         self.said.lock().expect("no panic under this lock").clone()
     }
 
+    /// The port is the system's choice; the program says which.
+    fn http(&self) -> Option<SocketAddr> {
+        let said = self.said();
+        let (_, address) = said.split_once("metrics are at http://")?;
+        address.split_once("/metrics")?.0.parse().ok()
+    }
+
     /// The status of an answer and its body; None where nobody answers yet.
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
-        let mut stream = TcpStream::connect_timeout(&self.http, Duration::from_secs(1)).ok()?;
+        let mut stream = TcpStream::connect_timeout(&self.http()?, Duration::from_secs(1)).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout above 0");
         write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").ok()?;
         let mut answer = String::new();
@@ -226,11 +236,29 @@ impl Drop for Processor {
 impl Metrics {
     /// 0 where the program has not counted any.
     pub fn sum(&self, name: &str) -> u64 {
-        let samples =
-            self.0.lines().filter_map(|line| line.strip_prefix(name)).filter(|rest| rest.starts_with(['{', ' ']));
+        self.sum_where(name, "")
+    }
+
+    fn sum_where(&self, name: &str, label: &str) -> u64 {
+        let samples = self.0.lines().filter_map(|line| line.strip_prefix(name));
+        let samples = samples.filter(|rest| rest.starts_with(['{', ' ']) && rest.contains(label));
         samples
             .map(|rest| rest.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok()).unwrap_or_default())
             .sum::<f64>() as u64
+    }
+
+    /// Of the sample with these labels and no others; None where the program shows none.
+    pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        let mut wanted: Vec<String> = labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
+        wanted.sort();
+        self.0.lines().find_map(|line| {
+            let (sample, value) = line.rsplit_once(' ')?;
+            let labels = sample.strip_prefix(name)?;
+            let labels = labels.strip_prefix('{').map_or(labels, |labels| labels.trim_end_matches('}'));
+            let mut labels: Vec<&str> = labels.split(',').filter(|label| !label.is_empty()).collect();
+            labels.sort();
+            (labels == wanted).then(|| value.parse().expect("a number"))
+        })
     }
 
     pub fn received(&self) -> u64 {
@@ -253,7 +281,13 @@ impl Metrics {
         self.sum("tailwater_spans_held")
     }
 
-    pub fn lost(&self) -> u64 {
-        self.sum("tailwater_spans_lost")
+    /// Traces decided for a reason.
+    pub fn decided(&self, reason: &str) -> u64 {
+        self.sum_where("tailwater_traces_decided_total", &format!("reason=\"{reason}\""))
+    }
+
+    /// Below 0 where spans went two ways.
+    pub fn lost(&self) -> i64 {
+        self.value("tailwater_spans_lost", &[]).expect("it is always there") as i64
     }
 }

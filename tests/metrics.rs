@@ -1,0 +1,65 @@
+//! What a live processor says in numbers. The names are a contract: dashboards and alerts use them.
+
+use crate::support::{
+    kafka::{Record, kafka},
+    processor::Job,
+    spans::{failed, keyed, passing_time, span, trace},
+    witness,
+};
+
+#[test]
+fn a_live_processor_counts_by_these_names() {
+    let input = kafka().topic("metrics-spans", 1);
+    let _output = kafka().topic("metrics-kept", 1);
+    let mut job = Job::named("metrics");
+    job.max_wait = "30m";
+    let idle: Vec<Record> = passing_time(0, 100, 60_000).collect();
+    let mut without_id = keyed(0, 50, vec![span([0; 16], 1, 0, 0)]);
+    without_id.key = None;
+    input.produce([
+        keyed(0, 0, vec![failed(span(trace(1), 1, 0, 0)), span(trace(1), 2, 1, 2)]),
+        keyed(0, 0, vec![span(trace(2), 1, 0, 0)]),
+        without_id,
+        Record { value: b"this is not OTLP".to_vec(), ..keyed(0, 50, vec![]) },
+        // Its root does not come.
+        keyed(0, 50, vec![span(trace(3), 2, 1, 0)]),
+    ]);
+    input.produce(idle.clone());
+    input.produce([1, 1, 2].map(|number| keyed(0, 60_000, vec![span(trace(number), 3, 1, 5)])));
+    let idle = idle.len() as u64;
+
+    let mut processor = job.run();
+    processor.wait_until("all but one trace to be decided and committed", |metrics| {
+        metrics.late() == 3 && metrics.held() == 1 && metrics.sum("tailwater_watermark_age_seconds") >= 60
+    });
+    let metrics = processor.metrics().expect("it runs");
+    let place = [("topic", "metrics-spans"), ("partition", "0")];
+    let decided = |verdict, policy| [("verdict", verdict), ("policy", policy), ("reason", "structure")];
+    let nothing = &[][..];
+    let counted = [
+        ("tailwater_spans_received_total", nothing, 8 + idle),
+        ("tailwater_spans_forwarded_total", nothing, 4),
+        ("tailwater_spans_dropped_total", nothing, 2 + idle),
+        ("tailwater_spans_rejected_total", nothing, 1),
+        ("tailwater_spans_returned_total", nothing, 0),
+        ("tailwater_spans_late_total", &[("verdict", "keep")][..], 2),
+        ("tailwater_spans_late_total", &[("verdict", "drop")][..], 1),
+        ("tailwater_spans_held", nothing, 1),
+        ("tailwater_spans_lost", nothing, 0),
+        ("tailwater_traces_held", nothing, 1),
+        ("tailwater_traces_decided_total", &decided("keep", "errors")[..], 1),
+        ("tailwater_traces_decided_total", &decided("drop", "otherwise")[..], 1 + idle),
+        ("tailwater_traces_spread_total", nothing, 0),
+        ("tailwater_records_rejected_total", nothing, 1),
+        ("tailwater_records_skewed_total", nothing, 0),
+        ("tailwater_verdicts_forgotten_total", nothing, 0),
+        ("tailwater_position_lag_records", &place[..], 0),
+    ];
+    for (name, labels, number) in counted {
+        assert_eq!(metrics.value(name, labels), Some(number as f64), "{name} {labels:?}");
+    }
+    assert!(metrics.value("tailwater_watermark_age_seconds", &place).is_some_and(|age| age >= 60.0));
+    assert!(metrics.value("tailwater_bytes_held", &[]).is_some_and(|bytes| bytes > 0.0));
+    processor.terminate();
+    witness("metrics");
+}
