@@ -10,21 +10,22 @@ mod tests;
 use std::{borrow::Cow, sync::Arc};
 
 use crate::{
-    assemble::{Assembly, Completion, Keying, Origin, Placed, Reason},
+    assemble::{Assembly, Completion, Cut, Keying, Origin, Placed, Reason, Standing, Start},
     decide::{Context, Facts, PolicySet, Scratch, Verdict},
+    decisions::Decision,
     decode::{self, Batch, Span},
     encode::{self, Carried, Item},
     limits,
     model::{RecordTime, TraceId},
     stats::Stats,
-    tick::{Dead, Discarded, Tick, Watermark},
+    tick::{Dead, Logged, Tick, Watermark},
 };
 use output::{Given, Named, Output, Refused};
 
 pub struct Engine {
     settings: Settings,
     policies: Arc<PolicySet>,
-    assembly: Assembly<Context, Verdict>,
+    assembly: Assembly<Context, Decided>,
     tick: Tick,
     /// A tick that came back, its memory to be used again.
     spare: Tick,
@@ -37,6 +38,8 @@ pub struct Engine {
     scope_overhead: usize,
     /// The budget has no room for more output until a tick is settled.
     crowded: bool,
+    /// What was held before a restart does not fit.
+    stuck: bool,
     /// The record whose time was taken, while it waits to be taken in itself.
     observed: Option<(u32, i64)>,
     scratch: Workspace,
@@ -65,6 +68,24 @@ pub struct Record<'a> {
     pub payload: Option<&'a [u8]>,
 }
 
+/// A verdict of a life before, out of the decision log.
+#[derive(Clone, Copy, Debug)]
+pub struct Remembered {
+    pub decision: Decision,
+    /// Of the record it stands in: its tick and its offset.
+    pub tick: u64,
+    pub record: i64,
+    /// Its output may not have been sent: it binds, and its spans are taken in again.
+    pub bound: bool,
+}
+
+/// A verdict as it is remembered.
+#[derive(Clone, Copy, Debug)]
+struct Decided {
+    verdict: Verdict,
+    reason: Reason,
+}
+
 /// The tick is full: cut it, and call again with the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
@@ -86,6 +107,7 @@ struct Workspace {
     observe: Scratch,
     spans: Vec<u32>,
     items: Vec<Item>,
+    partitions: Vec<u32>,
 }
 
 // === impl Engine ===
@@ -105,6 +127,7 @@ impl Engine {
             observe: policies.scratch(),
             spans: Vec::new(),
             items: Vec::new(),
+            partitions: Vec::new(),
         };
         Self {
             assembly: Assembly::new(keying, completion, late_window, policies.blank(), policies.counters()),
@@ -117,27 +140,51 @@ impl Engine {
             out: (0, 0),
             room: 0,
             crowded: false,
+            stuck: false,
             observed: None,
             scratch,
         }
     }
 
-    /// Takes a partition on, to be fed from offset `next`. Its number is good until it is revoked.
-    pub fn assign(&mut self, next: i64) -> u32 {
-        self.assembly.time().add(next)
+    /// Takes a partition on, to be fed from `start.offset` once what is remembered of it is restored. Its number is good until
+    /// it is revoked. Until its old position is reached again nothing of it is decided, and what was handled is skipped.
+    pub fn assign(&mut self, start: Start) -> u32 {
+        // Ticks rise in the history of each partition, whoever owns it.
+        self.assembly.tick = self.assembly.tick.max(start.tick + 1);
+        self.assembly.time().add(start)
+    }
+
+    /// Remembers what was decided of a partition's traces before. All of it comes before the partition's first record, in the
+    /// order of (tick, trace).
+    pub fn restore(&mut self, partition: u32, remembered: Remembered) {
+        let Remembered { decision, tick, record, bound } = remembered;
+        let Decision { trace, verdict, reason, decided, .. } = decision;
+        let standing = if bound { Standing::Bound } else { Standing::Restored };
+        self.assembly.restore(partition, record, tick, decided, (trace, Decided { verdict, reason }, standing));
     }
 
     /// Takes a partition away. Its undecided traces are given back, and what was made of its records since the last cut: it
     /// goes out with the watermark or not at all, and whoever owns the partition now reads it again (C8).
     pub fn revoke(&mut self, partition: u32) {
+        let mut tick = std::mem::take(&mut self.tick);
+        self.discard(&mut tick, partition);
+        self.tick = tick;
         let returned = &mut self.stats.returned;
         self.assembly.revoke(partition, |assembly, trace| *returned += u64::from(assembly.summary(trace).span_count));
         self.observed = self.observed.filter(|&(of, _)| of != partition);
-        let Discarded { kept, dead, records } = self.tick.discard(partition);
-        self.stats.returned += kept + dead;
-        self.stats.rejected -= dead;
-        self.stats.rejected_records -= records;
         self.wrote();
+    }
+
+    /// Takes out of a tick what it holds of a partition that was taken away: its next owner reads it again.
+    pub fn discard(&mut self, tick: &mut Tick, partition: u32) {
+        let returned = tick.discard(partition);
+        self.stats.returned += returned;
+        self.out.1 = self.out.1.saturating_sub(returned);
+    }
+
+    /// Everything of a partition below `offset` has been read; what lies before may be markers of transactions.
+    pub fn reach(&mut self, partition: u32, offset: i64) {
+        self.assembly.time().reach(partition, offset);
     }
 
     /// Takes a record in: first its time, which completes traces, then its spans. `ceiling` bounds the time it may set.
@@ -146,6 +193,7 @@ impl Engine {
     /// `Full`: nothing of the record was taken in.
     pub fn ingest(&mut self, record: Record<'_>, ceiling: RecordTime) -> Result<(), Full> {
         let Record { partition, offset, timestamp, payload } = record;
+        self.reach(partition, offset);
         if self.observed != Some((partition, offset)) {
             if let Some(timestamp) = timestamp {
                 self.observe(partition, timestamp, ceiling);
@@ -166,7 +214,7 @@ impl Engine {
             }
         }
         self.observed = None;
-        self.assembly.time().partition(partition).next = offset + 1;
+        self.reach(partition, offset + 1);
         Ok(())
     }
 
@@ -193,24 +241,33 @@ impl Engine {
         self.assembly.time().ahead(partition)
     }
 
-    /// Freezes what happened since the last cut, and the watermarks as of now.
+    /// Freezes what happened since the last cut, and the watermarks as of now. A partition that is not yet where it was
+    /// before has none.
     pub fn cut(&mut self) -> Tick {
         let mut tick = std::mem::replace(&mut self.tick, std::mem::take(&mut self.spare));
-        let assembly = &mut self.assembly;
-        let partitions = assembly.time().partitions().map(|(at, p)| (at, p.next, p.clock.now())).collect::<Vec<_>>();
-        tick.watermarks.extend(partitions.into_iter().map(|(partition, position, clock)| {
-            let (offset, since) = assembly.watermark(partition);
+        tick.number = self.assembly.tick;
+        tick.decisions.sort_unstable_by_key(|&(partition, _)| partition);
+        let partitions = self.assembly.time().partitions().map(|(at, _)| at).collect::<Vec<_>>();
+        tick.watermarks.extend(partitions.into_iter().filter_map(|partition| {
+            let Cut { offset, since, position, floor, last, clock } = self.assembly.cut(partition)?;
             let age = clock.map_or(0, |clock| clock.since(since.unwrap_or(clock)));
-            Watermark { partition, offset, position, clock, age }
+            Some(Watermark { partition, offset, position, floor, last, clock, age })
         }));
+        self.assembly.time().weigh_ticks();
+        self.assembly.tick += 1;
         self.out = (tick.allocated(), tick.spans());
         tick
     }
 
-    /// A tick has been acknowledged and committed.
-    pub fn settle(&mut self, mut tick: Tick) {
-        self.stats.forwarded += tick.spans();
-        self.stats.rejected += tick.refused;
+    /// A tick is out and committed; `logged` is where its decisions stand.
+    pub fn settle(&mut self, mut tick: Tick, logged: &[Logged]) {
+        self.stats.forwarded += tick.kept.iter().map(|kept| u64::from(kept.spans)).sum::<u64>();
+        self.stats.rejected += tick.dead.iter().map(|dead| u64::from(dead.spans)).sum::<u64>();
+        self.stats.rejected_records += tick.dead.iter().filter(|dead| dead.spans == 0).count() as u64;
+        let owned = |at: u32| tick.watermarks.iter().any(|watermark| watermark.partition == at);
+        for &Logged { partition, first, last } in logged.iter().filter(|logged| owned(logged.partition)) {
+            self.assembly.time().partition(partition).floor.logged(tick.number, first, last);
+        }
         tick.clear();
         self.out = (0, 0);
         self.room = 0;
@@ -224,6 +281,11 @@ impl Engine {
     /// Whether there is as much output as there may be before a tick is cut, or settled.
     pub fn full(&self) -> bool {
         self.crowded || self.tick.size() >= self.settings.tick_bytes
+    }
+
+    /// Whether what was held before a restart is more than the budget takes: going on would decide on a part of it.
+    pub fn is_stuck(&self) -> bool {
+        self.stuck
     }
 
     /// Whether everything decided is in a tick that was cut.
@@ -259,6 +321,9 @@ impl Engine {
     }
 
     fn complete(&mut self, domain: u32) -> Result<(), Full> {
+        if self.assembly.time().is_behind(domain) {
+            return Ok(());
+        }
         loop {
             if self.full() {
                 return Err(Full);
@@ -315,6 +380,10 @@ impl Engine {
                     return Err(Full);
                 }
                 match self.assembly.oldest() {
+                    Some(_) if self.assembly.time().is_any_behind() => {
+                        self.stuck = !self.has_output();
+                        return Err(Full);
+                    }
                     Some(oldest) => self.decide(oldest, Reason::Memory),
                     None if self.has_output() => {
                         self.crowded = true;
@@ -374,11 +443,18 @@ impl Engine {
             let scope = self.scratch.scopes[span.scope as usize];
             match self.assembly.place(origin, span, scope, payload) {
                 Placed::Held { trace, root } => self.hold(trace, scope, root, payload, batch, span),
-                Placed::Late(verdict) if verdict.keep => late.push(at as u32),
-                Placed::Late(_) => {
-                    self.stats.late_dropped += 1;
-                    self.stats.dropped += 1;
+                Placed::Late { verdict, old } => {
+                    if old {
+                        self.renew(verdict, origin.partition, span);
+                    }
+                    if verdict.verdict.keep {
+                        late.push(at as u32);
+                    } else {
+                        self.stats.late_dropped += 1;
+                        self.stats.dropped += 1;
+                    }
                 }
+                Placed::Skipped => self.stats.skipped += 1,
             }
         }
         let given = Given { payload, batch };
@@ -416,11 +492,22 @@ impl Engine {
         self.wrote();
     }
 
+    /// A verdict that late spans still ask for is written again before it is forgotten.
+    fn renew(&mut self, Decided { verdict, reason }: Decided, partition: u32, span: &Span) {
+        let decided = self.assembly.renew(partition, &span.trace_id);
+        let decision = Decision { trace: TraceId(span.trace_id), verdict, reason, decided, spans: 0 };
+        self.tick.decisions.push((partition, decision));
+    }
+
     /// Spans without a usable trace id.
     fn reject_spans(&mut self, origin: Origin, given: &Given<'_>) {
         let Batch { spans, rejected, .. } = given.batch;
+        if self.assembly.time().was_handled(origin.partition, origin.offset) {
+            // Their dead letters are written.
+            self.stats.skipped += rejected.len() as u64;
+            return;
+        }
         for (at, rejected) in (spans.len()..).zip(rejected) {
-            self.stats.rejected += 1;
             if self.tick.size() >= self.overfull() {
                 self.bury_more(origin.partition, origin.offset, 1);
                 continue;
@@ -439,14 +526,21 @@ impl Engine {
 
     fn decide(&mut self, trace: u32, reason: Reason) {
         let summary = self.assembly.summary(trace);
-        let (bits, counts) = self.assembly.facts(trace);
-        let verdict = self.policies.decide(Facts {
-            bits,
-            counts,
-            duration_ns: summary.duration,
-            span_count: summary.span_count,
-            randomness: summary.randomness,
-        });
+        let verdict = match self.assembly.bound(trace) {
+            Some(bound) => bound.verdict,
+            None => {
+                let (bits, counts) = self.assembly.facts(trace);
+                self.policies.decide(Facts {
+                    bits,
+                    counts,
+                    duration_ns: summary.duration,
+                    span_count: summary.span_count,
+                    randomness: summary.randomness,
+                })
+            }
+        };
+        let decided = self.assembly.decided(trace, reason);
+        self.log(trace, Decision { trace: summary.id, verdict, reason, decided, spans: summary.span_count });
         self.stats.decided(verdict, reason);
         let shared = summary.spread && self.settings.keying == Keying::Keyed;
         self.stats.spread += u64::from(shared);
@@ -455,13 +549,28 @@ impl Engine {
         } else {
             self.stats.dropped += u64::from(summary.span_count);
         }
-        self.assembly.release(trace, Some((verdict, reason)));
+        self.assembly.release(trace, Some((Decided { verdict, reason }, decided)));
         self.assembly.compact();
         // Remembered verdicts may take a quarter of the budget; then the oldest go before their time.
-        while self.assembly.remembered_bytes() > self.settings.buffer / 4 && self.assembly.forget_any() {
-            self.stats.forgotten += 1;
+        while self.assembly.remembered_bytes() > self.settings.buffer / 4 {
+            match self.assembly.forget_any() {
+                0 => break,
+                count => self.stats.forgotten += u64::from(count),
+            }
         }
         self.wrote();
+    }
+
+    /// Notes a decision for the log of each partition that a restart may read the trace from. Of an unkeyed input all are
+    /// restored together, and one is enough.
+    fn log(&mut self, trace: u32, decision: Decision) {
+        let mut partitions = std::mem::take(&mut self.scratch.partitions);
+        self.assembly.partitions_of(trace, &mut partitions);
+        if self.settings.keying == Keying::Unkeyed {
+            partitions.truncate(1);
+        }
+        self.tick.decisions.extend(partitions.iter().map(|&partition| (partition, decision)));
+        self.scratch.partitions = partitions;
     }
 
     /// Writes a kept trace to the tick, in several records where one is too small.
@@ -488,7 +597,6 @@ impl Engine {
     fn refuse(&mut self, of: Named, refused: Refused) {
         let Refused { too_large, largest, too_many } = refused;
         let Named { trace, partition, offset, .. } = of;
-        self.stats.rejected += u64::from(too_large + too_many);
         if too_large > 0 {
             let limit = self.settings.output_record_bytes;
             let reason = format!(
@@ -502,7 +610,9 @@ impl Engine {
     }
 
     fn reject_record(&mut self, partition: u32, offset: i64, reason: Cow<'static, str>, payload: &[u8]) {
-        self.stats.rejected_records += 1;
+        if self.assembly.time().was_handled(partition, offset) {
+            return;
+        }
         self.room = 0;
         let start = self.tick.bytes.len();
         if payload.len() <= self.settings.output_record_bytes {
@@ -538,7 +648,7 @@ impl Engine {
 
 impl Workspace {
     fn bytes(&self) -> usize {
-        let Self { batch, scopes, resources, late, spans, items, observe: _ } = self;
+        let Self { batch, scopes, resources, late, spans, items, partitions: _, observe: _ } = self;
         batch.bytes()
             + (scopes.capacity() + resources.capacity() + late.capacity() + spans.capacity()) * size_of::<u32>()
             + items.capacity() * size_of::<Item>()
@@ -547,7 +657,7 @@ impl Workspace {
     /// What a huge record needed does not stay.
     fn trim(&mut self) {
         if self.bytes() > LOOK {
-            let Self { batch, scopes, resources, late, spans, items, observe: _ } = self;
+            let Self { batch, scopes, resources, late, spans, items, partitions: _, observe: _ } = self;
             *batch = Batch::default();
             *scopes = Vec::new();
             *resources = Vec::new();

@@ -1,5 +1,8 @@
 //! Builds all parts of the processor, runs them, stops them.
 
+mod admin;
+mod internal;
+
 use std::{
     collections::HashMap,
     sync::{
@@ -11,21 +14,19 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, bail};
-use rdkafka::{
-    admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
-    client::DefaultClientContext,
-    error::{KafkaError, KafkaResult},
-};
+use rdkafka::error::{KafkaError, KafkaResult};
 use tokio::sync::mpsc;
 
 use crate::{
     assemble::Keying,
     config::{Config, Keyed, Workers},
+    instance::Instance,
     limits, ops,
     source::{self, Missing, Topics},
     telemetry::Telemetry,
     worker::{Ends, Orders, Worker},
 };
+use admin::Admin;
 
 /// How to run.
 #[derive(Clone, Copy, Debug)]
@@ -102,6 +103,7 @@ async fn prepare(
                     keying,
                     partitions: partitions as usize,
                     output_record_bytes,
+                    transactional_id: String::new(),
                     telemetry,
                     stop,
                     ends,
@@ -154,10 +156,11 @@ async fn learn(config: &Arc<Config>, mode: Mode) -> anyhow::Result<Result<Cluste
         Ok(partitions) => partitions,
         Err(missing) => return Ok(Err(Unready::Missing(missing))),
     };
-    if topics.partitions(&config.input.dead_letters()).is_none() {
-        create(config, &config.input.dead_letters(), partitions).await?;
+    let admin = Admin::new(config)?;
+    if let Err(error) = internal::prepare(config, &topics, &admin).await? {
+        return Ok(Err(Unready::Away(error)));
     }
-    let output_record_bytes = record_limit(config).await;
+    let output_record_bytes = record_limit(config, &admin).await;
     let asked = config.clone();
     let look = move || -> KafkaResult<_> {
         let keying = keying(&asked, &topics)?;
@@ -171,10 +174,12 @@ async fn learn(config: &Arc<Config>, mode: Mode) -> anyhow::Result<Result<Cluste
 async fn work(orders: Orders, workers: Workers, stop: Arc<AtomicBool>) -> anyhow::Result<()> {
     let count = count(&orders, workers)?;
     orders.telemetry.start(count);
+    let instance = Instance::claim(&orders.config.input.group);
     let (done, mut ended) = mpsc::channel(count);
     let (hold, mut closed) = mpsc::channel::<()>(1);
     for number in 0..count {
-        let orders = Orders { number, workers: count, ..orders.clone() };
+        let transactional_id = instance.transactional_id(number);
+        let orders = Orders { number, workers: count, transactional_id, ..orders.clone() };
         let (done, hold) = (done.clone(), hold.clone());
         thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
             let mut worker = None;
@@ -259,39 +264,12 @@ fn missing(config: &Config, role: &'static str, topic: &str) -> Missing {
     Missing { role, topic: topic.to_owned(), brokers: config.kafka.brokers.clone(), key }
 }
 
-fn admin(config: &Config) -> anyhow::Result<AdminClient<DefaultClientContext>> {
-    Ok(source::client(config).create()?)
-}
-
-/// Creates an internal topic.
-async fn create(config: &Config, topic: &str, partitions: i32) -> anyhow::Result<()> {
-    let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(-1));
-    let options = AdminOptions::new().operation_timeout(Some(REQUEST));
-    let created = admin(config)?.create_topics([&new], &options).await;
-    let reason = match created.as_deref() {
-        Ok([Ok(_) | Err((_, rdkafka::types::RDKafkaErrorCode::TopicAlreadyExists))]) => {
-            tracing::info!(topic, "created");
-            return Ok(());
-        }
-        Ok([Err((_, code))]) => code.to_string(),
-        Ok(_) => "the broker's answer names another topic".to_owned(),
-        Err(error) => error.to_string(),
-    };
-    Err(anyhow!("the topic for dead letters, `{topic}`, does not exist and cannot be created ({reason}); create it"))
-}
-
 /// The largest value a record of the output may have: the producer's limit and the topic's, whichever is less.
-async fn record_limit(config: &Config) -> usize {
+async fn record_limit(config: &Config, admin: &Admin) -> usize {
     let producer =
         config.kafka.properties.get("message.max.bytes").and_then(|v| v.parse().ok()).unwrap_or(PRODUCER_LIMIT);
-    let topic = async {
-        let resource = ResourceSpecifier::Topic(&config.output.name);
-        let options = AdminOptions::new().request_timeout(Some(REQUEST));
-        let described = admin(config).ok()?.describe_configs([&resource], &options).await.ok()?;
-        let described = described.into_iter().next()?.ok()?;
-        described.get("max.message.bytes")?.value.as_deref()?.parse::<usize>().ok()
-    };
-    let topic = topic.await.unwrap_or(TOPIC_LIMIT);
+    let settings = admin.settings(&config.output.name).await;
+    let topic = settings.and_then(|settings| settings.get("max.message.bytes")?.parse().ok()).unwrap_or(TOPIC_LIMIT);
     producer.min(topic).saturating_sub(FRAMING).max(FRAMING)
 }
 

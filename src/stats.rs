@@ -14,6 +14,8 @@ pub struct Stats {
     pub rejected: u64,
     /// Undecided when their partition was taken away: whoever owns it now reads them again.
     pub returned: u64,
+    /// Handled before a restart, and read again.
+    pub skipped: u64,
     pub late_kept: u64,
     pub late_dropped: u64,
     /// Records in the dead letters as a whole; what spans they held is not known.
@@ -54,7 +56,7 @@ impl Stats {
 
     /// I1: what was received and is neither out, nor dropped, nor rejected, nor given back, nor held.
     pub fn lost(&self, held: u64) -> i64 {
-        let accounted = self.forwarded + self.dropped + self.rejected + self.returned + held;
+        let accounted = self.forwarded + self.dropped + self.rejected + self.returned + self.skipped + held;
         self.received as i64 - accounted as i64
     }
 }

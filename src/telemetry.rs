@@ -9,7 +9,7 @@ use metrics::{counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use metrics_util::MetricKindMask;
 
-use crate::{source::Partition, stats::Stats};
+use crate::{source::Partition, stats::Stats, worker::AWAY};
 
 /// The workers' latest snapshots, added up when somebody asks.
 pub struct Telemetry {
@@ -37,8 +37,6 @@ pub struct Snapshot {
 const HANGS: Duration = Duration::from_secs(30);
 /// A partition that is another's now: its gauges end when nobody has set them for so long. They are set when somebody asks.
 const FORGOTTEN: Duration = Duration::from_secs(120);
-/// Statistics come every half second while a broker answers.
-const AWAY: Duration = Duration::from_secs(5);
 
 /// Sends the log to standard error: text, or JSON where `json`. `RUST_LOG` chooses what.
 pub fn log(json: bool) {
@@ -124,6 +122,7 @@ impl Telemetry {
         total.add("tailwater_spans_dropped_total", stats.dropped);
         total.add("tailwater_spans_rejected_total", stats.rejected);
         total.add("tailwater_spans_returned_total", stats.returned);
+        total.add("tailwater_spans_skipped_total", stats.skipped);
         total.add("tailwater_records_rejected_total", stats.rejected_records);
         total.add("tailwater_records_skewed_total", stats.skewed);
         total.add("tailwater_traces_spread_total", stats.spread);
@@ -200,6 +199,7 @@ fn describe() {
     describe_counter!("tailwater_spans_dropped_total", "Spans of traces dropped by verdict");
     describe_counter!("tailwater_spans_rejected_total", "Spans in the dead letters, with the reason");
     describe_counter!("tailwater_spans_returned_total", "Undecided spans whose partition went to another worker");
+    describe_counter!("tailwater_spans_skipped_total", "Spans read again after a restart that were handled before it");
     describe_counter!(
         "tailwater_spans_late_total",
         "Spans that followed their trace's verdict (also forwarded or dropped)"
@@ -215,7 +215,10 @@ fn describe() {
     describe_gauge!("tailwater_spans_held", "Spans in undecided traces, or not yet acknowledged");
     describe_gauge!("tailwater_traces_held", "Undecided traces");
     describe_gauge!("tailwater_bytes_held", "Bytes allocated for everything held; at most memory.buffer");
-    describe_gauge!("tailwater_spans_lost", "received - forwarded - dropped - rejected - returned - held; must be 0");
+    describe_gauge!(
+        "tailwater_spans_lost",
+        "received - forwarded - dropped - rejected - returned - skipped - held; must be 0"
+    );
     describe_gauge!("tailwater_position_lag_records", "Records between the position and the head of the log");
     describe_gauge!("tailwater_watermark_age_seconds", "Record time the oldest undecided trace has waited");
 }

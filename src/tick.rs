@@ -2,18 +2,23 @@
 
 use std::{borrow::Cow, ops::Range};
 
-use crate::model::{RecordTime, TraceId};
+use crate::{
+    decisions::Decision,
+    model::{RecordTime, TraceId},
+};
 
 /// Everything that happened between two cuts. Its outputs are to be acknowledged before its watermarks are committed.
 #[derive(Debug, Default)]
 pub struct Tick {
     /// Kept and dead bytes, one behind the other.
     pub bytes: Vec<u8>,
+    /// Rises by one with every cut, in the history of each partition.
+    pub number: u64,
     pub kept: Vec<Kept>,
     pub dead: Vec<Dead>,
+    /// Verdicts for the decision log of each partition that holds a span of the trace; sorted by partition.
+    pub decisions: Vec<(u32, Decision)>,
     pub watermarks: Vec<Watermark>,
-    /// Spans the output would not take, in the dead letters as pointers.
-    pub refused: u64,
     /// Bytes of the dead letters' reasons.
     reasons: usize,
 }
@@ -43,28 +48,39 @@ pub struct Dead {
     pub bytes: Range<usize>,
 }
 
-/// What was taken out of a tick.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Discarded {
-    /// Spans that were kept.
-    pub kept: u64,
-    /// Spans in dead letters.
-    pub dead: u64,
-    /// Whole records in dead letters.
-    pub records: u64,
-}
-
 /// How far a partition had come at the cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Watermark {
     pub partition: u32,
     /// W: what may be committed.
     pub offset: i64,
-    /// The offset after the last record taken in.
+    /// P: below it every span is taken in and, if its trace was decided, handled.
     pub position: i64,
+    /// F: the first record of the decision log that holds something remembered.
+    pub floor: i64,
+    /// The last record of the decision log, but for those of this tick.
+    pub last: Option<i64>,
     pub clock: Option<RecordTime>,
     /// Milliseconds of record time the first undecided span has waited.
     pub age: u64,
+}
+
+/// Where the decisions of a tick stand in the log of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Logged {
+    pub partition: u32,
+    pub first: i64,
+    pub last: i64,
+}
+
+// === impl Watermark ===
+
+impl Watermark {
+    /// Whether committing it would tell nothing new. The clock of an idle partition is not worth a commit.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let Self { offset, position, floor, last, .. } = *other;
+        (self.offset, self.position, self.floor, self.last) == (offset, position, floor, last)
+    }
 }
 
 // === impl Tick ===
@@ -72,12 +88,13 @@ pub struct Watermark {
 impl Tick {
     /// Nothing to send; there may be watermarks.
     pub fn is_empty(&self) -> bool {
-        self.kept.is_empty() && self.dead.is_empty()
+        self.kept.is_empty() && self.dead.is_empty() && self.decisions.is_empty()
     }
 
-    /// Spans on their way out.
+    /// Spans on their way out, to the output or the dead letters.
     pub fn spans(&self) -> u64 {
-        self.kept.iter().map(|kept| u64::from(kept.spans)).sum()
+        let kept = self.kept.iter().map(|kept| u64::from(kept.spans)).sum::<u64>();
+        kept + self.dead.iter().map(|dead| u64::from(dead.spans)).sum::<u64>()
     }
 
     pub fn bury(&mut self, dead: Dead) {
@@ -85,43 +102,38 @@ impl Tick {
         self.dead.push(dead);
     }
 
-    /// Takes out what came from a partition.
-    pub fn discard(&mut self, partition: u32) -> Discarded {
-        let mut discarded = Discarded::default();
-        self.kept.retain(|kept| {
-            let stays = kept.partition != partition || kept.shared;
-            discarded.kept += if stays { 0 } else { u64::from(kept.spans) };
-            stays
-        });
-        let Self { dead, reasons, .. } = self;
-        dead.retain(|dead| {
-            let stays = dead.partition != partition;
-            if !stays {
-                discarded.dead += u64::from(dead.spans);
-                discarded.records += u64::from(dead.spans == 0);
-                *reasons -= dead.reason_bytes();
-            }
-            stays
-        });
+    /// Takes out what came from a partition, and says of how many spans.
+    pub fn discard(&mut self, partition: u32) -> u64 {
+        let before = self.spans();
+        let Self { kept, dead, decisions, watermarks, reasons, .. } = self;
+        kept.retain(|kept| kept.partition != partition || kept.shared);
+        dead.retain(|dead| dead.partition != partition);
+        decisions.retain(|&(of, _)| of != partition);
+        watermarks.retain(|watermark| watermark.partition != partition);
+        *reasons = dead.iter().map(Dead::reason_bytes).sum();
         if self.is_empty() {
             self.bytes.clear();
         }
-        discarded
+        before - self.spans()
     }
 
     pub fn clear(&mut self) {
-        let Self { bytes, kept, dead, watermarks, refused, reasons } = self;
+        let Self { bytes, number: _, kept, dead, decisions, watermarks, reasons } = self;
         bytes.clear();
         kept.clear();
         dead.clear();
+        decisions.clear();
         watermarks.clear();
-        *refused = 0;
         *reasons = 0;
     }
 
     /// Bytes in use.
     pub fn size(&self) -> usize {
-        self.bytes.len() + size_of_val(&*self.kept) + size_of_val(&*self.dead) + self.reasons
+        self.bytes.len()
+            + self.reasons
+            + size_of_val(&*self.kept)
+            + size_of_val(&*self.dead)
+            + size_of_val(&*self.decisions)
     }
 
     /// Bytes allocated.
@@ -130,6 +142,7 @@ impl Tick {
             + self.reasons
             + self.kept.capacity() * size_of::<Kept>()
             + self.dead.capacity() * size_of::<Dead>()
+            + self.decisions.capacity() * size_of::<(u32, Decision)>()
             + self.watermarks.capacity() * size_of::<Watermark>()
     }
 }

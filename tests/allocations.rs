@@ -116,6 +116,7 @@ fn a_record_that_asks_for_more_than_it_is() {
         feed.ingest(0, 0, &value);
         let peak = counting::counts().peak - before;
         assert!(peak <= 2 * limits::RECORD_BYTES as isize, "{peak} bytes for a record of {}", value.len());
+        feed.finish();
         assert_eq!(feed.engine.stats().rejected_records, 1);
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tailwater::{
-    assemble::Completion,
+    assemble::{Completion, Start},
     decide::PolicySet,
     engine::{self, Engine, Full, Settings},
     model::RecordTime,
@@ -43,7 +43,7 @@ pub fn settings(form: Form) -> Settings {
 impl Feed {
     pub fn new(settings: Settings, policies: Arc<PolicySet>) -> Self {
         let mut engine = Engine::new(settings, policies);
-        (0..PARTITIONS).for_each(|partition| assert_eq!(engine.assign(0), partition));
+        (0..PARTITIONS).for_each(|partition| assert_eq!(engine.assign(Start::at(0)), partition));
         Self { engine, offsets: [0; PARTITIONS as usize], out: None, cut_ms: 0, forwarded: (0, 0) }
     }
 
@@ -72,13 +72,13 @@ impl Feed {
 
     pub fn cut(&mut self) {
         if let Some(out) = self.out.take() {
-            self.engine.settle(out);
+            self.engine.settle(out, &[]);
         }
         let tick = self.engine.cut();
         self.forwarded.0 += tick.bytes.len();
         self.forwarded.1 += tick.spans();
         if tick.is_empty() {
-            self.engine.settle(tick);
+            self.engine.settle(tick, &[]);
         } else {
             self.out = Some(tick);
         }

@@ -103,6 +103,15 @@ impl Anchors {
         (self.anchors[at].partition, self.anchors[at].offset)
     }
 
+    /// All partitions a trace touched.
+    pub fn partitions(&self, first: u32, partitions: &mut Vec<u32>) {
+        let mut at = first;
+        while at != NIL {
+            partitions.push(self.anchors[at].partition);
+            at = self.anchors[at].sibling;
+        }
+    }
+
     /// Whether a trace touched more than one partition.
     pub fn spread(&self, first: u32) -> bool {
         first != NIL && self.anchors[first].sibling != NIL

@@ -16,6 +16,8 @@ pub struct Clock {
     /// Of the last timestamps, not above the ceiling of the last.
     median: RecordTime,
     now: Option<RecordTime>,
+    /// `now` is of a life before, and the timestamps it was made of are not all here again.
+    resumed: bool,
 }
 
 /// Odd; seven producers in a row may be wrong.
@@ -48,7 +50,7 @@ impl Clock {
         self.last[slot] = timestamp.0;
         self.seen += 1;
         self.median = RecordTime(self.sorted[end / 2]).min(ceiling);
-        if self.now.is_some() || self.seen >= WINDOW {
+        if self.seen >= WINDOW || self.now.is_some() && !self.resumed {
             self.now = self.now.max(Some(self.median));
         }
     }
@@ -56,8 +58,15 @@ impl Clock {
     /// There is no more to wait for: what was seen has to do.
     pub fn establish(&mut self) {
         if self.seen > 0 {
+            self.resumed = false;
             self.now = self.now.max(Some(self.median));
         }
+    }
+
+    /// It has been so late before.
+    pub fn resume(&mut self, now: RecordTime) {
+        self.resumed = self.seen < WINDOW;
+        self.now = self.now.max(Some(now));
     }
 
     /// Lets wall-clock milliseconds pass, while the partition is at the head of its log. What came before the latest record

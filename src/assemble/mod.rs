@@ -9,6 +9,7 @@ mod anchors;
 mod arena;
 mod clock;
 mod completion;
+mod floor;
 mod intern;
 mod leaps;
 mod slab;
@@ -19,11 +20,12 @@ mod wheel;
 use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
-use hashbrown::{HashTable, hash_table::Entry as TableEntry};
+use hashbrown::{HashMap, HashTable, hash_table::Entry as TableEntry};
 
 pub use completion::{Completion, Reason};
 pub use intern::Envelope;
-pub use time::Keying;
+pub use time::{Keying, Start};
+pub use verdicts::Standing;
 
 use crate::{
     decode::Span,
@@ -35,7 +37,7 @@ use completion::Structure;
 use intern::Interner;
 use slab::{Linked, NIL, Rows, Slab};
 use time::{Domain, Time};
-use verdicts::Verdicts;
+use verdicts::{Verdicts, Written};
 use wheel::{Armed, GRAIN, Timer, grain};
 
 /// The traces of one worker. `C` is remembered with each distinct scope, `V` is a verdict; both are opaque here.
@@ -52,6 +54,10 @@ pub struct Assembly<C, V> {
     arena: Arena,
     pub envelopes: Interner<C>,
     verdicts: Verdicts<V>,
+    /// Verdicts that bind traces held again.
+    bound: HashMap<u32, V, RandomState>,
+    /// The number of the open tick.
+    pub tick: u64,
     /// What policies have seen of each held trace, opaque here.
     bits: Rows<u64>,
     counts: Rows<u32>,
@@ -77,8 +83,21 @@ pub struct Origin {
 pub enum Placed<V> {
     /// Into a held trace; `root` if it is now the trace's root.
     Held { trace: u32, root: bool },
-    /// Its trace has its verdict.
-    Late(V),
+    /// Its trace has its verdict. `old`: it will soon be forgotten.
+    Late { verdict: V, old: bool },
+    /// It was handled before a restart.
+    Skipped,
+}
+
+/// Where a partition stands when a tick is cut.
+pub struct Cut {
+    pub offset: i64,
+    /// When the trace at the watermark was first seen.
+    pub since: Option<RecordTime>,
+    pub position: i64,
+    pub floor: i64,
+    pub last: Option<i64>,
+    pub clock: Option<RecordTime>,
 }
 
 /// What a decision needs to know of a trace.
@@ -160,6 +179,8 @@ impl<C, V: Copy> Assembly<C, V> {
             arena: Arena::default(),
             envelopes: Interner::default(),
             verdicts: Verdicts::default(),
+            bound: HashMap::default(),
+            tick: 1,
             bits: Rows::new(blank.len()),
             counts: Rows::new(counts),
             blank: blank.into(),
@@ -203,7 +224,16 @@ impl<C, V: Copy> Assembly<C, V> {
         let Origin { partition, offset, seen, leaps } = origin;
         let trace = match self.find_or_open(partition, &span.trace_id) {
             Ok(trace) => trace,
-            Err(verdict) => return Placed::Late(verdict),
+            Err(remembered) => match self.recall(remembered, partition, offset) {
+                Some(placed) => return placed,
+                None => match self.find_or_open(partition, &span.trace_id) {
+                    Ok(trace) => {
+                        self.bound.insert(trace, self.verdicts.verdict(remembered));
+                        trace
+                    }
+                    Err(_) => return Placed::Skipped,
+                },
+            },
         };
         let bytes = span.bytes.of(payload);
         let held = Held {
@@ -247,6 +277,103 @@ impl<C, V: Copy> Assembly<C, V> {
         entry.anchors = self.anchors.add(entry.anchors, trace, partition, offset, &mut self.time);
         self.arm(trace);
         Placed::Held { trace, root }
+    }
+
+    /// What a remembered verdict says of a span; None where the trace is held again, under that verdict.
+    fn recall(&mut self, remembered: u32, partition: u32, offset: i64) -> Option<Placed<V>> {
+        match self.verdicts.standing(remembered) {
+            Standing::Restored if self.time.was_handled(partition, offset) => return Some(Placed::Skipped),
+            Standing::Bound => {
+                let id = *self.verdicts.id(remembered);
+                self.forget_place(&id, remembered);
+                return None;
+            }
+            Standing::Restored | Standing::Here => {}
+        }
+        let domain = self.time.in_domain(self.time.domain(partition));
+        let written = self.verdicts.touch(&mut domain.fallen, remembered, self.tick);
+        let age = domain.now.zip(written).map_or(0, |(now, written)| now.since(written.decided));
+        let old = domain.now != Some(RecordTime::END) && age > self.late_window / 2;
+        Some(Placed::Late { verdict: self.verdicts.verdict(remembered), old })
+    }
+
+    /// Remembers a verdict of a life before, out of a record of the decision log that was written in `tick`. What its trace
+    /// has was read before the open tick.
+    pub fn restore(
+        &mut self,
+        partition: u32,
+        record: i64,
+        tick: u64,
+        decided: RecordTime,
+        restored: (TraceId, V, Standing),
+    ) {
+        let (TraceId(id), verdict, standing) = restored;
+        self.time.partition(partition).floor.restore(tick, record);
+        let written = Written { tick, decided, touched: self.tick - 1 };
+        self.remember(self.time.domain(partition), id, verdict, standing, written);
+    }
+
+    /// Remembers a verdict anew, with those of the open tick. Returns when that was.
+    pub fn renew(&mut self, partition: u32, id: &[u8; 16]) -> RecordTime {
+        let (domain, decided) = (self.time.domain(partition), self.now(partition));
+        if let Some(&at) = self.table.find(self.hasher.hash_one(id), |&at| self.is(at, id))
+            && at & REMEMBERED != 0
+        {
+            let at = at & !REMEMBERED;
+            let (standing, verdict) = (self.verdicts.standing(at), self.verdicts.verdict(at));
+            self.remember(domain, *id, verdict, standing, Written { tick: self.tick, decided, touched: self.tick });
+        }
+        decided
+    }
+
+    /// A verdict that is remembered already goes to the end: it was written again.
+    fn remember(&mut self, domain: u32, id: [u8; 16], verdict: V, standing: Standing, written: Written) {
+        let fallen = &mut self.time.in_domain(domain).fallen;
+        let at = self.verdicts.push(fallen, id, verdict, standing, written) | REMEMBERED;
+        let Self { table, traces, verdicts, hasher, .. } = self;
+        let id_of = |at: u32| if at & REMEMBERED == 0 { &traces[at].id } else { verdicts.id(at & !REMEMBERED) };
+        match table.entry(hasher.hash_one(id), |&at| *id_of(at) == id, |&at| hasher.hash_one(id_of(at))) {
+            TableEntry::Occupied(mut entry) => *entry.get_mut() = at,
+            TableEntry::Vacant(entry) => _ = entry.insert(at),
+        }
+    }
+
+    fn is(&self, at: u32, id: &[u8; 16]) -> bool {
+        let of = if at & REMEMBERED == 0 { &self.traces[at].id } else { self.verdicts.id(at & !REMEMBERED) };
+        of == id
+    }
+
+    /// The verdict a held trace is bound by.
+    pub fn bound(&self, trace: u32) -> Option<V> {
+        self.bound.get(&trace).copied()
+    }
+
+    /// What time it is for the traces of a partition.
+    pub fn now(&mut self, partition: u32) -> RecordTime {
+        let domain = self.time.domain(partition);
+        self.time.in_domain(domain).now.unwrap_or_default()
+    }
+
+    /// The partitions a held trace has spans in.
+    pub fn partitions_of(&self, trace: u32, partitions: &mut Vec<u32>) {
+        partitions.clear();
+        self.anchors.partitions(self.traces[trace].anchors, partitions);
+    }
+
+    /// A tick is cut: for each partition that is not behind, its number, the watermark W, the position P, the floor F, the
+    /// last record of the decision log, and what [`Assembly::watermark`] says.
+    pub fn cut(&mut self, partition: u32) -> Option<Cut> {
+        let domain = self.time.domain(partition);
+        if self.time.is_behind(domain) {
+            return None;
+        }
+        let (offset, since) = self.watermark(partition);
+        let oldest = self.time.in_domain(domain).fallen.oldest().map(|written| written.tick);
+        let tick = self.tick;
+        let at = self.time.partition(partition);
+        at.floor.cut(tick, at.next, offset);
+        let floor = at.floor.rise(oldest);
+        Some(Cut { offset, since, position: at.next, floor, last: at.floor.last(), clock: at.clock.now() })
     }
 
     /// What policies have seen of a held trace.
@@ -318,9 +445,8 @@ impl<C, V: Copy> Assembly<C, V> {
     }
 
     /// Lets a trace go: with a verdict, which is remembered, or without, where it is given back undecided.
-    pub fn release(&mut self, trace: u32, verdict: Option<(V, Reason)>) {
+    pub fn release(&mut self, trace: u32, verdict: Option<(V, RecordTime)>) {
         let Trace { id, spans, anchors, domain, .. } = self.traces[trace].clone();
-        let verdict = verdict.map(|(verdict, reason)| (verdict, self.decided(trace, reason)));
         let mut at = spans;
         while at != NIL {
             let Held { place, len, scope, next, .. } = self.spans[at].clone();
@@ -336,11 +462,15 @@ impl<C, V: Copy> Assembly<C, V> {
         let entry = self.table.find_entry(hash, |&at| at == trace);
         match (entry, verdict) {
             (Ok(mut entry), Some((verdict, decided))) => {
-                let at = self.verdicts.push(&mut self.time.in_domain(domain).fallen, id, verdict, decided);
-                *entry.get_mut() = at | REMEMBERED;
+                let fallen = &mut self.time.in_domain(domain).fallen;
+                let written = Written { tick: self.tick, decided, touched: self.tick };
+                *entry.get_mut() = self.verdicts.push(fallen, id, verdict, Standing::Here, written) | REMEMBERED;
             }
             (Ok(entry), None) => _ = entry.remove(),
             (Err(_), _) => debug_assert!(false, "a held trace is in the table"),
+        }
+        if !self.bound.is_empty() {
+            self.bound.remove(&trace);
         }
         self.traces.remove(trace);
     }
@@ -359,7 +489,10 @@ impl<C, V: Copy> Assembly<C, V> {
             }
         }
         if self.time.is_alone(partition) {
-            while self.forget_oldest(self.time.domain(partition)) {}
+            let domain = self.time.domain(partition);
+            while self.time.in_domain(domain).fallen.oldest().is_some() {
+                self.forget_tick(domain);
+            }
         }
         self.time.remove(partition);
     }
@@ -380,22 +513,34 @@ impl<C, V: Copy> Assembly<C, V> {
     /// Forgets the verdicts of a domain that are older than the late window.
     pub fn forget(&mut self, domain: u32) {
         while let Domain { now: Some(now), fallen, .. } = self.time.in_domain(domain)
-            && let (now, Some((_, _, decided))) = (*now, self.verdicts.oldest(fallen))
+            && let (now, Some(written)) = (*now, fallen.oldest())
             && now != RecordTime::END
-            && now.since(decided) > self.late_window
-            && self.forget_oldest(domain)
+            && now.since(written.decided) > self.late_window
+            && self.forget_oldest(domain) > 0
         {}
     }
 
-    /// Forgets the oldest verdict of a domain; false where there is none.
-    pub fn forget_oldest(&mut self, domain: u32) -> bool {
-        let fallen = &mut self.time.in_domain(domain).fallen;
-        let Some((at, id, _)) = self.verdicts.oldest(fallen) else { return false };
+    /// Forgets the verdicts of a domain's oldest tick, and says how many; 0 where a restart might still need them.
+    fn forget_oldest(&mut self, domain: u32) -> u32 {
+        match self.time.in_domain(domain).fallen.oldest() {
+            Some(written) if written.touched <= self.time.passed(domain) => self.forget_tick(domain),
+            _ => 0,
+        }
+    }
+
+    fn forget_tick(&mut self, domain: u32) -> u32 {
+        let before = self.verdicts.len();
+        while let Some((at, id)) = self.verdicts.pop(&mut self.time.in_domain(domain).fallen) {
+            self.forget_place(&id, at);
+        }
+        before - self.verdicts.len()
+    }
+
+    /// Takes a verdict out of the table, unless its trace has another entry there by now.
+    fn forget_place(&mut self, id: &[u8; 16], at: u32) {
         if let Ok(entry) = self.table.find_entry(self.hasher.hash_one(id), |&other| other == at | REMEMBERED) {
             entry.remove();
         }
-        self.verdicts.pop(fallen);
-        true
     }
 
     /// The held trace that came first, over all partitions.
@@ -437,6 +582,7 @@ impl<C, V: Copy> Assembly<C, V> {
             + self.verdicts.bytes()
             + self.bits.bytes()
             + self.counts.bytes()
+            + self.bound.allocation_size()
             + self.time.bytes()
             + self.structure.bytes()
             + self.due.capacity() * size_of::<u32>()
@@ -449,14 +595,16 @@ impl<C, V: Copy> Assembly<C, V> {
         SLACK + self.envelopes.growth() + if full { self.table.allocation_size() * 2 } else { 0 }
     }
 
-    /// Forgets the verdict that is the oldest by the time of its domain, so that all remember equally long.
-    pub fn forget_any(&mut self) -> bool {
+    /// Forgets the verdicts of the tick that is the oldest by the time of its domain, so that all remember about equally long,
+    /// and says how many; 0 where a restart might still need them.
+    pub fn forget_any(&mut self) -> u32 {
         let oldest = (0..self.time.domains()).filter_map(|domain| {
             let Domain { now, fallen, .. } = self.time.in_domain(domain);
-            let (.., decided) = self.verdicts.oldest(fallen)?;
-            Some((now.map_or(0, |now| now.since(decided)), domain))
+            let (now, written) = (*now, fallen.oldest()?);
+            let forgettable = written.touched <= self.time.passed(domain);
+            forgettable.then(|| (now.map_or(0, |now| now.since(written.decided)), domain))
         });
-        oldest.max().is_some_and(|(_, domain)| self.forget_oldest(domain))
+        oldest.max().map_or(0, |(_, domain)| self.forget_oldest(domain))
     }
 
     /// Moves survivors out of chunks that are mostly dead.
@@ -464,8 +612,8 @@ impl<C, V: Copy> Assembly<C, V> {
         while self.arena.compact(&mut self.spans) {}
     }
 
-    /// The held trace of a span, opened where it is new; Err where it has its verdict.
-    fn find_or_open(&mut self, partition: u32, id: &[u8; 16]) -> Result<u32, V> {
+    /// The held trace of a span, opened where it is new; Err where it has its verdict, with that one's number.
+    fn find_or_open(&mut self, partition: u32, id: &[u8; 16]) -> Result<u32, u32> {
         let hash = self.hasher.hash_one(id);
         let Self { table, traces, verdicts, hasher, .. } = self;
         let id_of = |at: u32| if at & REMEMBERED == 0 { &traces[at].id } else { verdicts.id(at & !REMEMBERED) };
@@ -473,7 +621,7 @@ impl<C, V: Copy> Assembly<C, V> {
         let vacant = match entry {
             TableEntry::Occupied(entry) => {
                 let at = *entry.get();
-                return if at & REMEMBERED == 0 { Ok(at) } else { Err(verdicts.verdict(at & !REMEMBERED)) };
+                return if at & REMEMBERED == 0 { Ok(at) } else { Err(at & !REMEMBERED) };
             }
             TableEntry::Vacant(vacant) => vacant,
         };
@@ -546,11 +694,12 @@ impl<C, V: Copy> Assembly<C, V> {
 
     /// Since when a verdict that falls now is remembered: since its alarm was due, and not since a record came to ring it, or a
     /// lull would make it last longer, and other partitions' records what is too large.
-    fn decided(&mut self, trace: u32, reason: Reason) -> RecordTime {
+    pub fn decided(&mut self, trace: u32, reason: Reason) -> RecordTime {
         let Trace { domain, last_seen, .. } = self.traces[trace];
         let Domain { now, wheel, .. } = self.time.in_domain(domain);
         let decided = match reason {
-            Reason::Memory => *now,
+            // When time has run out it is no time to count from.
+            Reason::Memory => now.filter(|&now| now != RecordTime::END),
             _ => wheel.current().map(|grain| RecordTime(grain.saturating_mul(GRAIN))),
         };
         // Its domain does not know the time yet: since it was seen.

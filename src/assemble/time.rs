@@ -3,6 +3,7 @@
 use super::{
     anchors::{Queue, Queues},
     clock::Clock,
+    floor::Floor,
     leaps::Leaps,
     slab::NIL,
     verdicts::Fallen,
@@ -22,6 +23,10 @@ pub enum Keying {
 /// The partitions of a worker and the domains of time over them.
 pub struct Time {
     keying: Keying,
+    /// How many partitions have not yet come again to where they were.
+    behind: usize,
+    /// Bytes of what is kept for each tick, as of the last cut.
+    ticks: usize,
     partitions: Vec<Option<Partition>>,
     /// One a partition where keyed, else one in all.
     domains: Vec<Domain>,
@@ -35,6 +40,11 @@ pub struct Partition {
     /// The offset after the last record taken in.
     pub next: i64,
     pub queue: Queue,
+    pub floor: Floor,
+    /// P of the life before: what lies below was handled then. Until it is reached again, nothing is decided.
+    handled: i64,
+    /// What its clock was there.
+    resumes: Option<RecordTime>,
     /// At the head of a log that has shown no record: it holds no time back.
     empty: bool,
     finished: bool,
@@ -51,6 +61,30 @@ pub struct Domain {
     slowest: u32,
 }
 
+/// Where a partition begins for a worker, as its last owner committed it.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    /// W: what is read first.
+    pub offset: i64,
+    /// P: what lies below is taken in and, if its trace was decided, handled.
+    pub position: i64,
+    /// F: the first record of the decision log that matters.
+    pub floor: i64,
+    /// The last record of the decision log.
+    pub last: Option<i64>,
+    pub tick: u64,
+    pub clock: Option<RecordTime>,
+}
+
+// === impl Start ===
+
+impl Start {
+    /// Of a partition that nobody has read before.
+    pub fn at(offset: i64) -> Self {
+        Self { offset, position: offset, floor: 0, last: None, tick: 0, clock: None }
+    }
+}
+
 // === impl Time ===
 
 impl Time {
@@ -59,19 +93,24 @@ impl Time {
             Keying::Keyed => Vec::new(),
             Keying::Unkeyed => vec![Domain::default()],
         };
-        Self { keying, partitions: Vec::new(), domains, leap_bytes: 0 }
+        Self { keying, behind: 0, ticks: 0, partitions: Vec::new(), domains, leap_bytes: 0 }
     }
 
-    /// Takes a partition on, from offset `next`; its number is free for another after `remove`.
-    pub fn add(&mut self, next: i64) -> u32 {
+    /// Takes a partition on; its number is free for another after `remove`.
+    pub fn add(&mut self, start: Start) -> u32 {
+        let Start { offset, position, floor, last, tick, clock } = start;
         let partition = Partition {
             clock: Clock::default(),
             leaps: Leaps::default(),
-            next,
+            next: offset,
             queue: Queue::default(),
+            floor: Floor::new(tick, position, floor, last),
+            handled: position,
+            resumes: clock,
             empty: false,
             finished: false,
         };
+        self.behind += usize::from(partition.is_behind());
         let at = self.partitions.iter().position(Option::is_none).unwrap_or_else(|| {
             self.partitions.push(None);
             self.partitions.len() - 1
@@ -87,7 +126,63 @@ impl Time {
             domain.now = None;
             domain.wheel.rewind();
         }
+        self.reach(at as u32, offset);
         at as u32
+    }
+
+    /// Everything of a partition below `offset` has been read.
+    #[inline(always)]
+    pub fn reach(&mut self, partition: u32, offset: i64) {
+        let at = self.partition(partition);
+        let was_behind = at.is_behind();
+        at.next = at.next.max(offset);
+        if at.is_behind() {
+            return;
+        }
+        let resumes = at.resumes.take();
+        if let Some(clock) = resumes {
+            at.clock.resume(clock);
+        }
+        self.behind -= usize::from(was_behind);
+        if resumes.is_some() {
+            self.moved(partition);
+        }
+    }
+
+    /// Whether something of a domain is still to be read that was handled in the life before: what is decided now would be
+    /// decided on a part.
+    #[inline(always)]
+    pub fn is_behind(&self, domain: u32) -> bool {
+        self.behind > 0
+            && match self.keying {
+                Keying::Keyed => self.partitions[domain as usize].as_ref().is_some_and(Partition::is_behind),
+                Keying::Unkeyed => true,
+            }
+    }
+
+    /// Whether any partition is.
+    pub fn is_any_behind(&self) -> bool {
+        self.behind > 0
+    }
+
+    /// The newest tick of which nothing is read again, in all partitions of a domain.
+    pub fn passed(&self, domain: u32) -> u64 {
+        match self.keying {
+            Keying::Keyed => self.partitions[domain as usize].as_ref().map_or(u64::MAX, |p| p.floor.passed()),
+            Keying::Unkeyed => self.partitions().map(|(_, p)| p.floor.passed()).min().unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Looks how much memory is kept for each tick, which only cuts change.
+    pub fn weigh_ticks(&mut self) {
+        let floors = self.partitions().map(|(_, p)| p.floor.bytes()).sum::<usize>();
+        self.ticks = floors + self.domains.iter().map(|domain| domain.fallen.bytes()).sum::<usize>();
+    }
+
+    /// Whether a record was handled in the life before.
+    #[inline(always)]
+    pub fn was_handled(&mut self, partition: u32, offset: i64) -> bool {
+        offset < self.partition(partition).handled
     }
 
     /// Whether no other partition shares its time.
@@ -98,6 +193,7 @@ impl Time {
     pub fn remove(&mut self, partition: u32) {
         let (alone, domain) = (self.is_alone(partition), self.domain(partition) as usize);
         self.leap_bytes -= self.partition(partition).leaps.bytes();
+        self.behind -= usize::from(self.partition(partition).is_behind());
         self.partitions[partition as usize] = None;
         if alone {
             // Whoever comes next begins at the offset committed, at the time of then.
@@ -147,6 +243,8 @@ impl Time {
         let at = self.partition(partition);
         at.finished = true;
         at.clock.establish();
+        let end = at.next.max(at.handled);
+        self.reach(partition, end);
         self.end_if_finished();
         self.recompute(self.domain(partition) as usize);
     }
@@ -198,6 +296,7 @@ impl Time {
     pub fn bytes(&self) -> usize {
         self.domains.len() * (Wheel::BYTES + size_of::<Domain>())
             + self.partitions.capacity() * size_of::<Option<Partition>>()
+            + self.ticks
             + self.leap_bytes
     }
 
@@ -243,6 +342,14 @@ impl Time {
         let domain = &mut self.domains[domain];
         domain.now = domain.now.max(slowest.map(|(now, _)| now));
         domain.slowest = slowest.map_or(NIL, |(_, partition)| partition);
+    }
+}
+
+// === impl Partition ===
+
+impl Partition {
+    fn is_behind(&self) -> bool {
+        self.next < self.handled
     }
 }
 

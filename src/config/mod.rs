@@ -42,9 +42,12 @@ pub struct Config {
     pub tick: Tick,
 }
 
+/// How output, verdicts and offsets go together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
-    /// The default for now.
+    /// In one transaction: the default.
+    ExactlyOnce,
+    /// Offsets are committed when the output is acknowledged.
     AtLeastOnce,
 }
 
@@ -149,7 +152,7 @@ impl Config {
         let input = topics::input(fields.take("input").unwrap_or(&nothing), d);
         let output =
             fields.require("output", topics::OUTPUT, d).and_then(|node| topics::output(node, input.as_ref(), d));
-        let delivery = fields.take("delivery").map_or(Some(Delivery::AtLeastOnce), |node| delivery(node, d));
+        let delivery = fields.take("delivery").map_or(Some(Delivery::ExactlyOnce), |node| delivery(node, d));
         let memory = memory(fields.take("memory").unwrap_or(&nothing), d);
         let completion = completion(fields.take("completion").unwrap_or(&nothing), memory.as_ref(), d);
         let late_window = fields.take("late_window").map_or(Some(Duration::from_secs(600)), |node| {
@@ -179,7 +182,8 @@ impl Config {
 // === the parts ===
 
 fn delivery(node: &Node, d: &mut Diagnostics) -> Option<Delivery> {
-    choice(node, "`delivery`", &[("at_least_once", Some(Delivery::AtLeastOnce)), ("exactly_once", None)], d)
+    let choices = [("exactly_once", Some(Delivery::ExactlyOnce)), ("at_least_once", Some(Delivery::AtLeastOnce))];
+    choice(node, "`delivery`", &choices, d)
 }
 
 fn memory(node: &Node, d: &mut Diagnostics) -> Option<Memory> {

@@ -79,8 +79,9 @@ fn the_least_is_enough() {
         ("tailwater", Start::Earliest, Keyed::Auto)
     );
     assert_eq!(config.input.dead_letters(), "tailwater-dead-letters");
+    assert_eq!(config.input.decisions("spans"), "tailwater-decisions");
     assert_eq!(config.output.name, "spans-kept");
-    assert_eq!(config.delivery, Delivery::AtLeastOnce);
+    assert_eq!(config.delivery, Delivery::ExactlyOnce);
     let seconds = Duration::from_secs;
     assert_eq!(config.completion, Completion { quiet: seconds(5), max_wait: seconds(30), max_trace_bytes: 16 << 20 });
     assert_eq!((config.memory.buffer, config.late_window, config.workers), (1 << 30, seconds(600), Workers::Auto));
@@ -98,7 +99,7 @@ fn the_whole_is_read() {
 kafka:  { brokers: [a:9092, "b:9093"], properties: { security.protocol: SSL, linger.ms: 5, enable.ssl.certificate.verification: false } }
 input:  { topics: [spans, { name: more, encoding: otlp_proto }], group: tw, encoding: otlp_proto, start: latest, keyed: no }
 output: [ { kafka: { topic: kept, encoding: otlp_proto } } ]
-delivery: at_least_once
+delivery: exactly_once
 completion: { quiet: auto, max_wait: 1m30s, max_trace_bytes: 8MiB }
 memory: { buffer: 64MiB }
 late_window: 1h
@@ -120,6 +121,8 @@ tick: { interval: 500ms, bytes: 1MiB }
     let properties: Vec<_> = config.kafka.properties.iter().map(|(name, text)| format!("{name}={text}")).collect();
     assert_eq!(properties, ["enable.ssl.certificate.verification=false", "linger.ms=5", "security.protocol=SSL"]);
     assert_eq!(config.input.topics.len(), 2);
+    assert_eq!(config.input.decisions("more"), "tw-decisions-more");
+    assert_eq!(config.delivery, Delivery::ExactlyOnce);
     assert_eq!((config.input.start, config.input.keyed), (Start::Latest, Keyed::No));
     assert_eq!(config.completion.quiet, Duration::from_secs(5));
     assert_eq!(config.workers, Workers::Fixed(4));
@@ -489,11 +492,13 @@ fn values_are_checked() {
         "input: { topics: [{ name: spans, encoding: zipkin_json }], encoding: otlp_protobuf }",
         "input: { topics: spans, group: my group, start: last, keyed: rekey }",
         "input: { topics: tailwater-dead-letters }",
+        "input: { topics: tailwater-decisions }",
+        "input: { topics: [spans, tailwater-decisions-spans] }",
         "output: []",
         "output: [ { kafka: { topic: a } }, { kafka: { topic: b } } ]",
         "output: [ { kafka: { topic: spans } } ]",
+        "output: [ { kafka: { topic: tailwater-decisions } } ]",
         "output: [ { otlp: { endpoint: a } } ]",
-        "delivery: exactly_once",
         "delivery: twice",
         "completion: { quiet: 30s }",
         "completion: { quiet: 0s, max_wait: 25h, max_trace_bytes: 2GiB }",
@@ -559,6 +564,14 @@ fn values_are_checked() {
     `tailwater-dead-letters` is where this group writes undecodable records
     hint: read it in another group
 
+    input: { topics: tailwater-decisions }
+    `tailwater-decisions` is where this group writes its decisions
+    hint: read it with another program
+
+    input: { topics: [spans, tailwater-decisions-spans] }
+    `tailwater-decisions-spans` is where this group writes its decisions
+    hint: read it with another program
+
     output: []
     no output
     hint: write
@@ -571,19 +584,18 @@ fn values_are_checked() {
     `spans` is also a topic of the input
     hint: kept traces would be read again, without end
 
+    output: [ { kafka: { topic: tailwater-decisions } } ]
+    `tailwater-decisions` is where this group writes its decisions
+
     output: [ { otlp: { endpoint: a } } ]
     missing field `kafka`
     hint: write
     unknown field `otlp`
     hint: known fields: kafka
 
-    delivery: exactly_once
-    `delivery`: `exactly_once` is not available yet
-    hint: use at_least_once
-
     delivery: twice
     `delivery`: unknown `twice`
-    hint: use at_least_once
+    hint: use exactly_once or at_least_once
 
     completion: { quiet: 30s }
     `max_wait` (30s) must be longer than `quiet` (30s)
@@ -629,6 +641,21 @@ fn values_are_checked() {
     `interval` must be from 100ms to 30s
     `bytes` must be from 1MiB to 1GiB
     ");
+}
+
+/// Kafka allows 249 letters, and what is too long is found out before a broker is asked.
+#[test]
+fn decisions_have_topics_with_names_that_are_allowed() {
+    let lengths = [249 - "-decisions-".len() - 200, 250 - "-decisions-".len() - 200];
+    let [fits, too_long] = lengths.map(|group| {
+        let topics = format!("[{}, b]", "a".repeat(200));
+        with(&format!("input: {{ topics: {topics}, group: {} }}", "g".repeat(group)))
+    });
+    let topic = "a".repeat(200);
+    assert_eq!(fits.expect("a configuration").input.decisions(&topic).len(), 249);
+    let error = too_long.expect_err("a name of 250 letters");
+    assert!(error.contains("is no name of a topic") && error.contains("choose a shorter `group`"), "{error}");
+    with(&format!("input: {{ topics: {topic}, group: {} }}", "g".repeat(236))).expect("one topic has its own name");
 }
 
 proptest! {

@@ -54,6 +54,7 @@ const MAX_TOPICS: usize = 1000;
 const MAX_NAME: usize = 249;
 const LETTERS: &str = "letters, digits, `.`, `_` and `-`";
 const DEAD_LETTERS: &str = "-dead-letters";
+const DECISIONS: &str = "-decisions";
 
 const TOPICS: &str = "write\ninput:\n  topics: [spans]";
 pub(super) const OUTPUT: &str = "write\noutput:\n  - kafka:\n      topic: spans-kept";
@@ -79,12 +80,30 @@ pub(super) fn input(node: &Node, d: &mut Diagnostics) -> Option<Input> {
     fields.finish(d);
     encoding?;
     let input = Input { topics: topics?, group: group?, start: start?, keyed: keyed? };
+    if let Some(node) = listed {
+        internal(&input, node, d);
+    }
+    Some(input)
+}
+
+/// Checks the names of the internal topics against those of the input, which stand at `node`.
+fn internal(input: &Input, node: &Node, d: &mut Diagnostics) {
+    let is_read = |name: &String| input.topics.iter().any(|topic| topic.name == *name);
     let dead_letters = input.dead_letters();
-    if let Some(node) = listed.filter(|_| input.topics.iter().any(|topic| topic.name == dead_letters)) {
+    if is_read(&dead_letters) {
         d.error(&node.at, format!("`{dead_letters}` is where this group writes undecodable records"))
             .hint("read it in another group");
     }
-    Some(input)
+    for decisions in input.topics.iter().map(|topic| input.decisions(&topic.name)) {
+        if is_read(&decisions) {
+            d.error(&node.at, format!("`{decisions}` is where this group writes its decisions"))
+                .hint("read it with another program");
+        }
+        if decisions.len() > MAX_NAME {
+            let message = format!("`{decisions}`, where this group would write its decisions, is no name of a topic");
+            d.error(&node.at, message).hint(format!("Kafka allows {MAX_NAME} letters; choose a shorter `group`"));
+        }
+    }
 }
 
 fn topics(node: &Node, encoding: Encoding, d: &mut Diagnostics) -> Option<Vec<Topic>> {
@@ -200,6 +219,9 @@ pub(super) fn output(node: &Node, input: Option<&Input>, d: &mut Diagnostics) ->
     if input.is_some_and(|input| input.dead_letters() == output.name) {
         d.error(&at, format!("`{}` is where this group writes undecodable records", output.name));
     }
+    if input.is_some_and(|input| input.topics.iter().any(|topic| input.decisions(&topic.name) == output.name)) {
+        d.error(&at, format!("`{}` is where this group writes its decisions", output.name));
+    }
     Some(output)
 }
 
@@ -209,5 +231,13 @@ impl Input {
     /// The topic that undecodable records go to.
     pub fn dead_letters(&self) -> String {
         format!("{}{DEAD_LETTERS}", self.group)
+    }
+
+    /// The topic that decisions on the traces of an input topic go to.
+    pub fn decisions(&self, topic: &str) -> String {
+        match &self.topics[..] {
+            [_] => format!("{}{DECISIONS}", self.group),
+            _ => format!("{}{DECISIONS}-{topic}", self.group),
+        }
     }
 }

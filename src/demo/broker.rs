@@ -30,6 +30,7 @@ pub(super) struct Topics {
     pub input: String,
     pub output: String,
     pub dead_letters: String,
+    pub decisions: String,
 }
 
 /// The partitions of the output and dead-letter topics.
@@ -130,12 +131,18 @@ impl Topics {
             input: input.to_owned(),
             output: output.to_owned(),
             dead_letters: format!("{group}-dead-letters"),
+            decisions: format!("{group}-decisions"),
         }
     }
 
     /// With their partitions.
-    pub fn all(&self) -> [(&str, i32); 3] {
-        [(&self.input, PARTITIONS), (&self.output, OUTPUT_PARTITIONS), (&self.dead_letters, OUTPUT_PARTITIONS)]
+    pub fn all(&self) -> [(&str, i32); 4] {
+        [
+            (&self.input, PARTITIONS),
+            (&self.output, OUTPUT_PARTITIONS),
+            (&self.dead_letters, OUTPUT_PARTITIONS),
+            (&self.decisions, PARTITIONS),
+        ]
     }
 }
 

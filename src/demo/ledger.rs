@@ -26,8 +26,6 @@ pub(super) struct Ledger {
 pub(super) struct Sent {
     pub traces: u64,
     pub spans: u64,
-    /// Late spans that were held back from the traffic, for the kill.
-    pub withheld: u64,
     /// By policy, as in [`KEEPING`].
     pub due: [u64; KEEPING.len()],
     pub due_traces: u64,
@@ -96,14 +94,13 @@ const MOST_UNEXPECTED: usize = 10_000;
 // === impl Ledger ===
 
 impl Ledger {
-    /// Takes down a trace before any of its spans is sent. `unsent` of its spans were held back and are not in the truth.
-    pub fn expect(&mut self, id: TraceId, truth: &Truth, unsent: u64) {
+    /// Takes down a trace before any of its spans is sent.
+    pub fn expect(&mut self, id: TraceId, truth: &Truth) {
         let due = Due::of(truth);
         let (error, slow) = (u64::from(truth.error), u64::from(truth.duration_ns > SLOW_NS));
         let sent = &mut self.sent;
         sent.traces += 1;
         sent.spans += truth.spans.len() as u64;
-        sent.withheld += unsent;
         for (rival, keeps) in [(&mut sent.head, in_the_hundredth(truth)), (&mut sent.threshold, slow > 0)] {
             if keeps {
                 *rival = Rival { traces: rival.traces + 1, errors: rival.errors + error, slow: rival.slow + slow };
@@ -209,7 +206,7 @@ mod tests {
         let mut ledger = Ledger::default();
         let mut due = Vec::new();
         for trace in Traffic::new(3, Shape { late_share: 0.3, ..Shape::default() }).take(2_000) {
-            ledger.expect(trace.id, &trace.truth, 0);
+            ledger.expect(trace.id, &trace.truth);
             if Due::of(&trace.truth).kept() {
                 due.push((trace.clone(), keyed(std::iter::once(trace)).collect()));
             }
@@ -306,9 +303,9 @@ mod tests {
     fn rivals_keep_what_they_keep() {
         let mut ledger = Ledger::default();
         let traces: Vec<Trace> = Traffic::new(8, Shape::default()).take(20_000).collect();
-        traces.iter().for_each(|trace| ledger.expect(trace.id, &trace.truth, 1));
-        let Sent { traces: all, due, head, threshold, withheld, .. } = ledger.sent;
-        assert_eq!((all, withheld), (20_000, 20_000));
+        traces.iter().for_each(|trace| ledger.expect(trace.id, &trace.truth));
+        let Sent { traces: all, due, head, threshold, .. } = ledger.sent;
+        assert_eq!(all, 20_000);
         assert_eq!(threshold.traces, due[2]);
         assert_eq!(threshold.slow, due[2]);
         assert!(threshold.errors < due[0] / 5);

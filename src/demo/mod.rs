@@ -108,7 +108,7 @@ fn attend(
     processor.wait_until_ready(workplace, || interrupt.asked())?;
     let ledger = Arc::new(Mutex::new(Ledger::default()));
     let reader = Reader::start(broker, ledger.clone())?;
-    let agents = Agents::start(args, seed, args.time / 2, broker, ledger.clone())?;
+    let agents = Agents::start(args, seed, broker, ledger.clone())?;
     let mut attendant = Attendant {
         args,
         workplace,
@@ -143,6 +143,7 @@ fn attend(
         findings: ledger.findings(),
         acked,
         dead_letters,
+        exactly_once: !broker.is_embedded(),
         interrupted: interrupt.asked(),
         log: kill.as_ref().and_then(|kill| kill.back).filter(|_| broker.is_embedded()).map(|back| args.log_use(back)),
         kill,
@@ -295,14 +296,9 @@ fn conclude(outcome: &Outcome, report: &Report, broker: &Broker, screen: &mut Sc
     for (name, keeps) in rivals(sent) {
         text.push_str(&format!("  {name} would have kept {keeps}\n"));
     }
-    text.push_str(&format!(
-        "\nNot shown: verdicts are not yet kept over a crash, so {} late spans of earlier traces were withheld around the kill, and \
-         what is re-read may be kept twice.\n",
-        thousands(sent.withheld)
-    ));
     if broker.is_embedded() {
         text.push_str(
-            "The embedded broker proves no durability, no transactions and no replication, and its log is 5 MiB a partition: \
+            "\nThe embedded broker proves no durability, no transactions and no replication, and its log is 5 MiB a partition: \
              use --kafka HOST:PORT for a real one.\n",
         );
     }

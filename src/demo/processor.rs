@@ -187,6 +187,7 @@ fn configuration(broker: &Broker, port: u16) -> String {
          \x20 start: earliest\n\
          output:\n\
          \x20 - kafka: {{ topic: {output}, encoding: otlp_proto }}\n\
+         delivery: {delivery}\n\
          completion: {{ quiet: {quiet}s, max_wait: {max_wait}s }}\n\
          memory: {{ buffer: 256MiB }}\n\
          late_window: 10m\n\
@@ -197,6 +198,8 @@ fn configuration(broker: &Broker, port: u16) -> String {
         input = topics.input,
         group = topics.group,
         output = topics.output,
+        // The embedded broker has no transactions to speak of.
+        delivery = if broker.is_embedded() { "at_least_once" } else { "exactly_once" },
         quiet = QUIET.as_secs(),
         max_wait = MAX_WAIT.as_secs(),
     )

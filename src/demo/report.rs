@@ -24,6 +24,8 @@ pub(super) struct Outcome {
     /// Input spans the broker acknowledged, and refused.
     pub acked: (u64, u64),
     pub dead_letters: u64,
+    /// Whether ticks were transactions: the embedded broker has none.
+    pub exactly_once: bool,
     /// Ctrl-C: not everything may have come to pass.
     pub interrupted: bool,
     /// None where the run was ended before.
@@ -140,7 +142,7 @@ impl Report {
         self.check("spans doubled without a kill", seen.doubled[0] == 0, bad(seen.doubled[0]));
     }
 
-    fn killed(&mut self, Outcome { kill, interrupted, seen, .. }: &Outcome) {
+    fn killed(&mut self, Outcome { kill, interrupted, seen, exactly_once, .. }: &Outcome) {
         let Some(kill) = kill else {
             match interrupted {
                 true => self.note("SIGKILL", "ended before it".to_owned()),
@@ -159,7 +161,13 @@ impl Report {
         self.check(&format!("SIGKILL at {}", clock(kill.at)), kill.came_midway() && kill.back.is_some(), value);
         let value = format!("about {} of the {} received before", thousands(kill.again), thousands(kill.received));
         self.check("spans re-read after the kill", kill.reread_what_was_undecided(), value);
-        self.note("spans doubled after the kill", format!("{}: allowed, at least once", thousands(seen.doubled[1])));
+        let doubled = seen.doubled[1];
+        let what = "spans doubled after the kill";
+        if *exactly_once {
+            self.check(what, doubled == 0, thousands(doubled));
+        } else {
+            self.note(what, format!("{}: without transactions, allowed", thousands(doubled)));
+        }
     }
 
     /// What the embedded broker loses, it loses without a word.
@@ -254,6 +262,7 @@ mod tests {
             findings: Findings { late_due: 4, late_seen: 4, ..Findings::default() },
             acked: (1_000, 0),
             dead_letters: 0,
+            exactly_once: false,
             interrupted: false,
             log: log(LogUse::ROOM),
             sabotage: None,
@@ -285,7 +294,8 @@ mod tests {
     #[test]
     fn each_fault_alone_is_red() {
         type Spoil = fn(&mut Outcome);
-        let faults: [Spoil; 26] = [
+        let faults: [Spoil; 27] = [
+            |o| o.exactly_once = true,
             |o| o.sent.due_traces = 0,
             |o| o.seen.whole[0] = 9,
             |o| o.seen.whole[2] = 4,

@@ -1,8 +1,8 @@
 //! Ticks out to Kafka, on a thread of their own: ingest goes on while one is out.
 //!
-//! A tick's kept traces go to the output topic and its bad input to the dead letters; when every record is acknowledged,
-//! its watermarks are committed. librdkafka answers a commit only to somebody who waits for it, and while the group's
-//! coordinator is away that takes a minute, so it is this thread that waits and not the worker's.
+//! A tick's kept traces go to the output topic, its bad input to the dead letters, its decisions to the decision log, and its
+//! watermarks to the group. With exactly-once delivery all of it is one transaction. A transaction takes some 200 ms, and
+//! librdkafka answers a plain commit only to somebody who waits for it, so it is this thread that waits and not the worker's.
 
 mod sender;
 
@@ -14,16 +14,19 @@ use std::{
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::bail;
-use rdkafka::error::KafkaResult;
+use rdkafka::{
+    consumer::ConsumerGroupMetadata,
+    error::{KafkaError, KafkaResult},
+};
 
 use crate::{
     config::Config,
     source::{Committer, Partition},
-    tick::Tick,
+    tick::{Logged, Tick},
 };
 use sender::Sender;
 
@@ -37,27 +40,43 @@ pub struct Forward {
     thread: Option<JoinHandle<()>>,
 }
 
-/// A tick, and what its partitions are called.
+/// A tick as it was cut, and what belongs to that moment.
 pub struct Parcel {
     pub tick: Tick,
-    /// By their numbers in the engine.
+    /// What its partitions are called, by their numbers in the engine.
     pub names: Vec<(u32, Partition)>,
+    /// In which generation of the group they were ours. A later one with the same content would be another owner's word.
+    pub membership: Option<ConsumerGroupMetadata>,
 }
 
-/// A tick of which every record is acknowledged.
+/// A tick that has come to an end.
 pub struct Delivered {
-    pub tick: Tick,
-    pub names: Vec<(u32, Partition)>,
-    /// Whether its watermarks are committed.
-    pub committed: KafkaResult<()>,
+    pub parcel: Parcel,
+    /// Where its decisions stand.
+    pub logged: Vec<Logged>,
+    pub outcome: Outcome,
+    /// Partitions taken away since it was cut.
+    pub revoked: HashSet<Partition>,
+}
+
+/// What came of a tick.
+pub enum Outcome {
+    /// All of it is out and committed.
+    Committed,
+    /// All of it is out; its watermarks are not committed.
+    Uncommitted(KafkaError),
+    /// Nothing of it is out.
+    Aborted(KafkaError),
 }
 
 #[derive(Default)]
 struct Shared {
     /// Nobody waits for what is out.
     abandoned: AtomicBool,
-    /// Every record of what is out.
+    /// Every record of what is out, which leaves a commit that may be done without.
     acknowledged: AtomicBool,
+    /// Since when a transaction's offsets are being sent, or it is being committed: calls that may never return.
+    committing: Mutex<Option<Instant>>,
     /// Partitions taken away since the tick went out: their watermarks are no longer ours to commit.
     revoked: Mutex<HashSet<Partition>>,
 }
@@ -69,12 +88,21 @@ impl Forward {
     ///
     /// # Errors
     /// A property librdkafka does not know or refuses; no thread to be had.
-    pub fn new(config: &Config, committer: Committer) -> anyhow::Result<Self> {
+    pub fn new(
+        config: &Arc<Config>,
+        transactional_id: &str,
+        output_record_bytes: usize,
+        committer: Committer,
+    ) -> anyhow::Result<Self> {
         let shared = Arc::new(Shared::default());
-        let mut sender = Sender::new(config, committer, shared.clone())?;
+        let mut sender = Sender::new(config, transactional_id, output_record_bytes, committer, shared.clone())?;
         let (parcels, next) = sync_channel::<Parcel>(1);
         let (done, delivered) = sync_channel(1);
         let thread = thread::Builder::new().name("forward".to_owned()).spawn(move || {
+            if let Err(error) = sender.begin() {
+                _ = done.send(Err(error));
+                return;
+            }
             // Either end hangs up when the worker is gone.
             while let Ok(parcel) = next.recv()
                 && done.send(sender.deliver(parcel)).is_ok()
@@ -90,6 +118,11 @@ impl Forward {
     /// Whether nothing is out, or all of it is acknowledged and only its commit is not.
     pub fn is_acknowledged(&self) -> bool {
         !self.busy || self.shared.acknowledged.load(Ordering::Acquire)
+    }
+
+    /// For how long a transaction has been in calls that may never return.
+    pub fn committing(&self) -> Option<Duration> {
+        self.shared.committing.lock().unwrap_or_else(PoisonError::into_inner).map(|since| since.elapsed())
     }
 
     /// Sends a tick; the one before is done.
@@ -111,16 +144,15 @@ impl Forward {
     /// The tick that was out, if all of it is acknowledged in time; without the watermarks of partitions taken away since.
     ///
     /// # Errors
-    /// The producer is beyond repair.
+    /// The producer is beyond repair, or another worker has its name.
     pub fn progress(&mut self, wait: Duration) -> anyhow::Result<Option<Delivered>> {
-        if !self.busy {
-            return Ok(None);
-        }
+        let wait = if self.busy { wait } else { Duration::ZERO };
         match self.delivered.recv_timeout(wait) {
             Ok(delivered) => {
                 self.busy = false;
                 let mut delivered = delivered?;
-                self.shared.disown(&mut delivered.tick, &delivered.names);
+                self.shared.disown(&mut delivered.parcel);
+                delivered.revoked.clone_from(&self.shared.revoked());
                 Ok(Some(delivered))
             }
             Err(RecvTimeoutError::Timeout) => Ok(None),
@@ -168,10 +200,18 @@ impl Shared {
     }
 
     /// Takes the watermarks of revoked partitions out of a tick.
-    fn disown(&self, tick: &mut Tick, names: &[(u32, Partition)]) {
+    fn disown(&self, parcel: &mut Parcel) {
         let revoked = self.revoked();
-        let ours = |partition| name(names, partition).is_some_and(|name| !revoked.contains(name));
-        tick.watermarks.retain(|watermark| ours(watermark.partition));
+        let ours = |partition| name(&parcel.names, partition).is_some_and(|name| !revoked.contains(name));
+        parcel.tick.watermarks.retain(|watermark| ours(watermark.partition));
+    }
+
+    fn committing(&self, committing: bool) {
+        *self.committing.lock().unwrap_or_else(PoisonError::into_inner) = committing.then(Instant::now);
+    }
+
+    fn acknowledge(&self) {
+        self.acknowledged.store(true, Ordering::Release);
     }
 
     fn is_abandoned(&self) -> bool {

@@ -3,17 +3,19 @@
 mod context;
 mod keying;
 mod metadata;
+mod restore;
 mod topics;
 
 pub use keying::look as look_at_keys;
-pub use metadata::Metadata;
+pub use metadata::{Metadata, Unknown as UnknownMetadata};
+pub use restore::{Restore, Restored, Wanted};
 pub use topics::{Missing, Topics};
 
 use std::{sync::Arc, time::Duration};
 
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, CommitMode, Consumer},
+    consumer::{BaseConsumer, CommitMode, Consumer, ConsumerGroupMetadata},
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     message::BorrowedMessage,
 };
@@ -40,6 +42,17 @@ pub struct Beginning {
     pub offset: i64,
     /// Whether the group has it committed. If not, that comes before anything is read: the configured start moves.
     pub committed: bool,
+    pub metadata: Metadata,
+}
+
+/// Why it is not known where partitions begin.
+#[derive(Debug, thiserror::Error)]
+pub enum NoBeginning {
+    /// It may be known soon.
+    #[error(transparent)]
+    Away(#[from] KafkaError),
+    #[error(transparent)]
+    Metadata(#[from] UnknownMetadata),
 }
 
 /// Makes a member static; two members of one name fence each other.
@@ -55,19 +68,7 @@ impl Source {
     /// # Errors
     /// A property librdkafka does not know or refuses.
     pub fn new(config: &Config, statistics: Duration, instance: Option<usize>) -> KafkaResult<Self> {
-        let mut client = client(config);
-        client
-            .set("group.id", &config.input.group)
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
-            // A committed offset that is gone is an error, never a silent jump.
-            .set("auto.offset.reset", "error")
-            .set("statistics.interval.ms", statistics.as_millis().to_string());
-        for (name, value) in DEFAULTS {
-            if !config.kafka.properties.contains_key(*name) {
-                client.set(*name, *value);
-            }
-        }
+        let mut client = reader(config, &config.input.group, statistics);
         if let (Some(member), Some(instance)) = (config.kafka.properties.get(INSTANCE), instance) {
             client.set(INSTANCE, format!("{member}-{instance}"));
         }
@@ -89,23 +90,24 @@ impl Source {
     /// Where newly assigned partitions are to be read from: the committed offset, else the configured start.
     ///
     /// # Errors
-    /// The brokers do not say in time.
-    pub fn beginnings(&self, partitions: &[Partition]) -> KafkaResult<Vec<(Partition, Beginning)>> {
+    /// The brokers do not say in time, or what they say is not for us.
+    pub fn beginnings(&self, partitions: &[Partition]) -> Result<Vec<(Partition, Beginning)>, NoBeginning> {
         let committed = self.consumer.committed_offsets(list(partitions), REQUEST)?;
-        let of = |(topic, number): &Partition| -> KafkaResult<Beginning> {
+        let of = |(topic, number): &Partition| -> Result<Beginning, NoBeginning> {
             let element = committed
                 .find_partition(topic, *number)
                 .ok_or(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownPartition))?;
             element.error()?;
             if let Offset::Offset(offset) = element.offset() {
-                return Ok(Beginning { offset, committed: true });
+                let metadata = Metadata::parse(element.metadata(), offset)?;
+                return Ok(Beginning { offset, committed: true, metadata });
             }
             let (low, high) = self.consumer.fetch_watermarks(topic, *number, REQUEST)?;
             let offset = match self.start {
                 Start::Earliest => low,
                 Start::Latest => high,
             };
-            Ok(Beginning { offset, committed: false })
+            Ok(Beginning { offset, committed: false, metadata: Metadata::at(offset, None) })
         };
         partitions.iter().map(|partition| Ok((partition.clone(), of(partition)?))).collect()
     }
@@ -135,6 +137,11 @@ impl Source {
 
     pub fn resume(&self, partitions: &[Partition]) -> KafkaResult<()> {
         self.consumer.resume(&list(partitions))
+    }
+
+    /// As whom the group knows this member now; a transaction's offsets are taken from nobody else.
+    pub fn membership(&self) -> Option<ConsumerGroupMetadata> {
+        self.consumer.group_metadata()
     }
 
     /// For the thread that forwards.
@@ -167,13 +174,20 @@ impl Committer {
     ///
     /// # Errors
     /// They are not committed; another worker may own the partitions.
-    pub fn commit<'a>(&self, watermarks: impl Iterator<Item = (&'a Partition, i64, Metadata)>) -> KafkaResult<()> {
-        let mut offsets = TopicPartitionList::new();
-        for (partition, offset, metadata) in watermarks {
-            add(&mut offsets, partition, offset, &metadata)?;
-        }
-        if offsets.count() == 0 { Ok(()) } else { self.0.commit(&offsets, CommitMode::Sync) }
+    pub fn commit(&self, offsets: &TopicPartitionList) -> KafkaResult<()> {
+        if offsets.count() == 0 { Ok(()) } else { self.0.commit(offsets, CommitMode::Sync) }
     }
+}
+
+/// Offsets with their metadata, as a commit or a transaction wants them.
+pub fn offsets<'a>(of: impl Iterator<Item = (&'a Partition, i64, Metadata)>) -> KafkaResult<TopicPartitionList> {
+    let mut offsets = TopicPartitionList::new();
+    for ((topic, partition), offset, metadata) in of {
+        let mut element = offsets.add_partition(topic, *partition);
+        element.set_offset(Offset::Offset(offset))?;
+        element.set_metadata(metadata.to_string());
+    }
+    Ok(offsets)
 }
 
 /// Tuned for a fast reader; any of them can be set in `kafka.properties`.
@@ -187,6 +201,24 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("queued.max.messages.kbytes", "65536"),
     ("queued.min.messages", "1000000"),
 ];
+
+/// What a consumer is configured with that goes exactly where it is told to.
+fn reader(config: &Config, group: &str, statistics: Duration) -> ClientConfig {
+    let mut client = client(config);
+    client
+        .set("group.id", group)
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        // An offset that is gone is an error, never a silent jump.
+        .set("auto.offset.reset", "error")
+        .set("statistics.interval.ms", statistics.as_millis().to_string());
+    for (name, value) in DEFAULTS {
+        if !config.kafka.properties.contains_key(*name) {
+            client.set(*name, *value);
+        }
+    }
+    client
+}
 
 /// What every client of ours is configured with.
 pub fn client(config: &Config) -> ClientConfig {
@@ -211,16 +243,4 @@ fn list(partitions: &[Partition]) -> TopicPartitionList {
         list.add_partition(topic, *partition);
     }
     list
-}
-
-fn add(
-    offsets: &mut TopicPartitionList,
-    (topic, partition): &Partition,
-    offset: i64,
-    metadata: &Metadata,
-) -> KafkaResult<()> {
-    let mut element = offsets.add_partition(topic, *partition);
-    element.set_offset(Offset::Offset(offset))?;
-    element.set_metadata(metadata.to_string());
-    Ok(())
 }

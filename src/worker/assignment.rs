@@ -28,8 +28,8 @@ pub struct Owned {
     pub begun: bool,
     /// Held back: its clock is far ahead of the others'.
     pub ahead: bool,
-    /// The watermark last committed; None where there is none, or a commit failed.
-    pub committed: Option<i64>,
+    /// What was last committed; None where nothing is, or a commit failed.
+    pub committed: Option<Watermark>,
     /// Milliseconds of record time between its first undecided span and its clock.
     pub watermark_age: u64,
     /// When it was last seen at the head of its log.
@@ -94,7 +94,7 @@ impl Assignment {
     pub fn commits(&mut self, watermark: &Watermark) -> bool {
         self.by_number(watermark.partition).is_some_and(|owned| {
             owned.watermark_age = watermark.age;
-            owned.committed != Some(watermark.offset)
+            owned.committed.is_none_or(|committed| !committed.says_the_same(watermark))
         })
     }
 

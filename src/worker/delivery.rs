@@ -1,26 +1,39 @@
-//! Ticks on their way out: sent, acknowledged, committed, in this order (I4).
+//! Ticks on their way out: cut, delivered, settled, in this order (I4).
 
 use std::time::{Duration, Instant};
 
+use anyhow::bail;
+
 use super::Worker;
-use crate::forward::{Delivered, Parcel};
+use crate::forward::{Delivered, Outcome, Parcel};
+
+/// In a row, for the same content. A rebalance aborts one or two.
+const ABORTS: u32 = 10;
+/// librdkafka has calls that ignore their timeout and may wait for ever; brokers that answer do so in a fraction of this.
+const HANGS: Duration = Duration::from_secs(60);
 
 impl Worker {
-    /// Settles the tick that is out, when it is done, and cuts the next when that is due.
+    /// Settles the tick that is out, when it has come to its end, and cuts the next when that is due.
     pub(super) fn deliver(&mut self, interval: Duration) -> anyhow::Result<()> {
         self.progress(Duration::ZERO)?;
-        if self.forward.is_busy() || !(self.engine.full() || self.last_cut.elapsed() >= interval) {
+        if self.forward.is_busy() {
+            return self.watch();
+        }
+        if let Some(parcel) = self.again.take() {
+            return self.send(parcel);
+        }
+        if !(self.engine.full() || self.last_cut.elapsed() >= interval) {
             return Ok(());
         }
         self.last_cut = Instant::now();
         let mut tick = self.engine.cut();
         tick.watermarks.retain(|watermark| self.owned.commits(watermark));
         if tick.is_empty() && tick.watermarks.is_empty() {
-            self.engine.settle(tick);
+            self.engine.settle(tick, &[]);
             return Ok(());
         }
         let names = self.owned.iter().map(|owned| (owned.at, owned.partition.clone())).collect();
-        self.forward.begin(Parcel { tick, names })
+        self.send(Parcel { tick, names, membership: None })
     }
 
     /// Goes on with the tick that is out.
@@ -31,10 +44,10 @@ impl Worker {
         }
     }
 
-    /// Whether everything decided is acknowledged and committed. Asked again and again, it becomes so.
+    /// Whether everything decided is out and committed. Asked again and again, it becomes so.
     pub(super) fn conclude(&mut self) -> anyhow::Result<bool> {
         self.deliver(Duration::ZERO)?;
-        Ok(!self.forward.is_busy() && self.engine.is_drained())
+        Ok(!self.forward.is_busy() && self.again.is_none() && self.engine.is_drained())
     }
 
     /// Whether a finite input is handled to its end by all workers.
@@ -53,17 +66,54 @@ impl Worker {
         Ok(ends.all_finished())
     }
 
+    /// Sends a parcel as a member of the group as of now. Whatever of its partitions was taken away is out of it by now, and
+    /// what is taken away later makes the group refuse it.
+    fn send(&mut self, mut parcel: Parcel) -> anyhow::Result<()> {
+        parcel.membership = self.source.membership();
+        self.forward.begin(parcel)
+    }
+
     fn settle(&mut self, delivered: Delivered) -> anyhow::Result<()> {
-        let Delivered { tick, committed, .. } = delivered;
-        if let Err(error) = &committed {
-            tracing::warn!(%error, "offsets were not committed; the next tick tries again");
-        }
-        for watermark in &tick.watermarks {
+        let Delivered { mut parcel, logged, outcome, revoked } = delivered;
+        let committed = match outcome {
+            Outcome::Committed => true,
+            Outcome::Uncommitted(error) => {
+                tracing::warn!(%error, "offsets were not committed; the next tick tries again");
+                false
+            }
+            Outcome::Aborted(error) => {
+                self.aborts += 1;
+                if self.aborts > ABORTS {
+                    bail!("{ABORTS} transactions in a row were aborted, the last because: {error}");
+                }
+                tracing::warn!(%error, "a transaction was aborted; its content is sent again");
+                for (at, name) in &parcel.names {
+                    if revoked.contains(name) {
+                        self.engine.discard(&mut parcel.tick, *at);
+                    }
+                }
+                self.again = Some(parcel);
+                return Ok(());
+            }
+        };
+        self.aborts = 0;
+        for watermark in &parcel.tick.watermarks {
             if let Some(owned) = self.owned.by_number(watermark.partition) {
-                owned.committed = committed.is_ok().then_some(watermark.offset);
+                owned.committed = committed.then_some(*watermark);
             }
         }
-        self.engine.settle(tick);
+        self.engine.settle(parcel.tick, &logged);
         self.begin()
+    }
+
+    fn watch(&self) -> anyhow::Result<()> {
+        let answers = self.heard.is_some_and(|heard| heard.elapsed() < super::AWAY);
+        if self.forward.committing().is_some_and(|since| since > HANGS) && answers {
+            bail!(
+                "a transaction has not come to its end for {} s though brokers answer; whether it did is known at the next start",
+                HANGS.as_secs()
+            );
+        }
+        Ok(())
     }
 }

@@ -26,9 +26,9 @@ use crate::{
     assemble::{Completion, Keying},
     config::Config,
     engine::{Engine, Full, Record, Settings},
-    forward::Forward,
+    forward::{Forward, Parcel},
     model::RecordTime,
-    source::{self, Partition, Source},
+    source::{self, Beginning, Partition, Restore, Restored, Source},
     telemetry::{Snapshot, Telemetry},
 };
 use assignment::Assignment;
@@ -40,7 +40,13 @@ pub struct Worker {
     forward: Forward,
     owned: Assignment,
     /// Assigned, and not yet taken on.
-    arriving: Option<Vec<Partition>>,
+    arriving: Option<Arrival>,
+    /// Read back of an unkeyed input of which some partitions are not here yet.
+    restored: Vec<Restored>,
+    /// A tick whose transaction was aborted, to be sent before anything newer.
+    again: Option<Parcel>,
+    /// Aborted transactions in a row.
+    aborts: u32,
     orders: Orders,
     /// A record that waits because the tick is full. Input is paused meanwhile.
     stalled: Option<Stalled>,
@@ -66,10 +72,20 @@ pub struct Orders {
     pub partitions: usize,
     /// The largest record the output takes, in bytes.
     pub output_record_bytes: usize,
+    /// The name under which transactions are fenced.
+    pub transactional_id: String,
     pub telemetry: Arc<Telemetry>,
     pub stop: Arc<AtomicBool>,
     /// With `--until-end`.
     pub ends: Option<Arc<Ends>>,
+}
+
+/// Partitions on their way in.
+enum Arrival {
+    /// The group is asked where they begin.
+    Asked(Vec<Partition>),
+    /// What was decided of them is read.
+    Restoring(Vec<(Partition, Beginning)>, Restore),
 }
 
 struct Stalled {
@@ -88,6 +104,10 @@ const BUSY: Duration = Duration::from_millis(5);
 const STATISTICS: Duration = Duration::from_millis(500);
 /// For what is decided when told to stop: below the promised 10 s.
 const STOP: Duration = Duration::from_secs(8);
+/// Statistics come every half second while a broker answers.
+pub const AWAY: Duration = Duration::from_secs(5);
+const STUCK: &str = "what was held before the restart does not fit into memory.buffer, and deciding on a part of it would split \
+                     traces: raise memory.buffer to what it was, or run as many workers as there were";
 const PUBLISH: Duration = Duration::from_millis(250);
 /// The clock of a partition may be so far ahead of the wall clock (C11).
 const AHEAD: u64 = 1000;
@@ -116,13 +136,17 @@ impl Worker {
         };
         let instance = (orders.workers > 1).then_some(orders.number);
         let source = Source::new(config, STATISTICS, instance).context("the consumer's configuration")?;
-        let forward = Forward::new(config, source.committer()).context("the producer's configuration")?;
+        let forward = Forward::new(config, &orders.transactional_id, orders.output_record_bytes, source.committer())
+            .context("the producer's configuration")?;
         Ok(Self {
             engine: Engine::new(settings, config.policies.clone()),
             source,
             forward,
             owned: Assignment::default(),
             arriving: None,
+            restored: Vec::new(),
+            again: None,
+            aborts: 0,
             stalled: None,
             last_cut: Instant::now(),
             last_published: Instant::now(),
@@ -165,13 +189,15 @@ impl Worker {
             return Ok(true);
         }
         if since.elapsed() > STOP {
-            if self.engine.is_drained() && self.forward.is_acknowledged() {
+            if self.engine.is_drained() && self.again.is_none() && self.forward.is_acknowledged() {
                 tracing::warn!(
                     "the last offsets were not committed; what follows them is read again at the next start"
                 );
                 return Ok(true);
             }
-            bail!("the output did not acknowledge in time; what it lacks is read and sent again at the next start");
+            bail!(
+                "the output did not take the last tick in time; what it lacks is read and sent again at the next start"
+            );
         }
         // Keeps the membership alive. Records that still come are not taken in.
         _ = self.source.poll(BUSY);
@@ -208,6 +234,9 @@ impl Worker {
                 payload: record.payload(),
             };
             if self.engine.ingest(taken, ceiling) == Err(Full) {
+                if self.engine.is_stuck() {
+                    bail!(STUCK);
+                }
                 let partition = owned.partition.clone();
                 self.stalled = Some(Stalled::of(&record, partition));
                 drop(record);

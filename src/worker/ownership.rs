@@ -7,10 +7,13 @@ use std::{
 
 use anyhow::bail;
 
-use super::{BUSY, STATISTICS, Worker, assignment::Owned, ceiling};
+use super::{Arrival, BUSY, STATISTICS, Worker, assignment::Owned, ceiling};
 use crate::{
-    assemble::Keying,
-    source::{Beginning, Event, Head, Partition},
+    assemble::{Keying, Start},
+    config::Delivery,
+    engine::Remembered,
+    model::RecordTime,
+    source::{Beginning, Event, Head, Metadata, NoBeginning, Partition, Restore, Restored, Wanted},
 };
 
 /// For a tick in flight when a partition is revoked: well below the session timeout of 45 s.
@@ -25,7 +28,7 @@ impl Worker {
     pub(super) fn handle_events(&mut self) -> anyhow::Result<()> {
         while let Some(event) = self.source.next_event() {
             match event {
-                Event::Assigned(partitions) => self.arriving = Some(partitions),
+                Event::Assigned(partitions) => self.arriving = Some(Arrival::Asked(partitions)),
                 Event::Revoked(partitions) => self.revoked(&partitions)?,
                 Event::Heads { heads, connected } => {
                     if connected {
@@ -53,26 +56,41 @@ impl Worker {
         Ok(())
     }
 
-    /// Takes on what was assigned, once it is known where it begins. Asked every turn until then: the group waits for the
-    /// answer, and everything else goes on.
+    /// Takes on what was assigned, once it is known where it begins and what was decided. Asked every turn until then: the
+    /// group waits for the answer, and everything else goes on.
     fn take_on(&mut self) -> anyhow::Result<()> {
-        let Some(partitions) = self.arriving.take() else { return Ok(()) };
+        let Some(arrival) = self.arriving.take() else { return Ok(()) };
         if self.orders.stop.load(Ordering::Acquire) {
             return Ok(self.source.assign(&[])?);
         }
-        let beginnings = match self.source.beginnings(&partitions) {
-            Ok(beginnings) => beginnings,
-            Err(error) => {
-                tracing::warn!(%error, "the committed offsets are not to be had yet; trying again");
-                self.arriving = Some(partitions);
-                return Ok(());
-            }
-        };
+        match arrival {
+            Arrival::Asked(partitions) => match self.source.beginnings(&partitions) {
+                Ok(beginnings) => {
+                    let restore = self.restore(&beginnings)?;
+                    self.arriving = Some(Arrival::Restoring(beginnings, restore));
+                }
+                Err(unknown @ NoBeginning::Metadata(_)) => return Err(unknown.into()),
+                Err(NoBeginning::Away(error)) => {
+                    tracing::warn!(%error, "the committed offsets are not to be had yet; trying again");
+                    self.arriving = Some(Arrival::Asked(partitions));
+                }
+            },
+            Arrival::Restoring(beginnings, mut restore) => match restore.poll(BUSY)? {
+                Some(restored) => return self.take_over(beginnings, restored),
+                None => self.arriving = Some(Arrival::Restoring(beginnings, restore)),
+            },
+        }
+        Ok(())
+    }
+
+    fn take_over(&mut self, beginnings: Vec<(Partition, Beginning)>, restored: Vec<Restored>) -> anyhow::Result<()> {
         self.source.assign(&beginnings)?;
-        for (partition, Beginning { offset, committed }) in beginnings {
-            let at = self.engine.assign(offset);
+        for (partition, Beginning { offset, committed, metadata }) in beginnings {
+            let clock = metadata.clock.map(RecordTime);
+            let Metadata { tick, position, floor, last, .. } = metadata;
+            let at = self.engine.assign(Start { offset, position, floor, last, tick, clock });
             let end = self.orders.ends.as_ref().and_then(|ends| ends.of(&partition));
-            tracing::info!(topic = &*partition.0, partition = partition.1, start = offset, "assigned");
+            tracing::info!(topic = &*partition.0, partition = partition.1, start = offset, position, "assigned");
             let mut owned = Owned {
                 partition,
                 at,
@@ -82,7 +100,7 @@ impl Worker {
                 finished: false,
                 begun: committed,
                 ahead: false,
-                committed: committed.then_some(offset),
+                committed: None,
                 watermark_age: 0,
                 at_head: None,
                 flows: None,
@@ -93,10 +111,43 @@ impl Worker {
         }
         let partial = self.orders.keying == Keying::Unkeyed && self.owned.len() < self.orders.partitions;
         self.partial_since = partial.then(|| self.partial_since.unwrap_or_else(Instant::now));
+        self.restored.extend(restored);
+        if !partial {
+            self.remember();
+        }
         self.regulate()
     }
 
-    /// Lets partitions be read whose start is now committed.
+    /// Remembers what was decided before, in the order it was written, over all partitions that share one time: that is the
+    /// order in which it is forgotten.
+    fn remember(&mut self) {
+        let mut restored = std::mem::take(&mut self.restored);
+        restored.sort_by_key(|restored| (restored.tick, restored.decision.trace));
+        if !restored.is_empty() {
+            tracing::info!("{} verdicts are remembered from before", restored.len());
+        }
+        for Restored { partition, tick, offset, decision, bound } in restored {
+            if let Some(owned) = self.owned.find(&partition.0, partition.1) {
+                self.engine.restore(owned.at, Remembered { tick, record: offset, decision, bound });
+            }
+        }
+    }
+
+    /// Begins to read what was decided of partitions before. Verdicts may take a quarter of the buffer, and so may these.
+    fn restore(&self, beginnings: &[(Partition, Beginning)]) -> anyhow::Result<Restore> {
+        let config = &self.orders.config;
+        let wanted = beginnings.iter().map(|(partition, beginning)| {
+            let Metadata { floor, last, .. } = beginning.metadata;
+            Wanted { partition: partition.clone(), floor, last }
+        });
+        let names = config.policies.policies().iter().map(|policy| policy.name.clone()).collect();
+        // A plain producer's decisions may be ahead of the offsets.
+        let to_end = config.delivery == Delivery::AtLeastOnce;
+        let max_bytes = config.memory.buffer as usize / self.orders.workers / 4;
+        Restore::new(config, wanted.collect(), names, to_end, max_bytes)
+    }
+
+    /// Lets partitions be read whose start is now committed. The tick that commits it is cut at once.
     pub(super) fn begin(&mut self) -> anyhow::Result<()> {
         let mut begun = false;
         for owned in self.owned.iter_mut().filter(|owned| !owned.begun && owned.committed.is_some()) {
@@ -130,6 +181,9 @@ impl Worker {
         }
         for partition in partitions {
             if let Some(owned) = self.owned.remove(partition) {
+                if let Some(again) = &mut self.again {
+                    self.engine.discard(&mut again.tick, owned.at);
+                }
                 self.engine.revoke(owned.at);
                 self.forward.forget(partition);
                 tracing::info!(topic = &*partition.0, partition = partition.1, "revoked");
@@ -146,7 +200,7 @@ impl Worker {
         Ok(())
     }
 
-    /// C12: a clock follows the wall clock only at the head of the log.
+    /// C12: a clock follows the wall clock only at the head of the log, from its last value.
     fn at_head(&mut self, head: &Head) {
         let Some(owned) = self.owned.find(&head.partition.0, head.partition.1) else { return };
         owned.high = owned.high.max(head.high);
@@ -156,6 +210,10 @@ impl Worker {
             return;
         }
         let all_polled = |up_to: i64| head.next >= up_to && (owned.position >= up_to || head.queued == 0);
+        if head.fresh && all_polled(head.next) {
+            // What lies before may be markers of transactions, which never come.
+            self.engine.reach(owned.at, head.next);
+        }
         if let Some(end) = owned.end {
             if !owned.finished && head.fresh && all_polled(end) {
                 owned.finish(&mut self.engine);

@@ -45,7 +45,7 @@ fn spans_of(payload: &[u8], count: &mut BTreeMap<String, i64>, by: i64) {
 fn through(payloads: &[Vec<u8>], output_record_bytes: usize) -> (Vec<(TraceId, Vec<u8>)>, Stats, usize) {
     let settings = Settings { output_record_bytes, ..settings(Keying::Keyed) };
     let mut engine = Engine::new(settings, policies(ALL));
-    engine.assign(0);
+    engine.assign(Start::at(0));
     for (offset, payload) in (0..).zip(payloads) {
         let record = Record { partition: 0, offset, timestamp: Some(RecordTime(0)), payload: Some(payload) };
         engine.ingest(record, RecordTime::END).expect("room");
@@ -55,7 +55,7 @@ fn through(payloads: &[Vec<u8>], output_record_bytes: usize) -> (Vec<(TraceId, V
     let tick = engine.cut();
     let kept = tick.kept.iter().map(|kept| (kept.trace, tick.bytes[kept.bytes.clone()].to_vec())).collect();
     let pointers = tick.dead.iter().filter(|dead| dead.bytes.is_empty()).count();
-    engine.settle(tick);
+    engine.settle(tick, &[]);
     assert_eq!(engine.stats().lost(0), 0);
     (kept, engine.stats().clone(), pointers)
 }

@@ -1,0 +1,246 @@
+//! The topics that are ours: made where they are missing, checked where they are there.
+
+use std::{fmt, time::Duration};
+
+use anyhow::{anyhow, bail};
+use rdkafka::{
+    admin::{NewTopic, TopicReplication},
+    error::KafkaResult,
+};
+
+use super::admin::{Admin, Settings};
+use crate::{config::Config, source::Topics};
+
+/// Makes and checks the topic for dead letters, and a topic for decisions beside each of the input.
+///
+/// # Errors
+/// The outer ones are beyond waiting: a topic that has to be made or changed by someone else. The inner one is a cluster that
+/// is away.
+pub async fn prepare(config: &Config, topics: &Topics, admin: &Admin) -> anyhow::Result<KafkaResult<()>> {
+    if let Err(away) = dead_letters(config, topics, admin).await? {
+        return Ok(Err(away));
+    }
+    for input in &config.input.topics {
+        let topic = config.input.decisions(&input.name);
+        let partitions = topics.partitions(&input.name).unwrap_or(0);
+        let retention = Retention::beside(admin.settings(&input.name).await.as_ref(), config.late_window);
+        match topics.partitions(&topic) {
+            None => {
+                let wanted = Wanted::decisions(partitions, retention);
+                if let Err(away) = create(admin, &topic, "decisions", &wanted).await? {
+                    return Ok(Err(away));
+                }
+            }
+            Some(there) if there != partitions => bail!(miscounted(&topic, there, &input.name, partitions)),
+            Some(_) => check(&topic, admin.settings(&topic).await.as_ref(), retention)?,
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// How long records of decisions are to be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Retention {
+    Ms(i64),
+    Forever,
+}
+
+/// What a topic is to be like. `Display` says it as a person would set it.
+struct Wanted {
+    partitions: i32,
+    settings: Vec<(&'static str, String)>,
+}
+
+/// The broker's default for the retention of the input.
+const WEEK: i64 = 7 * 24 * 60 * 60 * 1000;
+/// Restarts and the clocks of brokers may take so much longer.
+const SPARE: Duration = Duration::from_secs(60 * 60);
+
+const RETENTION: &str = "retention.ms";
+/// Counted in bytes, a burst of traces would shorten what is remembered.
+const RETENTION_BYTES: &str = "retention.bytes";
+const CLEANUP: &str = "cleanup.policy";
+
+async fn dead_letters(config: &Config, topics: &Topics, admin: &Admin) -> anyhow::Result<KafkaResult<()>> {
+    let topic = config.input.dead_letters();
+    if topics.partitions(&topic).is_some() {
+        return Ok(Ok(()));
+    }
+    let inputs = config.input.topics.iter();
+    let partitions = inputs.filter_map(|input| topics.partitions(&input.name)).sum();
+    create(admin, &topic, "dead letters", &Wanted { partitions, settings: Vec::new() }).await
+}
+
+async fn create(admin: &Admin, topic: &str, role: &str, wanted: &Wanted) -> anyhow::Result<KafkaResult<()>> {
+    let new = NewTopic::new(topic, wanted.partitions, TopicReplication::Fixed(-1));
+    let new = wanted.settings.iter().fold(new, |new, (name, value)| new.set(name, value));
+    match admin.create(&new).await {
+        Ok(Ok(())) => {
+            tracing::info!(topic, "created, with {wanted}");
+            Ok(Ok(()))
+        }
+        Ok(Err(code)) => Err(anyhow!(
+            "the topic for {role}, `{topic}`, does not exist and cannot be created ({code}); create it with {wanted}"
+        )),
+        Err(away) => Ok(Err(away)),
+    }
+}
+
+fn miscounted(topic: &str, there: i32, input: &str, partitions: i32) -> String {
+    format!(
+        "`{topic}` has {there} partitions, but the input topic `{input}` has {partitions}: decisions are beside the \
+         partition of their traces, and another number of partitions puts traces elsewhere. Choose a new `input.group`, \
+         which begins with decisions of its own"
+    )
+}
+
+/// Checks a topic of decisions that is there.
+///
+/// # Errors
+/// Its records do not stay as they are.
+fn check(topic: &str, settings: Option<&Settings>, wanted: Retention) -> anyhow::Result<()> {
+    let Some(settings) = settings else {
+        tracing::warn!(
+            topic,
+            "the broker does not say how long decisions are kept (is DescribeConfigs allowed?); {RETENTION}={wanted} is \
+             enough"
+        );
+        return Ok(());
+    };
+    if let Some(cleanup) = settings.get(CLEANUP).filter(|cleanup| *cleanup != "delete") {
+        bail!("`{topic}` has {CLEANUP}={cleanup}, which removes decisions that are still needed; set {CLEANUP}=delete");
+    }
+    for wrong in short(settings, wanted) {
+        tracing::warn!(
+            topic,
+            "{wrong}: decisions may be gone before the spans they are about, and the next restart then fails"
+        );
+    }
+    Ok(())
+}
+
+/// What may remove decisions too early.
+fn short(settings: &Settings, wanted: Retention) -> Vec<String> {
+    let there = settings.get(RETENTION).and_then(|text| Retention::parse(text)).filter(|there| !there.covers(wanted));
+    let bytes = settings.get(RETENTION_BYTES).filter(|bytes| *bytes != "-1");
+    let least = if wanted == Retention::Forever { "" } else { "at least " };
+    let retention = there.map(|there| format!("{RETENTION} is {there} and has to be {least}{wanted}"));
+    let bytes = bytes.map(|bytes| format!("{RETENTION_BYTES} is {bytes} and has to be -1"));
+    retention.into_iter().chain(bytes).collect()
+}
+
+// === impl Retention ===
+
+impl Retention {
+    /// For decisions on traces of a topic with these settings: for as long as a span of theirs can be read or be late.
+    fn beside(input: Option<&Settings>, late_window: Duration) -> Self {
+        let setting = |name: &str| input.and_then(|settings| settings.get(name));
+        // What is only compacted stays.
+        let stays = setting(CLEANUP).is_some_and(|cleanup| !cleanup.contains("delete"));
+        let input = setting(RETENTION).and_then(|text| Self::parse(text)).unwrap_or(Self::Ms(WEEK));
+        let more = (late_window + SPARE).as_millis() as i64;
+        match input {
+            Self::Ms(ms) if !stays => Self::Ms(ms.saturating_add(more)),
+            _ => Self::Forever,
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        match text.parse().ok()? {
+            -1 => Some(Self::Forever),
+            ms => Some(Self::Ms(ms)),
+        }
+    }
+
+    fn covers(self, wanted: Self) -> bool {
+        match (self, wanted) {
+            (Self::Forever, _) => true,
+            (Self::Ms(_), Self::Forever) => false,
+            (Self::Ms(there), Self::Ms(wanted)) => there >= wanted,
+        }
+    }
+}
+
+impl fmt::Display for Retention {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ms(ms) => write!(f, "{ms}"),
+            Self::Forever => write!(f, "-1"),
+        }
+    }
+}
+
+// === impl Wanted ===
+
+impl Wanted {
+    fn decisions(partitions: i32, retention: Retention) -> Self {
+        let settings = vec![
+            (CLEANUP, "delete".to_owned()),
+            // Kept by the time of the broker that keeps them.
+            ("message.timestamp.type", "LogAppendTime".to_owned()),
+            (RETENTION, retention.to_string()),
+            (RETENTION_BYTES, "-1".to_owned()),
+        ];
+        Self { partitions, settings }
+    }
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} partitions", self.partitions)?;
+        self.settings.iter().try_for_each(|(name, value)| write!(f, ", {name}={value}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTES: Duration = Duration::from_secs(600);
+    const MORE: i64 = (600 + 3600) * 1000;
+
+    fn settings(settings: &[(&str, &str)]) -> Settings {
+        settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn decisions_outlive_their_spans() {
+        let beside = |input: &[(&str, &str)]| Retention::beside(Some(&settings(input)), MINUTES);
+        assert_eq!(beside(&[("retention.ms", "1000")]), Retention::Ms(1000 + MORE));
+        assert_eq!(beside(&[("retention.ms", "-1")]), Retention::Forever);
+        assert_eq!(beside(&[("retention.ms", "9223372036854775807")]), Retention::Ms(i64::MAX));
+        assert_eq!(beside(&[("retention.ms", "1000"), ("cleanup.policy", "compact")]), Retention::Forever);
+        assert_eq!(beside(&[("retention.ms", "1"), ("cleanup.policy", "compact,delete")]), Retention::Ms(1 + MORE));
+        assert_eq!(beside(&[]), Retention::Ms(WEEK + MORE));
+        assert_eq!(Retention::beside(None, MINUTES), Retention::Ms(WEEK + MORE));
+    }
+
+    #[test]
+    fn what_has_to_be_made_is_said() {
+        let wanted = Wanted::decisions(12, Retention::Ms(5));
+        assert_eq!(
+            wanted.to_string(),
+            "12 partitions, cleanup.policy=delete, message.timestamp.type=LogAppendTime, retention.ms=5, \
+             retention.bytes=-1"
+        );
+        assert_eq!(Wanted::decisions(1, Retention::Forever).settings[2], ("retention.ms", "-1".to_owned()));
+    }
+
+    #[test]
+    fn what_is_there_is_checked() {
+        let ok = |there: &[(&str, &str)]| check("d", Some(&settings(there)), Retention::Ms(5)).is_ok();
+        assert!(ok(&[("cleanup.policy", "delete"), ("retention.ms", "5")]));
+        assert!(!ok(&[("cleanup.policy", "compact")]));
+        assert!(!ok(&[("cleanup.policy", "compact,delete")]));
+        assert!(check("d", None, Retention::Ms(5)).is_ok());
+
+        let short = |there: &[(&str, &str)], wanted| short(&settings(there), wanted).join("; ");
+        assert_eq!(short(&[("retention.ms", "5"), ("retention.bytes", "-1")], Retention::Ms(5)), "");
+        assert_eq!(short(&[("retention.ms", "-1")], Retention::Forever), "");
+        assert_eq!(
+            short(&[("retention.ms", "4"), ("retention.bytes", "7")], Retention::Ms(5)),
+            "retention.ms is 4 and has to be at least 5; retention.bytes is 7 and has to be -1"
+        );
+        assert_eq!(short(&[("retention.ms", "4")], Retention::Forever), "retention.ms is 4 and has to be -1");
+    }
+}
