@@ -5,18 +5,31 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const CORE: [&str; 9] =
-    ["decode", "assemble", "decide", "engine.rs", "encode.rs", "tick.rs", "stats.rs", "model.rs", "limits.rs"];
+const CORE: [&str; 12] = [
+    "decode",
+    "assemble",
+    "decide",
+    "engine.rs",
+    "engine/output.rs",
+    "encode.rs",
+    "tick.rs",
+    "decisions.rs",
+    "decisions/schema.rs",
+    "stats.rs",
+    "model.rs",
+    "limits.rs",
+];
 
 /// The modules of this crate, and of the standard library, that the core may use: policies are read from YAML, and all of
 /// `std::io` but the standard streams is memory.
-const CRATE: [&str; 12] = [
+const CRATE: [&str; 13] = [
     "decode",
     "assemble",
     "decide",
     "engine",
     "encode",
     "tick",
+    "decisions",
     "stats",
     "model",
     "limits",
