@@ -20,7 +20,10 @@ use rdkafka::{
     message::BorrowedMessage,
 };
 
-use crate::config::{Config, Start};
+use crate::{
+    config::{Config, Start},
+    model::RecordTime,
+};
 use context::Context;
 pub use context::{Event, Head};
 
@@ -232,9 +235,9 @@ pub fn client(config: &Config) -> ClientConfig {
     client
 }
 
-/// The milliseconds of a record's timestamp, where the broker gave one.
-pub fn timestamp(message: &BorrowedMessage<'_>) -> Option<i64> {
-    message.timestamp().to_millis()
+/// A record's time, where producer or broker gave it one.
+pub fn timestamp(message: &impl Message) -> Option<RecordTime> {
+    message.timestamp().to_millis().map(RecordTime)
 }
 
 fn list(partitions: &[Partition]) -> TopicPartitionList {

@@ -1,10 +1,10 @@
 //! Ticks on their way out: cut, delivered, settled, in this order (I4).
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::bail;
 
-use super::Worker;
+use super::{Worker, io::Io};
 use crate::forward::{Delivered, Outcome, Parcel};
 
 /// In a row, for the same content. A rebalance aborts one or two.
@@ -12,20 +12,20 @@ const ABORTS: u32 = 10;
 /// librdkafka has calls that ignore their timeout and may wait for ever; brokers that answer do so in a fraction of this.
 const HANGS: Duration = Duration::from_secs(60);
 
-impl Worker {
+impl<I: Io> Worker<I> {
     /// Settles the tick that is out, when it has come to its end, and cuts the next when that is due.
     pub(super) fn deliver(&mut self, interval: Duration) -> anyhow::Result<()> {
         self.progress(Duration::ZERO)?;
-        if self.forward.is_busy() {
+        if self.io.is_sending() {
             return self.watch();
         }
         if let Some(parcel) = self.again.take() {
-            return self.send(parcel);
+            return self.io.send(parcel);
         }
-        if !(self.engine.full() || self.last_cut.elapsed() >= interval) {
+        if !(self.engine.full() || self.since(self.last_cut) >= interval) {
             return Ok(());
         }
-        self.last_cut = Instant::now();
+        self.last_cut = self.io.now();
         let mut tick = self.engine.cut();
         tick.watermarks.retain(|watermark| self.owned.commits(watermark));
         if tick.is_empty() && tick.watermarks.is_empty() {
@@ -33,12 +33,12 @@ impl Worker {
             return Ok(());
         }
         let names = self.owned.iter().map(|owned| (owned.at, owned.partition.clone())).collect();
-        self.send(Parcel { tick, names, membership: None })
+        self.io.send(Parcel { tick, names, membership: None })
     }
 
     /// Goes on with the tick that is out.
     pub(super) fn progress(&mut self, wait: Duration) -> anyhow::Result<()> {
-        match self.forward.progress(wait)? {
+        match self.io.sent(wait)? {
             Some(delivered) => self.settle(delivered),
             None => Ok(()),
         }
@@ -47,7 +47,7 @@ impl Worker {
     /// Whether everything decided is out and committed. Asked again and again, it becomes so.
     pub(super) fn conclude(&mut self) -> anyhow::Result<bool> {
         self.deliver(Duration::ZERO)?;
-        Ok(!self.forward.is_busy() && self.again.is_none() && self.engine.is_drained())
+        Ok(!self.io.is_sending() && self.again.is_none() && self.engine.is_drained())
     }
 
     /// Whether a finite input is handled to its end by all workers.
@@ -64,13 +64,6 @@ impl Worker {
             ends.finish(self.owned.iter().map(|owned| &owned.partition));
         }
         Ok(ends.all_finished())
-    }
-
-    /// Sends a parcel as a member of the group as of now. Whatever of its partitions was taken away is out of it by now, and
-    /// what is taken away later makes the group refuse it.
-    fn send(&mut self, mut parcel: Parcel) -> anyhow::Result<()> {
-        parcel.membership = self.source.membership();
-        self.forward.begin(parcel)
     }
 
     fn settle(&mut self, delivered: Delivered) -> anyhow::Result<()> {
@@ -107,8 +100,8 @@ impl Worker {
     }
 
     fn watch(&self) -> anyhow::Result<()> {
-        let answers = self.heard.is_some_and(|heard| heard.elapsed() < super::AWAY);
-        if self.forward.committing().is_some_and(|since| since > HANGS) && answers {
+        let answers = self.heard.is_some_and(|heard| self.since(heard) < super::AWAY);
+        if self.io.committing().is_some_and(|since| since > HANGS) && answers {
             bail!(
                 "a transaction has not come to its end for {} s though brokers answer; whether it did is known at the next start",
                 HANGS.as_secs()

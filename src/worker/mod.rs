@@ -3,6 +3,7 @@
 mod assignment;
 mod delivery;
 mod ends;
+mod io;
 mod ownership;
 
 pub use ends::Ends;
@@ -12,35 +13,34 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail};
 use rdkafka::{
     Message,
     error::{KafkaError, RDKafkaErrorCode},
-    message::BorrowedMessage,
 };
 
 use crate::{
     assemble::{Completion, Keying},
     config::Config,
     engine::{Engine, Full, Record, Settings},
-    forward::{Forward, Parcel},
+    forward::Parcel,
     model::RecordTime,
-    source::{self, Beginning, Partition, Restore, Restored, Source},
+    source::{Beginning, Partition, Restored, timestamp},
     telemetry::{Snapshot, Telemetry},
 };
 use assignment::Assignment;
+use io::{Io, Kafka};
 
 /// A worker, to be run on a thread of its own.
-pub struct Worker {
+pub struct Worker<I: Io = Kafka> {
     engine: Engine,
-    source: Source,
-    forward: Forward,
+    io: I,
     owned: Assignment,
     /// Assigned, and not yet taken on.
-    arriving: Option<Arrival>,
+    arriving: Option<Arrival<I>>,
     /// Read back of an unkeyed input of which some partitions are not here yet.
     restored: Vec<Restored>,
     /// A tick whose transaction was aborted, to be sent before anything newer.
@@ -81,11 +81,11 @@ pub struct Orders {
 }
 
 /// Partitions on their way in.
-enum Arrival {
+enum Arrival<I: Io> {
     /// The group is asked where they begin.
     Asked(Vec<Partition>),
     /// What was decided of them is read.
-    Restoring(Vec<(Partition, Beginning)>, Restore),
+    Restoring(Vec<(Partition, Beginning)>, I::Restore),
 }
 
 struct Stalled {
@@ -118,6 +118,13 @@ impl Worker {
     /// # Errors
     /// Kafka properties that librdkafka refuses.
     pub fn new(orders: Orders) -> anyhow::Result<Self> {
+        let io = Kafka::new(&orders)?;
+        Ok(Self::with(io, orders))
+    }
+}
+
+impl<I: Io> Worker<I> {
+    fn with(io: I, orders: Orders) -> Self {
         let config = &orders.config;
         let buffer = config.memory.buffer as usize / orders.workers;
         let completion = Completion {
@@ -134,27 +141,23 @@ impl Worker {
             tick_bytes: (config.tick.bytes as usize).min(buffer / 8),
             output_record_bytes: orders.output_record_bytes,
         };
-        let instance = (orders.workers > 1).then_some(orders.number);
-        let source = Source::new(config, STATISTICS, instance).context("the consumer's configuration")?;
-        let forward = Forward::new(config, &orders.transactional_id, orders.output_record_bytes, source.committer())
-            .context("the producer's configuration")?;
-        Ok(Self {
+        let now = io.now();
+        Self {
             engine: Engine::new(settings, config.policies.clone()),
-            source,
-            forward,
+            io,
             owned: Assignment::default(),
             arriving: None,
             restored: Vec::new(),
             again: None,
             aborts: 0,
             stalled: None,
-            last_cut: Instant::now(),
-            last_published: Instant::now(),
+            last_cut: now,
+            last_published: now,
             stopping: None,
             partial_since: None,
             heard: None,
             orders,
-        })
+        }
     }
 
     /// Works until told to stop, or until the end of a finite input.
@@ -184,12 +187,12 @@ impl Worker {
 
     /// Takes nothing more in and finishes what is decided; nothing undecided is forced.
     fn stop(&mut self) -> anyhow::Result<bool> {
-        let since = *self.stopping.get_or_insert_with(Instant::now);
+        let since = *self.stopping.get_or_insert_with(|| self.io.now());
         if self.conclude()? {
             return Ok(true);
         }
-        if since.elapsed() > STOP {
-            if self.engine.is_drained() && self.again.is_none() && self.forward.is_acknowledged() {
+        if self.since(since) > STOP {
+            if self.engine.is_drained() && self.again.is_none() && self.io.is_acknowledged() {
                 tracing::warn!(
                     "the last offsets were not committed; what follows them is read again at the next start"
                 );
@@ -200,21 +203,21 @@ impl Worker {
             );
         }
         // Keeps the membership alive. Records that still come are not taken in.
-        _ = self.source.poll(BUSY);
+        _ = self.io.poll(BUSY);
         Ok(false)
     }
 
     fn read(&mut self) -> anyhow::Result<()> {
-        let ceiling = ceiling();
+        let ceiling = self.ceiling();
         let max_wait = self.max_wait();
-        let mut wait = if self.forward.is_busy() || self.stalled.is_some() { BUSY } else { IDLE };
+        let mut wait = if self.io.is_sending() || self.stalled.is_some() { BUSY } else { IDLE };
         for _ in 0..RUN {
-            let Some(polled) = self.source.poll(wait) else { return Ok(()) };
-            wait = Duration::ZERO;
-            let record = match polled {
-                Ok(record) => record,
-                Err(error) => return self.poll_failed(error),
+            let record = match self.io.poll(wait) {
+                Some(Ok(record)) => record,
+                Some(Err(error)) => return self.poll_failed(error),
+                None => return Ok(()),
             };
+            wait = Duration::ZERO;
             let Some(owned) = self.owned.find(record.topic(), record.partition()) else { continue };
             if owned.flows != Some(true) || record.offset() < owned.position {
                 // Fetched before a pause took hold; it comes again after the resume.
@@ -227,10 +230,11 @@ impl Worker {
                 }
                 continue;
             }
+            let timestamp = timestamp(&record).unwrap_or_else(|| self.io.wall_clock());
             let taken = Record {
                 partition: owned.at,
                 offset: record.offset(),
-                timestamp: Some(timestamp(&record)),
+                timestamp: Some(timestamp),
                 payload: record.payload(),
             };
             if self.engine.ingest(taken, ceiling) == Err(Full) {
@@ -238,7 +242,8 @@ impl Worker {
                     bail!(STUCK);
                 }
                 let partition = owned.partition.clone();
-                self.stalled = Some(Stalled::of(&record, partition));
+                let (offset, payload) = (record.offset(), record.payload().map(<[u8]>::to_vec));
+                self.stalled = Some(Stalled { partition, offset, timestamp, payload });
                 drop(record);
                 return self.regulate();
             }
@@ -256,6 +261,7 @@ impl Worker {
     /// Takes the record in that had to wait, and lets input go on.
     fn retry_stalled(&mut self) -> anyhow::Result<()> {
         let Some(stalled) = &self.stalled else { return Ok(()) };
+        let ceiling = self.ceiling();
         let Some(owned) = self.owned.find(&stalled.partition.0, stalled.partition.1) else {
             self.stalled = None;
             return self.regulate();
@@ -266,7 +272,7 @@ impl Worker {
             timestamp: Some(stalled.timestamp),
             payload: stalled.payload.as_deref(),
         };
-        if self.engine.ingest(record, ceiling()) == Err(Full) {
+        if self.engine.ingest(record, ceiling) == Err(Full) {
             return Ok(());
         }
         owned.position = stalled.offset + 1;
@@ -278,6 +284,15 @@ impl Worker {
     /// Whether input waits: for the tick, or for the rest of an unkeyed input.
     fn is_paused(&self) -> bool {
         self.stalled.is_some() || self.partial_since.is_some()
+    }
+
+    fn since(&self, then: Instant) -> Duration {
+        self.io.now().duration_since(then)
+    }
+
+    /// How far clocks may go: just above the wall clock.
+    fn ceiling(&self) -> RecordTime {
+        self.io.wall_clock().plus(AHEAD)
     }
 
     /// Milliseconds.
@@ -329,10 +344,11 @@ impl Worker {
     }
 
     fn publish(&mut self, every: Duration) {
-        if self.last_published.elapsed() < every {
+        if self.since(self.last_published) < every {
             return;
         }
-        self.last_published = Instant::now();
+        let now = self.io.now();
+        self.last_published = now;
         let partitions = self
             .owned
             .iter()
@@ -346,36 +362,8 @@ impl Worker {
                 bytes_held: self.engine.bytes_held() as u64,
                 partitions: partitions.collect(),
                 heard: self.heard,
-                alive: Instant::now(),
+                alive: now,
             },
         );
-    }
-}
-
-/// How far clocks may go: just above the wall clock.
-fn ceiling() -> RecordTime {
-    wall_clock().plus(AHEAD)
-}
-
-/// A record's time; that of its arrival where producer and broker gave it none.
-fn timestamp(record: &BorrowedMessage<'_>) -> RecordTime {
-    source::timestamp(record).map_or_else(wall_clock, RecordTime)
-}
-
-fn wall_clock() -> RecordTime {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    RecordTime(now.as_millis() as i64)
-}
-
-// === impl Stalled ===
-
-impl Stalled {
-    fn of(record: &BorrowedMessage<'_>, partition: Partition) -> Self {
-        Self {
-            partition,
-            offset: record.offset(),
-            timestamp: timestamp(record),
-            payload: record.payload().map(<[u8]>::to_vec),
-        }
     }
 }

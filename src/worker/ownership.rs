@@ -2,18 +2,17 @@
 
 use std::{
     sync::atomic::Ordering,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::bail;
 
-use super::{Arrival, BUSY, STATISTICS, Worker, assignment::Owned, ceiling};
+use super::{Arrival, BUSY, STATISTICS, Worker, assignment::Owned, io::Io};
 use crate::{
     assemble::{Keying, Start},
-    config::Delivery,
     engine::Remembered,
     model::RecordTime,
-    source::{Beginning, Event, Head, Metadata, NoBeginning, Partition, Restore, Restored, Wanted},
+    source::{Beginning, Event, Head, Metadata, NoBeginning, Partition, Restored, Wanted},
 };
 
 /// For a tick in flight when a partition is revoked: well below the session timeout of 45 s.
@@ -24,15 +23,15 @@ const STALE: u8 = 2;
 /// For all partitions of an unkeyed input to arrive (C9).
 const WHOLE: Duration = Duration::from_secs(30);
 
-impl Worker {
+impl<I: Io> Worker<I> {
     pub(super) fn handle_events(&mut self) -> anyhow::Result<()> {
-        while let Some(event) = self.source.next_event() {
+        while let Some(event) = self.io.next_event() {
             match event {
                 Event::Assigned(partitions) => self.arriving = Some(Arrival::Asked(partitions)),
                 Event::Revoked(partitions) => self.revoked(&partitions)?,
                 Event::Heads { heads, connected } => {
                     if connected {
-                        self.heard = Some(Instant::now());
+                        self.heard = Some(self.io.now());
                     }
                     heads.iter().for_each(|head| self.at_head(head));
                 }
@@ -42,7 +41,7 @@ impl Worker {
         // `Full` is taken care of by the next cut; this is asked again.
         _ = self.engine.advance();
         if let Some(since) = self.partial_since
-            && since.elapsed() > WHOLE
+            && self.since(since) > WHOLE
             && self.stopping.is_none()
         {
             bail!(
@@ -61,10 +60,10 @@ impl Worker {
     fn take_on(&mut self) -> anyhow::Result<()> {
         let Some(arrival) = self.arriving.take() else { return Ok(()) };
         if self.orders.stop.load(Ordering::Acquire) {
-            return Ok(self.source.assign(&[])?);
+            return Ok(self.io.assign(&[])?);
         }
         match arrival {
-            Arrival::Asked(partitions) => match self.source.beginnings(&partitions) {
+            Arrival::Asked(partitions) => match self.io.beginnings(&partitions) {
                 Ok(beginnings) => {
                     let restore = self.restore(&beginnings)?;
                     self.arriving = Some(Arrival::Restoring(beginnings, restore));
@@ -75,7 +74,7 @@ impl Worker {
                     self.arriving = Some(Arrival::Asked(partitions));
                 }
             },
-            Arrival::Restoring(beginnings, mut restore) => match restore.poll(BUSY)? {
+            Arrival::Restoring(beginnings, mut restore) => match self.io.restored(&mut restore, BUSY)? {
                 Some(restored) => return self.take_over(beginnings, restored),
                 None => self.arriving = Some(Arrival::Restoring(beginnings, restore)),
             },
@@ -84,7 +83,7 @@ impl Worker {
     }
 
     fn take_over(&mut self, beginnings: Vec<(Partition, Beginning)>, restored: Vec<Restored>) -> anyhow::Result<()> {
-        self.source.assign(&beginnings)?;
+        self.io.assign(&beginnings)?;
         for (partition, Beginning { offset, committed, metadata }) in beginnings {
             let clock = metadata.clock.map(RecordTime);
             let Metadata { tick, position, floor, last, .. } = metadata;
@@ -110,7 +109,7 @@ impl Worker {
             self.owned.add(owned);
         }
         let partial = self.orders.keying == Keying::Unkeyed && self.owned.len() < self.orders.partitions;
-        self.partial_since = partial.then(|| self.partial_since.unwrap_or_else(Instant::now));
+        self.partial_since = partial.then(|| self.partial_since.unwrap_or_else(|| self.io.now()));
         self.restored.extend(restored);
         if !partial {
             self.remember();
@@ -134,17 +133,14 @@ impl Worker {
     }
 
     /// Begins to read what was decided of partitions before. Verdicts may take a quarter of the buffer, and so may these.
-    fn restore(&self, beginnings: &[(Partition, Beginning)]) -> anyhow::Result<Restore> {
+    fn restore(&self, beginnings: &[(Partition, Beginning)]) -> anyhow::Result<I::Restore> {
         let config = &self.orders.config;
         let wanted = beginnings.iter().map(|(partition, beginning)| {
             let Metadata { floor, last, .. } = beginning.metadata;
             Wanted { partition: partition.clone(), floor, last }
         });
-        let names = config.policies.policies().iter().map(|policy| policy.name.clone()).collect();
-        // A plain producer's decisions may be ahead of the offsets.
-        let to_end = config.delivery == Delivery::AtLeastOnce;
         let max_bytes = config.memory.buffer as usize / self.orders.workers / 4;
-        Restore::new(config, wanted.collect(), names, to_end, max_bytes)
+        self.io.restore(wanted.collect(), max_bytes)
     }
 
     /// Lets partitions be read whose start is now committed. The tick that commits it is cut at once.
@@ -167,15 +163,15 @@ impl Worker {
                 (if flows { &mut flowing } else { &mut paused }).push(owned.partition.clone());
             }
         }
-        self.source.pause(&paused)?;
-        Ok(self.source.resume(&flowing)?)
+        self.io.pause(&paused)?;
+        Ok(self.io.resume(&flowing)?)
     }
 
     /// What is in flight is finished, what is undecided is given back (C8).
     fn revoked(&mut self, partitions: &[Partition]) -> anyhow::Result<()> {
-        if !self.source.lost() {
-            let deadline = Instant::now() + REVOKE;
-            while self.forward.is_busy() && Instant::now() < deadline {
+        if !self.io.lost() {
+            let deadline = self.io.now() + REVOKE;
+            while self.io.is_sending() && self.io.now() < deadline {
                 self.progress(BUSY)?;
             }
         }
@@ -185,11 +181,11 @@ impl Worker {
                     self.engine.discard(&mut again.tick, owned.at);
                 }
                 self.engine.revoke(owned.at);
-                self.forward.forget(partition);
+                self.io.disown(partition);
                 tracing::info!(topic = &*partition.0, partition = partition.1, "revoked");
             }
         }
-        self.source.unassign(partitions)?;
+        self.io.unassign(partitions)?;
         if self.orders.keying == Keying::Unkeyed && !self.owned.is_empty() && self.stopping.is_none() {
             bail!(
                 "the input is not keyed by trace id, so one worker has to hold all its partitions, but another member \
@@ -224,10 +220,10 @@ impl Worker {
             owned.at_head = None;
             return;
         }
-        let now = Instant::now();
+        let now = self.io.now();
         let since = owned.at_head.replace(now).map_or(Duration::ZERO, |before| now - before);
         // A process that was stopped has not seen the time in between.
         let ms = since.min(STATISTICS * 2).as_millis() as u64;
-        self.engine.elapse(owned.at, ms, ceiling());
+        self.engine.elapse(owned.at, ms, self.ceiling());
     }
 }
