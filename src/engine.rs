@@ -166,20 +166,18 @@ impl Engine {
     /// Takes a partition away. Its undecided traces are given back, and what was made of its records since the last cut: it
     /// goes out with the watermark or not at all, and whoever owns the partition now reads it again (C8).
     pub fn revoke(&mut self, partition: u32) {
-        let mut tick = std::mem::take(&mut self.tick);
-        self.discard(&mut tick, partition);
-        self.tick = tick;
+        self.stats.returned += self.tick.discard(partition);
         let returned = &mut self.stats.returned;
         self.assembly.revoke(partition, |assembly, trace| *returned += u64::from(assembly.summary(trace).span_count));
         self.observed = self.observed.filter(|&(of, _)| of != partition);
         self.wrote();
     }
 
-    /// Takes out of a tick what it holds of a partition that was taken away: its next owner reads it again.
+    /// Takes out of the tick that is out what it holds of a partition that was taken away: its next owner reads it again.
     pub fn discard(&mut self, tick: &mut Tick, partition: u32) {
         let returned = tick.discard(partition);
         self.stats.returned += returned;
-        self.out.1 = self.out.1.saturating_sub(returned);
+        self.out.1 -= returned;
     }
 
     /// Everything of a partition below `offset` has been read; what lies before may be markers of transactions.
@@ -286,6 +284,11 @@ impl Engine {
     /// Whether what was held before a restart is more than the budget takes: going on would decide on a part of it.
     pub fn is_stuck(&self) -> bool {
         self.stuck
+    }
+
+    /// Whether some partition has not come again to where it was before a restart.
+    pub fn is_behind(&self) -> bool {
+        self.assembly.is_behind()
     }
 
     /// Whether everything decided is in a tick that was cut.

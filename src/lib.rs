@@ -16,6 +16,7 @@ pub mod generate;
 pub mod instance;
 pub mod limits;
 pub mod model;
+mod mutant;
 pub mod ops;
 pub mod pipeline;
 pub mod source;

@@ -20,3 +20,6 @@ pub const WORKER_BUFFER: u64 = 16 << 20;
 /// Bytes a resource or scope may cost in memory beside its fields and what policies make of it: its entry and a share of
 /// the tables.
 pub const ENVELOPE_OVERHEAD: usize = 256;
+
+/// Milliseconds by which the clock of a partition may be ahead of the wall clock (C11).
+pub const AHEAD: u64 = 1000;

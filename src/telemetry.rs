@@ -62,6 +62,13 @@ impl Telemetry {
         Ok(Self { workers: OnceLock::new(), policies, prometheus })
     }
 
+    /// Nobody asks it.
+    #[cfg(test)]
+    pub fn unheard() -> Self {
+        let prometheus = PrometheusBuilder::new().build_recorder().handle();
+        Self { workers: OnceLock::new(), policies: Vec::new(), prometheus }
+    }
+
     /// So many workers are about to start.
     pub fn start(&self, workers: usize) {
         self.workers.get_or_init(|| (0..workers).map(|_| Mutex::default()).collect());

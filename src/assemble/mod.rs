@@ -360,13 +360,13 @@ impl<C, V: Copy> Assembly<C, V> {
         self.anchors.partitions(self.traces[trace].anchors, partitions);
     }
 
-    /// A tick is cut: for each partition that is not behind, its number, the watermark W, the position P, the floor F, the
-    /// last record of the decision log, and what [`Assembly::watermark`] says.
+    /// A tick is cut: where a partition stands, if it is not behind. Of an unkeyed input another may be: then nothing is
+    /// decided, but late spans and bad records of this one are in the tick, and are not to be read again.
     pub fn cut(&mut self, partition: u32) -> Option<Cut> {
-        let domain = self.time.domain(partition);
-        if self.time.is_behind(domain) {
+        if self.time.partition(partition).is_behind() {
             return None;
         }
+        let domain = self.time.domain(partition);
         let (offset, since) = self.watermark(partition);
         let oldest = self.time.in_domain(domain).fallen.oldest().map(|written| written.tick);
         let tick = self.tick;
@@ -556,6 +556,10 @@ impl<C, V: Copy> Assembly<C, V> {
             Some((offset, trace)) => (offset, Some(RecordTime(self.traces[trace].first_seen))),
             None => (partition.next, None),
         }
+    }
+
+    pub fn is_behind(&self) -> bool {
+        self.time.is_any_behind()
     }
 
     pub fn spans_held(&self) -> u32 {

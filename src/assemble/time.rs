@@ -9,7 +9,7 @@ use super::{
     verdicts::Fallen,
     wheel::Wheel,
 };
-use crate::model::RecordTime;
+use crate::{limits, model::RecordTime};
 
 /// Whether all spans of a trace are in one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,8 +45,9 @@ pub struct Partition {
     handled: i64,
     /// What its clock was there.
     resumes: Option<RecordTime>,
-    /// At the head of a log that has shown no record: it holds no time back.
-    empty: bool,
+    /// Wall-clock time at which it was last seen at the head of a log that has shown no record yet: what comes later holds no
+    /// time back that is before.
+    silent: Option<RecordTime>,
     finished: bool,
 }
 
@@ -107,7 +108,7 @@ impl Time {
             floor: Floor::new(tick, position, floor, last),
             handled: position,
             resumes: clock,
-            empty: false,
+            silent: None,
             finished: false,
         };
         self.behind += usize::from(partition.is_behind());
@@ -226,7 +227,7 @@ impl Time {
     pub fn observe(&mut self, partition: u32, timestamp: RecordTime, ceiling: RecordTime) {
         let at = self.partition(partition);
         at.clock.observe(timestamp, ceiling);
-        at.empty = false;
+        at.silent = None;
         self.moved(partition);
     }
 
@@ -234,7 +235,8 @@ impl Time {
     pub fn elapse(&mut self, partition: u32, ms: u64, ceiling: RecordTime) {
         let at = self.partition(partition);
         at.clock.elapse(ms, ceiling);
-        at.empty = at.clock.now().is_none();
+        let wall_clock = if ceiling == RecordTime::END { ceiling } else { RecordTime(ceiling.0.saturating_sub(limits::AHEAD as i64)) };
+        at.silent = at.clock.now().is_none().then_some(wall_clock);
         self.moved(partition);
     }
 
@@ -323,22 +325,28 @@ impl Time {
             Keying::Keyed => domain..domain + 1,
             Keying::Unkeyed => 0..self.partitions.len(),
         };
-        let mut slowest: Option<(RecordTime, u32)> = None;
+        let (mut slowest, mut silent): (Option<(RecordTime, u32)>, Option<(RecordTime, u32)>) = (None, None);
         for at in members {
             let Some(partition) = &self.partitions[at] else { continue };
             // A finished partition leaves the minimum; when all are finished, every clock stands at the end.
             let ended = partition.clock.now() == Some(RecordTime::END);
-            if partition.empty || self.keying == Keying::Unkeyed && partition.finished && !ended {
+            if self.keying == Keying::Unkeyed && partition.finished && !ended {
                 continue;
             }
-            let Some(now) = partition.clock.now() else {
-                self.domains[domain].slowest = at as u32;
-                return;
+            let (least, now) = match (partition.clock.now(), partition.silent) {
+                (Some(now), _) => (&mut slowest, now),
+                (None, Some(now)) => (&mut silent, now),
+                (None, None) => {
+                    self.domains[domain].slowest = at as u32;
+                    return;
+                }
             };
-            if slowest.is_none_or(|(least, _)| now < least) {
-                slowest = Some((now, at as u32));
+            if least.is_none_or(|(least, _)| now < least) {
+                *least = Some((now, at as u32));
             }
         }
+        // Where nothing has been said, it is not known whether record time is the wall clock's.
+        let slowest = slowest.map(|slowest| silent.map_or(slowest, |silent| silent.min(slowest)));
         let domain = &mut self.domains[domain];
         domain.now = domain.now.max(slowest.map(|(now, _)| now));
         domain.slowest = slowest.map_or(NIL, |(_, partition)| partition);
@@ -348,7 +356,8 @@ impl Time {
 // === impl Partition ===
 
 impl Partition {
-    fn is_behind(&self) -> bool {
+    /// Whether it is to be read again as far as it was read before.
+    pub fn is_behind(&self) -> bool {
         self.next < self.handled
     }
 }

@@ -761,6 +761,21 @@ fn a_partition_that_was_empty_holds_time_back_once_it_has_records() {
 }
 
 #[test]
+fn a_partition_that_was_empty_a_while_ago_holds_time_back() {
+    let mut rig = Rig::new(settings(Keying::Unkeyed), ERRORS);
+    let (first, second) = (rig.engine.assign(Start::at(0)), rig.engine.assign(Start::at(0)));
+    rig.engine.elapse(second, 100, RecordTime(1_000));
+    for offset in 0..20 {
+        rig.give(first, offset, offset.min(1) * 60_000, Some(&record(if offset == 0 { &[CHILD] } else { &[] })));
+    }
+    rig.advance();
+    assert_eq!(rig.engine.traces_held(), 1, "what was written to the second partition since is not known");
+    rig.engine.elapse(second, 100, RecordTime(61_000));
+    rig.advance();
+    assert_eq!(rig.engine.traces_held(), 0);
+}
+
+#[test]
 fn a_partition_held_back_by_minutes_splits_nothing() {
     let mut rig = Rig::new(settings(Keying::Unkeyed), ERRORS);
     let (ahead, behind) = (rig.engine.assign(Start::at(0)), rig.engine.assign(Start::at(0)));

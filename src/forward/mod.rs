@@ -4,6 +4,7 @@
 //! watermarks to the group. With exactly-once delivery all of it is one transaction. A transaction takes some 200 ms, and
 //! librdkafka answers a plain commit only to somebody who waits for it, so it is this thread that waits and not the worker's.
 
+pub mod contents;
 mod sender;
 
 use std::{

@@ -16,13 +16,11 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig},
 };
 
-use super::{Delivered, Outcome, Parcel, Shared};
+use super::{Delivered, Outcome, Parcel, Shared, contents};
 use crate::{
     config::{Config, Delivery},
-    decisions,
-    model::RecordTime,
-    source::{self, Committer, Metadata, Partition},
-    tick::{Dead, Logged, Tick, Watermark},
+    source::{self, Committer, Partition},
+    tick::{Dead, Logged, Tick},
 };
 
 pub struct Sender {
@@ -201,39 +199,13 @@ impl Sender {
         }
     }
 
-    /// What is committed of each partition.
     fn offsets(&self, parcel: &Parcel, logged: &[Logged]) -> KafkaResult<TopicPartitionList> {
-        let last = |watermark: &Watermark| {
-            let now = logged.iter().find(|logged| logged.partition == watermark.partition);
-            now.map(|logged| logged.last).or(watermark.last)
-        };
-        source::offsets(parcel.tick.watermarks.iter().filter_map(|watermark| {
-            let clock = watermark.clock.filter(|&clock| clock != RecordTime::END).map(|clock| clock.0);
-            let metadata = Metadata {
-                incarnation: self.incarnation,
-                tick: parcel.tick.number,
-                position: watermark.position,
-                floor: watermark.floor,
-                last: last(watermark),
-                clock,
-            };
-            Some((parcel.name(watermark.partition)?, watermark.offset, metadata))
-        }))
+        source::offsets(contents::commits(parcel, logged, self.incarnation))
     }
 
-    /// The decisions of a tick, packed for each partition's log.
-    fn decision_pieces(&self, tick: &Tick) -> impl Iterator<Item = Piece> {
-        let limit = self.output_record_bytes;
-        tick.decisions
-            .chunk_by(|a, b| a.0 == b.0)
-            .flat_map(move |of| {
-                let partition = of[0].0;
-                let decisions = of.iter().map(|(_, decision)| *decision);
-                let values = decisions::encode(self.incarnation, tick.number, decisions, &self.policies, limit);
-                values.into_iter().map(move |value| Piece::Decisions { partition, value })
-            })
-            .collect::<Vec<_>>()
-            .into_iter()
+    fn decision_pieces(&self, tick: &Tick) -> impl Iterator<Item = Piece> + use<> {
+        let packed = contents::decisions(tick, self.incarnation, &self.policies, self.output_record_bytes);
+        packed.into_iter().map(|(partition, value)| Piece::Decisions { partition, value })
     }
 
     /// Sends records until every one is acknowledged; returns where the decisions among them stand.

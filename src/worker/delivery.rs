@@ -27,7 +27,9 @@ impl<I: Io> Worker<I> {
         }
         self.last_cut = self.io.now();
         let mut tick = self.engine.cut();
-        tick.watermarks.retain(|watermark| self.owned.commits(watermark));
+        // Decisions that no commit names would not be found again.
+        let decided = |partition| tick.decisions.binary_search_by_key(&partition, |(of, _)| *of).is_ok();
+        tick.watermarks.retain(|watermark| self.owned.commits(watermark) || decided(watermark.partition));
         if tick.is_empty() && tick.watermarks.is_empty() {
             self.engine.settle(tick, &[]);
             return Ok(());

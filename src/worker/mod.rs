@@ -5,6 +5,8 @@ mod delivery;
 mod ends;
 mod io;
 mod ownership;
+#[cfg(test)]
+mod simulation;
 
 pub use ends::Ends;
 
@@ -27,6 +29,7 @@ use crate::{
     config::Config,
     engine::{Engine, Full, Record, Settings},
     forward::Parcel,
+    limits,
     model::RecordTime,
     source::{Beginning, Partition, Restored, timestamp},
     telemetry::{Snapshot, Telemetry},
@@ -109,8 +112,6 @@ pub const AWAY: Duration = Duration::from_secs(5);
 const STUCK: &str = "what was held before the restart does not fit into memory.buffer, and deciding on a part of it would split \
                      traces: raise memory.buffer to what it was, or run as many workers as there were";
 const PUBLISH: Duration = Duration::from_millis(250);
-/// The clock of a partition may be so far ahead of the wall clock (C11).
-const AHEAD: u64 = 1000;
 
 // === impl Worker ===
 
@@ -286,13 +287,18 @@ impl<I: Io> Worker<I> {
         self.stalled.is_some() || self.partial_since.is_some()
     }
 
+    #[cfg(test)]
+    fn is_sending(&self) -> bool {
+        self.io.is_sending() || self.again.is_some()
+    }
+
     fn since(&self, then: Instant) -> Duration {
         self.io.now().duration_since(then)
     }
 
     /// How far clocks may go: just above the wall clock.
     fn ceiling(&self) -> RecordTime {
-        self.io.wall_clock().plus(AHEAD)
+        self.io.wall_clock().plus(limits::AHEAD)
     }
 
     /// Milliseconds.

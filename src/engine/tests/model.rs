@@ -72,7 +72,7 @@ struct Partition {
     /// After how many records a trace was stamped far ahead, and with what.
     leaps: Vec<(usize, i64, u8)>,
     next: i64,
-    empty: bool,
+    silent: Option<i64>,
     finished: bool,
     /// What the driver sends next.
     time: i64,
@@ -145,7 +145,7 @@ impl Model {
         let max_wait = self.settings.completion.max_wait as i64;
         let at = self.at(partition);
         at.times.push(time);
-        at.empty = false;
+        at.silent = None;
         let mut last: Vec<_> = at.times.iter().rev().take(15).copied().collect();
         last.sort_unstable();
         at.median = Some(last[(last.len() - 1) / 2].min(ceiling));
@@ -170,7 +170,7 @@ impl Model {
 
     fn elapse(&mut self, partition: u32, ms: u64, ceiling: i64) {
         let at = self.at(partition);
-        at.empty = at.times.is_empty();
+        at.silent = at.times.is_empty().then_some(if ceiling == i64::MAX { ceiling } else { ceiling - 1_000 });
         let latest = at.times.iter().rev().take(15).filter(|&&time| time <= ceiling).max().copied();
         let clock = at.clock.or(at.median);
         at.clock = clock.max(latest).max(clock.map(|clock| clock.saturating_add(ms as i64).min(ceiling)));
@@ -195,13 +195,13 @@ impl Model {
         for domain in self.assigned().into_iter().map(|at| self.domain(at)).collect::<BTreeSet<_>>() {
             let members = self.assigned().into_iter().filter(|&at| self.domain(at) == domain);
             let members = members.map(|at| self.partitions[at as usize].as_ref().expect("assigned"));
-            let clocks: Vec<_> = members
-                .filter(|p| {
-                    !(p.empty || self.settings.keying == Keying::Unkeyed && p.finished && p.clock != Some(i64::MAX))
-                })
-                .map(|p| p.clock)
+            let members: Vec<_> = members
+                .filter(|p| !(self.settings.keying == Keying::Unkeyed && p.finished && p.clock != Some(i64::MAX)))
                 .collect();
-            let slowest = clocks.iter().copied().min().flatten();
+            // One that has said nothing, and was not seen to have nothing to say, is waited for.
+            let said = members.iter().filter(|p| p.clock.is_some() || p.silent.is_none()).map(|p| p.clock);
+            let silent = members.iter().filter(|p| p.clock.is_none()).filter_map(|p| p.silent);
+            let slowest = said.min().flatten().map(|said| silent.fold(said, i64::min));
             if let Some(slowest) = slowest {
                 let now = self.now.entry(domain).or_insert(slowest);
                 *now = slowest.max(*now);

@@ -1,0 +1,43 @@
+//! What is made durable of a tick beside its output: its decisions and its offsets.
+
+use super::Parcel;
+use crate::{
+    decisions,
+    model::RecordTime,
+    source::{Metadata, Partition},
+    tick::{Logged, Tick, Watermark},
+};
+
+/// The decisions of a tick, packed for the log of each partition.
+pub fn decisions(tick: &Tick, incarnation: u64, policies: &[String], limit: usize) -> Vec<(u32, Vec<u8>)> {
+    let packed = tick.decisions.chunk_by(|a, b| a.0 == b.0).flat_map(|of| {
+        let decisions = of.iter().map(|(_, decision)| *decision);
+        let values = decisions::encode(incarnation, tick.number, decisions, policies, limit);
+        values.into_iter().map(|value| (of[0].0, value))
+    });
+    packed.collect()
+}
+
+/// What is committed of each partition, when the decisions stand where `logged` says.
+pub fn commits<'p>(
+    parcel: &'p Parcel,
+    logged: &[Logged],
+    incarnation: u64,
+) -> impl Iterator<Item = (&'p Partition, i64, Metadata)> {
+    let last = |watermark: &Watermark| {
+        let now = logged.iter().find(|logged| logged.partition == watermark.partition);
+        now.map(|logged| logged.last).or(watermark.last)
+    };
+    parcel.tick.watermarks.iter().filter_map(move |watermark| {
+        let clock = watermark.clock.filter(|&clock| clock != RecordTime::END).map(|clock| clock.0);
+        let metadata = Metadata {
+            incarnation,
+            tick: parcel.tick.number,
+            position: watermark.position,
+            floor: watermark.floor,
+            last: last(watermark),
+            clock,
+        };
+        Some((parcel.name(watermark.partition)?, watermark.offset, metadata))
+    })
+}

@@ -1,0 +1,59 @@
+//! Rules of the commit protocol, each of which a test build can switch off: a test that does not notice proves nothing.
+
+/// Named by what is done instead of the rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutant {
+    /// Traces are decided while a partition is not yet where it was before a restart.
+    NoBarrier,
+    /// P is wherever reading has come to after a restart.
+    PositionFallsBack,
+    /// A trace has one first offset, and not one in each partition.
+    OneFirstOffset,
+    /// Watermarks are those of when a tick is sent.
+    WatermarkAtSend,
+    /// What is decided after the cut goes out with it, its decisions later.
+    OutputAfterCut,
+    /// Decisions are read as far as they can be when it is asked.
+    RestoreToStableOffset,
+    /// What is remembered is a cache of some verdicts.
+    VerdictsInCache,
+    /// A tick's offsets are sent as the member of now.
+    MembershipOfLater,
+    /// All partitions follow the clock that is most ahead.
+    ClockOfAll,
+    /// The end of what can be read is the end of the log.
+    StableEndIsHead,
+    /// Records are rejected again when they are read again.
+    RejectedAgain,
+    /// What was handled before a restart is handled again.
+    NothingSkipped,
+    /// What the open tick holds of a partition stays when that is taken away.
+    RevokedStaysInTick,
+    /// An aborted tick is forgotten.
+    AbortedIsForgotten,
+    /// The start of a new partition is not committed before it is read.
+    StartUncommitted,
+}
+
+#[cfg(test)]
+thread_local! {
+    static SWITCHED: std::cell::Cell<Option<Mutant>> = const { std::cell::Cell::new(None) };
+}
+
+/// Whether a rule is switched off; never outside of tests.
+#[cfg(test)]
+pub fn is(mutant: Mutant) -> bool {
+    SWITCHED.get() == Some(mutant)
+}
+
+#[cfg(not(test))]
+#[inline(always)]
+pub const fn is(_: Mutant) -> bool {
+    false
+}
+
+/// Switches a rule off on this thread, or all on again.
+#[cfg(test)]
+pub fn switch(mutant: Option<Mutant>) {
+    SWITCHED.set(mutant);
+}

@@ -1,0 +1,520 @@
+//! A worker's way to the simulated broker: a consumer, and a producer whose steps are taken one by one.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    Timestamp,
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+    message::OwnedMessage,
+};
+
+use super::{
+    super::io::Io,
+    broker::{Broker, Refusal},
+};
+use crate::{
+    decisions,
+    forward::{Delivered, Outcome, Parcel, contents},
+    generate::otlp::TracesData,
+    model::RecordTime,
+    mutant::{self, Mutant},
+    source::{Beginning, Event, Head, Metadata, NoBeginning, Partition, Restored, Wanted},
+    tick::Logged,
+};
+
+/// What all clients share.
+pub struct World {
+    pub broker: RefCell<Broker>,
+    pub partitions: Vec<Partition>,
+    pub random: RefCell<fastrand::Rng>,
+    /// Milliseconds.
+    pub now: Cell<u64>,
+    /// What the clocks of the processes say at 0.
+    pub start: Instant,
+    pub names: Vec<String>,
+}
+
+/// Of one worker.
+pub struct Client {
+    pub world: Rc<World>,
+    pub name: String,
+    incarnation: u64,
+    consumer: RefCell<Consumer>,
+    producer: Producer,
+}
+
+#[derive(Default)]
+struct Consumer {
+    member: Option<u32>,
+    told: u32,
+    owned: BTreeSet<usize>,
+    /// A rebalance that waits for the worker's answer.
+    awaiting: Option<Awaiting>,
+    lost: bool,
+    events: VecDeque<Event>,
+    positions: BTreeMap<usize, Fetch>,
+    /// Records that may still be polled before the worker has to look at something else.
+    left: usize,
+    latest: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Awaiting {
+    Assign,
+    Unassign,
+}
+
+struct Fetch {
+    next: usize,
+    paused: bool,
+}
+
+#[derive(Default)]
+struct Producer {
+    epoch: Option<u32>,
+    out: Option<Out>,
+    done: Option<anyhow::Result<Delivered>>,
+    /// Partitions taken away since the tick went out.
+    revoked: HashSet<Partition>,
+    /// The next request fails.
+    pub fails: bool,
+}
+
+/// A tick that is out.
+struct Out {
+    parcel: Parcel,
+    membership: (u32, u32),
+    pieces: VecDeque<Piece>,
+    logged: Vec<Logged>,
+    stage: Stage,
+}
+
+enum Piece {
+    /// The number in the engine, the partition, the record.
+    Decisions(u32, usize, Vec<u8>),
+    Kept(Vec<u64>),
+    Dead(usize, i64),
+}
+
+/// How far a worker's transaction has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// No tick is out.
+    Idle,
+    Producing,
+    Offsets,
+    Ending,
+    /// Decided; its markers are being written.
+    Marking,
+    Aborting,
+}
+
+// === impl Client ===
+
+impl Client {
+    pub fn new(world: Rc<World>, name: String) -> Self {
+        let incarnation = world.random.borrow_mut().u64(..);
+        Self { world, name, incarnation, consumer: RefCell::default(), producer: Producer::default() }
+    }
+
+    pub fn member(&self) -> Option<u32> {
+        self.consumer.borrow().member
+    }
+
+    pub fn stage(&self) -> Stage {
+        self.producer.out.as_ref().map_or(Stage::Idle, |out| out.stage)
+    }
+
+    pub fn has_name(&self) -> bool {
+        self.producer.epoch.is_some()
+    }
+
+    /// So many records may be polled.
+    pub fn allow(&self, records: usize) {
+        self.consumer.borrow_mut().left = records;
+    }
+
+    /// The next request of the producer fails.
+    pub fn fail(&mut self) {
+        self.producer.fails = true;
+    }
+
+    fn index(&self, partition: &Partition) -> usize {
+        self.world.partitions.iter().position(|known| known == partition).expect("a partition of the world")
+    }
+
+    /// The consumer hears of its group.
+    pub fn heartbeat(&self) {
+        let consumer = &mut *self.consumer.borrow_mut();
+        let broker = &mut *self.world.broker.borrow_mut();
+        let partitions = broker.input.len();
+        let named = |of: &BTreeSet<usize>| of.iter().map(|&at| self.world.partitions[at].clone()).collect();
+        let Some(member) = consumer.member else {
+            let member = broker.group.join(partitions);
+            (consumer.member, consumer.told, consumer.lost) = (Some(member), 0, false);
+            return;
+        };
+        if consumer.awaiting.is_some() {
+            return;
+        }
+        let Some(known) = broker.group.members.get(&member) else {
+            if consumer.owned.is_empty() {
+                consumer.member = None;
+            } else {
+                consumer.lost = true;
+                consumer.awaiting = Some(Awaiting::Unassign);
+                if super::judge::TELL.load(std::sync::atomic::Ordering::Relaxed) { println!("   lost {:?}", consumer.owned); }
+                consumer.events.push_back(Event::Revoked(named(&consumer.owned)));
+            }
+            return;
+        };
+        if known.told == broker.group.generation && consumer.told == known.told {
+            // Partitions that others have let go of since.
+            let (_, free) = broker.group.target(member);
+            if free.is_empty() {
+                return;
+            }
+        }
+        consumer.told = broker.group.generation;
+        let (target, free) = broker.group.target(member);
+        let revoked: BTreeSet<usize> = consumer.owned.difference(target).copied().collect();
+        let known = broker.group.members.get_mut(&member).expect("looked at above");
+        known.told = consumer.told;
+        if !revoked.is_empty() {
+            consumer.awaiting = Some(Awaiting::Unassign);
+            consumer.events.push_back(Event::Revoked(named(&revoked)));
+        } else if !free.is_empty() {
+            consumer.awaiting = Some(Awaiting::Assign);
+            consumer.events.push_back(Event::Assigned(named(&free)));
+            known.owned.extend(&free);
+            consumer.owned.extend(&free);
+        }
+    }
+
+    /// The consumer takes stock.
+    pub fn take_stock(&self) {
+        let consumer = &mut *self.consumer.borrow_mut();
+        let broker = self.world.broker.borrow();
+        let of = |(&at, fetch): (&usize, &Fetch)| {
+            let log = &broker.input[at];
+            // Fetched, or not yet: both happen.
+            let (next, queued) = match log.next(fetch.next) {
+                Some((_, _)) if self.world.random.borrow_mut().bool() => (log.stable(), 1),
+                Some((next, _)) => (next, 0),
+                None => (log.stable().max(fetch.next), 0),
+            };
+            Head {
+                partition: self.world.partitions[at].clone(),
+                high: log.high() as i64,
+                next: next as i64,
+                queued,
+                fresh: !fetch.paused,
+            }
+        };
+        let heads = consumer.positions.iter().map(of).collect();
+        consumer.events.push_back(Event::Heads { heads, connected: true });
+    }
+
+    /// The producer takes its next step.
+    pub fn step(&mut self) {
+        let fails = std::mem::take(&mut self.producer.fails);
+        let broker = &mut *self.world.broker.borrow_mut();
+        let Some(epoch) = self.producer.epoch else {
+            self.producer.epoch = broker.init(&self.name).ok();
+            return;
+        };
+        let Some(out) = &mut self.producer.out else { return };
+        let result = match out.stage {
+            Stage::Idle => return,
+            Stage::Producing if fails => Err(Refusal::Generation),
+            Stage::Producing => match out.pieces.pop_front() {
+                None => {
+                    out.stage = Stage::Offsets;
+                    Ok(())
+                }
+                Some(Piece::Decisions(number, partition, value)) => {
+                    broker.decide(&self.name, epoch, partition, value).map(|offset| {
+                        note(&mut out.logged, number, offset as i64);
+                    })
+                }
+                Some(Piece::Kept(spans)) => broker.keep(&self.name, epoch, &spans),
+                Some(Piece::Dead(partition, offset)) => broker.bury(&self.name, epoch, partition, offset),
+            },
+            Stage::Offsets if fails => Err(Refusal::Generation),
+            Stage::Offsets => {
+                let commits = contents::commits(&out.parcel, &out.logged, self.incarnation);
+                let offsets = commits.map(|(partition, offset, metadata)| {
+                    let at = self.world.partitions.iter().position(|known| known == partition);
+                    (at.expect("a partition of the world"), offset, metadata)
+                });
+                let offsets: Vec<_> = offsets.collect();
+                let mut membership = out.membership;
+                if mutant::is(Mutant::MembershipOfLater) {
+                    let consumer = self.consumer.borrow();
+                    membership = (consumer.member.unwrap_or_default(), consumer.told);
+                }
+                out.stage = Stage::Ending;
+                if offsets.is_empty() { Ok(()) } else { broker.send_offsets(&self.name, epoch, membership, offsets) }
+            }
+            Stage::Ending => {
+                out.stage = Stage::Marking;
+                broker.end(&self.name, epoch, true)
+            }
+            Stage::Marking | Stage::Aborting if !broker.is_done(&self.name) => Ok(()),
+            Stage::Marking => return self.producer.finish(Outcome::Committed),
+            Stage::Aborting => return self.producer.finish(Outcome::Aborted(KafkaError::Canceled)),
+        };
+        match result {
+            Ok(()) | Err(Refusal::Busy) => {}
+            Err(Refusal::Generation) => {
+                out.stage = Stage::Aborting;
+                if broker.end(&self.name, epoch, false) == Err(Refusal::Fenced) {
+                    self.producer.fence();
+                }
+            }
+            Err(Refusal::Fenced) => self.producer.fence(),
+        }
+    }
+
+    fn pieces(&self, parcel: &Parcel) -> VecDeque<Piece> {
+        let place = |number: u32| {
+            let (_, partition) = parcel.names.iter().find(|(at, _)| *at == number).expect("its partitions have names");
+            self.index(partition)
+        };
+        let tick = &parcel.tick;
+        let decided = contents::decisions(tick, self.incarnation, &self.world.names, 4096);
+        let decided = decided.into_iter().map(|(number, value)| Piece::Decisions(number, place(number), value));
+        let kept = tick.kept.iter().map(|kept| Piece::Kept(spans(&tick.bytes[kept.bytes.clone()])));
+        let dead = tick.dead.iter().map(|dead| Piece::Dead(place(dead.partition), dead.offset));
+        decided.chain(kept).chain(dead).collect()
+    }
+}
+
+// === impl Producer ===
+
+impl Producer {
+    fn fence(&mut self) {
+        self.out = None;
+        self.done = Some(Err(anyhow::anyhow!("fenced")));
+    }
+
+    fn finish(&mut self, outcome: Outcome) {
+        let Some(Out { parcel, logged, .. }) = self.out.take() else { return };
+        let logged = if matches!(outcome, Outcome::Committed) { logged } else { Vec::new() };
+        self.done = Some(Ok(Delivered { parcel, logged, outcome, revoked: HashSet::new() }));
+    }
+}
+
+fn note(logged: &mut Vec<Logged>, partition: u32, offset: i64) {
+    match logged.iter_mut().find(|known| known.partition == partition) {
+        Some(known) => known.last = offset,
+        None => logged.push(Logged { partition, first: offset, last: offset }),
+    }
+}
+
+/// The ids of a record's spans.
+fn spans(bytes: &[u8]) -> Vec<u64> {
+    let data = <TracesData as prost::Message>::decode(bytes).expect("a record of the output");
+    let scopes = data.resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
+    let ids = scopes.flat_map(|scope| scope.spans).map(|span| span.span_id);
+    ids.map(|id| u64::from_be_bytes(id.try_into().expect("8 bytes"))).collect()
+}
+
+impl Io for Client {
+    type Record<'a> = OwnedMessage;
+    type Restore = Vec<Wanted>;
+
+    fn now(&self) -> Instant {
+        self.world.start + Duration::from_millis(self.world.now.get())
+    }
+
+    fn wall_clock(&self) -> RecordTime {
+        RecordTime(self.world.now.get() as i64)
+    }
+
+    fn poll(&self, _: Duration) -> Option<KafkaResult<OwnedMessage>> {
+        let consumer = &mut *self.consumer.borrow_mut();
+        let broker = self.world.broker.borrow();
+        consumer.left = consumer.left.checked_sub(1)?;
+        let readable = |(&at, fetch): (&usize, &Fetch)| {
+            (!fetch.paused && broker.input[at].next(fetch.next).is_some()).then_some(at)
+        };
+        let mut readable: Vec<usize> = consumer.positions.iter().filter_map(readable).collect();
+        let mut random = self.world.random.borrow_mut();
+        // Long runs come from one partition.
+        if readable.contains(&consumer.latest) && random.u8(..) < 200 {
+            readable = vec![consumer.latest];
+        }
+        let at = *readable.get(random.usize(..readable.len().max(1)))?;
+        consumer.latest = at;
+        let fetch = consumer.positions.get_mut(&at).expect("one of them");
+        let (offset, input) = broker.input[at].next(fetch.next).expect("readable");
+        fetch.next = offset + 1;
+        let (topic, partition) = &self.world.partitions[at];
+        let (payload, time) = (Some(input.payload.clone()), Timestamp::CreateTime(input.time));
+        Some(Ok(OwnedMessage::new(payload, None, topic.to_string(), time, *partition, offset as i64, None)))
+    }
+
+    fn next_event(&self) -> Option<Event> {
+        self.consumer.borrow_mut().events.pop_front()
+    }
+
+    fn beginnings(&self, partitions: &[Partition]) -> Result<Vec<(Partition, Beginning)>, NoBeginning> {
+        let broker = self.world.broker.borrow();
+        let of = |partition: &Partition| {
+            let at = self.index(partition);
+            if broker.is_unstable(at) {
+                return Err(NoBeginning::Away(KafkaError::OffsetFetch(RDKafkaErrorCode::UnstableOffsetCommit)));
+            }
+            let beginning = match broker.offsets[at] {
+                Some((offset, metadata)) => Beginning { offset, committed: true, metadata },
+                None => Beginning { offset: 0, committed: false, metadata: Metadata::at(0, None) },
+            };
+            Ok((partition.clone(), beginning))
+        };
+        partitions.iter().map(of).collect()
+    }
+
+    fn assign(&self, beginnings: &[(Partition, Beginning)]) -> KafkaResult<()> {
+        let consumer = &mut *self.consumer.borrow_mut();
+        for (partition, Beginning { offset, .. }) in beginnings {
+            consumer.positions.insert(self.index(partition), Fetch { next: *offset as usize, paused: false });
+        }
+        consumer.awaiting = None;
+        Ok(())
+    }
+
+    fn unassign(&self, partitions: &[Partition]) -> KafkaResult<()> {
+        let consumer = &mut *self.consumer.borrow_mut();
+        let broker = &mut *self.world.broker.borrow_mut();
+        for at in partitions.iter().map(|partition| self.index(partition)) {
+            consumer.positions.remove(&at);
+            consumer.owned.remove(&at);
+        }
+        consumer.awaiting = None;
+        let member = consumer.member.and_then(|member| broker.group.members.get_mut(&member));
+        match member {
+            Some(member) if !consumer.lost => {
+                member.owned.clone_from(&consumer.owned);
+                broker.group.rebalance(self.world.partitions.len());
+            }
+            // Joins anew, when it has nothing left.
+            _ if consumer.owned.is_empty() => consumer.member = None,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn lost(&self) -> bool {
+        self.consumer.borrow().lost
+    }
+
+    fn pause(&self, partitions: &[Partition]) -> KafkaResult<()> {
+        self.set_paused(partitions, true)
+    }
+
+    fn resume(&self, partitions: &[Partition]) -> KafkaResult<()> {
+        self.set_paused(partitions, false)
+    }
+
+    fn restore(&self, wanted: Vec<Wanted>, _: usize) -> anyhow::Result<Vec<Wanted>> {
+        Ok(wanted)
+    }
+
+    /// All at once, when the last record that is named can be read.
+    fn restored(&self, wanted: &mut Vec<Wanted>, _: Duration) -> anyhow::Result<Option<Vec<Restored>>> {
+        let broker = self.world.broker.borrow();
+        let mut restored = Vec::new();
+        for Wanted { partition, floor, last } in wanted.iter() {
+            let Some(last) = *last else { continue };
+            let log = &broker.decisions[self.index(partition)];
+            if log.stable() as i64 <= last && !mutant::is(Mutant::RestoreToStableOffset) {
+                return Ok(None);
+            }
+            let mut at = *floor as usize;
+            while let Some((offset, value)) = log.next(at).filter(|(offset, _)| *offset as i64 <= last) {
+                let logged = decisions::decode(value, &self.world.names)?;
+                let of = |decision| Restored {
+                    partition: partition.clone(),
+                    tick: logged.tick,
+                    offset: offset as i64,
+                    bound: false,
+                    decision,
+                };
+                restored.extend(logged.decisions.into_iter().map(of));
+                at = offset + 1;
+            }
+        }
+        Ok(Some(restored))
+    }
+
+    fn send(&mut self, parcel: Parcel) -> anyhow::Result<()> {
+        assert!(self.producer.out.is_none(), "one tick at a time");
+        let membership = {
+            let consumer = self.consumer.borrow();
+            (consumer.member.unwrap_or_default(), consumer.told)
+        };
+        if super::judge::TELL.load(std::sync::atomic::Ordering::Relaxed) { println!("   send {} tick {} {:?} dead {:?} watermarks {:?} as {membership:?}", self.incarnation, parcel.tick.number, parcel.names, parcel.tick.dead, parcel.tick.watermarks); }
+        self.producer.revoked.clear();
+        let pieces = self.pieces(&parcel);
+        self.producer.out = Some(Out { parcel, membership, pieces, logged: Vec::new(), stage: Stage::Producing });
+        Ok(())
+    }
+
+    fn sent(&mut self, wait: Duration) -> anyhow::Result<Option<Delivered>> {
+        if !wait.is_zero() {
+            // Whoever waits lets the others go on.
+            self.world.now.set(self.world.now.get() + self.world.random.borrow_mut().u64(50..1_000));
+            self.step();
+            let markers = self.world.broker.borrow().markers();
+            if !markers.is_empty() {
+                let (txn, place) = markers[self.world.random.borrow_mut().usize(..markers.len())];
+                self.world.broker.borrow_mut().mark(txn, place);
+            }
+        }
+        let Some(done) = self.producer.done.take() else { return Ok(None) };
+        let mut delivered = done?;
+        if super::judge::TELL.load(std::sync::atomic::Ordering::Relaxed) { println!("   sent {} tick {} {} revoked {:?}", self.incarnation, delivered.parcel.tick.number, matches!(delivered.outcome, Outcome::Committed), self.producer.revoked); }
+        let revoked = &self.producer.revoked;
+        let names = &delivered.parcel.names;
+        delivered.parcel.tick.watermarks.retain(|watermark| {
+            names.iter().any(|(at, name)| *at == watermark.partition && !revoked.contains(name))
+        });
+        delivered.revoked.clone_from(revoked);
+        Ok(Some(delivered))
+    }
+
+    fn is_sending(&self) -> bool {
+        self.producer.out.is_some() || self.producer.done.is_some()
+    }
+
+    fn is_acknowledged(&self) -> bool {
+        !self.is_sending()
+    }
+
+    fn committing(&self) -> Option<Duration> {
+        None
+    }
+
+    fn disown(&mut self, partition: &Partition) {
+        self.producer.revoked.insert(partition.clone());
+    }
+}
+
+impl Client {
+    fn set_paused(&self, partitions: &[Partition], paused: bool) -> KafkaResult<()> {
+        let consumer = &mut *self.consumer.borrow_mut();
+        for partition in partitions {
+            match consumer.positions.get_mut(&self.index(partition)) {
+                Some(fetch) => fetch.paused = paused,
+                None => return Err(KafkaError::Canceled),
+            }
+        }
+        Ok(())
+    }
+}

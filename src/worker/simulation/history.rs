@@ -1,0 +1,583 @@
+//! One history: what happens, to whom, in which order, out of a seed.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+    sync::{Arc, atomic::AtomicBool},
+    time::Instant,
+};
+
+use prost::Message;
+
+use super::{
+    super::{Arrival, Orders, Worker},
+    broker::{Broker, Input},
+    client::{Client, Stage, World},
+    judge::{Judge, Trace},
+};
+use crate::{
+    assemble::Keying,
+    config::Config,
+    generate::otlp::{ResourceSpans, ScopeSpans, Span, Status, TracesData},
+    telemetry::Telemetry,
+};
+
+/// What the workers of a history are told.
+#[derive(Clone)]
+pub struct Setup {
+    pub keying: Keying,
+    pub config: Arc<Config>,
+    pub telemetry: Arc<Telemetry>,
+    /// The clocks of the processes begin there.
+    pub start: Instant,
+    /// Verdicts are remembered for good.
+    pub for_good: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Action {
+    /// A record comes in.
+    Produce { dice: u64 },
+    /// Everybody does a bit of everything.
+    Round { records: u8 },
+    /// A worker looks at everything once and takes so many records.
+    Turn { worker: u8, records: u8 },
+    /// A producer makes so many steps.
+    Step { worker: u8, steps: u8 },
+    Heartbeat { worker: u8 },
+    TakeStock { worker: u8 },
+    Marker { dice: u64 },
+    Time { ms: u64 },
+    Fault { fault: Fault, dice: u64 },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// A process dies at once.
+    Kill,
+    /// It dies, and its last request arrives all the same.
+    KillInFlight,
+    /// It stands still, until it is thawed or replaced.
+    Freeze,
+    /// The group gives a member up that is there.
+    Expel,
+    /// A transaction takes too long.
+    TimeOut,
+    /// A request fails.
+    Refuse,
+    /// A generation that moves nothing.
+    Bump,
+    /// One more process.
+    Start,
+    /// A transaction upstream stays open, and hides what comes after.
+    Hide,
+}
+
+/// Where a worker is when a fault strikes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Moment {
+    Starting,
+    Waiting,
+    Restoring,
+    /// Not yet where its predecessor was.
+    Behind,
+    Again,
+    Sending(Stage),
+}
+
+pub type Table = BTreeMap<(Fault, Moment), u64>;
+
+/// The world while a history goes on.
+struct Run {
+    setup: Setup,
+    world: Rc<World>,
+    workers: Vec<Process>,
+    /// Members whose process is dead.
+    ghosts: Vec<u32>,
+    /// Upstream transactions, and the partition each hides.
+    hidden: Vec<(usize, usize)>,
+    /// Records since the last with a wrong clock, by partition.
+    sane: Vec<u32>,
+    /// Traces that are not closed.
+    growing: Vec<usize>,
+    slots: usize,
+    exits: usize,
+}
+
+struct Process {
+    worker: Worker<Client>,
+    slot: usize,
+    frozen: bool,
+}
+
+/// Milliseconds of record time: as configured.
+pub const MAX_WAIT: i64 = 8_000;
+/// Of a strict trace, its last span comes so long after its first at most: clocks of producers are off by a bit, and deadlines
+/// are rounded.
+const STRICT: i64 = MAX_WAIT - 3_000;
+const JITTER: i64 = 300;
+const SLOTS: usize = 3;
+
+/// The actions of a seed.
+pub fn actions(seed: u64) -> Vec<Action> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    // The median is 200.
+    let count = random.usize(60..340);
+    // Some histories are calm, some are wild.
+    let faults = [3, 8, 20][random.usize(..3)];
+    let mut action = |_| {
+        let worker = random.u8(..);
+        match random.usize(..100 + faults) {
+            0..32 => Action::Produce { dice: random.u64(..) },
+            32..58 => Action::Round { records: random.u8(..6) },
+            58..72 => Action::Turn { worker, records: random.u8(..12) },
+            72..84 => Action::Step { worker, steps: random.u8(1..4) },
+            84..87 => Action::Heartbeat { worker },
+            87..90 => Action::TakeStock { worker },
+            90..94 => Action::Marker { dice: random.u64(..) },
+            94..100 => Action::Time { ms: [50, 250, 1_000, 3_000][random.usize(..4)] },
+            _ => Action::Fault { fault: FAULTS[random.usize(..FAULTS.len())], dice: random.u64(..) },
+        }
+    };
+    (0..count).map(&mut action).collect()
+}
+
+pub const FAULTS: [Fault; 9] = [
+    Fault::Kill,
+    Fault::KillInFlight,
+    Fault::Freeze,
+    Fault::Expel,
+    Fault::TimeOut,
+    Fault::Refuse,
+    Fault::Bump,
+    Fault::Start,
+    Fault::Hide,
+];
+
+/// Plays a history to its end, where everything has healed; returns what was wrong.
+pub fn play(setup: &Setup, seed: u64, actions: &[Action], table: &mut Table) -> Option<String> {
+    let played = catch_unwind(AssertUnwindSafe(|| play_all(setup, seed, actions, table)));
+    played.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        Some(format!("panicked: {}", text.unwrap_or_default()))
+    })
+}
+
+fn play_all(setup: &Setup, seed: u64, actions: &[Action], table: &mut Table) -> Option<String> {
+    let mut run = Run::new(setup.clone(), seed);
+    for &action in actions {
+        run.act(action, table);
+        if let Some(wrong) = run.wrong() {
+            return Some(wrong);
+        }
+    }
+    run.heal();
+    run.wrong()
+}
+
+// === impl Run ===
+
+impl Run {
+    fn new(setup: Setup, seed: u64) -> Self {
+        let partitions: Vec<(Arc<str>, i32)> = setup
+            .config
+            .input
+            .topics
+            .iter()
+            .flat_map(|topic| (0..2).map(|at| (Arc::from(&*topic.name), at)))
+            .take(3)
+            .collect();
+        let names: Vec<String> = setup.config.policies.policies().iter().map(|policy| policy.name.clone()).collect();
+        let count = partitions.len();
+        let world = World {
+            broker: RefCell::new(Broker::new(count, Judge::new(count, names.clone(), setup.for_good))),
+            partitions,
+            random: RefCell::new(fastrand::Rng::with_seed(seed ^ 0x5eed)),
+            now: Cell::new(1_000_000),
+            start: setup.start,
+            names,
+        };
+        let slots = if setup.keying == Keying::Unkeyed { 1 } else { world.random.borrow_mut().usize(2..=SLOTS) };
+        let mut run = Self {
+            setup,
+            world: Rc::new(world),
+            workers: Vec::new(),
+            ghosts: Vec::new(),
+            hidden: Vec::new(),
+            sane: vec![0; count],
+            growing: Vec::new(),
+            slots,
+            exits: 0,
+        };
+        (0..slots).for_each(|slot| run.start(slot));
+        run
+    }
+
+    fn wrong(&self) -> Option<String> {
+        self.world.broker.borrow().judge.wrong.clone()
+    }
+
+    fn blame(&self, what: String) {
+        self.world.broker.borrow_mut().judge.wrong(what);
+    }
+
+    fn start(&mut self, slot: usize) {
+        let orders = Orders {
+            number: 0,
+            workers: 1,
+            config: self.setup.config.clone(),
+            keying: self.setup.keying,
+            partitions: self.world.partitions.len(),
+            output_record_bytes: 1 << 20,
+            transactional_id: format!("slot-{slot}"),
+            telemetry: self.setup.telemetry.clone(),
+            stop: Arc::new(AtomicBool::new(false)),
+            ends: None,
+        };
+        let client = Client::new(self.world.clone(), orders.transactional_id.clone());
+        self.workers.push(Process { worker: Worker::with(client, orders), slot, frozen: false });
+    }
+
+    /// Starts a process again, unless another has its name by now.
+    fn replace(&mut self, slot: usize) {
+        if self.workers.iter().all(|process| process.slot != slot || process.frozen) {
+            self.start(slot);
+        }
+    }
+
+    fn act(&mut self, action: Action, table: &mut Table) {
+        if super::judge::TELL.load(std::sync::atomic::Ordering::Relaxed) {
+            for process in &self.workers { println!("   {} {} {:?} owned {:?}", process.slot, process.frozen, Self::moment(&process.worker), process.worker.owned.iter().map(|o| (o.partition.clone(), o.at, o.position)).collect::<Vec<_>>()); }
+            println!("{action:?}"); }
+        match action {
+            Action::Produce { dice } => self.produce(dice),
+            Action::Round { records } => {
+                for at in (0..self.workers.len()).rev() {
+                    if !self.workers[at].frozen {
+                        let io = &mut self.workers[at].worker.io;
+                        io.heartbeat();
+                        io.take_stock();
+                        io.step();
+                        io.step();
+                        self.turn(at, records);
+                    }
+                }
+                self.mark(u64::from(records));
+            }
+            Action::Turn { worker, records } => {
+                if let Some(at) = self.awake(worker) {
+                    self.turn(at, records);
+                }
+            }
+            Action::Step { worker, steps } => {
+                if let Some(at) = self.awake(worker) {
+                    (0..steps).for_each(|_| self.workers[at].worker.io.step());
+                }
+            }
+            Action::Heartbeat { worker } => {
+                if let Some(at) = self.awake(worker) {
+                    self.workers[at].worker.io.heartbeat();
+                }
+            }
+            Action::TakeStock { worker } => {
+                if let Some(at) = self.awake(worker) {
+                    self.workers[at].worker.io.take_stock();
+                }
+            }
+            Action::Marker { dice } => self.mark(dice),
+            Action::Time { ms } => self.pass(ms),
+            Action::Fault { fault, dice } => self.strike(fault, dice, table),
+        }
+    }
+
+    /// One of the markers that are due is written.
+    fn mark(&self, dice: u64) {
+        let markers = self.world.broker.borrow().markers();
+        if !markers.is_empty() {
+            let (txn, place) = markers[dice as usize % markers.len()];
+            self.world.broker.borrow_mut().mark(txn, place);
+        }
+    }
+
+    fn pass(&mut self, ms: u64) {
+        self.world.now.set(self.world.now.get() + ms);
+        let now = self.world.now.get() as i64;
+        let mut broker = self.world.broker.borrow_mut();
+        let traces = broker.judge.traces();
+        for &trace in &self.growing {
+            traces[trace].strict &= now - traces[trace].first < STRICT;
+        }
+    }
+
+    /// A worker that is there and not frozen.
+    fn awake(&self, dice: u8) -> Option<usize> {
+        let awake: Vec<usize> = (0..self.workers.len()).filter(|&at| !self.workers[at].frozen).collect();
+        awake.get(usize::from(dice) % awake.len().max(1)).copied()
+    }
+
+    fn turn(&mut self, at: usize, records: u8) {
+        let worker = &mut self.workers[at].worker;
+        worker.io.allow(usize::from(records));
+        match worker.turn() {
+            Ok(_) => {
+                let lost = worker.engine.stats().lost(worker.engine.spans_held());
+                if lost != 0 {
+                    let told = format!("a worker lost {lost} spans (I1): {:?}", worker.engine.stats());
+                    self.blame(told);
+                }
+            }
+            // Whatever it was, the process exits with the reason, and is started again.
+            Err(error) => {
+                let slot = self.workers[at].slot;
+                if std::env::var_os("TAILWATER_EXITS").is_some() {
+                    println!("exit: {error:#}");
+                }
+                self.exits += 1;
+                self.kill(at);
+                self.replace(slot);
+            }
+        }
+    }
+
+    fn kill(&mut self, at: usize) {
+        let process = self.workers.swap_remove(at);
+        self.ghosts.extend(process.worker.io.member());
+    }
+
+    fn moment(worker: &Worker<Client>) -> Moment {
+        match (&worker.arriving, worker.io.stage()) {
+            _ if !worker.io.has_name() => Moment::Starting,
+            (Some(Arrival::Restoring(..)), _) => Moment::Restoring,
+            (_, Stage::Idle) if worker.again.is_some() => Moment::Again,
+            (_, Stage::Idle) if worker.owned.is_empty() => Moment::Waiting,
+            (_, Stage::Idle) if worker.engine.is_behind() => Moment::Behind,
+            (_, stage) => Moment::Sending(stage),
+        }
+    }
+
+    fn strike(&mut self, fault: Fault, dice: u64, table: &mut Table) {
+        let partitions = self.world.partitions.len();
+        let Some(at) = self.awake(dice as u8) else {
+            // All are frozen: one wakes.
+            if let Some(process) = self.workers.first_mut() {
+                process.frozen = false;
+            }
+            return;
+        };
+        *table.entry((fault, Self::moment(&self.workers[at].worker))).or_default() += 1;
+        match fault {
+            Fault::Kill | Fault::KillInFlight => {
+                if fault == Fault::KillInFlight {
+                    self.workers[at].worker.io.step();
+                }
+                let slot = self.workers[at].slot;
+                self.kill(at);
+                if dice & 0x100 != 0 {
+                    self.forget_ghosts();
+                }
+                self.replace(slot);
+            }
+            Fault::Freeze => {
+                let frozen = self.workers.iter().position(|process| process.frozen);
+                match frozen {
+                    Some(frozen) if dice & 0x100 != 0 => self.workers[frozen].frozen = false,
+                    _ if self.workers.len() < SLOTS + 2 => {
+                        self.workers[at].frozen = true;
+                        let slot = self.workers[at].slot;
+                        // Somebody takes its place, perhaps under its name.
+                        if dice & 0x200 != 0 {
+                            self.start(slot);
+                        }
+                        if dice & 0x400 != 0
+                            && let Some(member) = self.workers[at].worker.io.member()
+                        {
+                            self.world.broker.borrow_mut().group.expel(member, partitions);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            Fault::Expel => {
+                self.forget_ghosts();
+                let members: Vec<u32> = self.world.broker.borrow().group.members.keys().copied().collect();
+                if !members.is_empty() {
+                    let member = members[(dice >> 8) as usize % members.len()];
+                    self.world.broker.borrow_mut().group.expel(member, partitions);
+                }
+            }
+            Fault::TimeOut => {
+                let open = self.world.broker.borrow().undecided();
+                if !open.is_empty() {
+                    self.world.broker.borrow_mut().time_out(open[(dice >> 8) as usize % open.len()]);
+                }
+            }
+            Fault::Refuse => self.workers[at].worker.io.fail(),
+            Fault::Bump => self.world.broker.borrow_mut().group.rebalance(partitions),
+            Fault::Start => {
+                let slot = (0..self.slots).find(|slot| self.workers.iter().all(|process| process.slot != *slot));
+                match slot {
+                    Some(slot) => self.start(slot),
+                    None if self.workers.len() > 1 => self.kill(at),
+                    None => {}
+                }
+            }
+            Fault::Hide => {
+                if self.hidden.is_empty() {
+                    let txn = self.world.broker.borrow_mut().begin_upstream();
+                    self.hidden.push((txn, dice as usize % partitions));
+                } else {
+                    self.reveal();
+                }
+            }
+        }
+    }
+
+    /// Upstream transactions come to their end.
+    fn reveal(&mut self) {
+        for (txn, _) in self.hidden.drain(..) {
+            self.world.broker.borrow_mut().end_upstream(txn);
+        }
+    }
+
+    /// The group gives up members whose process is dead.
+    fn forget_ghosts(&mut self) {
+        let partitions = self.world.partitions.len();
+        let mut broker = self.world.broker.borrow_mut();
+        self.ghosts.drain(..).for_each(|member| broker.group.expel(member, partitions));
+    }
+
+    fn produce(&mut self, dice: u64) {
+        let mut random = fastrand::Rng::with_seed(dice);
+        let mut broker = self.world.broker.borrow_mut();
+        let partitions = broker.input.len();
+        let now = self.world.now.get() as i64;
+        let mut partition = random.usize(..partitions);
+        let mut time = now + random.i64(-JITTER..=JITTER);
+        let wrong_clock = self.sane[partition] > 16 && random.u8(..) < 40;
+        if wrong_clock {
+            time += [3_600_000, -3_600_000][random.usize(..2)];
+        }
+        self.sane[partition] = if wrong_clock { 0 } else { self.sane[partition] + 1 };
+        let hidden = self.hidden.iter().find(|(_, of)| *of == partition && random.bool()).map(|(txn, _)| *txn);
+        if random.u8(..) < 8 {
+            let input = Input { time, payload: vec![0xff; 3] };
+            let offset = broker.produce(hidden, partition, input);
+            broker.judge.produced(partition, offset, Vec::new());
+            return;
+        }
+        let mut spans = Vec::new();
+        let mut ids = Vec::new();
+        for _ in 0..random.usize(1..4) {
+            let grows = !self.growing.is_empty() && random.u8(..) < 170;
+            let trace = if grows {
+                self.growing[random.usize(..self.growing.len())]
+            } else {
+                let number = broker.judge.traces().len();
+                let id = [[0x77; 8], (number as u64).to_be_bytes()].concat().try_into().expect("16 bytes");
+                broker.judge.traces().push(Trace {
+                    id,
+                    spans: Vec::new(),
+                    error: false,
+                    veto: false,
+                    strict: random.u8(..) < 180,
+                    closed: false,
+                    first: now,
+                    verdict: None,
+                });
+                self.growing.push(number);
+                number
+            };
+            if self.setup.keying == Keying::Keyed {
+                let home = trace % partitions;
+                if ids.is_empty() && !wrong_clock && hidden.is_none() {
+                    partition = home;
+                } else if home != partition {
+                    continue;
+                }
+            }
+            let id = broker.judge.span(trace);
+            let of = &mut broker.judge.traces()[trace];
+            of.strict &= !wrong_clock && now - of.first < STRICT;
+            let (error, veto) = (random.u8(..) < 50, random.u8(..) < 10);
+            (of.error, of.veto) = (of.error | error, of.veto | veto);
+            let root = of.spans.len() > 1 && random.u8(..) < 90;
+            of.closed |= root;
+            if root && (of.strict || random.bool()) {
+                self.growing.retain(|growing| *growing != trace);
+            }
+            spans.push(Span {
+                trace_id: of.id.to_vec(),
+                span_id: id.to_be_bytes().to_vec(),
+                // The root of a trace has the id of its first span's parent.
+                parent_span_id: if root { Vec::new() } else { (u64::MAX - trace as u64).to_be_bytes().to_vec() },
+                name: if veto { "veto".to_owned() } else { String::new() },
+                start_time_unix_nano: 1,
+                end_time_unix_nano: 2,
+                status: error.then(|| Status { code: 2, ..Status::default() }),
+                ..Span::default()
+            });
+            ids.push(id);
+        }
+        if spans.is_empty() {
+            return;
+        }
+        let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
+        let data = TracesData { resource_spans: vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }] };
+        let offset = broker.produce(hidden, partition, Input { time, payload: data.encode_to_vec() });
+        broker.judge.produced(partition, offset, ids);
+    }
+
+    /// No more faults: everything comes to its end, in a bounded number of rounds.
+    fn heal(&mut self) {
+        const ROUNDS: usize = 400;
+        self.reveal();
+        while let Some(frozen) = self.workers.iter().position(|process| process.frozen) {
+            self.kill(frozen);
+        }
+        if self.workers.is_empty() {
+            self.start(0);
+        }
+        self.exits = 0;
+        for round in 0..ROUNDS {
+            self.forget_ghosts();
+            let open = self.world.broker.borrow().undecided();
+            if round == 30 {
+                // Those of the dead; the living have done theirs by now.
+                open.into_iter().for_each(|txn| self.world.broker.borrow_mut().time_out(txn));
+            }
+            let markers = self.world.broker.borrow().markers();
+            for (txn, place) in markers {
+                self.world.broker.borrow_mut().mark(txn, place);
+            }
+            for at in (0..self.workers.len()).rev() {
+                let io = &mut self.workers[at].worker.io;
+                io.heartbeat();
+                io.take_stock();
+                (0..8).for_each(|_| io.step());
+                self.turn(at, 60);
+            }
+            self.pass(300);
+            if self.wrong().is_some() {
+                return;
+            }
+            if self.is_over() {
+                return self.world.broker.borrow_mut().judge.end();
+            }
+        }
+        let offsets = self.world.broker.borrow().offsets.clone();
+        let states: Vec<_> = self.workers.iter().map(|process| Self::moment(&process.worker)).collect();
+        self.blame(format!("it does not come to its end: {states:?} {offsets:?}, {} exits", self.exits));
+    }
+
+    /// Everything is read, decided and committed.
+    fn is_over(&self) -> bool {
+        let broker = self.world.broker.borrow();
+        let read = |(log, offset): (&super::log::Log<Input>, &Option<(i64, _)>)| {
+            log.next(offset.map_or(0, |(w, _)| w) as usize).is_none()
+        };
+        broker.input.iter().zip(&broker.offsets).all(read)
+            && self.workers.iter().all(|process| process.worker.engine.is_drained() && !process.worker.is_sending())
+    }
+}

@@ -1,0 +1,167 @@
+//! What must be true of everything that is durable, at every moment.
+//!
+//! The judge sees the input and what was committed, and nothing of the workers.
+
+use std::collections::BTreeMap;
+
+use crate::{decisions, source::Metadata};
+
+pub static TELL: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
+pub struct Judge {
+    traces: Vec<Trace>,
+    /// By span id less one.
+    spans: Vec<Span>,
+    /// Offsets of each partition, with the spans there; a record that is no record has none.
+    records: Vec<BTreeMap<i64, Vec<u64>>>,
+    /// Committed dead letters.
+    dead: BTreeMap<(usize, i64), usize>,
+    /// Verdicts are remembered for as long as a history lasts.
+    for_good: bool,
+    names: Vec<String>,
+    /// The first thing that was wrong.
+    pub wrong: Option<String>,
+}
+
+pub struct Trace {
+    pub id: [u8; 16],
+    pub spans: Vec<u64>,
+    pub error: bool,
+    pub veto: bool,
+    /// All of it comes in time, the root last: it is decided whole, whatever happens.
+    pub strict: bool,
+    /// Its root is there.
+    pub closed: bool,
+    /// Record time.
+    pub first: i64,
+    /// Committed.
+    pub verdict: Option<bool>,
+}
+
+struct Span {
+    trace: usize,
+    out: usize,
+}
+
+// === impl Judge ===
+
+impl Judge {
+    pub fn new(partitions: usize, names: Vec<String>, for_good: bool) -> Self {
+        Self {
+            traces: Vec::new(),
+            spans: Vec::new(),
+            records: vec![BTreeMap::new(); partitions],
+            dead: BTreeMap::new(),
+            for_good,
+            names,
+            wrong: None,
+        }
+    }
+
+    pub fn traces(&mut self) -> &mut Vec<Trace> {
+        &mut self.traces
+    }
+
+    /// A new span's id.
+    pub fn span(&mut self, trace: usize) -> u64 {
+        self.spans.push(Span { trace, out: 0 });
+        let id = self.spans.len() as u64;
+        self.traces[trace].spans.push(id);
+        id
+    }
+
+    pub fn produced(&mut self, partition: usize, offset: usize, spans: Vec<u64>) {
+        self.records[partition].insert(offset as i64, spans);
+    }
+
+    /// A transaction is decided to commit: readers will see it, sooner or later.
+    pub fn committed<'a>(
+        &mut self,
+        decided: impl Iterator<Item = &'a [u8]>,
+        kept: &[u64],
+        dead: &[(usize, i64)],
+    ) {
+        if TELL.load(std::sync::atomic::Ordering::Relaxed) { println!("   commit kept {kept:?} dead {dead:?}"); }
+        for value in decided {
+            match decisions::decode(value, &self.names) {
+                Ok(logged) => { if TELL.load(std::sync::atomic::Ordering::Relaxed) { println!("     decided in {} {:?}", logged.tick, logged.decisions.iter().map(|d| (u64::from_be_bytes(d.trace.0[8..].try_into().unwrap()), d.verdict.keep, d.reason, d.spans)).collect::<Vec<_>>()); }
+                logged.decisions.iter().for_each(|decision| {
+                    let id = decision.trace.0;
+                    let number = u64::from_be_bytes(id[8..].try_into().expect("8 of 16 bytes")) as usize;
+                    let before = self.traces[number].verdict.replace(decision.verdict.keep);
+                    if self.for_good && before.is_some_and(|before| before != decision.verdict.keep) {
+                        self.wrong(format!("trace {number} has two verdicts"));
+                    }
+                }); }
+                Err(error) => self.wrong(format!("a record of decisions: {error}")),
+            }
+        }
+        for &id in kept {
+            let span = &mut self.spans[id as usize - 1];
+            span.out += 1;
+            if span.out > 1 {
+                let trace = span.trace;
+                self.wrong(format!("span {id} of trace {trace} is doubled"));
+            }
+        }
+        for &letter in dead {
+            let copies = self.dead.entry(letter).or_default();
+            *copies += 1;
+            if *copies > 1 {
+                self.wrong(format!("the dead letter of {letter:?} is doubled"));
+            }
+        }
+    }
+
+    /// Offsets of a partition are committed: nothing below is ever read again.
+    pub fn moved(&mut self, partition: usize, before: Option<(i64, Metadata)>, (offset, metadata): (i64, Metadata)) {
+        if TELL.load(std::sync::atomic::Ordering::Relaxed) { println!("   moved {partition} {offset} {metadata}"); }
+        if let Some((w, of)) = before {
+            let fell = offset < w || metadata.position < of.position || metadata.floor < of.floor;
+            if fell || metadata.tick <= of.tick {
+                self.wrong(format!("{partition} fell from {w} {of} to {offset} {metadata}"));
+            }
+        }
+        if metadata.position < offset {
+            self.wrong(format!("{partition}: P below W: {offset} {metadata}"));
+        }
+        let passed = before.map_or(0, |(w, _)| w)..offset;
+        let passed: Vec<_> = self.records[partition].range(passed).map(|(at, of)| (*at, of.clone())).collect();
+        for (at, spans) in passed {
+            if spans.is_empty() && self.dead.get(&(partition, at)) != Some(&1) {
+                self.wrong(format!("{partition}/{at} is no record, has been passed, and is not in the dead letters"));
+            }
+            spans.iter().for_each(|&span| self.check(span));
+        }
+    }
+
+    /// All has been read and decided.
+    pub fn end(&mut self) {
+        (1..=self.spans.len() as u64).for_each(|span| self.check(span));
+    }
+
+    /// A span that was passed is out if its trace is kept, and not if not.
+    fn check(&mut self, id: u64) {
+        let Span { trace, out } = self.spans[id as usize - 1];
+        let Trace { error, veto, strict, closed, verdict, .. } = self.traces[trace];
+        let due = if strict {
+            if !closed {
+                self.wrong(format!("trace {trace} was decided before its root"));
+            }
+            Some(error && !veto)
+        } else {
+            verdict.filter(|_| self.for_good)
+        };
+        if due.is_some_and(|due| usize::from(due) != out) {
+            let of = if strict { "strict " } else { "" };
+            self.wrong(format!("span {id} of {of}trace {trace} is out {out} times, due is {due:?}"));
+        }
+        if self.for_good && verdict.is_none() {
+            self.wrong(format!("span {id} of trace {trace} was passed without a verdict"));
+        }
+    }
+
+    pub fn wrong(&mut self, what: String) {
+        self.wrong.get_or_insert(what);
+    }
+}
