@@ -10,7 +10,7 @@ build_tools := cc c++ cmake perl cargo
 FOR ?= 60s
 demo_flags := --for $(FOR) $(if $(KAFKA),--kafka $(KAFKA)) $(if $(BREAK),--break $(BREAK))
 
-.PHONY: demo test bench build-tools prerequisites jars formatting lints dependencies unit-and-integration
+.PHONY: demo test simulate bench build-tools prerequisites jars formatting lints dependencies unit-and-integration
 
 demo: build-tools
 	@test -x $(TARGET)/release/tailwater || \
@@ -29,6 +29,10 @@ test:
 	@$(MAKE) --no-print-directory lints
 	@$(MAKE) --no-print-directory dependencies
 	@$(MAKE) --no-print-directory unit-and-integration
+
+# The worker against a simulated Kafka, history after history, until one fails; TAILWATER_SEED=… replays that one.
+simulate: build-tools
+	TAILWATER_HISTORIES=0 cargo test --release --locked --lib worker::simulation::histories -- --nocapture
 
 bench:
 	@tests/prerequisites $(build_tools) valgrind

@@ -17,6 +17,7 @@ use crate::{
     encode::{self, Carried, Item},
     limits,
     model::{RecordTime, TraceId},
+    mutant::{self, Mutant},
     stats::Stats,
     tick::{Dead, Logged, Tick, Watermark},
 };
@@ -166,7 +167,9 @@ impl Engine {
     /// Takes a partition away. Its undecided traces are given back, and what was made of its records since the last cut: it
     /// goes out with the watermark or not at all, and whoever owns the partition now reads it again (C8).
     pub fn revoke(&mut self, partition: u32) {
-        self.stats.returned += self.tick.discard(partition);
+        if !mutant::is(Mutant::RevokedStaysInTick) {
+            self.stats.returned += self.tick.discard(partition);
+        }
         let returned = &mut self.stats.returned;
         self.assembly.revoke(partition, |assembly, trace| *returned += u64::from(assembly.summary(trace).span_count));
         self.observed = self.observed.filter(|&(of, _)| of != partition);
@@ -245,16 +248,20 @@ impl Engine {
         let mut tick = std::mem::replace(&mut self.tick, std::mem::take(&mut self.spare));
         tick.number = self.assembly.tick;
         tick.decisions.sort_unstable_by_key(|&(partition, _)| partition);
-        let partitions = self.assembly.time().partitions().map(|(at, _)| at).collect::<Vec<_>>();
-        tick.watermarks.extend(partitions.into_iter().filter_map(|partition| {
-            let Cut { offset, since, position, floor, last, clock } = self.assembly.cut(partition)?;
-            let age = clock.map_or(0, |clock| clock.since(since.unwrap_or(clock)));
-            Some(Watermark { partition, offset, position, floor, last, clock, age })
-        }));
+        self.watermarks(&mut tick.watermarks);
         self.assembly.time().weigh_ticks();
         self.assembly.tick += 1;
         self.out = (tick.allocated(), tick.spans());
         tick
+    }
+
+    pub(crate) fn watermarks(&mut self, watermarks: &mut Vec<Watermark>) {
+        let partitions = self.assembly.time().partitions().map(|(at, _)| at).collect::<Vec<_>>();
+        watermarks.extend(partitions.into_iter().filter_map(|partition| {
+            let Cut { offset, since, position, floor, last, clock } = self.assembly.cut(partition)?;
+            let age = clock.map_or(0, |clock| clock.since(since.unwrap_or(clock)));
+            Some(Watermark { partition, offset, position, floor, last, clock, age })
+        }));
     }
 
     /// A tick is out and committed; `logged` is where its decisions stand.
@@ -505,7 +512,7 @@ impl Engine {
     /// Spans without a usable trace id.
     fn reject_spans(&mut self, origin: Origin, given: &Given<'_>) {
         let Batch { spans, rejected, .. } = given.batch;
-        if self.assembly.time().was_handled(origin.partition, origin.offset) {
+        if self.assembly.time().was_handled(origin.partition, origin.offset) && !mutant::is(Mutant::RejectedAgain) {
             // Their dead letters are written.
             self.stats.skipped += rejected.len() as u64;
             return;
@@ -555,7 +562,8 @@ impl Engine {
         self.assembly.release(trace, Some((Decided { verdict, reason }, decided)));
         self.assembly.compact();
         // Remembered verdicts may take a quarter of the budget; then the oldest go before their time.
-        while self.assembly.remembered_bytes() > self.settings.buffer / 4 {
+        let most = if mutant::is(Mutant::VerdictsInCache) { 300 } else { self.settings.buffer / 4 };
+        while self.assembly.remembered_bytes() > most {
             match self.assembly.forget_any() {
                 0 => break,
                 count => self.stats.forgotten += u64::from(count),
@@ -613,7 +621,7 @@ impl Engine {
     }
 
     fn reject_record(&mut self, partition: u32, offset: i64, reason: Cow<'static, str>, payload: &[u8]) {
-        if self.assembly.time().was_handled(partition, offset) {
+        if self.assembly.time().was_handled(partition, offset) && !mutant::is(Mutant::RejectedAgain) {
             return;
         }
         self.room = 0;

@@ -2,6 +2,7 @@
 
 /// Named by what is done instead of the rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(test), expect(dead_code, reason = "some are the simulation's alone"))]
 pub enum Mutant {
     /// Traces are decided while a partition is not yet where it was before a restart.
     NoBarrier,
@@ -31,9 +32,28 @@ pub enum Mutant {
     RevokedStaysInTick,
     /// An aborted tick is forgotten.
     AbortedIsForgotten,
-    /// The start of a new partition is not committed before it is read.
-    StartUncommitted,
+    /// Decisions of a partition of which nothing else has changed are in no commit.
+    DecisionsUnnamed,
 }
+
+#[cfg(test)]
+pub const MUTANTS: [Mutant; 15] = [
+    Mutant::NoBarrier,
+    Mutant::PositionFallsBack,
+    Mutant::OneFirstOffset,
+    Mutant::WatermarkAtSend,
+    Mutant::OutputAfterCut,
+    Mutant::RestoreToStableOffset,
+    Mutant::VerdictsInCache,
+    Mutant::MembershipOfLater,
+    Mutant::ClockOfAll,
+    Mutant::StableEndIsHead,
+    Mutant::RejectedAgain,
+    Mutant::NothingSkipped,
+    Mutant::RevokedStaysInTick,
+    Mutant::AbortedIsForgotten,
+    Mutant::DecisionsUnnamed,
+];
 
 #[cfg(test)]
 thread_local! {

@@ -22,7 +22,7 @@ const CORE: [&str; 12] = [
 
 /// The modules of this crate, and of the standard library, that the core may use: policies are read from YAML, and all of
 /// `std::io` but the standard streams is memory.
-const CRATE: [&str; 13] = [
+const CRATE: [&str; 14] = [
     "decode",
     "assemble",
     "decide",
@@ -32,6 +32,7 @@ const CRATE: [&str; 13] = [
     "decisions",
     "stats",
     "model",
+    "mutant",
     "limits",
     "yaml",
     "units",

@@ -4,6 +4,7 @@
 //! anchors form a queue whose head is its watermark, and leaving it costs two links.
 
 use super::slab::{Linked, NIL, Slab};
+use crate::mutant::{self, Mutant};
 
 /// The queue of one partition.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +36,7 @@ impl Anchors {
     pub fn add(&mut self, first: u32, trace: u32, partition: u32, offset: i64, queues: &mut impl Queues) -> u32 {
         let mut at = first;
         while at != NIL {
-            if self.anchors[at].partition == partition {
+            if self.anchors[at].partition == partition || mutant::is(Mutant::OneFirstOffset) {
                 return first;
             }
             at = self.anchors[at].sibling;

@@ -30,6 +30,7 @@ pub use verdicts::Standing;
 use crate::{
     decode::Span,
     model::{Randomness, RecordTime, TraceId},
+    mutant::{self, Mutant},
 };
 use anchors::Anchors;
 use arena::{Arena, Owner, Place};
@@ -282,7 +283,9 @@ impl<C, V: Copy> Assembly<C, V> {
     /// What a remembered verdict says of a span; None where the trace is held again, under that verdict.
     fn recall(&mut self, remembered: u32, partition: u32, offset: i64) -> Option<Placed<V>> {
         match self.verdicts.standing(remembered) {
-            Standing::Restored if self.time.was_handled(partition, offset) => return Some(Placed::Skipped),
+            Standing::Restored if self.time.was_handled(partition, offset) && !mutant::is(Mutant::NothingSkipped) => {
+                return Some(Placed::Skipped);
+            }
             Standing::Bound => {
                 let id = *self.verdicts.id(remembered);
                 self.forget_place(&id, remembered);
@@ -363,7 +366,7 @@ impl<C, V: Copy> Assembly<C, V> {
     /// A tick is cut: where a partition stands, if it is not behind. Of an unkeyed input another may be: then nothing is
     /// decided, but late spans and bad records of this one are in the tick, and are not to be read again.
     pub fn cut(&mut self, partition: u32) -> Option<Cut> {
-        if self.time.partition(partition).is_behind() {
+        if self.time.partition(partition).is_behind() && !mutant::is(Mutant::PositionFallsBack) {
             return None;
         }
         let domain = self.time.domain(partition);
@@ -523,9 +526,14 @@ impl<C, V: Copy> Assembly<C, V> {
     /// Forgets the verdicts of a domain's oldest tick, and says how many; 0 where a restart might still need them.
     fn forget_oldest(&mut self, domain: u32) -> u32 {
         match self.time.in_domain(domain).fallen.oldest() {
-            Some(written) if written.touched <= self.time.passed(domain) => self.forget_tick(domain),
+            Some(written) if self.is_over(written, domain) => self.forget_tick(domain),
             _ => 0,
         }
+    }
+
+    /// Whether no restart reads a span again of the traces that were decided then.
+    fn is_over(&self, written: Written, domain: u32) -> bool {
+        written.touched <= self.time.passed(domain) || mutant::is(Mutant::VerdictsInCache)
     }
 
     fn forget_tick(&mut self, domain: u32) -> u32 {
@@ -605,8 +613,7 @@ impl<C, V: Copy> Assembly<C, V> {
         let oldest = (0..self.time.domains()).filter_map(|domain| {
             let Domain { now, fallen, .. } = self.time.in_domain(domain);
             let (now, written) = (*now, fallen.oldest()?);
-            let forgettable = written.touched <= self.time.passed(domain);
-            forgettable.then(|| (now.map_or(0, |now| now.since(written.decided)), domain))
+            self.is_over(written, domain).then(|| (now.map_or(0, |now| now.since(written.decided)), domain))
         });
         oldest.max().map_or(0, |(_, domain)| self.forget_oldest(domain))
     }

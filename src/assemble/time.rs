@@ -9,7 +9,11 @@ use super::{
     verdicts::Fallen,
     wheel::Wheel,
 };
-use crate::{limits, model::RecordTime};
+use crate::{
+    limits,
+    model::RecordTime,
+    mutant::{self, Mutant},
+};
 
 /// Whether all spans of a trace are in one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,12 +125,10 @@ impl Time {
         if self.domains.len() <= domain {
             self.domains.push(Domain::default());
         }
+        // Whatever time it was for the partitions that were there, this one may be behind.
         let domain = &mut self.domains[domain];
-        if domain.now == Some(RecordTime::END) {
-            // It had ended for the partitions that were there, and has not for this one.
-            domain.now = None;
-            domain.wheel.rewind();
-        }
+        domain.now = None;
+        domain.wheel.rewind();
         self.reach(at as u32, offset);
         at as u32
     }
@@ -137,14 +139,15 @@ impl Time {
         let at = self.partition(partition);
         let was_behind = at.is_behind();
         at.next = at.next.max(offset);
-        if at.is_behind() {
+        let is_behind = at.is_behind();
+        if is_behind && !mutant::is(Mutant::NoBarrier) {
             return;
         }
         let resumes = at.resumes.take();
         if let Some(clock) = resumes {
             at.clock.resume(clock);
         }
-        self.behind -= usize::from(was_behind);
+        self.behind -= usize::from(was_behind && !is_behind);
         if resumes.is_some() {
             self.moved(partition);
         }
@@ -154,7 +157,8 @@ impl Time {
     /// decided on a part.
     #[inline(always)]
     pub fn is_behind(&self, domain: u32) -> bool {
-        self.behind > 0
+        !mutant::is(Mutant::NoBarrier)
+            && self.behind > 0
             && match self.keying {
                 Keying::Keyed => self.partitions[domain as usize].as_ref().is_some_and(Partition::is_behind),
                 Keying::Unkeyed => true,
@@ -235,7 +239,11 @@ impl Time {
     pub fn elapse(&mut self, partition: u32, ms: u64, ceiling: RecordTime) {
         let at = self.partition(partition);
         at.clock.elapse(ms, ceiling);
-        let wall_clock = if ceiling == RecordTime::END { ceiling } else { RecordTime(ceiling.0.saturating_sub(limits::AHEAD as i64)) };
+        let wall_clock = if ceiling == RecordTime::END {
+            RecordTime::END
+        } else {
+            RecordTime(ceiling.0.saturating_sub(limits::AHEAD as i64))
+        };
         at.silent = at.clock.now().is_none().then_some(wall_clock);
         self.moved(partition);
     }
@@ -322,10 +330,10 @@ impl Time {
 
     fn recompute(&mut self, domain: usize) {
         let members = match self.keying {
-            Keying::Keyed => domain..domain + 1,
-            Keying::Unkeyed => 0..self.partitions.len(),
+            Keying::Keyed if !mutant::is(Mutant::ClockOfAll) => domain..domain + 1,
+            _ => 0..self.partitions.len(),
         };
-        let (mut slowest, mut silent): (Option<(RecordTime, u32)>, Option<(RecordTime, u32)>) = (None, None);
+        let (mut slowest, mut silent) = (None::<(RecordTime, u32)>, None::<(RecordTime, u32)>);
         for at in members {
             let Some(partition) = &self.partitions[at] else { continue };
             // A finished partition leaves the minimum; when all are finished, every clock stands at the end.
@@ -341,7 +349,7 @@ impl Time {
                     return;
                 }
             };
-            if least.is_none_or(|(least, _)| now < least) {
+            if least.is_none_or(|(least, _)| (now < least) != mutant::is(Mutant::ClockOfAll)) {
                 *least = Some((now, at as u32));
             }
         }

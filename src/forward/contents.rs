@@ -37,6 +37,7 @@ pub fn commits<'p>(
             floor: watermark.floor,
             last: last(watermark),
             clock,
+            wall: clock.map(|_| parcel.wall.0),
         };
         Some((parcel.name(watermark.partition)?, watermark.offset, metadata))
     })

@@ -26,6 +26,7 @@ use rdkafka::{
 
 use crate::{
     config::Config,
+    model::RecordTime,
     source::{Committer, Partition},
     tick::{Logged, Tick},
 };
@@ -46,6 +47,8 @@ pub struct Parcel {
     pub tick: Tick,
     /// What its partitions are called, by their numbers in the engine.
     pub names: Vec<(u32, Partition)>,
+    /// The wall clock when it was cut.
+    pub wall: RecordTime,
     /// In which generation of the group they were ours. A later one with the same content would be another owner's word.
     pub membership: Option<ConsumerGroupMetadata>,
 }

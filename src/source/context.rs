@@ -6,9 +6,10 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use rdkafka::{
@@ -30,6 +31,8 @@ pub enum Event {
     Heads {
         heads: Vec<Head>,
         connected: bool,
+        /// When: milliseconds since the Unix epoch, of a clock that never goes back.
+        at: i64,
     },
 }
 
@@ -52,6 +55,8 @@ pub struct Context {
     /// Bounded by what one poll brings: a rebalance, a statistic.
     events: Mutex<VecDeque<Event>>,
     closing: AtomicBool,
+    /// What librdkafka's clock said, in milliseconds, and the wall clock, when it first took stock.
+    clocks: OnceLock<(i64, i64)>,
 }
 
 /// Takes partitions on, by the protocol the group speaks.
@@ -89,6 +94,12 @@ impl Context {
         self.closing.store(true, Ordering::Release);
     }
 
+    fn time(&self, of_librdkafka: i64) -> i64 {
+        let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
+        let (then, wall) = *self.clocks.get_or_init(|| (of_librdkafka, now()));
+        wall + of_librdkafka - then
+    }
+
     fn push(&self, event: Event) {
         self.events.lock().unwrap_or_else(PoisonError::into_inner).push_back(event);
     }
@@ -110,7 +121,8 @@ impl ClientContext for Context {
         match serde_json::from_slice::<Statistics>(statistics) {
             Ok(statistics) => {
                 let connected = statistics.brokers.values().any(|broker| broker.nodeid >= 0 && broker.state == "UP");
-                self.push(Event::Heads { heads: statistics.heads(), connected });
+                let at = self.time(statistics.ts / 1000);
+                self.push(Event::Heads { heads: statistics.heads(), connected, at });
             }
             Err(error) => {
                 tracing::warn!(%error, "librdkafka's statistics cannot be read; idle partitions hold time back")
@@ -126,6 +138,8 @@ impl ClientContext for Context {
 /// The part of librdkafka's statistics that tells where the heads of the logs are (STATISTICS.md).
 #[derive(Deserialize)]
 struct Statistics {
+    /// Microseconds of a clock that never goes back.
+    ts: i64,
     brokers: HashMap<String, Broker>,
     topics: HashMap<String, Topic>,
 }

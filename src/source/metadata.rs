@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// The metadata of an offset commit, as text: `1:incarnation:tick:position:floor:last:clock`, the incarnation in hex, `-` for
+/// The metadata of an offset commit, as text: `1:incarnation:tick:position:floor:last:clock:wall`, the incarnation in hex, `-` for
 /// what there is none of.
 ///
 /// The committed offset is the watermark W: the first record that still holds a span of an undecided trace. The rest is
@@ -26,6 +26,8 @@ pub struct Metadata {
     pub last: Option<i64>,
     /// The partition's clock, in milliseconds since the Unix epoch.
     pub clock: Option<i64>,
+    /// The wall clock at that time, in the same unit: a partition to which nothing is written meanwhile goes on from there.
+    pub wall: Option<i64>,
 }
 
 /// A commit that was not ours, or not this version's.
@@ -83,6 +85,7 @@ impl Metadata {
             floor: fields.next()?.parse().ok()?,
             last: optional(fields.next()?)?,
             clock: optional(fields.next()?)?,
+            wall: optional(fields.next()?)?,
         };
         fields.next().is_none().then_some(metadata)
     }
@@ -90,9 +93,9 @@ impl Metadata {
 
 impl fmt::Display for Metadata {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { incarnation, tick, position, floor, last, clock } = self;
+        let Self { incarnation, tick, position, floor, last, clock, wall } = self;
         write!(f, "1:{incarnation:x}:{tick}:{position}:{floor}")?;
-        [last, clock].into_iter().try_for_each(|field| match field {
+        [last, clock, wall].into_iter().try_for_each(|field| match field {
             Some(number) => write!(f, ":{number}"),
             None => write!(f, ":-"),
         })
@@ -115,10 +118,17 @@ mod tests {
 
     #[test]
     fn the_text_is_fixed() {
-        let metadata =
-            Metadata { incarnation: 0xbeef, tick: 7, position: 200, floor: 12, last: Some(40), clock: Some(-5) };
-        assert_eq!(metadata.to_string(), "1:beef:7:200:12:40:-5");
-        assert_eq!(Metadata::at(3, None).to_string(), "1:0:0:3:0:-:-");
+        let metadata = Metadata {
+            incarnation: 0xbeef,
+            tick: 7,
+            position: 200,
+            floor: 12,
+            last: Some(40),
+            clock: Some(-5),
+            wall: Some(9),
+        };
+        assert_eq!(metadata.to_string(), "1:beef:7:200:12:40:-5:9");
+        assert_eq!(Metadata::at(3, None).to_string(), "1:0:0:3:0:-:-:-");
     }
 
     #[test]
@@ -146,12 +156,12 @@ mod tests {
             "0:x",
             "0:1:2",
             "1:",
-            "1:0:0:3:0:-",
-            "1:0:0:3:0:-:-:-",
-            "1:g:0:3:0:-:-",
-            "1:0:-1:3:0:-:-",
-            "1:0:0:-:0:-:-",
-            "1:0:0:3:0::",
+            "1:0:0:3:0:-:-",
+            "1:0:0:3:0:-:-:-:-",
+            "1:g:0:3:0:-:-:-",
+            "1:0:-1:3:0:-:-:-",
+            "1:0:0:-:0:-:-:-",
+            "1:0:0:3:0:-::",
             "connect-7",
             "99999999999:",
         ];
@@ -165,9 +175,9 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read(
-            incarnation: u64, tick: u64, position: i64, floor: i64, last in option::of(any::<i64>()), clock in option::of(any::<i64>()),
+            incarnation: u64, tick: u64, position: i64, floor: i64, last in option::of(any::<i64>()), clock in option::of(any::<i64>()), wall in option::of(any::<i64>()),
         ) {
-            let metadata = Metadata { incarnation, tick, position, floor, last, clock };
+            let metadata = Metadata { incarnation, tick, position, floor, last, clock, wall };
             prop_assert_eq!(Metadata::parse(&metadata.to_string(), 9), Ok(metadata));
         }
 

@@ -237,7 +237,7 @@ impl Reading {
     /// What librdkafka says beside records.
     fn heed_events(&mut self, of: fn(&Self) -> &BaseConsumer<Context>) -> anyhow::Result<()> {
         while let Some(event) = of(self).context().pop() {
-            let Event::Heads { heads, connected } = event else { continue };
+            let Event::Heads { heads, connected, .. } = event else { continue };
             if !connected {
                 self.patience.restart();
             }

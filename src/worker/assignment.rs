@@ -1,7 +1,5 @@
 //! The partitions a worker owns.
 
-use std::time::Instant;
-
 use crate::{engine::Engine, source::Partition, tick::Watermark};
 
 /// Few to some thousands; found by topic, then by number.
@@ -32,8 +30,8 @@ pub struct Owned {
     pub committed: Option<Watermark>,
     /// Milliseconds of record time between its first undecided span and its clock.
     pub watermark_age: u64,
-    /// When it was last seen at the head of its log.
-    pub at_head: Option<Instant>,
+    /// When it was last seen at the head of its log, in milliseconds of the wall clock, and the position there.
+    pub at_head: Option<(i64, i64)>,
     /// What librdkafka was told. It remembers a pause over a revocation, so None is not true.
     pub flows: Option<bool>,
     /// Statistics to be passed over: what was fetched before a pause is gone, and they do not know it yet.

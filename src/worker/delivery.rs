@@ -5,7 +5,11 @@ use std::time::Duration;
 use anyhow::bail;
 
 use super::{Worker, io::Io};
-use crate::forward::{Delivered, Outcome, Parcel};
+use crate::{
+    forward::{Delivered, Outcome, Parcel},
+    mutant::{self, Mutant},
+    tick::Tick,
+};
 
 /// In a row, for the same content. A rebalance aborts one or two.
 const ABORTS: u32 = 10;
@@ -22,20 +26,32 @@ impl<I: Io> Worker<I> {
         if let Some(parcel) = self.again.take() {
             return self.io.send(parcel);
         }
-        if !(self.engine.full() || self.since(self.last_cut) >= interval) {
+        // What is remembered of an unkeyed input is not here before all of it is: no commit says how much of it matters.
+        let whole = self.partial_since.is_none();
+        if !(self.engine.full() || self.since(self.last_cut) >= interval) || !whole {
             return Ok(());
         }
         self.last_cut = self.io.now();
         let mut tick = self.engine.cut();
+        #[cfg(test)]
+        self.mutate(&mut tick)?;
         // Decisions that no commit names would not be found again.
-        let decided = |partition| tick.decisions.binary_search_by_key(&partition, |(of, _)| *of).is_ok();
+        let decided = |partition| {
+            tick.decisions.binary_search_by_key(&partition, |(of, _)| *of).is_ok()
+                && !mutant::is(Mutant::DecisionsUnnamed)
+        };
         tick.watermarks.retain(|watermark| self.owned.commits(watermark) || decided(watermark.partition));
         if tick.is_empty() && tick.watermarks.is_empty() {
             self.engine.settle(tick, &[]);
             return Ok(());
         }
+        let parcel = self.parcel(tick);
+        self.io.send(parcel)
+    }
+
+    pub(super) fn parcel(&self, tick: Tick) -> Parcel {
         let names = self.owned.iter().map(|owned| (owned.at, owned.partition.clone())).collect();
-        self.io.send(Parcel { tick, names, membership: None })
+        Parcel { tick, names, wall: self.io.wall_clock(), membership: None }
     }
 
     /// Goes on with the tick that is out.
@@ -87,7 +103,9 @@ impl<I: Io> Worker<I> {
                         self.engine.discard(&mut parcel.tick, *at);
                     }
                 }
-                self.again = Some(parcel);
+                if !mutant::is(Mutant::AbortedIsForgotten) {
+                    self.again = Some(parcel);
+                }
                 return Ok(());
             }
         };

@@ -1,17 +1,15 @@
 //! Which partitions a worker has, and how far their time has come.
 
-use std::{
-    sync::atomic::Ordering,
-    time::Duration,
-};
+use std::{sync::atomic::Ordering, time::Duration};
 
 use anyhow::bail;
 
-use super::{Arrival, BUSY, STATISTICS, Worker, assignment::Owned, io::Io};
+use super::{Arrival, BUSY, Worker, assignment::Owned, io::Io};
 use crate::{
     assemble::{Keying, Start},
     engine::Remembered,
     model::RecordTime,
+    mutant::{self, Mutant},
     source::{Beginning, Event, Head, Metadata, NoBeginning, Partition, Restored, Wanted},
 };
 
@@ -29,11 +27,11 @@ impl<I: Io> Worker<I> {
             match event {
                 Event::Assigned(partitions) => self.arriving = Some(Arrival::Asked(partitions)),
                 Event::Revoked(partitions) => self.revoked(&partitions)?,
-                Event::Heads { heads, connected } => {
+                Event::Heads { heads, connected, at } => {
                     if connected {
                         self.heard = Some(self.io.now());
                     }
-                    heads.iter().for_each(|head| self.at_head(head));
+                    heads.iter().for_each(|head| self.at_head(head, at));
                 }
             }
         }
@@ -101,7 +99,7 @@ impl<I: Io> Worker<I> {
                 ahead: false,
                 committed: None,
                 watermark_age: 0,
-                at_head: None,
+                at_head: metadata.wall.map(|wall| (wall, metadata.position)),
                 flows: None,
                 stale: 0,
             };
@@ -197,12 +195,11 @@ impl<I: Io> Worker<I> {
     }
 
     /// C12: a clock follows the wall clock only at the head of the log, from its last value.
-    fn at_head(&mut self, head: &Head) {
+    fn at_head(&mut self, head: &Head, at: i64) {
         let Some(owned) = self.owned.find(&head.partition.0, head.partition.1) else { return };
         owned.high = owned.high.max(head.high);
         if owned.flows != Some(true) || owned.stale > 0 {
             owned.stale = owned.stale.saturating_sub(1);
-            owned.at_head = None;
             return;
         }
         let all_polled = |up_to: i64| head.next >= up_to && (owned.position >= up_to || head.queued == 0);
@@ -216,14 +213,14 @@ impl<I: Io> Worker<I> {
             }
             return;
         }
-        if !head.fresh || head.high < 0 || !all_polled(head.high) {
-            owned.at_head = None;
+        let high = if mutant::is(Mutant::StableEndIsHead) { head.next } else { head.high };
+        if !head.fresh || head.high < 0 || !all_polled(high) {
             return;
         }
-        let now = self.io.now();
-        let since = owned.at_head.replace(now).map_or(Duration::ZERO, |before| now - before);
-        // A process that was stopped has not seen the time in between.
-        let ms = since.min(STATISTICS * 2).as_millis() as u64;
+        // Nothing has come since it was at the head before: all the time in between has passed for it, in whatever state the
+        // worker was, or the one before.
+        let before = owned.at_head.replace((at, owned.position)).filter(|&(_, position)| owned.position <= position);
+        let ms = before.map_or(0, |(before, _)| (at - before).max(0)) as u64;
         self.engine.elapse(owned.at, ms, self.ceiling());
     }
 }

@@ -107,10 +107,8 @@ impl Model {
         }
         self.partitions[at] = Some(Partition { next, ..Partition::default() });
         let domain = self.domain(at as u32);
-        if self.settings.keying == Keying::Keyed || self.now.get(&domain) == Some(&i64::MAX) {
-            self.now.remove(&domain);
-            self.over.remove(&domain);
-        }
+        self.now.remove(&domain);
+        self.over.remove(&domain);
         at as u32
     }
 

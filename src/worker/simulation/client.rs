@@ -114,6 +114,15 @@ pub enum Stage {
     Aborting,
 }
 
+// === impl World ===
+
+impl World {
+    pub fn pass(&self, ms: u64) {
+        self.now.set(self.now.get() + ms);
+        self.broker.borrow_mut().judge.expire(self.now.get() as i64);
+    }
+}
+
 // === impl Client ===
 
 impl Client {
@@ -168,7 +177,6 @@ impl Client {
             } else {
                 consumer.lost = true;
                 consumer.awaiting = Some(Awaiting::Unassign);
-                if super::judge::TELL.load(std::sync::atomic::Ordering::Relaxed) { println!("   lost {:?}", consumer.owned); }
                 consumer.events.push_back(Event::Revoked(named(&consumer.owned)));
             }
             return;
@@ -217,7 +225,7 @@ impl Client {
             }
         };
         let heads = consumer.positions.iter().map(of).collect();
-        consumer.events.push_back(Event::Heads { heads, connected: true });
+        consumer.events.push_back(Event::Heads { heads, connected: true, at: self.world.now.get() as i64 });
     }
 
     /// The producer takes its next step.
@@ -459,7 +467,10 @@ impl Io for Client {
             let consumer = self.consumer.borrow();
             (consumer.member.unwrap_or_default(), consumer.told)
         };
-        if super::judge::TELL.load(std::sync::atomic::Ordering::Relaxed) { println!("   send {} tick {} {:?} dead {:?} watermarks {:?} as {membership:?}", self.incarnation, parcel.tick.number, parcel.names, parcel.tick.dead, parcel.tick.watermarks); }
+        self.world.broker.borrow().judge.tell(|| {
+            let Parcel { tick, names, .. } = &parcel;
+            format!("{} sends tick {} of {names:?} as {membership:?}: {:?}", self.name, tick.number, tick.watermarks)
+        });
         self.producer.revoked.clear();
         let pieces = self.pieces(&parcel);
         self.producer.out = Some(Out { parcel, membership, pieces, logged: Vec::new(), stage: Stage::Producing });
@@ -469,7 +480,8 @@ impl Io for Client {
     fn sent(&mut self, wait: Duration) -> anyhow::Result<Option<Delivered>> {
         if !wait.is_zero() {
             // Whoever waits lets the others go on.
-            self.world.now.set(self.world.now.get() + self.world.random.borrow_mut().u64(50..1_000));
+            let ms = self.world.random.borrow_mut().u64(50..1_000);
+            self.world.pass(ms);
             self.step();
             let markers = self.world.broker.borrow().markers();
             if !markers.is_empty() {
@@ -479,12 +491,13 @@ impl Io for Client {
         }
         let Some(done) = self.producer.done.take() else { return Ok(None) };
         let mut delivered = done?;
-        if super::judge::TELL.load(std::sync::atomic::Ordering::Relaxed) { println!("   sent {} tick {} {} revoked {:?}", self.incarnation, delivered.parcel.tick.number, matches!(delivered.outcome, Outcome::Committed), self.producer.revoked); }
         let revoked = &self.producer.revoked;
         let names = &delivered.parcel.names;
-        delivered.parcel.tick.watermarks.retain(|watermark| {
-            names.iter().any(|(at, name)| *at == watermark.partition && !revoked.contains(name))
-        });
+        delivered
+            .parcel
+            .tick
+            .watermarks
+            .retain(|watermark| names.iter().any(|(at, name)| *at == watermark.partition && !revoked.contains(name)));
         delivered.revoked.clone_from(revoked);
         Ok(Some(delivered))
     }

@@ -4,9 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::{decisions, source::Metadata};
-
-pub static TELL: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+use crate::{
+    decisions::{self, Decision},
+    source::Metadata,
+};
 
 pub struct Judge {
     traces: Vec<Trace>,
@@ -19,9 +20,15 @@ pub struct Judge {
     /// Verdicts are remembered for as long as a history lasts.
     for_good: bool,
     names: Vec<String>,
+    /// Prints what happens.
+    tells: bool,
     /// The first thing that was wrong.
     pub wrong: Option<String>,
 }
+
+/// Milliseconds after the first of a strict trace in which its last span comes: clocks of producers are off by a bit, and
+/// deadlines are rounded.
+pub const STRICT: i64 = super::history::MAX_WAIT - 3_000;
 
 pub struct Trace {
     pub id: [u8; 16],
@@ -46,7 +53,7 @@ struct Span {
 // === impl Judge ===
 
 impl Judge {
-    pub fn new(partitions: usize, names: Vec<String>, for_good: bool) -> Self {
+    pub fn new(partitions: usize, names: Vec<String>, for_good: bool, tells: bool) -> Self {
         Self {
             traces: Vec::new(),
             spans: Vec::new(),
@@ -54,12 +61,21 @@ impl Judge {
             dead: BTreeMap::new(),
             for_good,
             names,
+            tells,
             wrong: None,
         }
     }
 
     pub fn traces(&mut self) -> &mut Vec<Trace> {
         &mut self.traces
+    }
+
+    /// It is so late: what is not whole by now will not be in time.
+    pub fn expire(&mut self, now: i64) {
+        self.traces
+            .iter_mut()
+            .filter(|trace| !trace.closed)
+            .for_each(|trace| trace.strict &= now - trace.first < STRICT);
     }
 
     /// A new span's id.
@@ -70,29 +86,20 @@ impl Judge {
         id
     }
 
-    pub fn produced(&mut self, partition: usize, offset: usize, spans: Vec<u64>) {
+    pub fn produced(&mut self, partition: usize, offset: usize, time: i64, spans: Vec<u64>) {
+        self.tell(|| {
+            let of: Vec<_> = spans.iter().map(|&span| (span, self.spans[span as usize - 1].trace)).collect();
+            format!("{partition}/{offset} at {time}: spans and traces {of:?}")
+        });
         self.records[partition].insert(offset as i64, spans);
     }
 
     /// A transaction is decided to commit: readers will see it, sooner or later.
-    pub fn committed<'a>(
-        &mut self,
-        decided: impl Iterator<Item = &'a [u8]>,
-        kept: &[u64],
-        dead: &[(usize, i64)],
-    ) {
-        if TELL.load(std::sync::atomic::Ordering::Relaxed) { println!("   commit kept {kept:?} dead {dead:?}"); }
+    pub fn committed<'a>(&mut self, decided: impl Iterator<Item = &'a [u8]>, kept: &[u64], dead: &[(usize, i64)]) {
+        self.tell(|| format!("to be committed: {kept:?}, dead {dead:?}"));
         for value in decided {
             match decisions::decode(value, &self.names) {
-                Ok(logged) => { if TELL.load(std::sync::atomic::Ordering::Relaxed) { println!("     decided in {} {:?}", logged.tick, logged.decisions.iter().map(|d| (u64::from_be_bytes(d.trace.0[8..].try_into().unwrap()), d.verdict.keep, d.reason, d.spans)).collect::<Vec<_>>()); }
-                logged.decisions.iter().for_each(|decision| {
-                    let id = decision.trace.0;
-                    let number = u64::from_be_bytes(id[8..].try_into().expect("8 of 16 bytes")) as usize;
-                    let before = self.traces[number].verdict.replace(decision.verdict.keep);
-                    if self.for_good && before.is_some_and(|before| before != decision.verdict.keep) {
-                        self.wrong(format!("trace {number} has two verdicts"));
-                    }
-                }); }
+                Ok(logged) => logged.decisions.iter().for_each(|decision| self.decided(decision)),
                 Err(error) => self.wrong(format!("a record of decisions: {error}")),
             }
         }
@@ -113,9 +120,19 @@ impl Judge {
         }
     }
 
+    fn decided(&mut self, decision: &Decision) {
+        let number = u64::from_be_bytes(decision.trace.0[8..].try_into().expect("8 of 16 bytes")) as usize;
+        let keep = decision.verdict.keep;
+        self.tell(|| format!("  trace {number}: {keep}, {:?}, {} spans", decision.reason, decision.spans));
+        let before = self.traces[number].verdict.replace(keep);
+        if self.for_good && before.is_some_and(|before| before != keep) {
+            self.wrong(format!("trace {number} has two verdicts"));
+        }
+    }
+
     /// Offsets of a partition are committed: nothing below is ever read again.
     pub fn moved(&mut self, partition: usize, before: Option<(i64, Metadata)>, (offset, metadata): (i64, Metadata)) {
-        if TELL.load(std::sync::atomic::Ordering::Relaxed) { println!("   moved {partition} {offset} {metadata}"); }
+        self.tell(|| format!("committed: {partition} at {offset} {metadata}"));
         if let Some((w, of)) = before {
             let fell = offset < w || metadata.position < of.position || metadata.floor < of.floor;
             if fell || metadata.tick <= of.tick {
@@ -158,6 +175,13 @@ impl Judge {
         }
         if self.for_good && verdict.is_none() {
             self.wrong(format!("span {id} of trace {trace} was passed without a verdict"));
+        }
+    }
+
+    /// A line of the story, where somebody listens.
+    pub fn tell(&self, line: impl FnOnce() -> String) {
+        if self.tells {
+            println!("    {}", line());
         }
     }
 

@@ -5,6 +5,7 @@ mod client;
 mod history;
 mod judge;
 mod log;
+mod mutants;
 
 use std::{
     sync::{
@@ -18,10 +19,10 @@ use std::{
 use crate::{
     assemble::Keying,
     config::Config,
-    mutant::{self, Mutant},
+    mutant::{self, MUTANTS, Mutant},
     telemetry::Telemetry,
 };
-use history::{Action, FAULTS, Setup, Table, actions, play};
+use history::{Action, FAULTS, MOMENTS, Setup, Table, actions, play};
 
 /// The shapes histories come in.
 fn setups() -> Vec<Setup> {
@@ -47,7 +48,14 @@ fn setups() -> Vec<Setup> {
         let path = folder.join(name);
         std::fs::write(&path, text).expect("a file");
         let config = Config::load(&path, [], []).unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
-        setups.push(Setup { keying, config: Arc::new(config), telemetry: telemetry.clone(), start, for_good });
+        setups.push(Setup {
+            keying,
+            config: Arc::new(config),
+            telemetry: telemetry.clone(),
+            start,
+            for_good,
+            tells: false,
+        });
     }
     std::fs::remove_dir_all(&folder).expect("it was made above");
     setups
@@ -123,24 +131,60 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
 }
 
-/// `TAILWATER_SEED` replays one history, `TAILWATER_HISTORIES` says how many to play.
+/// `TAILWATER_SEED` replays one history, `TAILWATER_HISTORIES` says how many to play; 0 plays on until one fails.
 #[test]
 fn histories_lose_split_and_double_nothing() {
+    const ENOUGH: u64 = 100_000;
     let setups = setups();
-    let (first, count) = match number("TAILWATER_SEED") {
-        Some(seed) => (seed, 1),
-        None => (fastrand::u64(..1 << 48), number("TAILWATER_HISTORIES").unwrap_or(20_000)),
-    };
-    let (failure, table) = search(&setups, None, first, count);
-    if let Some(Failure { seed, wrong }) = failure {
-        let setup = &setups[seed as usize % setups.len()];
-        let (left, still) = shrink(setup, seed);
-        if number("TAILWATER_SEED").is_some() { judge::TELL.store(true, Ordering::Relaxed); play(setup, seed, &left, &mut Table::new()); }
-        left.iter().for_each(|action| println!("{action:?}"));
-        panic!("TAILWATER_SEED={seed} repeats this: {wrong}\nand with what is shown above: {still}");
+    if let Some(seed) = number("TAILWATER_SEED") {
+        return fail_if_wrong(&setups, search(&setups, None, seed, 1).0);
     }
-    for (pair, times) in table {
-        println!("{times:8} {pair:?}");
+    let first = fastrand::u64(..1 << 48);
+    let count = number("TAILWATER_HISTORIES").unwrap_or(ENOUGH);
+    let mut table = Table::new();
+    let mut played = 0;
+    while count == 0 || played < count {
+        let (failure, more) = search(&setups, None, first + played, ENOUGH);
+        fail_if_wrong(&setups, failure);
+        more.into_iter().for_each(|(pair, times)| *table.entry(pair).or_default() += times);
+        played += ENOUGH;
+        println!("{played} histories from {first} on are as they must be");
     }
-    let _ = FAULTS;
+    println!("faults that struck, and where the worker was:");
+    for moment in MOMENTS {
+        println!("{moment:?}");
+        for fault in FAULTS {
+            let times = table.get(&(fault, moment)).copied().unwrap_or(0);
+            println!("{times:10} {fault:?}");
+            assert!(times >= 1_000, "{fault:?} at {moment:?} was seen {times} times");
+        }
+    }
+}
+
+fn fail_if_wrong(setups: &[Setup], failure: Option<Failure>) {
+    let Some(Failure { seed, wrong }) = failure else { return };
+    let setup = &setups[seed as usize % setups.len()];
+    let (left, still) = shrink(setup, seed);
+    _ = play(&Setup { tells: true, ..setup.clone() }, seed, &left, &mut Table::new());
+    panic!("TAILWATER_SEED={seed} repeats this: {wrong}\nand after what is told above: {still}");
+}
+
+/// Each rule, switched off, is noticed. Always by the same histories: whether they do is no matter of luck.
+#[test]
+fn every_mutant_is_found() {
+    const WITHIN: u64 = 10_000;
+    let setups = setups();
+    let first = number("TAILWATER_SEED").unwrap_or(0);
+    let missed: Vec<Mutant> = MUTANTS
+        .into_iter()
+        .filter(|&mutant| {
+            let (failure, _) = search(&setups, Some(mutant), first, WITHIN);
+            match &failure {
+                Some(Failure { seed, wrong }) => println!("{mutant:?}, after {}: {wrong}", seed - first + 1),
+                None => println!("{mutant:?} is not found"),
+            }
+            failure.is_none()
+        })
+        .collect();
+    assert!(missed.is_empty(), "TAILWATER_SEED={first}: not found within {WITHIN} histories: {missed:?}");
 }
