@@ -258,9 +258,9 @@ impl Engine {
     pub(crate) fn watermarks(&mut self, watermarks: &mut Vec<Watermark>) {
         let partitions = self.assembly.time().partitions().map(|(at, _)| at).collect::<Vec<_>>();
         watermarks.extend(partitions.into_iter().filter_map(|partition| {
-            let Cut { offset, since, position, floor, last, clock } = self.assembly.cut(partition)?;
+            let Cut { offset, since, position, floor, last, settled, clock } = self.assembly.cut(partition)?;
             let age = clock.map_or(0, |clock| clock.since(since.unwrap_or(clock)));
-            Some(Watermark { partition, offset, position, floor, last, clock, age })
+            Some(Watermark { partition, offset, position, floor, last, settled, clock, age })
         }));
     }
 

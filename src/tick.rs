@@ -58,8 +58,10 @@ pub struct Watermark {
     pub position: i64,
     /// F: the first record of the decision log that holds something remembered.
     pub floor: i64,
-    /// The last record of the decision log, but for those of this tick.
+    /// The last record of the decision log up to which everything decided has been acted on, but for those of this tick.
     pub last: Option<i64>,
+    /// With this tick it is all that has been decided.
+    pub settled: bool,
     pub clock: Option<RecordTime>,
     /// Milliseconds of record time the first undecided span has waited.
     pub age: u64,

@@ -15,6 +15,8 @@ pub struct Floor {
     records: VecDeque<Records>,
     floor: i64,
     last: Option<i64>,
+    /// The last whose decisions have all been acted on.
+    settled: Option<i64>,
 }
 
 /// What one tick wrote to the log: mostly a single record.
@@ -36,6 +38,7 @@ impl Floor {
             records: VecDeque::new(),
             floor,
             last,
+            settled: last,
         }
     }
 
@@ -87,9 +90,12 @@ impl Floor {
         self.floor
     }
 
-    /// The last record of the log.
-    pub fn last(&self) -> Option<i64> {
-        self.last
+    /// The last record of the log up to which everything decided has been acted on; `all` if that is so of every record.
+    pub fn settle(&mut self, all: bool) -> Option<i64> {
+        if all {
+            self.settled = self.last;
+        }
+        self.settled
     }
 
     pub fn bytes(&self) -> usize {

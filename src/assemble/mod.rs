@@ -98,6 +98,7 @@ pub struct Cut {
     pub position: i64,
     pub floor: i64,
     pub last: Option<i64>,
+    pub settled: bool,
     pub clock: Option<RecordTime>,
 }
 
@@ -373,10 +374,12 @@ impl<C, V: Copy> Assembly<C, V> {
         let (offset, since) = self.watermark(partition);
         let oldest = self.time.in_domain(domain).fallen.oldest().map(|written| written.tick);
         let tick = self.tick;
+        // A verdict of a life before whose trace is held again was not acted on; nor may one be whose trace is still to come.
+        let settled = self.bound.is_empty() && !self.time.is_behind(domain) || mutant::is(Mutant::BoundForgotten);
         let at = self.time.partition(partition);
         at.floor.cut(tick, at.next, offset);
-        let floor = at.floor.rise(oldest);
-        Some(Cut { offset, since, position: at.next, floor, last: at.floor.last(), clock: at.clock.now() })
+        let (floor, last) = (at.floor.rise(oldest), at.floor.settle(settled));
+        Some(Cut { offset, since, position: at.next, floor, last, settled, clock: at.clock.now() })
     }
 
     /// What policies have seen of a held trace.

@@ -25,7 +25,7 @@ pub fn commits<'p>(
     incarnation: u64,
 ) -> impl Iterator<Item = (&'p Partition, i64, Metadata)> {
     let last = |watermark: &Watermark| {
-        let now = logged.iter().find(|logged| logged.partition == watermark.partition);
+        let now = logged.iter().find(|logged| logged.partition == watermark.partition && watermark.settled);
         now.map(|logged| logged.last).or(watermark.last)
     };
     parcel.tick.watermarks.iter().filter_map(move |watermark| {

@@ -27,7 +27,7 @@ use rdkafka::{
 use crate::{
     config::Config,
     model::RecordTime,
-    source::{Committer, Partition},
+    source::{Committer, Metadata, Partition},
     tick::{Logged, Tick},
 };
 use sender::Sender;
@@ -47,6 +47,9 @@ pub struct Parcel {
     pub tick: Tick,
     /// What its partitions are called, by their numbers in the engine.
     pub names: Vec<(u32, Partition)>,
+    /// What the group has committed of its partitions: with at-least-once delivery, what is sent along to learn whether they
+    /// are still ours before anything goes out.
+    pub standing: Vec<(Partition, i64, Metadata)>,
     /// The wall clock when it was cut.
     pub wall: RecordTime,
     /// In which generation of the group they were ours. A later one with the same content would be another owner's word.
@@ -58,6 +61,8 @@ pub struct Delivered {
     pub parcel: Parcel,
     /// Where its decisions stand.
     pub logged: Vec<Logged>,
+    /// What was committed.
+    pub commits: Vec<(Partition, i64, Metadata)>,
     pub outcome: Outcome,
     /// Partitions taken away since it was cut.
     pub revoked: HashSet<Partition>,
@@ -208,6 +213,7 @@ impl Shared {
         let revoked = self.revoked();
         let ours = |partition| name(&parcel.names, partition).is_some_and(|name| !revoked.contains(name));
         parcel.tick.watermarks.retain(|watermark| ours(watermark.partition));
+        parcel.standing.retain(|(partition, ..)| !revoked.contains(partition));
     }
 
     fn committing(&self, committing: bool) {

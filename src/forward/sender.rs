@@ -19,7 +19,7 @@ use rdkafka::{
 use super::{Delivered, Outcome, Parcel, Shared, contents};
 use crate::{
     config::{Config, Delivery},
-    source::{self, Committer, Partition},
+    source::{self, Committer, Metadata, Partition},
     tick::{Dead, Logged, Tick},
 };
 
@@ -141,7 +141,11 @@ impl Sender {
             }
             Err(Fault::Fatal(error)) => return Err(error),
         };
-        Ok(Delivered { parcel, logged, outcome, revoked: HashSet::new() })
+        let commits = match outcome {
+            Outcome::Committed => contents::commits(&parcel, &logged, self.incarnation).map(owned).collect(),
+            _ => Vec::new(),
+        };
+        Ok(Delivered { parcel, logged, commits, outcome, revoked: HashSet::new() })
     }
 
     /// All of it or nothing: readers of committed records never see anything undone.
@@ -303,6 +307,10 @@ impl Sender {
             _ => tracing::warn!(%code, "a record was not delivered and is sent again"),
         }
     }
+}
+
+fn owned((partition, offset, metadata): (&Partition, i64, Metadata)) -> (Partition, i64, Metadata) {
+    (partition.clone(), offset, metadata)
 }
 
 fn output_pieces(tick: &Tick) -> impl Iterator<Item = Piece> + use<> {

@@ -1,6 +1,10 @@
 //! The partitions a worker owns.
 
-use crate::{engine::Engine, source::Partition, tick::Watermark};
+use crate::{
+    engine::Engine,
+    source::{Metadata, Partition},
+    tick::Watermark,
+};
 
 /// Few to some thousands; found by topic, then by number.
 #[derive(Default)]
@@ -28,6 +32,8 @@ pub struct Owned {
     pub ahead: bool,
     /// What was last committed; None where nothing is, or a commit failed.
     pub committed: Option<Watermark>,
+    /// What the group has committed.
+    pub standing: (i64, Metadata),
     /// Milliseconds of record time between its first undecided span and its clock.
     pub watermark_age: u64,
     /// When it was last seen at the head of its log, in milliseconds of the wall clock, and the position there.

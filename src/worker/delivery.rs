@@ -51,7 +51,11 @@ impl<I: Io> Worker<I> {
 
     pub(super) fn parcel(&self, tick: Tick) -> Parcel {
         let names = self.owned.iter().map(|owned| (owned.at, owned.partition.clone())).collect();
-        Parcel { tick, names, wall: self.io.wall_clock(), membership: None }
+        let standing = self.owned.iter().map(|owned| {
+            let (offset, metadata) = owned.standing;
+            (owned.partition.clone(), offset, metadata)
+        });
+        Parcel { tick, names, standing: standing.collect(), wall: self.io.wall_clock(), membership: None }
     }
 
     /// Goes on with the tick that is out.
@@ -85,7 +89,7 @@ impl<I: Io> Worker<I> {
     }
 
     fn settle(&mut self, delivered: Delivered) -> anyhow::Result<()> {
-        let Delivered { mut parcel, logged, outcome, revoked } = delivered;
+        let Delivered { mut parcel, logged, commits, outcome, revoked } = delivered;
         let committed = match outcome {
             Outcome::Committed => true,
             Outcome::Uncommitted(error) => {
@@ -113,6 +117,11 @@ impl<I: Io> Worker<I> {
         for watermark in &parcel.tick.watermarks {
             if let Some(owned) = self.owned.by_number(watermark.partition) {
                 owned.committed = committed.then_some(*watermark);
+            }
+        }
+        for (partition, offset, metadata) in commits {
+            if let Some(owned) = self.owned.find(&partition.0, partition.1).filter(|_| !revoked.contains(&partition)) {
+                owned.standing = (offset, metadata);
             }
         }
         self.engine.settle(parcel.tick, &logged);

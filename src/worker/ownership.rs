@@ -98,6 +98,7 @@ impl<I: Io> Worker<I> {
                 begun: committed,
                 ahead: false,
                 committed: None,
+                standing: (offset, metadata),
                 watermark_age: 0,
                 at_head: metadata.wall.map(|wall| (wall, metadata.position)),
                 flows: None,
@@ -177,6 +178,7 @@ impl<I: Io> Worker<I> {
             if let Some(owned) = self.owned.remove(partition) {
                 if let Some(again) = &mut self.again {
                     self.engine.discard(&mut again.tick, owned.at);
+                    again.standing.retain(|(of, ..)| of != partition);
                 }
                 self.engine.revoke(owned.at);
                 self.io.disown(partition);

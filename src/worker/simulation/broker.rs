@@ -169,6 +169,26 @@ impl Broker {
         Ok(())
     }
 
+    /// A commit of a consumer, outside of transactions.
+    pub fn commit(
+        &mut self,
+        (member, generation): (u32, u32),
+        offsets: Vec<(usize, i64, Metadata)>,
+    ) -> Result<(), Refusal> {
+        if !self.group.members.contains_key(&member) || generation != self.group.generation {
+            return Err(Refusal::Generation);
+        }
+        offsets.into_iter().for_each(|of| self.moved(of));
+        Ok(())
+    }
+
+    fn moved(&mut self, (partition, offset, metadata): (usize, i64, Metadata)) {
+        let before = self.offsets[partition].replace((offset, metadata));
+        if before != Some((offset, metadata)) {
+            self.judge.moved(partition, before, (offset, metadata));
+        }
+    }
+
     /// Whether nothing of a name is open any more.
     pub fn is_done(&self, name: &str) -> bool {
         self.producers.get(name).is_none_or(|producer| producer.open.is_none())
@@ -235,10 +255,7 @@ impl Broker {
             Place::Output => {}
             Place::Offsets => {
                 let offsets = std::mem::take(&mut self.txns[txn].offsets);
-                for (partition, offset, metadata) in offsets.into_iter().filter(|_| commit) {
-                    let before = self.offsets[partition].replace((offset, metadata));
-                    self.judge.moved(partition, before, (offset, metadata));
-                }
+                offsets.into_iter().filter(|_| commit).for_each(|of| self.moved(of));
             }
         }
         self.finish(txn);

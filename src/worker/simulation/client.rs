@@ -37,6 +37,7 @@ pub struct World {
     /// What the clocks of the processes say at 0.
     pub start: Instant,
     pub names: Vec<String>,
+    pub at_least_once: bool,
 }
 
 /// Of one worker.
@@ -89,7 +90,12 @@ struct Producer {
 struct Out {
     parcel: Parcel,
     membership: (u32, u32),
+    /// What goes into the transaction, and what is sent after it.
     pieces: VecDeque<Piece>,
+    after: VecDeque<Piece>,
+    acknowledged: bool,
+    /// What the group said to its offsets.
+    reply: Option<(Outcome, Vec<(usize, i64, Metadata)>)>,
     logged: Vec<Logged>,
     stage: Stage,
 }
@@ -112,11 +118,23 @@ pub enum Stage {
     /// Decided; its markers are being written.
     Marking,
     Aborting,
+    /// With at-least-once delivery, the output after the decisions, and then the offsets.
+    Output,
+    Committing,
 }
 
 // === impl World ===
 
 impl World {
+    fn index(&self, partition: &Partition) -> usize {
+        self.partitions.iter().position(|known| known == partition).expect("a partition of the world")
+    }
+
+    fn commits(&self, out: &Out, incarnation: u64) -> Vec<(usize, i64, Metadata)> {
+        let commits = contents::commits(&out.parcel, &out.logged, incarnation);
+        commits.map(|(partition, offset, metadata)| (self.index(partition), offset, metadata)).collect()
+    }
+
     pub fn pass(&self, ms: u64) {
         self.now.set(self.now.get() + ms);
         self.broker.borrow_mut().judge.expire(self.now.get() as i64);
@@ -154,7 +172,7 @@ impl Client {
     }
 
     fn index(&self, partition: &Partition) -> usize {
-        self.world.partitions.iter().position(|known| known == partition).expect("a partition of the world")
+        self.world.index(partition)
     }
 
     /// The consumer hears of its group.
@@ -255,12 +273,15 @@ impl Client {
             },
             Stage::Offsets if fails => Err(Refusal::Generation),
             Stage::Offsets => {
-                let commits = contents::commits(&out.parcel, &out.logged, self.incarnation);
-                let offsets = commits.map(|(partition, offset, metadata)| {
-                    let at = self.world.partitions.iter().position(|known| known == partition);
-                    (at.expect("a partition of the world"), offset, metadata)
-                });
-                let offsets: Vec<_> = offsets.collect();
+                let offsets = if self.world.at_least_once {
+                    // Those of partitions taken away since too: then the group refuses them all.
+                    let standing = out.parcel.standing.iter();
+                    standing
+                        .map(|(partition, offset, metadata)| (self.world.index(partition), *offset, *metadata))
+                        .collect()
+                } else {
+                    self.world.commits(out, self.incarnation)
+                };
                 let mut membership = out.membership;
                 if mutant::is(Mutant::MembershipOfLater) {
                     let consumer = self.consumer.borrow();
@@ -274,8 +295,47 @@ impl Client {
                 broker.end(&self.name, epoch, true)
             }
             Stage::Marking | Stage::Aborting if !broker.is_done(&self.name) => Ok(()),
-            Stage::Marking => return self.producer.finish(Outcome::Committed),
-            Stage::Aborting => return self.producer.finish(Outcome::Aborted(KafkaError::Canceled)),
+            Stage::Marking if self.world.at_least_once => {
+                out.stage = Stage::Output;
+                Ok(())
+            }
+            Stage::Marking => {
+                let commits = self.world.commits(out, self.incarnation);
+                return self.producer.finish(&self.world, Outcome::Committed, commits);
+            }
+            Stage::Output => {
+                match out.after.pop_front() {
+                    Some(Piece::Kept(spans)) => broker.judge.committed(std::iter::empty(), &spans, &[]),
+                    Some(Piece::Dead(partition, offset)) => {
+                        broker.judge.committed(std::iter::empty(), &[], &[(partition, offset)]);
+                    }
+                    Some(Piece::Decisions(..)) | None if out.acknowledged => out.stage = Stage::Committing,
+                    // A round trip later.
+                    Some(Piece::Decisions(..)) | None => out.acknowledged = true,
+                }
+                Ok(())
+            }
+            Stage::Committing if let Some((outcome, commits)) = out.reply.take() => {
+                return self.producer.finish(&self.world, outcome, commits);
+            }
+            Stage::Committing => {
+                let revoked = &self.producer.revoked;
+                let mut commits = self.world.commits(out, self.incarnation);
+                commits.retain(|(at, ..)| !revoked.contains(&self.world.partitions[*at]));
+                let membership = {
+                    let consumer = self.consumer.borrow();
+                    (consumer.member.unwrap_or_default(), consumer.told)
+                };
+                let outcome = match broker.commit(membership, commits.clone()) {
+                    Ok(()) => Outcome::Committed,
+                    Err(_) => Outcome::Uncommitted(KafkaError::Canceled),
+                };
+                out.reply = Some((outcome, commits));
+                Ok(())
+            }
+            Stage::Aborting => {
+                return self.producer.finish(&self.world, Outcome::Aborted(KafkaError::Canceled), Vec::new());
+            }
         };
         match result {
             Ok(()) | Err(Refusal::Busy) => {}
@@ -289,7 +349,8 @@ impl Client {
         }
     }
 
-    fn pieces(&self, parcel: &Parcel) -> VecDeque<Piece> {
+    /// What goes into the transaction, and what is sent after it.
+    fn pieces(&self, parcel: &Parcel) -> (VecDeque<Piece>, VecDeque<Piece>) {
         let place = |number: u32| {
             let (_, partition) = parcel.names.iter().find(|(at, _)| *at == number).expect("its partitions have names");
             self.index(partition)
@@ -299,7 +360,12 @@ impl Client {
         let decided = decided.into_iter().map(|(number, value)| Piece::Decisions(number, place(number), value));
         let kept = tick.kept.iter().map(|kept| Piece::Kept(spans(&tick.bytes[kept.bytes.clone()])));
         let dead = tick.dead.iter().map(|dead| Piece::Dead(place(dead.partition), dead.offset));
-        decided.chain(kept).chain(dead).collect()
+        let (decided, output): (VecDeque<_>, VecDeque<_>) = (decided.collect(), kept.chain(dead).collect());
+        if self.world.at_least_once {
+            (decided, output)
+        } else {
+            (decided.into_iter().chain(output).collect(), VecDeque::new())
+        }
     }
 }
 
@@ -311,10 +377,13 @@ impl Producer {
         self.done = Some(Err(anyhow::anyhow!("fenced")));
     }
 
-    fn finish(&mut self, outcome: Outcome) {
+    fn finish(&mut self, world: &World, outcome: Outcome, commits: Vec<(usize, i64, Metadata)>) {
         let Some(Out { parcel, logged, .. }) = self.out.take() else { return };
-        let logged = if matches!(outcome, Outcome::Committed) { logged } else { Vec::new() };
-        self.done = Some(Ok(Delivered { parcel, logged, outcome, revoked: HashSet::new() }));
+        let logged = if matches!(outcome, Outcome::Aborted(_)) { Vec::new() } else { logged };
+        let named = |(at, offset, metadata): (usize, _, _)| (world.partitions[at].clone(), offset, metadata);
+        let committed = matches!(outcome, Outcome::Committed);
+        let commits = commits.into_iter().filter(|_| committed).map(named).collect();
+        self.done = Some(Ok(Delivered { parcel, logged, commits, outcome, revoked: HashSet::new() }));
     }
 }
 
@@ -335,7 +404,8 @@ fn spans(bytes: &[u8]) -> Vec<u64> {
 
 impl Io for Client {
     type Record<'a> = OwnedMessage;
-    type Restore = Vec<Wanted>;
+    /// What is wanted, and where the log ended when it was asked.
+    type Restore = Vec<(Wanted, i64)>;
 
     fn now(&self) -> Instant {
         self.world.start + Duration::from_millis(self.world.now.get())
@@ -430,28 +500,33 @@ impl Io for Client {
         self.set_paused(partitions, false)
     }
 
-    fn restore(&self, wanted: Vec<Wanted>, _: usize) -> anyhow::Result<Vec<Wanted>> {
-        Ok(wanted)
+    fn restore(&self, wanted: Vec<Wanted>, _: usize) -> anyhow::Result<Self::Restore> {
+        let broker = self.world.broker.borrow();
+        let end = |wanted: &Wanted| match wanted.last {
+            _ if self.world.at_least_once => broker.decisions[self.index(&wanted.partition)].high() as i64,
+            Some(last) => last + 1,
+            None => 0,
+        };
+        Ok(wanted.into_iter().map(|wanted| (wanted.clone(), end(&wanted))).collect())
     }
 
-    /// All at once, when the last record that is named can be read.
-    fn restored(&self, wanted: &mut Vec<Wanted>, _: Duration) -> anyhow::Result<Option<Vec<Restored>>> {
+    /// All at once, when the last record that is wanted can be read.
+    fn restored(&self, wanted: &mut Self::Restore, _: Duration) -> anyhow::Result<Option<Vec<Restored>>> {
         let broker = self.world.broker.borrow();
         let mut restored = Vec::new();
-        for Wanted { partition, floor, last } in wanted.iter() {
-            let Some(last) = *last else { continue };
+        for (Wanted { partition, floor, last }, end) in wanted.iter() {
             let log = &broker.decisions[self.index(partition)];
-            if log.stable() as i64 <= last && !mutant::is(Mutant::RestoreToStableOffset) {
+            if (log.stable() as i64) < *end && !mutant::is(Mutant::RestoreToStableOffset) {
                 return Ok(None);
             }
             let mut at = *floor as usize;
-            while let Some((offset, value)) = log.next(at).filter(|(offset, _)| *offset as i64 <= last) {
+            while let Some((offset, value)) = log.next(at).filter(|(offset, _)| (*offset as i64) < *end) {
                 let logged = decisions::decode(value, &self.world.names)?;
                 let of = |decision| Restored {
                     partition: partition.clone(),
                     tick: logged.tick,
                     offset: offset as i64,
-                    bound: false,
+                    bound: last.is_none_or(|last| offset as i64 > last),
                     decision,
                 };
                 restored.extend(logged.decisions.into_iter().map(of));
@@ -472,8 +547,17 @@ impl Io for Client {
             format!("{} sends tick {} of {names:?} as {membership:?}: {:?}", self.name, tick.number, tick.watermarks)
         });
         self.producer.revoked.clear();
-        let pieces = self.pieces(&parcel);
-        self.producer.out = Some(Out { parcel, membership, pieces, logged: Vec::new(), stage: Stage::Producing });
+        let (pieces, after) = self.pieces(&parcel);
+        self.producer.out = Some(Out {
+            parcel,
+            membership,
+            pieces,
+            after,
+            acknowledged: false,
+            reply: None,
+            logged: Vec::new(),
+            stage: Stage::Producing,
+        });
         Ok(())
     }
 
@@ -498,6 +582,7 @@ impl Io for Client {
             .tick
             .watermarks
             .retain(|watermark| names.iter().any(|(at, name)| *at == watermark.partition && !revoked.contains(name)));
+        delivered.parcel.standing.retain(|(partition, ..)| !revoked.contains(partition));
         delivered.revoked.clone_from(revoked);
         Ok(Some(delivered))
     }

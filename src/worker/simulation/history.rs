@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     assemble::Keying,
-    config::Config,
+    config::{Config, Delivery},
     generate::otlp::{ResourceSpans, ScopeSpans, Span, Status, TracesData},
     telemetry::Telemetry,
 };
@@ -110,7 +110,7 @@ pub enum Moment {
 }
 
 /// An aborted tick is sent again at once: nothing strikes in between.
-pub const MOMENTS: [Moment; 10] = [
+pub const MOMENTS: [Moment; 12] = [
     Moment::Starting,
     Moment::Waiting,
     Moment::Restoring,
@@ -121,6 +121,8 @@ pub const MOMENTS: [Moment; 10] = [
     Moment::Sending(Stage::Ending),
     Moment::Sending(Stage::Marking),
     Moment::Sending(Stage::Aborting),
+    Moment::Sending(Stage::Output),
+    Moment::Sending(Stage::Committing),
 ];
 
 pub type Table = BTreeMap<(Fault, Moment), u64>;
@@ -227,12 +229,13 @@ impl Run {
         let names: Vec<String> = setup.config.policies.policies().iter().map(|policy| policy.name.clone()).collect();
         let count = partitions.len();
         let world = World {
-            broker: RefCell::new(Broker::new(count, Judge::new(count, names.clone(), setup.for_good, setup.tells))),
+            broker: RefCell::new(Broker::new(count, Judge::new(count, names.clone(), &setup))),
             partitions,
             random: RefCell::new(fastrand::Rng::with_seed(seed ^ 0x5eed)),
             now: Cell::new(1_000_000),
             start: setup.start,
             names,
+            at_least_once: setup.config.delivery == Delivery::AtLeastOnce,
         };
         let slots = if setup.keying == Keying::Unkeyed { 1 } else { world.random.borrow_mut().usize(2..=SLOTS) };
         let mut run = Self {

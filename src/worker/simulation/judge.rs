@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 
+use super::history::Setup;
 use crate::{
+    config::Delivery,
     decisions::{self, Decision},
     source::Metadata,
 };
@@ -19,6 +21,8 @@ pub struct Judge {
     dead: BTreeMap<(usize, i64), usize>,
     /// Verdicts are remembered for as long as a history lasts.
     for_good: bool,
+    /// Output may come twice.
+    at_least_once: bool,
     names: Vec<String>,
     /// Prints what happens.
     tells: bool,
@@ -53,15 +57,16 @@ struct Span {
 // === impl Judge ===
 
 impl Judge {
-    pub fn new(partitions: usize, names: Vec<String>, for_good: bool, tells: bool) -> Self {
+    pub fn new(partitions: usize, names: Vec<String>, setup: &Setup) -> Self {
         Self {
             traces: Vec::new(),
             spans: Vec::new(),
             records: vec![BTreeMap::new(); partitions],
             dead: BTreeMap::new(),
-            for_good,
+            for_good: setup.for_good,
+            at_least_once: setup.config.delivery == Delivery::AtLeastOnce,
             names,
-            tells,
+            tells: setup.tells,
             wrong: None,
         }
     }
@@ -106,7 +111,7 @@ impl Judge {
         for &id in kept {
             let span = &mut self.spans[id as usize - 1];
             span.out += 1;
-            if span.out > 1 {
+            if span.out > 1 && !self.at_least_once {
                 let trace = span.trace;
                 self.wrong(format!("span {id} of trace {trace} is doubled"));
             }
@@ -114,7 +119,7 @@ impl Judge {
         for &letter in dead {
             let copies = self.dead.entry(letter).or_default();
             *copies += 1;
-            if *copies > 1 {
+            if *copies > 1 && !self.at_least_once {
                 self.wrong(format!("the dead letter of {letter:?} is doubled"));
             }
         }
@@ -145,7 +150,7 @@ impl Judge {
         let passed = before.map_or(0, |(w, _)| w)..offset;
         let passed: Vec<_> = self.records[partition].range(passed).map(|(at, of)| (*at, of.clone())).collect();
         for (at, spans) in passed {
-            if spans.is_empty() && self.dead.get(&(partition, at)) != Some(&1) {
+            if spans.is_empty() && !self.dead.contains_key(&(partition, at)) {
                 self.wrong(format!("{partition}/{at} is no record, has been passed, and is not in the dead letters"));
             }
             spans.iter().for_each(|&span| self.check(span));
@@ -169,7 +174,7 @@ impl Judge {
         } else {
             verdict.filter(|_| self.for_good)
         };
-        if due.is_some_and(|due| usize::from(due) != out) {
+        if due.is_some_and(|due| due != (out > 0)) {
             let of = if strict { "strict " } else { "" };
             self.wrong(format!("span {id} of {of}trace {trace} is out {out} times, due is {due:?}"));
         }

@@ -31,15 +31,20 @@ fn setups() -> Vec<Setup> {
     let folder = std::env::temp_dir().join(format!("tailwater-simulation-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");
     let mut setups = Vec::new();
-    for (name, keying, topics, for_good) in [
-        ("keyed", Keying::Keyed, "spans, more", true),
-        ("unkeyed", Keying::Unkeyed, "spans, more", true),
-        ("forgetful", Keying::Keyed, "spans, more", false),
-        ("unkeyed-forgetful", Keying::Unkeyed, "spans, more", false),
+    for (name, keying, delivery, for_good) in [
+        ("keyed", Keying::Keyed, "exactly_once", true),
+        ("unkeyed", Keying::Unkeyed, "exactly_once", true),
+        ("keyed-forgetful", Keying::Keyed, "exactly_once", false),
+        ("unkeyed-forgetful", Keying::Unkeyed, "exactly_once", false),
+        ("keyed-more-than-once", Keying::Keyed, "at_least_once", true),
+        ("unkeyed-more-than-once", Keying::Unkeyed, "at_least_once", true),
+        ("keyed-more-than-once-forgetful", Keying::Keyed, "at_least_once", false),
+        ("unkeyed-more-than-once-forgetful", Keying::Unkeyed, "at_least_once", false),
     ] {
         let late_window = if for_good { "24h" } else { "3s" };
         let text = format!(
-            "kafka: {{ brokers: nowhere }}\ninput: {{ topics: [{topics}] }}\noutput: [ {{ kafka: {{ topic: kept }} }} ]\n\
+            "kafka: {{ brokers: nowhere }}\ninput: {{ topics: [spans, more] }}\n\
+             output: [ {{ kafka: {{ topic: kept }} }} ]\ndelivery: {delivery}\n\
              completion: {{ quiet: 1s, max_wait: {}ms }}\nlate_window: {late_window}\ntick: {{ interval: 200ms }}\npolicies:\n\
              - {{ name: vetoed, when: any(name == \"veto\"), drop: always }}\n\
              - {{ name: errors, when: any(status.code == STATUS_CODE_ERROR), keep: always }}\n",
