@@ -66,6 +66,7 @@ impl Worker {
         match arrival {
             Arrival::Asked(partitions) => match self.source.beginnings(&partitions) {
                 Ok(beginnings) => {
+                    tracing::info!(partitions = beginnings.len(), "reading back what was decided");
                     let restore = self.restore(&beginnings)?;
                     self.arriving = Some(Arrival::Restoring(beginnings, restore));
                 }

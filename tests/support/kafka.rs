@@ -39,8 +39,8 @@ pub struct Kafka {
 #[derive(Clone)]
 pub struct Topic {
     pub name: String,
+    pub partitions: i32,
     bootstrap: String,
-    partitions: i32,
 }
 
 /// Sends records to a topic.
@@ -59,6 +59,12 @@ pub struct Record {
     pub key: Option<Vec<u8>>,
     pub value: Vec<u8>,
     pub headers: Vec<(String, Vec<u8>)>,
+}
+
+/// What a group has committed, asked again and again.
+pub struct Group {
+    consumer: BaseConsumer,
+    partitions: TopicPartitionList,
 }
 
 /// What a group has committed for a partition.
@@ -211,20 +217,28 @@ impl Topic {
     }
 
     /// Shows every record the topic holds now: those of a partition in their order, partitions in any.
-    pub fn each(&self, mut see: impl FnMut(&Record)) {
+    pub fn each(&self, see: impl FnMut(&Record)) {
+        self.each_from(&mut vec![0; self.partitions as usize], see);
+    }
+
+    /// As [`Topic::each`], from these offsets on, by partition; they become those of the next records to come.
+    pub fn each_from(&self, next: &mut [i64], mut see: impl FnMut(&Record)) {
         let mut config = client(&self.bootstrap);
         config.set("group.id", "tests").set("enable.auto.commit", "false").set("enable.partition.eof", "true");
-        config.set("fetch.queue.backoff.ms", "10");
+        config.set("fetch.queue.backoff.ms", "10").set("fetch.wait.max.ms", "10").set("auto.offset.reset", "earliest");
         let consumer: BaseConsumer = config.create().expect("a consumer");
         let mut all = TopicPartitionList::new();
-        for partition in 0..self.partitions {
-            all.add_partition_offset(&self.name, partition, Offset::Beginning).expect("an offset");
+        for (partition, next) in (0..).zip(&*next) {
+            all.add_partition_offset(&self.name, partition, Offset::Offset(*next)).expect("an offset");
         }
         consumer.assign(&all).expect("partitions to read");
         let mut ended = vec![false; all.count()];
         while ended.contains(&false) {
             match consumer.poll(ANSWER) {
-                Some(Ok(message)) => see(&Record::from(&message)),
+                Some(Ok(message)) => {
+                    next[message.partition() as usize] = message.offset() + 1;
+                    see(&Record::from(&message));
+                }
                 Some(Err(KafkaError::PartitionEOF(partition))) => ended[partition as usize] = true,
                 Some(Err(error)) => panic!("{}: {error}", self.name),
                 None => panic!("{} is silent", self.name),
@@ -238,27 +252,28 @@ impl Topic {
         records
     }
 
-    /// The offset after the last record, by partition.
+    /// The offset after the last record that readers of committed ones get, by partition.
     pub fn ends(&self) -> Vec<i64> {
-        let consumer: BaseConsumer = client(&self.bootstrap).create().expect("a consumer");
-        let end = |partition| consumer.fetch_watermarks(&self.name, partition, ANSWER).expect("watermarks").1;
-        (0..self.partitions).map(end).collect()
+        self.ends_for("read_committed")
+    }
+
+    /// The offset after the last record, that of an open transaction too, by partition.
+    pub fn open_ends(&self) -> Vec<i64> {
+        self.ends_for("read_uncommitted")
     }
 
     /// By partition.
     pub fn committed(&self, group: &str) -> Vec<Committed> {
-        let consumer: BaseConsumer = client(&self.bootstrap).set("group.id", group).create().expect("a consumer");
-        let mut all = TopicPartitionList::new();
-        all.add_partition_range(&self.name, 0, self.partitions - 1);
-        // A new group's coordinator may have yet to be found.
-        let committed =
-            wait_for("the committed offsets", ANSWER, || consumer.committed_offsets(all.clone(), ANSWER).ok());
-        let offset = |offset| if let Offset::Offset(offset) = offset { Some(offset) } else { None };
-        let elements = committed.elements();
-        let by_partition = elements
-            .iter()
-            .map(|each| Committed { offset: offset(each.offset()), metadata: each.metadata().to_owned() });
-        by_partition.collect()
+        Group::of(group, &[self]).committed()
+    }
+
+    fn ends_for(&self, readers: &str) -> Vec<i64> {
+        let mut config = client(&self.bootstrap);
+        let consumer: BaseConsumer = config.set("isolation.level", readers).create().expect("a consumer");
+        let end = |partition| {
+            wait_for("watermarks", ANSWER, || consumer.fetch_watermarks(&self.name, partition, ANSWER).ok()).1
+        };
+        (0..self.partitions).map(end).collect()
     }
 
     /// False where nobody has made it.
@@ -292,6 +307,35 @@ impl Sender {
         }
         producer.flush(2 * ANSWER).expect("everything is answered");
         assert_eq!(producer.context().0.load(Ordering::SeqCst), 0, "records that {topic} refused");
+    }
+}
+
+// === impl Group ===
+
+impl Group {
+    pub fn of(group: &str, topics: &[&Topic]) -> Self {
+        let mut config = client(&topics[0].bootstrap);
+        // A reader of committed records would wait for transactions that a killed program left open.
+        config.set("group.id", group).set("isolation.level", "read_uncommitted");
+        let mut partitions = TopicPartitionList::new();
+        for topic in topics {
+            partitions.add_partition_range(&topic.name, 0, topic.partitions - 1);
+        }
+        Self { consumer: config.create().expect("a consumer"), partitions }
+    }
+
+    /// By topic and partition, all of one moment.
+    pub fn committed(&self) -> Vec<Committed> {
+        // A new group's coordinator may have yet to be found.
+        let committed = wait_for("the committed offsets", ANSWER, || {
+            self.consumer.committed_offsets(self.partitions.clone(), ANSWER).ok()
+        });
+        let offset = |offset| if let Offset::Offset(offset) = offset { Some(offset) } else { None };
+        let elements = committed.elements();
+        let by_partition = elements
+            .iter()
+            .map(|each| Committed { offset: offset(each.offset()), metadata: each.metadata().to_owned() });
+        by_partition.collect()
     }
 }
 

@@ -2,6 +2,8 @@
 
 pub mod kafka;
 mod leash;
+pub mod load;
+pub mod observer;
 pub mod oracle;
 mod port;
 pub mod processor;

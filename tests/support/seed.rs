@@ -1,6 +1,9 @@
 //! Randomness that can be had again.
 
-use std::env;
+use std::{
+    env,
+    time::{Duration, Instant},
+};
 
 /// `TAILWATER_SEED`, or a new one; printed, so that a failure shows how to repeat it.
 pub fn seed() -> u64 {
@@ -8,4 +11,18 @@ pub fn seed() -> u64 {
     let seed = given.unwrap_or_else(|| fastrand::u64(..));
     println!("TAILWATER_SEED={seed} repeats this");
     seed
+}
+
+/// Does something once, or again and again for `TAILWATER_SOAK` seconds; it is told which round it is.
+pub fn repeat(mut round: impl FnMut(usize)) {
+    let seconds =
+        env::var("TAILWATER_SOAK").ok().map(|text| text.parse().expect("TAILWATER_SOAK is a number of seconds"));
+    let (time, start) = (Duration::from_secs(seconds.unwrap_or(0)), Instant::now());
+    round(0);
+    (1..).take_while(|_| start.elapsed() < time).for_each(round);
+}
+
+/// `TAILWATER_RUNS`, or one.
+pub fn runs() -> usize {
+    env::var("TAILWATER_RUNS").map_or(1, |runs| runs.parse().expect("TAILWATER_RUNS is a number"))
 }
