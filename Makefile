@@ -62,7 +62,7 @@ $(TARGET)/tools/deny-$(DENY_VERSION):
 
 # Each of these tests leaves its name when it has passed on a real Kafka. A run without one of them was no run.
 WITNESSES := bad-input-dead-letters bad-input-huge bad-input-oversize crash-batched crash-keyed crash-matrix-keyed crash-matrix-spread \
-  crash-matrix-topics crash-run-batched crash-run-keyed \
+  crash-matrix-topics crash-rest crash-run-batched crash-run-keyed \
   end-to-end-batched end-to-end-keyed lifecycle-away lifecycle-empty lifecycle-missing lifecycle-term metrics rebalance time-behind time-late time-topics
 
 unit-and-integration:

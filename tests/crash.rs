@@ -17,6 +17,7 @@ use crate::support::{
     oracle::{Copies, Expected, Named, TraceId, count, named},
     processor::Job,
     seed::seed,
+    spans::{failed, keyed, span, trace},
     traffic::Shop,
     wait::wait_until,
     witness,
@@ -86,6 +87,34 @@ fn killed_in_the_middle(name: &str, records: fn(&Shop) -> Box<dyn Iterator<Item 
     expected.check(&output.records(), Copies::One);
     observer.end().check(&[&input], &expected);
     witness(name);
+}
+
+/// An open trace holds the watermark, nothing comes in: all that a commit has to tell is that something was decided.
+#[test]
+fn what_was_decided_while_the_input_rested_is_decided_once() {
+    let input = kafka().topic("crash-rest-spans", 1);
+    let output = kafka().topic("crash-rest-kept", 1);
+    let mut job = Job::named("crash-rest");
+    job.max_wait = "10m";
+    job.properties = "group.instance.id: crash-rest, ".to_owned();
+    input.produce([
+        keyed(0, 0, vec![failed(span(trace(1), 2, 1, 0))]),
+        keyed(0, 0, vec![failed(span(trace(2), 1, 0, 0))]),
+    ]);
+    let observer = Observer::start(&job.group, &[&input], &output);
+    let mut first = job.run();
+    first.wait_until("the second trace to be decided", |metrics| metrics.forwarded() == 1);
+    first.kill();
+
+    input.produce([keyed(0, 0, vec![span(trace(1), 1, 0, 0)])]);
+    let mut second = job.run();
+    second.wait_until("the first trace to be decided", |metrics| metrics.forwarded() > 0 && metrics.held() == 0);
+    let ended = second.terminate();
+    assert!(ended.status.success(), "{}", ended.said);
+    let expected = Expected::of(&[&input]);
+    expected.check(&output.records(), Copies::One);
+    observer.end().check(&[&input], &expected);
+    witness("crash-rest");
 }
 
 /// 60,000 traces are 350 s of traffic.

@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 
 use super::Worker;
-use crate::forward::{Delivered, Outcome, Parcel};
+use crate::{
+    forward::{Delivered, Outcome, Parcel},
+    tick::Tick,
+};
 
 /// In a row, for the same content. A rebalance aborts one or two.
 const ABORTS: u32 = 10;
@@ -27,7 +30,10 @@ impl Worker {
         }
         self.last_cut = Instant::now();
         let mut tick = self.engine.cut();
-        tick.watermarks.retain(|watermark| self.owned.commits(watermark));
+        let Tick { decisions, watermarks, .. } = &mut tick;
+        // A restart reads the decision log as far as a commit says: what is decided is news, though nothing else has moved.
+        let decides = |of: u32| decisions.binary_search_by_key(&of, |&(partition, _)| partition).is_ok();
+        watermarks.retain(|watermark| self.owned.commits(watermark) || decides(watermark.partition));
         if tick.is_empty() && tick.watermarks.is_empty() {
             self.engine.settle(tick, &[]);
             return Ok(());
