@@ -8,9 +8,10 @@ DENY := $(TARGET)/tools/bin/cargo-deny
 build_tools := cc c++ cmake perl cargo
 
 FOR ?= 60s
+RUNS ?= 20
 demo_flags := --for $(FOR) $(if $(KAFKA),--kafka $(KAFKA)) $(if $(BREAK),--break $(BREAK))
 
-.PHONY: demo test bench build-tools prerequisites jars formatting lints dependencies unit-and-integration
+.PHONY: demo test soak proof bench build-tools prerequisites jars formatting lints dependencies unit-and-integration
 
 demo: build-tools
 	@test -x $(TARGET)/release/tailwater || \
@@ -29,6 +30,14 @@ test:
 	@$(MAKE) --no-print-directory lints
 	@$(MAKE) --no-print-directory dependencies
 	@$(MAKE) --no-print-directory unit-and-integration
+
+# The crash matrix, again and again with new traffic: make soak FOR=1h. TAILWATER_SEED=… repeats one.
+soak: prerequisites jars
+	TAILWATER_SOAK=$(FOR) cargo test --locked --test integration -- --nocapture --test-threads 3 crash::matrix
+
+# Runs of 60,000 traces each, keyed and unkeyed, with three kills at least that count: a line a run.
+proof: prerequisites jars
+	TAILWATER_RUNS=$(RUNS) cargo test --locked --test integration -- --nocapture crash::runs
 
 bench:
 	@tests/prerequisites $(build_tools) valgrind

@@ -13,11 +13,11 @@ pub fn seed() -> u64 {
     seed
 }
 
-/// Does something once, or again and again for `TAILWATER_SOAK` seconds; it is told which round it is.
+/// Does something once, or again and again for the time `TAILWATER_SOAK` says; it is told which round it is.
 pub fn repeat(mut round: impl FnMut(usize)) {
-    let seconds =
-        env::var("TAILWATER_SOAK").ok().map(|text| text.parse().expect("TAILWATER_SOAK is a number of seconds"));
-    let (time, start) = (Duration::from_secs(seconds.unwrap_or(0)), Instant::now());
+    let time = env::var("TAILWATER_SOAK")
+        .map_or(Duration::ZERO, |text| tailwater::units::duration(&text).expect("TAILWATER_SOAK is a time"));
+    let start = Instant::now();
     round(0);
     (1..).take_while(|_| start.elapsed() < time).for_each(round);
 }
