@@ -2,7 +2,6 @@
 
 mod matrix;
 mod runs;
-mod siege;
 
 use std::{
     collections::{HashMap, HashSet},

@@ -5,13 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tailwater::generate::Shape;
-
-use super::siege::{SLOWLY, Siege};
 use crate::support::{
-    load::{Deal, Load},
+    kafka::kafka,
+    load::Deal,
     processor::{Job, Processor},
     seed::{repeat, seed},
+    siege::{SLOWLY, Siege},
     traffic::{keyed, spread},
     wait::wait_until,
     witness,
@@ -19,25 +18,19 @@ use crate::support::{
 
 #[test]
 fn keyed_by_two_workers() {
-    matrix("crash-matrix-keyed", &["spans"], KEYED, |traces, epoch, partitions| {
-        Box::new(keyed(traces, epoch, partitions))
-    });
+    matrix("crash-matrix-keyed", &["spans"], KEYED, keyed);
 }
 
 /// Every trace of three records or more is on three partitions or more.
 #[test]
 fn spread_over_all_partitions_of_one_worker() {
-    matrix("crash-matrix-spread", &["spans"], UNKEYED, |traces, epoch, partitions| {
-        Box::new(spread(traces, epoch, partitions))
-    });
+    matrix("crash-matrix-spread", &["spans"], UNKEYED, spread);
 }
 
 /// Each trace is in one of them.
 #[test]
 fn two_topics() {
-    matrix("crash-matrix-topics", &["spans-a", "spans-b"], KEYED, |traces, epoch, partitions| {
-        Box::new(keyed(traces, epoch, partitions))
-    });
+    matrix("crash-matrix-topics", &["spans-a", "spans-b"], KEYED, keyed);
 }
 
 /// When the program is killed.
@@ -97,18 +90,10 @@ fn matrix(name: &str, inputs: &[&str], of: Input, deal: Deal) {
 }
 
 fn besiege(name: &str, inputs: &[&str], of: Input, deal: Deal, seed: u64) {
-    let mut siege = Siege::new(name, inputs, 4);
+    let mut siege = Siege::new(kafka(), name, inputs, 4);
     siege.job.keyed = of.keyed;
     siege.job.more.push_str(of.more);
-    let shape = Shape {
-        spans_per_second: 700.0,
-        error_share: 0.03,
-        slow_share: 0.03,
-        slow_ms: 5_200..8_000,
-        ..Shape::default()
-    };
-    let topics: Vec<_> = siege.inputs.clone();
-    let load = Load::start(&topics.iter().collect::<Vec<_>>(), seed, shape, deal);
+    let load = siege.load(seed, deal);
     let mut random = fastrand::Rng::with_seed(seed);
     let mut rest = || {
         let mut rest = REST;
@@ -174,8 +159,7 @@ fn live(siege: &Siege, moment: Moment, random: &mut fastrand::Rng) -> (Processor
             });
         }
         Moment::Open => {
-            let output = &siege.output;
-            wait_until("an open transaction", PATIENCE, || output.ends() != output.open_ends());
+            wait_until("an open transaction", PATIENCE, || siege.is_open());
         }
         Moment::Output => {
             let before = siege.output.ends();

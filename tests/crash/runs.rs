@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use tailwater::generate::Shape;
 
-use super::siege::{Outcome, Siege};
 use crate::support::{
-    kafka::Record,
+    kafka::{Record, kafka},
     seed::{runs, seed},
+    siege::{Outcome, Siege},
     traffic::Shop,
     witness,
 };
@@ -48,7 +48,7 @@ fn runs_of(name: &str, hold_ms: i64, records: Records) {
 fn one_run(name: &str, seed: u64, hold_ms: i64, records: Records) -> Outcome {
     let shape = Shape { spans_per_second: 2_500.0, ..Shape::default() };
     let shop = Shop { seed, traces: 60_000, shape };
-    let mut siege = Siege::new(name, &["spans"], PARTITIONS);
+    let mut siege = Siege::new(kafka(), name, &["spans"], PARTITIONS);
     siege.inputs[0].produce(records(&shop));
     let all: i64 = siege.inputs[0].ends().iter().sum();
     let mut random = fastrand::Rng::with_seed(seed);

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
         OnceLock,
@@ -22,7 +22,13 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext},
 };
 
-use super::{port::free_ports, wait::wait_for, way::Way};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{
+    port::free_ports,
+    wait::{wait_for, wait_until},
+    way::Way,
+};
 
 /// The broker, started when first asked for. It ends with this process, however that ends.
 pub fn kafka() -> &'static Kafka {
@@ -34,6 +40,9 @@ pub struct Kafka {
     pub bootstrap: String,
     /// Clients that start from `outside` are sent back to it for everything.
     pub outside: Way,
+    folder: PathBuf,
+    /// While its standard input is open, the broker lives.
+    shell: Child,
 }
 
 #[derive(Clone)]
@@ -75,6 +84,8 @@ pub struct Committed {
     pub metadata: String,
 }
 
+/// For a broker to come up.
+const START: Duration = Duration::from_secs(120);
 /// For one answer of a broker that is there.
 const ANSWER: Duration = Duration::from_secs(30);
 
@@ -106,7 +117,37 @@ impl Kafka {
         Topic { name: name.to_owned(), bootstrap: self.bootstrap.clone(), partitions }
     }
 
-    fn start() -> Self {
+    /// SIGSTOP: it answers nobody, and its connections stay.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// SIGKILL. It starts again on what it had on disk, and answers when this returns.
+    pub fn kill(&self) {
+        self.signal(Signal::KILL);
+        wait_until("Kafka to be gone", ANSWER, || self.answers().is_none());
+        wait_for("Kafka to answer again", START, || self.answers());
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = fs::read_to_string(self.folder.join("pid")).expect("the broker's process id");
+        let pid = pid.trim().parse().ok().and_then(Pid::from_raw).expect("a process id");
+        kill_process(pid, signal).expect("the broker runs");
+    }
+
+    fn answers(&self) -> Option<()> {
+        let probe: BaseConsumer = client(&self.bootstrap).create().expect("a client");
+        let answer = probe.fetch_metadata(None, Duration::from_secs(1)).ok()?;
+        (!answer.brokers().is_empty()).then_some(())
+    }
+
+    /// A broker of one's own, to do evil to.
+    pub fn start() -> Self {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("a folder of the target folder");
         let jars = target.join("kafka/libs");
         fetch(&jars);
@@ -114,19 +155,16 @@ impl Kafka {
         // The shell below removes it: statics are not dropped.
         let folder = folder.expect("a folder for the broker").keep();
         let [port, controller, inside] = free_ports();
-        let kafka = Self { bootstrap: format!("127.0.0.1:{port}"), outside: Way::to(inside) };
-        let settings = properties(&folder, port, controller, [inside, kafka.outside.port]);
+        let outside = Way::to(inside);
+        let settings = properties(&folder, port, controller, [inside, outside.port]);
         fs::write(folder.join("server.properties"), settings).expect("a broker's settings");
-        let mut broker = spawn(&jars, &folder);
-        let probe: BaseConsumer = client(&kafka.bootstrap).create().expect("a client");
-        wait_for("Kafka to answer", Duration::from_secs(120), || {
-            let ended = broker.try_wait().expect("the broker's shell can be waited for");
-            assert!(ended.is_none(), "Kafka ended:\n{}", tail(&folder.join("log")));
-            let answer = probe.fetch_metadata(None, Duration::from_secs(1)).ok()?;
-            (!answer.brokers().is_empty()).then_some(())
+        let shell = spawn(&jars, &folder);
+        let mut kafka = Self { bootstrap: format!("127.0.0.1:{port}"), outside, folder, shell: shell };
+        wait_for("Kafka to answer", START, || {
+            let ended = kafka.shell.try_wait().expect("the broker's shell can be waited for");
+            assert!(ended.is_none(), "Kafka ended:\n{}", tail(&kafka.folder.join("log")));
+            kafka.answers()
         });
-        // Its standard input must stay open for as long as this process lives.
-        std::mem::forget(broker);
         kafka
     }
 }
@@ -156,6 +194,10 @@ fn properties(folder: &Path, port: u16, controller: u16, [inside, outside]: [u16
          transaction.state.log.min.isr=1\n\
          transaction.state.log.num.partitions=4\n\
          group.initial.rebalance.delay.ms=0\n\
+         group.consumer.session.timeout.ms=6000\n\
+         group.consumer.min.session.timeout.ms=6000\n\
+         group.consumer.heartbeat.interval.ms=1000\n\
+         group.consumer.min.heartbeat.interval.ms=1000\n\
          # As in production: what is not there must be named, not made.\n\
          auto.create.topics.enable=false\n\
          # Traffic has the times its seed gave it.\n\
@@ -169,12 +211,17 @@ fn spawn(jars: &Path, folder: &Path) -> Child {
     let script = r#"
         trap '' INT TERM HUP
         java -cp "$1/*" kafka.tools.StorageTool format -t dGFpbHdhdGVyLXRlc3RzIQ -c "$2/server.properties" || exit 1
-        java -Xms512m -Xmx1g -cp "$1/*" kafka.Kafka "$2/server.properties" &
-        broker=$!
-        (read -r _; kill -9 $broker) <&3 &
-        wait $broker
-        # 137: we killed it. One that ended by itself leaves its log.
-        [ $? -eq 137 ] && rm -rf "$2"
+        (read -r _; touch "$2/over"; kill -9 "$(cat "$2/pid")") <&3 &
+        while :; do
+            java -Xms512m -Xmx1g -cp "$1/*" kafka.Kafka "$2/server.properties" &
+            echo $! >"$2/pid"
+            wait $!
+            ended=$?
+            # 137: a test killed it, or we did.
+            [ $ended -eq 137 ] && [ ! -e "$2/over" ] || break
+        done
+        # One that ended by itself leaves its log.
+        [ $ended -eq 137 ] && rm -rf "$2"
     "#;
     let log = File::create(folder.join("log")).expect("a log");
     // A background job's standard input is taken from it, so the pipe is kept as descriptor 3.
@@ -240,6 +287,8 @@ impl Topic {
                     see(&Record::from(&message));
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => ended[partition as usize] = true,
+                // A broker that is gone for a while.
+                Some(Err(error)) if is_passing(&error) => {}
                 Some(Err(error)) => panic!("{}: {error}", self.name),
                 None => panic!("{} is silent", self.name),
             }
@@ -276,6 +325,36 @@ impl Topic {
         (0..self.partitions).map(end).collect()
     }
 
+    /// Removes what is below these offsets, by partition, as retention does.
+    pub fn truncate(&self, below: &[i64]) {
+        let admin: AdminClient<DefaultClientContext> = client(&self.bootstrap).create().expect("an admin client");
+        let mut offsets = TopicPartitionList::new();
+        for (partition, below) in (0..).zip(below) {
+            offsets.add_partition_offset(&self.name, partition, Offset::Offset(*below)).expect("an offset");
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let options = AdminOptions::new().operation_timeout(Some(ANSWER));
+        let results = runtime.block_on(admin.delete_records(&offsets, &options)).expect("records can be removed");
+        results.elements().iter().for_each(|of| of.error().expect("its records can be removed"));
+    }
+
+    /// Records in a transaction that stays open until the producer says otherwise.
+    pub fn produce_open(&self, records: impl IntoIterator<Item = Record>) -> BaseProducer {
+        let mut config = client(&self.bootstrap);
+        config.set("transactional.id", format!("{}-upstream", self.name)).set("transaction.timeout.ms", "60000");
+        let producer: BaseProducer = config.create().expect("a producer");
+        producer.init_transactions(ANSWER).expect("transactions");
+        producer.begin_transaction().expect("a transaction");
+        for record in records {
+            let next = BaseRecord::<Vec<u8>, [u8]>::to(&self.name).partition(record.partition);
+            let mut next = next.payload(&record.value[..]).timestamp(record.timestamp);
+            next.key = record.key.as_ref();
+            producer.send(next).map_err(|(error, _)| error).expect("there is room");
+        }
+        producer.flush(ANSWER).expect("everything is answered");
+        producer
+    }
+
     /// False where nobody has made it.
     pub fn exists(&self) -> bool {
         let consumer: BaseConsumer = client(&self.bootstrap).create().expect("a consumer");
@@ -308,6 +387,12 @@ impl Sender {
         producer.flush(2 * ANSWER).expect("everything is answered");
         assert_eq!(producer.context().0.load(Ordering::SeqCst), 0, "records that {topic} refused");
     }
+}
+
+fn is_passing(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{AllBrokersDown, BrokerTransportFailure, NotLeaderForPartition, OperationTimedOut};
+    let passing = [AllBrokersDown, BrokerTransportFailure, NotLeaderForPartition, OperationTimedOut];
+    error.rdkafka_error_code().is_some_and(|code| passing.contains(&code))
 }
 
 // === impl Group ===

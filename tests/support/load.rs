@@ -9,11 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tailwater::generate::{Shape, Trace, Traffic};
+use tailwater::generate::{Shape, Traffic};
 
 use super::{
-    kafka::{Record, Topic},
+    kafka::Topic,
     spans::EPOCH,
+    traffic::{Records, Traces},
     wait::wait_until,
 };
 
@@ -24,7 +25,7 @@ pub struct Load {
 }
 
 /// How traces become records: by the time they begin at, for so many partitions over all topics.
-pub type Deal = fn(Box<dyn Iterator<Item = Trace> + Send>, i64, i32) -> Box<dyn Iterator<Item = Record> + Send>;
+pub type Deal = fn(Traces, i64, i32) -> Records;
 
 /// Seconds of record time in one of the wall.
 const PACE: u32 = 4;
@@ -39,11 +40,16 @@ const SETTLES: u8 = 1;
 const RESTS: u8 = 2;
 const ENDS: u8 = 3;
 
+/// Much to keep, and the slowest trace takes 9.5 s.
+fn shape() -> Shape {
+    Shape { spans_per_second: 700.0, error_share: 0.03, slow_share: 0.03, slow_ms: 5_200..8_000, ..Shape::default() }
+}
+
 // === impl Load ===
 
 impl Load {
     /// Its records go to topics with as many partitions each, as if these were one.
-    pub fn start(topics: &[&Topic], seed: u64, shape: Shape, deal: Deal) -> Self {
+    pub fn start(topics: &[&Topic], seed: u64, deal: Deal) -> Self {
         let each = topics[0].partitions;
         let partitions = each * topics.len() as i32;
         let senders: Vec<_> = topics.iter().map(|topic| topic.sender()).collect();
@@ -53,7 +59,7 @@ impl Load {
             move || {
                 let mut epoch = EPOCH;
                 for episode in 0.. {
-                    let shape = Shape { epoch_ns: epoch as u64 * 1_000_000, ..shape.clone() };
+                    let shape = Shape { epoch_ns: epoch as u64 * 1_000_000, ..shape() };
                     let mut traffic = Traffic::new(seed.wrapping_add(episode), shape);
                     let traces = std::iter::from_fn({
                         let state = state.clone();

@@ -8,6 +8,7 @@ pub mod oracle;
 mod port;
 pub mod processor;
 pub mod seed;
+pub mod siege;
 pub mod spans;
 pub mod stream;
 pub mod traffic;

@@ -20,7 +20,7 @@ impl Shop {
 
     /// Small records keyed by trace, each trace on one partition.
     pub fn keyed(&self, partitions: i32) -> impl Iterator<Item = Record> + use<> {
-        keyed(self.traces(), self.epoch(), partitions)
+        keyed(Box::new(self.traces()), self.epoch(), partitions)
     }
 
     /// Batches of 100 spans that mix traces, dealt out to the partitions in turn.
@@ -39,22 +39,25 @@ impl Shop {
     }
 }
 
+pub type Traces = Box<dyn Iterator<Item = Trace> + Send>;
+pub type Records = Box<dyn Iterator<Item = Record> + Send>;
+
 /// Small records keyed by trace, each trace on one partition.
-pub fn keyed(traces: impl Iterator<Item = Trace>, epoch: i64, partitions: i32) -> impl Iterator<Item = Record> {
-    generate::keyed(traces).map(move |record| {
+pub fn keyed(traces: Traces, epoch: i64, partitions: i32) -> Records {
+    Box::new(generate::keyed(traces).map(move |record| {
         let id = record.spans[0].0;
         let partition = i32::from(id.0[0]) % partitions;
         sent(record, epoch, partition)
-    })
+    }))
 }
 
 /// Unkeyed batches that mix traces. The pieces of a trace go round the partitions, so that three are on three.
-pub fn spread(traces: impl Iterator<Item = Trace>, epoch: i64, partitions: i32) -> impl Iterator<Item = Record> {
+pub fn spread(traces: Traces, epoch: i64, partitions: i32) -> Records {
     const BATCH: usize = 8;
     let mut pieces = generate::keyed(traces);
     let mut turns = HashMap::new();
     let mut open: Vec<Vec<generate::Record>> = (0..partitions).map(|_| Vec::new()).collect();
-    std::iter::from_fn(move || {
+    Box::new(std::iter::from_fn(move || {
         let full = loop {
             let Some(piece) = pieces.next() else { break open.iter().position(|batch| !batch.is_empty())? };
             let id = piece.spans[0].0;
@@ -75,7 +78,7 @@ pub fn spread(traces: impl Iterator<Item = Trace>, epoch: i64, partitions: i32) 
             spans.extend(piece.spans);
         }
         Some(sent(generate::Record { at_ms, key: None, value, spans }, epoch, full as i32))
-    })
+    }))
 }
 
 fn sent(record: generate::Record, epoch: i64, partition: i32) -> Record {

@@ -1,12 +1,14 @@
 //! A processor that is killed again and again, and what each kill was worth.
 
-use std::{collections::HashMap, fmt};
+use std::{collections::HashMap, fmt, time::Duration};
 
-use crate::support::{
-    kafka::{Group, Topic, kafka},
+use super::{
+    kafka::{Group, Kafka, Topic},
+    load::{Deal, Load},
     observer::{Commit, Observer, commits},
     oracle::{Copies, Expected, TraceId, named},
     processor::{Job, Processor},
+    wait::wait_until,
 };
 
 /// The topics, the program's configuration, and the kills so far; watched all the while.
@@ -50,23 +52,41 @@ pub const SLOWLY: &str = "queued.min.messages: 1, fetch.queue.backoff.ms: 100, f
 
 impl Siege {
     /// Of new topics, each with so many partitions.
-    pub fn new(name: &str, inputs: &[&str], partitions: i32) -> Self {
+    pub fn new(kafka: &Kafka, name: &str, inputs: &[&str], partitions: i32) -> Self {
         let inputs: Vec<Topic> =
-            inputs.iter().map(|input| kafka().topic(&format!("{name}-{input}"), partitions)).collect();
+            inputs.iter().map(|input| kafka.topic(&format!("{name}-{input}"), partitions)).collect();
         let mut job = Job::named(name);
+        job.brokers.clone_from(&kafka.bootstrap);
         job.inputs = inputs.iter().map(|input| input.name.clone()).collect();
         // Ticks come often, so that a kill hits one.
         job.more = "tick: { interval: 100ms }\n".to_owned();
         // The group knows who comes back, and does not wait for the session of a member that was killed.
         job.properties = format!("group.instance.id: {name}, ");
-        let output = kafka().topic(&job.output, 2);
+        let output = kafka.topic(&job.output, 2);
         let all: Vec<&Topic> = inputs.iter().collect();
         let (group, observer) = (Group::of(name, &all), Observer::start(name, &all, &output));
         Self { job, inputs, output, group, observer, kills: Vec::new(), next: vec![0; 2], out: HashMap::new() }
     }
 
+    pub fn load(&self, seed: u64, deal: Deal) -> Load {
+        Load::start(&self.inputs.iter().collect::<Vec<_>>(), seed, deal)
+    }
+
     pub fn commits(&self) -> Vec<Commit> {
         commits(&self.group)
+    }
+
+    /// Waits until all that the input holds by now is read and committed.
+    pub fn wait_for_all(&self) {
+        let ends: Vec<i64> = self.inputs.iter().flat_map(Topic::ends).collect();
+        wait_until("all of the input to be read", Duration::from_secs(120), || {
+            self.commits().iter().zip(&ends).all(|(commit, end)| commit.position >= *end)
+        });
+    }
+
+    /// Whether a transaction is open in the output.
+    pub fn is_open(&self) -> bool {
+        self.output.ends() != self.output.open_ends()
     }
 
     /// Records between the watermarks and the positions committed: what a start reads before it decides.
