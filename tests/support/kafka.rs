@@ -1,4 +1,4 @@
-//! A real Apache Kafka: one broker for the whole run.
+//! A real Apache Kafka: one broker for the whole run, and some for tests that do evil to theirs.
 
 use std::{
     fs::{self, File},
@@ -21,7 +21,6 @@ use rdkafka::{
     message::{Header, Headers, OwnedHeaders},
     producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext},
 };
-
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{
@@ -33,16 +32,29 @@ use super::{
 /// The broker, started when first asked for. It ends with this process, however that ends.
 pub fn kafka() -> &'static Kafka {
     static KAFKA: OnceLock<Kafka> = OnceLock::new();
-    KAFKA.get_or_init(Kafka::start)
+    KAFKA.get_or_init(|| Kafka::start(1))
 }
 
 pub struct Kafka {
     pub bootstrap: String,
     /// Clients that start from `outside` are sent back to it for everything.
     pub outside: Way,
+    brokers: Vec<Broker>,
+}
+
+struct Broker {
     folder: PathBuf,
     /// While its standard input is open, the broker lives.
     shell: Child,
+}
+
+/// A broker's ports.
+#[derive(Clone, Copy)]
+struct Ports {
+    inside: u16,
+    controller: u16,
+    /// What `outside` leads to, and how clients come there.
+    outside: [u16; 2],
 }
 
 #[derive(Clone)]
@@ -88,6 +100,9 @@ pub struct Committed {
 const START: Duration = Duration::from_secs(120);
 /// For one answer of a broker that is there.
 const ANSWER: Duration = Duration::from_secs(30);
+/// One request to a broker that may stand still, and all that are tried.
+const REQUEST: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 // === impl Kafka ===
 
@@ -99,7 +114,7 @@ impl Kafka {
     /// A new topic; `settings` are the broker's topic configuration.
     pub fn topic_with(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) -> Topic {
         let admin: AdminClient<DefaultClientContext> = client(&self.bootstrap).create().expect("an admin client");
-        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(-1));
         for (key, value) in settings {
             topic = topic.set(key, value);
         }
@@ -117,55 +132,85 @@ impl Kafka {
         Topic { name: name.to_owned(), bootstrap: self.bootstrap.clone(), partitions }
     }
 
-    /// SIGSTOP: it answers nobody, and its connections stay.
-    pub fn freeze(&self) {
-        self.signal(Signal::STOP);
+    /// SIGSTOP: a broker answers nobody, and its connections stay.
+    pub fn freeze(&self, broker: usize) {
+        self.brokers[broker].signal(Signal::STOP);
     }
 
     /// SIGCONT.
-    pub fn thaw(&self) {
-        self.signal(Signal::CONT);
+    pub fn thaw(&self, broker: usize) {
+        self.brokers[broker].signal(Signal::CONT);
     }
 
-    /// SIGKILL. It starts again on what it had on disk, and answers when this returns.
+    /// SIGKILL of the only broker. It starts again on what it had on disk, and answers when this returns.
     pub fn kill(&self) {
-        self.signal(Signal::KILL);
-        wait_until("Kafka to be gone", ANSWER, || self.answers().is_none());
-        wait_for("Kafka to answer again", START, || self.answers());
+        self.brokers[0].signal(Signal::KILL);
+        wait_until("Kafka to be gone", ANSWER, || !self.answers());
+        wait_until("Kafka to answer again", START, || self.answers());
+    }
+
+    /// The broker that leads a partition.
+    pub fn leader(&self, topic: &str, partition: i32) -> usize {
+        let consumer: BaseConsumer = client(&self.bootstrap).create().expect("a client");
+        let leader = wait_for("a leader", PATIENCE, || {
+            let answer = consumer.fetch_metadata(Some(topic), REQUEST).ok()?;
+            let partitions = answer.topics().first()?.partitions();
+            partitions.iter().find(|of| of.id() == partition).map(|of| of.leader()).filter(|leader| *leader > 0)
+        });
+        leader as usize - 1
+    }
+
+    fn answers(&self) -> bool {
+        let probe: BaseConsumer = client(&self.bootstrap).create().expect("a client");
+        let answer = probe.fetch_metadata(None, Duration::from_secs(1));
+        answer.is_ok_and(|answer| answer.brokers().len() == self.brokers.len())
+    }
+
+    /// Brokers of one's own.
+    pub fn start(brokers: usize) -> Self {
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("a folder of the target folder");
+        let jars = target.join("kafka/libs");
+        fetch(&jars);
+        let mut ways = Vec::new();
+        let ports: Vec<Ports> = (0..brokers)
+            .map(|_| {
+                let [inside, controller, outside] = free_ports();
+                ways.push(Way::to(outside));
+                Ports { inside, controller, outside: [outside, ways[ways.len() - 1].port] }
+            })
+            .collect();
+        let bootstrap = ports.iter().map(|of| format!("127.0.0.1:{}", of.inside)).collect::<Vec<_>>().join(",");
+        let brokers = (0..brokers).map(|at| Broker::start(&jars, at, &ports)).collect();
+        let mut kafka = Self { bootstrap, outside: ways.remove(0), brokers };
+        wait_until("Kafka to answer", START, || {
+            kafka.brokers.iter_mut().for_each(Broker::check);
+            kafka.answers()
+        });
+        kafka
+    }
+}
+
+// === impl Broker ===
+
+impl Broker {
+    fn start(jars: &Path, at: usize, ports: &[Ports]) -> Self {
+        let folder = tempfile::Builder::new().prefix("kafka-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
+        // The shell below removes it: statics are not dropped.
+        let folder = folder.expect("a folder for the broker").keep();
+        fs::write(folder.join("server.properties"), properties(&folder, at, ports)).expect("a broker's settings");
+        let shell = spawn(jars, &folder);
+        Self { folder, shell }
+    }
+
+    fn check(&mut self) {
+        let ended = self.shell.try_wait().expect("the broker's shell can be waited for");
+        assert!(ended.is_none(), "Kafka ended:\n{}", tail(&self.folder.join("log")));
     }
 
     fn signal(&self, signal: Signal) {
         let pid = fs::read_to_string(self.folder.join("pid")).expect("the broker's process id");
         let pid = pid.trim().parse().ok().and_then(Pid::from_raw).expect("a process id");
         kill_process(pid, signal).expect("the broker runs");
-    }
-
-    fn answers(&self) -> Option<()> {
-        let probe: BaseConsumer = client(&self.bootstrap).create().expect("a client");
-        let answer = probe.fetch_metadata(None, Duration::from_secs(1)).ok()?;
-        (!answer.brokers().is_empty()).then_some(())
-    }
-
-    /// A broker of one's own, to do evil to.
-    pub fn start() -> Self {
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("a folder of the target folder");
-        let jars = target.join("kafka/libs");
-        fetch(&jars);
-        let folder = tempfile::Builder::new().prefix("kafka-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
-        // The shell below removes it: statics are not dropped.
-        let folder = folder.expect("a folder for the broker").keep();
-        let [port, controller, inside] = free_ports();
-        let outside = Way::to(inside);
-        let settings = properties(&folder, port, controller, [inside, outside.port]);
-        fs::write(folder.join("server.properties"), settings).expect("a broker's settings");
-        let shell = spawn(&jars, &folder);
-        let mut kafka = Self { bootstrap: format!("127.0.0.1:{port}"), outside, folder, shell: shell };
-        wait_for("Kafka to answer", START, || {
-            let ended = kafka.shell.try_wait().expect("the broker's shell can be waited for");
-            assert!(ended.is_none(), "Kafka ended:\n{}", tail(&kafka.folder.join("log")));
-            kafka.answers()
-        });
-        kafka
     }
 }
 
@@ -176,22 +221,28 @@ fn fetch(jars: &Path) {
     assert!(done.success(), "Kafka's jars could not be fetched: are Maven and the network there?");
 }
 
-fn properties(folder: &Path, port: u16, controller: u16, [inside, outside]: [u16; 2]) -> String {
+fn properties(folder: &Path, at: usize, ports: &[Ports]) -> String {
     let data = folder.join("data");
+    let Ports { inside, controller, outside: [port, outside] } = ports[at];
+    let (node, copies, in_sync) = (at + 1, ports.len(), ports.len().div_ceil(2));
+    let voters = (1..).zip(ports).map(|(node, of)| format!("{node}@127.0.0.1:{}", of.controller));
+    let voters = voters.collect::<Vec<_>>().join(",");
     format!(
         "process.roles=broker,controller\n\
-         node.id=1\n\
-         controller.quorum.voters=1@127.0.0.1:{controller}\n\
+         node.id={node}\n\
+         controller.quorum.voters={voters}\n\
          controller.listener.names=CONTROLLER\n\
          inter.broker.listener.name=BROKER\n\
-         listeners=BROKER://127.0.0.1:{port},OUTSIDE://127.0.0.1:{inside},CONTROLLER://127.0.0.1:{controller}\n\
-         advertised.listeners=BROKER://127.0.0.1:{port},OUTSIDE://127.0.0.1:{outside}\n\
+         listeners=BROKER://127.0.0.1:{inside},OUTSIDE://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
+         advertised.listeners=BROKER://127.0.0.1:{inside},OUTSIDE://127.0.0.1:{outside}\n\
          listener.security.protocol.map=BROKER:PLAINTEXT,OUTSIDE:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
          log.dirs={data}\n\
-         offsets.topic.replication.factor=1\n\
+         default.replication.factor={copies}\n\
+         min.insync.replicas={in_sync}\n\
+         offsets.topic.replication.factor={copies}\n\
          offsets.topic.num.partitions=4\n\
-         transaction.state.log.replication.factor=1\n\
-         transaction.state.log.min.isr=1\n\
+         transaction.state.log.replication.factor={copies}\n\
+         transaction.state.log.min.isr={in_sync}\n\
          transaction.state.log.num.partitions=4\n\
          group.initial.rebalance.delay.ms=0\n\
          group.consumer.session.timeout.ms=6000\n\
@@ -320,7 +371,7 @@ impl Topic {
         let mut config = client(&self.bootstrap);
         let consumer: BaseConsumer = config.set("isolation.level", readers).create().expect("a consumer");
         let end = |partition| {
-            wait_for("watermarks", ANSWER, || consumer.fetch_watermarks(&self.name, partition, ANSWER).ok()).1
+            wait_for("watermarks", PATIENCE, || consumer.fetch_watermarks(&self.name, partition, REQUEST).ok()).1
         };
         (0..self.partitions).map(end).collect()
     }
@@ -402,6 +453,8 @@ impl Group {
         let mut config = client(&topics[0].bootstrap);
         // A reader of committed records would wait for transactions that a killed program left open.
         config.set("group.id", group).set("isolation.level", "read_uncommitted");
+        // A tenth of this passes until another coordinator is asked for, where one stands still.
+        config.set("coordinator.query.interval.ms", "10000").set("socket.timeout.ms", "5000");
         let mut partitions = TopicPartitionList::new();
         for topic in topics {
             partitions.add_partition_range(&topic.name, 0, topic.partitions - 1);
@@ -412,8 +465,8 @@ impl Group {
     /// By topic and partition, all of one moment.
     pub fn committed(&self) -> Vec<Committed> {
         // A new group's coordinator may have yet to be found.
-        let committed = wait_for("the committed offsets", ANSWER, || {
-            self.consumer.committed_offsets(self.partitions.clone(), ANSWER).ok()
+        let committed = wait_for("the committed offsets", PATIENCE, || {
+            self.consumer.committed_offsets(self.partitions.clone(), REQUEST).ok()
         });
         let offset = |offset| if let Offset::Offset(offset) = offset { Some(offset) } else { None };
         let elements = committed.elements();
