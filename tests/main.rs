@@ -10,6 +10,5 @@ mod harness;
 mod layers;
 mod lifecycle;
 mod metrics;
-mod rebalance;
 mod support;
 mod time;

@@ -33,6 +33,41 @@ fn two_topics() {
     matrix("crash-matrix-topics", &["spans-a", "spans-b"], KEYED, keyed);
 }
 
+/// Each takes its own partitions up again; now and then both are dead.
+#[test]
+fn two_processors_in_turn() {
+    const KILLS: usize = 10;
+    let name = "crash-pair";
+    let mut siege = Siege::new(kafka(), name, &["spans"], 4);
+    siege.job.keyed = "yes";
+    siege.job.more.push_str("workers: 1\n");
+    let seed = seed();
+    let mut random = fastrand::Rng::with_seed(seed);
+    let load = siege.load(seed, keyed);
+    let job = |siege: &Siege, of: usize| {
+        Job { properties: format!("group.instance.id: {name}-{of}, "), ..siege.job.clone() }.run()
+    };
+    let mut running = [0, 1].map(|of| Some(job(&siege, of)));
+    for kill in 0..KILLS {
+        for (of, processor) in running.iter_mut().enumerate() {
+            let processor = processor.get_or_insert_with(|| job(&siege, of));
+            processor.wait_until("it to deliver", |metrics| metrics.forwarded() > 0);
+        }
+        thread::sleep(Duration::from_millis(random.u64(0..1000)));
+        let both = random.bool();
+        for of in [kill % 2, (kill + 1) % 2].into_iter().take(1 + usize::from(both)) {
+            let processor = running[of].take().expect("it was started");
+            siege.kill(processor, format!("{of}"), false);
+        }
+    }
+    load.end();
+    drop(running);
+    let outcome = siege.judge(HOLD_MS);
+    println!("{name}: {outcome}");
+    assert!(outcome.counting * 2 >= outcome.kills, "too few kills count");
+    witness(name);
+}
+
 /// When the program is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Moment {

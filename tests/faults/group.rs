@@ -119,11 +119,33 @@ fn scaled(name: &str, properties: &str, session: Option<&'static str>) {
         siege.wait_for_all();
     }
     nothing_is_lost(&first);
+    let returned = first.metrics().expect("it runs").sum("tailwater_spans_returned_total");
+    assert!(returned > 0, "it gave up nothing undecided");
     load.end();
     siege.wait_for_all();
     stop([first]);
     siege.judge(0);
     witness(name);
+}
+
+/// The group changes all the time, and the one that stays goes on nevertheless.
+#[test]
+fn a_storm_of_members() {
+    let siege = siege("fault-storm", 6, "");
+    let load = siege.load(seed(), keyed);
+    let mut stays = siege.job.run();
+    delivers(&mut stays);
+    for _ in 0..8 {
+        let passes = siege.job.run();
+        wait_until("it to be given partitions", PATIENCE, || owned(&passes) > 0);
+        stop([passes]);
+    }
+    siege.wait_for_all();
+    nothing_is_lost(&stays);
+    load.end();
+    stop([stays]);
+    siege.judge(0);
+    witness("fault-storm");
 }
 
 /// Members with a name come back before anybody takes their partitions.
