@@ -12,6 +12,9 @@ use crate::{
 
 /// In a row, for the same content. A rebalance aborts one or two.
 const ABORTS: u32 = 10;
+/// Between two. A member that the group has put out hears of it with its next heartbeat, after 3 s by default; until then each is
+/// refused.
+const AGAIN: Duration = Duration::from_secs(1);
 /// librdkafka has calls that ignore their timeout and may wait for ever; brokers that answer do so in a fraction of this.
 const HANGS: Duration = Duration::from_secs(60);
 
@@ -21,6 +24,9 @@ impl Worker {
         self.progress(Duration::ZERO)?;
         if self.forward.is_busy() {
             return self.watch();
+        }
+        if self.aborts > 0 && self.last_cut.elapsed() < AGAIN {
+            return Ok(());
         }
         if let Some(parcel) = self.again.take() {
             return self.send(parcel);
@@ -99,6 +105,7 @@ impl Worker {
                     }
                 }
                 self.again = Some(parcel);
+                self.last_cut = Instant::now();
                 return Ok(());
             }
         };
