@@ -20,10 +20,10 @@ demo: build-tools
 	@$(TARGET)/release/tailwater demo $(demo_flags)
 
 test:
-	@echo "make test, on a fresh machine with two cores about 20 minutes, later less:"
+	@echo "make test, on a fresh machine with two cores about 25 minutes, later less:"
 	@echo "  fetches   about 200 crates, 54 MB of Apache Kafka with Maven, the sources of cargo-deny"
 	@echo "  builds    the dependencies twice, to check and to run (8 minutes), cargo-deny (2 minutes), Tailwater (1 minute)"
-	@echo "  runs      formatting, lints, licences, unit tests, then all of it on a real Kafka (8 minutes)"
+	@echo "  runs      formatting, lints, licences, unit tests, then all of it on a real Kafka (10 minutes)"
 	@$(MAKE) --no-print-directory prerequisites
 	@$(MAKE) --no-print-directory jars
 	@$(MAKE) --no-print-directory formatting
