@@ -8,9 +8,10 @@ DENY := $(TARGET)/tools/bin/cargo-deny
 build_tools := cc c++ cmake perl cargo
 
 FOR ?= 60s
+RUNS ?= 20
 demo_flags := --for $(FOR) $(if $(KAFKA),--kafka $(KAFKA)) $(if $(BREAK),--break $(BREAK))
 
-.PHONY: demo test simulate bench build-tools prerequisites jars formatting lints dependencies unit-and-integration
+.PHONY: demo test simulate soak proof bench build-tools prerequisites jars formatting lints dependencies unit-and-integration
 
 demo: build-tools
 	@test -x $(TARGET)/release/tailwater || \
@@ -19,10 +20,10 @@ demo: build-tools
 	@$(TARGET)/release/tailwater demo $(demo_flags)
 
 test:
-	@echo "make test, on a fresh machine with two cores about 20 minutes, later less:"
+	@echo "make test, on a fresh machine with two cores about 25 minutes, later less:"
 	@echo "  fetches   about 200 crates, 54 MB of Apache Kafka with Maven, the sources of cargo-deny"
 	@echo "  builds    the dependencies twice, to check and to run (8 minutes), cargo-deny (2 minutes), Tailwater (1 minute)"
-	@echo "  runs      formatting, lints, licences, unit tests, then all of it on a real Kafka (8 minutes)"
+	@echo "  runs      formatting, lints, licences, unit tests, then all of it on a real Kafka (10 minutes)"
 	@$(MAKE) --no-print-directory prerequisites
 	@$(MAKE) --no-print-directory jars
 	@$(MAKE) --no-print-directory formatting
@@ -33,6 +34,14 @@ test:
 # The worker against a simulated Kafka, history after history, until one fails; TAILWATER_SEED=… replays that one.
 simulate: build-tools
 	TAILWATER_HISTORIES=0 cargo test --release --locked --lib worker::simulation::histories -- --nocapture
+
+# The crash matrix, again and again with new traffic: make soak FOR=1h. TAILWATER_SEED=… repeats one.
+soak: prerequisites jars
+	TAILWATER_SOAK=$(FOR) cargo test --locked --test integration -- --nocapture --test-threads 3 crash::matrix
+
+# Runs of 60,000 traces each, keyed and unkeyed, with three kills at least that count: a line a run.
+proof: prerequisites jars
+	TAILWATER_RUNS=$(RUNS) cargo test --locked --test integration -- --nocapture crash::runs
 
 bench:
 	@tests/prerequisites $(build_tools) valgrind
@@ -65,8 +74,12 @@ $(TARGET)/tools/deny-$(DENY_VERSION):
 	@touch $@
 
 # Each of these tests leaves its name when it has passed on a real Kafka. A run without one of them was no run.
-WITNESSES := bad-input-dead-letters bad-input-huge bad-input-oversize crash-batched crash-keyed crash-random crash-stream \
-  end-to-end-batched end-to-end-keyed lifecycle-away lifecycle-empty lifecycle-missing lifecycle-term metrics rebalance time-behind time-late time-topics
+WITNESSES := bad-input-dead-letters bad-input-huge bad-input-oversize crash-batched crash-keyed crash-matrix-keyed crash-matrix-spread \
+  crash-matrix-topics crash-pair crash-rest crash-run-batched crash-run-keyed \
+  end-to-end-batched end-to-end-keyed fault-broker fault-decisions fault-fenced fault-held fault-late fault-leaders fault-namesake fault-nap \
+  fault-open fault-retention fault-rolling fault-scale fault-scale-eager fault-scale-newer fault-sleeper fault-sleeper-fenced \
+  fault-storm \
+  lifecycle-away lifecycle-empty lifecycle-missing lifecycle-term metrics time-behind time-late time-topics
 
 unit-and-integration:
 	@rm -rf $(TARGET)/kafka/witnesses

@@ -1,28 +1,28 @@
 //! SIGKILL, and nothing that had to be kept is missing.
 
+mod matrix;
+mod runs;
+
 use std::{
     collections::{HashMap, HashSet},
     time::Duration,
 };
 
-use opentelemetry_proto::tonic::trace::v1::TracesData;
-use prost::Message;
 use tailwater::generate::Shape;
 
 use crate::support::{
     kafka::{Record, Topic, kafka},
-    oracle::{Copies, Expected, TraceId},
+    observer::Observer,
+    oracle::{Copies, Expected, Named, TraceId, count, named},
     processor::Job,
     seed::seed,
-    stream::Stream,
+    spans::{failed, keyed, span, trace},
     traffic::Shop,
     wait::wait_until,
     witness,
 };
 
 const PARTITIONS: i32 = 3;
-/// Reading takes seconds, so that a kill finds the program amid it, not at the end with nothing done yet.
-const SLOWLY: &str = "queued.min.messages: 1, fetch.queue.backoff.ms: 50, fetch.message.max.bytes: 10000";
 /// The slowest trace takes 13.5 s, and is quiet for 10 s before it is decided.
 const HOLD_MS: i64 = 30_000;
 
@@ -52,6 +52,7 @@ fn killed_in_the_middle(name: &str, records: fn(&Shop) -> Box<dyn Iterator<Item 
     let log = Log::read(&input);
     let hold_start = log.offsets_at(middle - HOLD_MS);
 
+    let observer = Observer::start(name, &[&input], &output);
     let mut first = job.run();
     first
         .wait_until("everything to be read", |metrics| metrics.received() == log.spans_from(&[0; PARTITIONS as usize]));
@@ -83,86 +84,41 @@ fn killed_in_the_middle(name: &str, records: fn(&Shop) -> Box<dyn Iterator<Item 
     let ended = second.terminate();
     assert!(ended.status.success(), "{}", ended.said);
     expected.check(&output.records(), Copies::One);
+    observer.end().check(&[&input], &expected);
     witness(name);
 }
 
-/// Kills at moments nobody chose, one in each quarter of the topic.
+/// An open trace holds the watermark, nothing comes in: all that a commit has to tell is that something was decided.
 #[test]
-fn kills_at_any_moment_lose_nothing() {
-    const KILLS: u64 = 4;
-    let shop = Shop { seed: seed(), traces: 20_000, shape: shape() };
-    let input = kafka().topic("crash-random-spans", PARTITIONS);
-    let output = kafka().topic("crash-random-kept", PARTITIONS);
-    input.produce(shop.batched(PARTITIONS));
-    let log = Log::read(&input);
-    let all = log.spans_from(&[0; PARTITIONS as usize]);
-    let job = busy("crash-random");
-    let mut random = fastrand::Rng::with_seed(shop.seed);
-    let mut committed = vec![0; PARTITIONS as usize];
-    let mut resumed = 0;
-    for kill in 0..KILLS {
-        let target = random.u64(all * kill / KILLS..all * (kill + 1) / KILLS);
-        let read_before = all - log.spans_from(&committed);
-        let mut processor = Job { properties: SLOWLY, ..job.clone() }.run();
-        let mut read = 0;
-        processor.wait_until("a place in the topic to be passed", |metrics| {
-            read = read_before + metrics.received();
-            metrics.received() > 0 && read >= target
-        });
-        processor.kill();
-        let now = watermarks(&input, &job.group);
-        println!("killed at {read} of {all} spans, aimed at {target}; committed {now:?}");
-        assert!(now.iter().zip(&committed).all(|(now, before)| now >= before), "a watermark fell: {committed:?}");
-        resumed += usize::from(committed.iter().all(|offset| *offset > 0));
-        committed = now;
-    }
-    // The first kills may find nothing done; the last may not.
-    assert!(resumed > 0, "every start was at the beginning");
-    assert!(committed != input.ends(), "the last kill came after the end");
-    assert!(output.ends().iter().sum::<i64>() > 0, "nothing was out when it was killed");
-    job.run_until_end();
-    Expected::of(&[&input]).check(&output.records(), Copies::One);
-    witness("crash-random");
-}
+fn what_was_decided_while_the_input_rested_is_decided_once() {
+    let input = kafka().topic("crash-rest-spans", 1);
+    let output = kafka().topic("crash-rest-kept", 1);
+    let mut job = Job::named("crash-rest");
+    job.max_wait = "10m";
+    job.properties = "group.instance.id: crash-rest, ".to_owned();
+    input.produce([
+        keyed(0, 0, vec![failed(span(trace(1), 2, 1, 0))]),
+        keyed(0, 0, vec![failed(span(trace(2), 1, 0, 0))]),
+    ]);
+    let observer = Observer::start(&job.group, &[&input], &output);
+    let mut first = job.run();
+    first.wait_until("the second trace to be decided", |metrics| metrics.forwarded() == 1);
+    first.kill();
 
-/// A kill while records come in and kept traces go out.
-#[test]
-fn a_kill_amid_the_stream_loses_nothing() {
-    let shop = Shop { seed: seed(), traces: usize::MAX, shape: shape() };
-    let input = kafka().topic("crash-stream-spans", PARTITIONS);
-    let output = kafka().topic("crash-stream-kept", PARTITIONS);
-    let stream = Stream::start(&input, 100, shop.batched(PARTITIONS));
-    let job = busy("crash-stream");
-    let mut processor = Job { properties: SLOWLY, ..job.clone() }.run();
-    let mut behind = 0;
-    processor.wait_until("output while there is more to read", |metrics| {
-        behind = metrics.sum("tailwater_position_lag_records");
-        behind > 0
-            && output.ends().iter().sum::<i64>() > 0
-            && watermarks(&input, &job.group).iter().all(|offset| *offset > 0)
-    });
-    processor.kill();
-    let ends = input.ends();
-    println!("killed {behind} records behind; committed {:?} of {ends:?}", watermarks(&input, &job.group));
-    wait_until("more records to come in", Duration::from_secs(60), || input.ends() != ends);
-    stream.end();
-
-    job.run_until_end();
-    Expected::of(&[&input]).check(&output.records(), Copies::One);
-    witness("crash-stream");
+    input.produce([keyed(0, 0, vec![span(trace(1), 1, 0, 0)])]);
+    let mut second = job.run();
+    second.wait_until("the first trace to be decided", |metrics| metrics.forwarded() > 0 && metrics.held() == 0);
+    let ended = second.terminate();
+    assert!(ended.status.success(), "{}", ended.said);
+    let expected = Expected::of(&[&input]);
+    expected.check(&output.records(), Copies::One);
+    observer.end().check(&[&input], &expected);
+    witness("crash-rest");
 }
 
 /// 60,000 traces are 350 s of traffic.
 fn shape() -> Shape {
     Shape { spans_per_second: 2_500.0, ..Shape::default() }
-}
-
-/// Ticks come often, so that a kill hits one.
-fn busy(name: &str) -> Job {
-    let mut job = Job::named(name);
-    job.quiet = "6s";
-    job.more = "tick: { interval: 100ms }\n".to_owned();
-    job
 }
 
 fn watermarks(input: &Topic, group: &str) -> Vec<i64> {
@@ -175,24 +131,16 @@ fn undecided(input: &Topic, half: &[i64], watermarks: &[i64], expected: &Expecte
     let (mut here, mut rooted) = (HashMap::new(), HashSet::new());
     input.each(|record| {
         let partition = record.partition as usize;
-        for (id, is_root) in spans(record) {
+        for Named { trace, is_root, .. } in named(&record.value) {
             if record.offset < half[partition] {
-                *here.entry(id).or_insert(true) &= record.offset >= watermarks[partition];
-                rooted.extend(is_root.then_some(id));
+                *here.entry(trace).or_insert(true) &= record.offset >= watermarks[partition];
+                rooted.extend(is_root.then_some(trace));
             }
         }
     });
-    let out: HashSet<TraceId> = output.iter().flat_map(spans).map(|(id, _)| id).collect();
+    let out: HashSet<TraceId> = output.iter().flat_map(|record| named(&record.value)).map(|of| of.trace).collect();
     let at_risk = |id: &TraceId| expected.kept.contains_key(id) && !rooted.contains(id) && !out.contains(id);
     here.into_iter().filter(|(id, live)| *live && at_risk(id)).map(|(id, _)| id).collect()
-}
-
-/// Trace ids, and which spans are roots.
-fn spans(record: &Record) -> Vec<(TraceId, bool)> {
-    let data = TracesData::decode(&record.value[..]).expect("OTLP");
-    let scopes = data.resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
-    let spans = scopes.flat_map(|scope| scope.spans);
-    spans.map(|span| (span.trace_id[..].try_into().expect("16 bytes"), span.parent_span_id.is_empty())).collect()
 }
 
 /// What a topic holds, in numbers: per partition and offset, the time and how many spans.
@@ -201,7 +149,7 @@ struct Log(Vec<Vec<(i64, u64)>>);
 impl Log {
     fn read(topic: &Topic) -> Self {
         let mut log = vec![Vec::new(); PARTITIONS as usize];
-        topic.each(|record| log[record.partition as usize].push((record.timestamp, spans(record).len() as u64)));
+        topic.each(|record| log[record.partition as usize].push((record.timestamp, count(&record.value))));
         Self(log)
     }
 

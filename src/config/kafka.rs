@@ -23,7 +23,7 @@ const WHERE: &str = "librdkafka's CONFIGURATION.md lists all properties and thei
 const BROKERS: &str = "write\nkafka:\n  brokers: localhost:9092";
 
 /// Properties that delivery rests on, and why they are not free.
-const OWNED: [(&str, &str); 14] = [
+const OWNED: [(&str, &str); 13] = [
     ("bootstrap.servers", "it is `kafka.brokers`"),
     ("metadata.broker.list", "it is `kafka.brokers`"),
     ("group.id", "it is `input.group`"),
@@ -33,7 +33,6 @@ const OWNED: [(&str, &str); 14] = [
     ("enable.auto.offset.store", "offsets are stored only below what is undecided"),
     ("isolation.level", "spans of an aborted transaction must not be read"),
     ("enable.partition.eof", "the end of a partition is how time goes on"),
-    ("partition.assignment.strategy", "partitions move one by one, with what is held of them"),
     ("acks", "an offset is committed only when the output is on every replica in sync"),
     ("request.required.acks", "an offset is committed only when the output is on every replica in sync"),
     ("enable.idempotence", "a retry must not write a trace twice"),

@@ -195,7 +195,6 @@ pub fn offsets<'a>(of: impl Iterator<Item = (&'a Partition, i64, Metadata)>) -> 
 
 /// Tuned for a fast reader; any of them can be set in `kafka.properties`.
 const DEFAULTS: &[(&str, &str)] = &[
-    ("partition.assignment.strategy", "cooperative-sticky"),
     // The default of a second stalls a reader that is faster than the fetches.
     ("fetch.queue.backoff.ms", "10"),
     ("fetch.wait.max.ms", "100"),
@@ -215,7 +214,10 @@ fn reader(config: &Config, group: &str, statistics: Duration) -> ClientConfig {
         // An offset that is gone is an error, never a silent jump.
         .set("auto.offset.reset", "error")
         .set("statistics.interval.ms", statistics.as_millis().to_string());
-    for (name, value) in DEFAULTS {
+    // The newer group protocol has the broker assign, and takes no word on it.
+    let is_classic = config.kafka.properties.get("group.protocol").is_none_or(|protocol| protocol == "classic");
+    let moves_one_by_one = is_classic.then_some(&("partition.assignment.strategy", "cooperative-sticky"));
+    for (name, value) in DEFAULTS.iter().chain(moves_one_by_one) {
         if !config.kafka.properties.contains_key(*name) {
             client.set(*name, *value);
         }

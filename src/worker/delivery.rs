@@ -13,6 +13,9 @@ use crate::{
 
 /// In a row, for the same content. A rebalance aborts one or two.
 const ABORTS: u32 = 10;
+/// Between two. A member that the group has put out hears of it with its next heartbeat, after 3 s by default; until then each is
+/// refused.
+const AGAIN: Duration = Duration::from_secs(1);
 /// librdkafka has calls that ignore their timeout and may wait for ever; brokers that answer do so in a fraction of this.
 const HANGS: Duration = Duration::from_secs(60);
 
@@ -22,6 +25,9 @@ impl<I: Io> Worker<I> {
         self.progress(Duration::ZERO)?;
         if self.io.is_sending() {
             return self.watch();
+        }
+        if self.aborts > 0 && self.since(self.last_cut) < AGAIN {
+            return Ok(());
         }
         if let Some(parcel) = self.again.take() {
             return self.io.send(parcel);
@@ -35,12 +41,13 @@ impl<I: Io> Worker<I> {
         let mut tick = self.engine.cut();
         #[cfg(test)]
         self.mutate(&mut tick)?;
-        // Decisions that no commit names would not be found again.
-        let decided = |partition| {
-            tick.decisions.binary_search_by_key(&partition, |(of, _)| *of).is_ok()
+        let Tick { decisions, watermarks, .. } = &mut tick;
+        // A restart reads the decision log as far as a commit says: what is decided is news, though nothing else has moved.
+        let decides = |of: u32| {
+            decisions.binary_search_by_key(&of, |&(partition, _)| partition).is_ok()
                 && !mutant::is(Mutant::DecisionsUnnamed)
         };
-        tick.watermarks.retain(|watermark| self.owned.commits(watermark) || decided(watermark.partition));
+        watermarks.retain(|watermark| self.owned.commits(watermark) || decides(watermark.partition));
         if tick.is_empty() && tick.watermarks.is_empty() {
             self.engine.settle(tick, &[]);
             return Ok(());
@@ -110,6 +117,7 @@ impl<I: Io> Worker<I> {
                 if !mutant::is(Mutant::AbortedIsForgotten) {
                     self.again = Some(parcel);
                 }
+                self.last_cut = self.io.now();
                 return Ok(());
             }
         };

@@ -1,9 +1,9 @@
-//! A real Apache Kafka: one broker for the whole run.
+//! A real Apache Kafka: one broker for the whole run, and some for tests that do evil to theirs.
 
 use std::{
     fs::{self, File},
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
         OnceLock,
@@ -21,26 +21,47 @@ use rdkafka::{
     message::{Header, Headers, OwnedHeaders},
     producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext},
 };
+use rustix::process::{Pid, Signal, kill_process};
 
-use super::{port::free_ports, wait::wait_for, way::Way};
+use super::{
+    port::free_ports,
+    wait::{wait_for, wait_until},
+    way::Way,
+};
 
 /// The broker, started when first asked for. It ends with this process, however that ends.
 pub fn kafka() -> &'static Kafka {
     static KAFKA: OnceLock<Kafka> = OnceLock::new();
-    KAFKA.get_or_init(Kafka::start)
+    KAFKA.get_or_init(|| Kafka::start(1))
 }
 
 pub struct Kafka {
     pub bootstrap: String,
     /// Clients that start from `outside` are sent back to it for everything.
     pub outside: Way,
+    brokers: Vec<Broker>,
+}
+
+struct Broker {
+    folder: PathBuf,
+    /// While its standard input is open, the broker lives.
+    shell: Child,
+}
+
+/// A broker's ports.
+#[derive(Clone, Copy)]
+struct Ports {
+    inside: u16,
+    controller: u16,
+    /// What `outside` leads to, and how clients come there.
+    outside: [u16; 2],
 }
 
 #[derive(Clone)]
 pub struct Topic {
     pub name: String,
+    pub partitions: i32,
     bootstrap: String,
-    partitions: i32,
 }
 
 /// Sends records to a topic.
@@ -61,6 +82,12 @@ pub struct Record {
     pub headers: Vec<(String, Vec<u8>)>,
 }
 
+/// What a group has committed, asked again and again.
+pub struct Group {
+    consumer: BaseConsumer,
+    partitions: TopicPartitionList,
+}
+
 /// What a group has committed for a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Committed {
@@ -69,8 +96,13 @@ pub struct Committed {
     pub metadata: String,
 }
 
+/// For a broker to come up.
+const START: Duration = Duration::from_secs(120);
 /// For one answer of a broker that is there.
 const ANSWER: Duration = Duration::from_secs(30);
+/// One request to a broker that may stand still, and all that are tried.
+const REQUEST: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 // === impl Kafka ===
 
@@ -82,7 +114,7 @@ impl Kafka {
     /// A new topic; `settings` are the broker's topic configuration.
     pub fn topic_with(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) -> Topic {
         let admin: AdminClient<DefaultClientContext> = client(&self.bootstrap).create().expect("an admin client");
-        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(-1));
         for (key, value) in settings {
             topic = topic.set(key, value);
         }
@@ -100,28 +132,85 @@ impl Kafka {
         Topic { name: name.to_owned(), bootstrap: self.bootstrap.clone(), partitions }
     }
 
-    fn start() -> Self {
+    /// SIGSTOP: a broker answers nobody, and its connections stay.
+    pub fn freeze(&self, broker: usize) {
+        self.brokers[broker].signal(Signal::STOP);
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&self, broker: usize) {
+        self.brokers[broker].signal(Signal::CONT);
+    }
+
+    /// SIGKILL of the only broker. It starts again on what it had on disk, and answers when this returns.
+    pub fn kill(&self) {
+        self.brokers[0].signal(Signal::KILL);
+        wait_until("Kafka to be gone", ANSWER, || !self.answers());
+        wait_until("Kafka to answer again", START, || self.answers());
+    }
+
+    /// The broker that leads a partition.
+    pub fn leader(&self, topic: &str, partition: i32) -> usize {
+        let consumer: BaseConsumer = client(&self.bootstrap).create().expect("a client");
+        let leader = wait_for("a leader", PATIENCE, || {
+            let answer = consumer.fetch_metadata(Some(topic), REQUEST).ok()?;
+            let partitions = answer.topics().first()?.partitions();
+            partitions.iter().find(|of| of.id() == partition).map(|of| of.leader()).filter(|leader| *leader > 0)
+        });
+        leader as usize - 1
+    }
+
+    fn answers(&self) -> bool {
+        let probe: BaseConsumer = client(&self.bootstrap).create().expect("a client");
+        let answer = probe.fetch_metadata(None, Duration::from_secs(1));
+        answer.is_ok_and(|answer| answer.brokers().len() == self.brokers.len())
+    }
+
+    /// Brokers of one's own.
+    pub fn start(brokers: usize) -> Self {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("a folder of the target folder");
         let jars = target.join("kafka/libs");
         fetch(&jars);
+        let mut ways = Vec::new();
+        let ports: Vec<Ports> = (0..brokers)
+            .map(|_| {
+                let [inside, controller, outside] = free_ports();
+                ways.push(Way::to(outside));
+                Ports { inside, controller, outside: [outside, ways[ways.len() - 1].port] }
+            })
+            .collect();
+        let bootstrap = ports.iter().map(|of| format!("127.0.0.1:{}", of.inside)).collect::<Vec<_>>().join(",");
+        let brokers = (0..brokers).map(|at| Broker::start(&jars, at, &ports)).collect();
+        let mut kafka = Self { bootstrap, outside: ways.remove(0), brokers };
+        wait_until("Kafka to answer", START, || {
+            kafka.brokers.iter_mut().for_each(Broker::check);
+            kafka.answers()
+        });
+        kafka
+    }
+}
+
+// === impl Broker ===
+
+impl Broker {
+    fn start(jars: &Path, at: usize, ports: &[Ports]) -> Self {
         let folder = tempfile::Builder::new().prefix("kafka-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
         // The shell below removes it: statics are not dropped.
         let folder = folder.expect("a folder for the broker").keep();
-        let [port, controller, inside] = free_ports();
-        let kafka = Self { bootstrap: format!("127.0.0.1:{port}"), outside: Way::to(inside) };
-        let settings = properties(&folder, port, controller, [inside, kafka.outside.port]);
-        fs::write(folder.join("server.properties"), settings).expect("a broker's settings");
-        let mut broker = spawn(&jars, &folder);
-        let probe: BaseConsumer = client(&kafka.bootstrap).create().expect("a client");
-        wait_for("Kafka to answer", Duration::from_secs(120), || {
-            let ended = broker.try_wait().expect("the broker's shell can be waited for");
-            assert!(ended.is_none(), "Kafka ended:\n{}", tail(&folder.join("log")));
-            let answer = probe.fetch_metadata(None, Duration::from_secs(1)).ok()?;
-            (!answer.brokers().is_empty()).then_some(())
-        });
-        // Its standard input must stay open for as long as this process lives.
-        std::mem::forget(broker);
-        kafka
+        fs::write(folder.join("server.properties"), properties(&folder, at, ports)).expect("a broker's settings");
+        let shell = spawn(jars, &folder);
+        Self { folder, shell }
+    }
+
+    fn check(&mut self) {
+        let ended = self.shell.try_wait().expect("the broker's shell can be waited for");
+        assert!(ended.is_none(), "Kafka ended:\n{}", tail(&self.folder.join("log")));
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = fs::read_to_string(self.folder.join("pid")).expect("the broker's process id");
+        let pid = pid.trim().parse().ok().and_then(Pid::from_raw).expect("a process id");
+        kill_process(pid, signal).expect("the broker runs");
     }
 }
 
@@ -132,24 +221,34 @@ fn fetch(jars: &Path) {
     assert!(done.success(), "Kafka's jars could not be fetched: are Maven and the network there?");
 }
 
-fn properties(folder: &Path, port: u16, controller: u16, [inside, outside]: [u16; 2]) -> String {
+fn properties(folder: &Path, at: usize, ports: &[Ports]) -> String {
     let data = folder.join("data");
+    let Ports { inside, controller, outside: [port, outside] } = ports[at];
+    let (node, copies, in_sync) = (at + 1, ports.len(), ports.len().div_ceil(2));
+    let voters = (1..).zip(ports).map(|(node, of)| format!("{node}@127.0.0.1:{}", of.controller));
+    let voters = voters.collect::<Vec<_>>().join(",");
     format!(
         "process.roles=broker,controller\n\
-         node.id=1\n\
-         controller.quorum.voters=1@127.0.0.1:{controller}\n\
+         node.id={node}\n\
+         controller.quorum.voters={voters}\n\
          controller.listener.names=CONTROLLER\n\
          inter.broker.listener.name=BROKER\n\
-         listeners=BROKER://127.0.0.1:{port},OUTSIDE://127.0.0.1:{inside},CONTROLLER://127.0.0.1:{controller}\n\
-         advertised.listeners=BROKER://127.0.0.1:{port},OUTSIDE://127.0.0.1:{outside}\n\
+         listeners=BROKER://127.0.0.1:{inside},OUTSIDE://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
+         advertised.listeners=BROKER://127.0.0.1:{inside},OUTSIDE://127.0.0.1:{outside}\n\
          listener.security.protocol.map=BROKER:PLAINTEXT,OUTSIDE:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
          log.dirs={data}\n\
-         offsets.topic.replication.factor=1\n\
+         default.replication.factor={copies}\n\
+         min.insync.replicas={in_sync}\n\
+         offsets.topic.replication.factor={copies}\n\
          offsets.topic.num.partitions=4\n\
-         transaction.state.log.replication.factor=1\n\
-         transaction.state.log.min.isr=1\n\
+         transaction.state.log.replication.factor={copies}\n\
+         transaction.state.log.min.isr={in_sync}\n\
          transaction.state.log.num.partitions=4\n\
          group.initial.rebalance.delay.ms=0\n\
+         group.consumer.session.timeout.ms=6000\n\
+         group.consumer.min.session.timeout.ms=6000\n\
+         group.consumer.heartbeat.interval.ms=1000\n\
+         group.consumer.min.heartbeat.interval.ms=1000\n\
          # As in production: what is not there must be named, not made.\n\
          auto.create.topics.enable=false\n\
          # Traffic has the times its seed gave it.\n\
@@ -163,12 +262,17 @@ fn spawn(jars: &Path, folder: &Path) -> Child {
     let script = r#"
         trap '' INT TERM HUP
         java -cp "$1/*" kafka.tools.StorageTool format -t dGFpbHdhdGVyLXRlc3RzIQ -c "$2/server.properties" || exit 1
-        java -Xms512m -Xmx1g -cp "$1/*" kafka.Kafka "$2/server.properties" &
-        broker=$!
-        (read -r _; kill -9 $broker) <&3 &
-        wait $broker
-        # 137: we killed it. One that ended by itself leaves its log.
-        [ $? -eq 137 ] && rm -rf "$2"
+        (read -r _; touch "$2/over"; kill -9 "$(cat "$2/pid")") <&3 &
+        while :; do
+            java -Xms512m -Xmx1g -cp "$1/*" kafka.Kafka "$2/server.properties" &
+            echo $! >"$2/pid"
+            wait $!
+            ended=$?
+            # 137: a test killed it, or we did.
+            [ $ended -eq 137 ] && [ ! -e "$2/over" ] || break
+        done
+        # One that ended by itself leaves its log.
+        [ $ended -eq 137 ] && rm -rf "$2"
     "#;
     let log = File::create(folder.join("log")).expect("a log");
     // A background job's standard input is taken from it, so the pipe is kept as descriptor 3.
@@ -211,21 +315,31 @@ impl Topic {
     }
 
     /// Shows every record the topic holds now: those of a partition in their order, partitions in any.
-    pub fn each(&self, mut see: impl FnMut(&Record)) {
+    pub fn each(&self, see: impl FnMut(&Record)) {
+        self.each_from(&mut vec![0; self.partitions as usize], see);
+    }
+
+    /// As [`Topic::each`], from these offsets on, by partition; they become those of the next records to come.
+    pub fn each_from(&self, next: &mut [i64], mut see: impl FnMut(&Record)) {
         let mut config = client(&self.bootstrap);
         config.set("group.id", "tests").set("enable.auto.commit", "false").set("enable.partition.eof", "true");
-        config.set("fetch.queue.backoff.ms", "10");
+        config.set("fetch.queue.backoff.ms", "10").set("fetch.wait.max.ms", "10").set("auto.offset.reset", "earliest");
         let consumer: BaseConsumer = config.create().expect("a consumer");
         let mut all = TopicPartitionList::new();
-        for partition in 0..self.partitions {
-            all.add_partition_offset(&self.name, partition, Offset::Beginning).expect("an offset");
+        for (partition, next) in (0..).zip(&*next) {
+            all.add_partition_offset(&self.name, partition, Offset::Offset(*next)).expect("an offset");
         }
         consumer.assign(&all).expect("partitions to read");
         let mut ended = vec![false; all.count()];
         while ended.contains(&false) {
             match consumer.poll(ANSWER) {
-                Some(Ok(message)) => see(&Record::from(&message)),
+                Some(Ok(message)) => {
+                    next[message.partition() as usize] = message.offset() + 1;
+                    see(&Record::from(&message));
+                }
                 Some(Err(KafkaError::PartitionEOF(partition))) => ended[partition as usize] = true,
+                // A broker that is gone for a while.
+                Some(Err(error)) if is_passing(&error) => {}
                 Some(Err(error)) => panic!("{}: {error}", self.name),
                 None => panic!("{} is silent", self.name),
             }
@@ -238,27 +352,58 @@ impl Topic {
         records
     }
 
-    /// The offset after the last record, by partition.
+    /// The offset after the last record that readers of committed ones get, by partition.
     pub fn ends(&self) -> Vec<i64> {
-        let consumer: BaseConsumer = client(&self.bootstrap).create().expect("a consumer");
-        let end = |partition| consumer.fetch_watermarks(&self.name, partition, ANSWER).expect("watermarks").1;
-        (0..self.partitions).map(end).collect()
+        self.ends_for("read_committed")
+    }
+
+    /// The offset after the last record, that of an open transaction too, by partition.
+    pub fn open_ends(&self) -> Vec<i64> {
+        self.ends_for("read_uncommitted")
     }
 
     /// By partition.
     pub fn committed(&self, group: &str) -> Vec<Committed> {
-        let consumer: BaseConsumer = client(&self.bootstrap).set("group.id", group).create().expect("a consumer");
-        let mut all = TopicPartitionList::new();
-        all.add_partition_range(&self.name, 0, self.partitions - 1);
-        // A new group's coordinator may have yet to be found.
-        let committed =
-            wait_for("the committed offsets", ANSWER, || consumer.committed_offsets(all.clone(), ANSWER).ok());
-        let offset = |offset| if let Offset::Offset(offset) = offset { Some(offset) } else { None };
-        let elements = committed.elements();
-        let by_partition = elements
-            .iter()
-            .map(|each| Committed { offset: offset(each.offset()), metadata: each.metadata().to_owned() });
-        by_partition.collect()
+        Group::of(group, &[self]).committed()
+    }
+
+    fn ends_for(&self, readers: &str) -> Vec<i64> {
+        let mut config = client(&self.bootstrap);
+        let consumer: BaseConsumer = config.set("isolation.level", readers).create().expect("a consumer");
+        let end = |partition| {
+            wait_for("watermarks", PATIENCE, || consumer.fetch_watermarks(&self.name, partition, REQUEST).ok()).1
+        };
+        (0..self.partitions).map(end).collect()
+    }
+
+    /// Removes what is below these offsets, by partition, as retention does.
+    pub fn truncate(&self, below: &[i64]) {
+        let admin: AdminClient<DefaultClientContext> = client(&self.bootstrap).create().expect("an admin client");
+        let mut offsets = TopicPartitionList::new();
+        for (partition, below) in (0..).zip(below) {
+            offsets.add_partition_offset(&self.name, partition, Offset::Offset(*below)).expect("an offset");
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let options = AdminOptions::new().operation_timeout(Some(ANSWER));
+        let results = runtime.block_on(admin.delete_records(&offsets, &options)).expect("records can be removed");
+        results.elements().iter().for_each(|of| of.error().expect("its records can be removed"));
+    }
+
+    /// Records in a transaction that stays open until the producer says otherwise.
+    pub fn produce_open(&self, records: impl IntoIterator<Item = Record>) -> BaseProducer {
+        let mut config = client(&self.bootstrap);
+        config.set("transactional.id", format!("{}-upstream", self.name)).set("transaction.timeout.ms", "60000");
+        let producer: BaseProducer = config.create().expect("a producer");
+        producer.init_transactions(ANSWER).expect("transactions");
+        producer.begin_transaction().expect("a transaction");
+        for record in records {
+            let next = BaseRecord::<Vec<u8>, [u8]>::to(&self.name).partition(record.partition);
+            let mut next = next.payload(&record.value[..]).timestamp(record.timestamp);
+            next.key = record.key.as_ref();
+            producer.send(next).map_err(|(error, _)| error).expect("there is room");
+        }
+        producer.flush(ANSWER).expect("everything is answered");
+        producer
     }
 
     /// False where nobody has made it.
@@ -292,6 +437,43 @@ impl Sender {
         }
         producer.flush(2 * ANSWER).expect("everything is answered");
         assert_eq!(producer.context().0.load(Ordering::SeqCst), 0, "records that {topic} refused");
+    }
+}
+
+fn is_passing(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{AllBrokersDown, BrokerTransportFailure, NotLeaderForPartition, OperationTimedOut};
+    let passing = [AllBrokersDown, BrokerTransportFailure, NotLeaderForPartition, OperationTimedOut];
+    error.rdkafka_error_code().is_some_and(|code| passing.contains(&code))
+}
+
+// === impl Group ===
+
+impl Group {
+    pub fn of(group: &str, topics: &[&Topic]) -> Self {
+        let mut config = client(&topics[0].bootstrap);
+        // A reader of committed records would wait for transactions that a killed program left open.
+        config.set("group.id", group).set("isolation.level", "read_uncommitted");
+        // A tenth of this passes until another coordinator is asked for, where one stands still.
+        config.set("coordinator.query.interval.ms", "10000").set("socket.timeout.ms", "5000");
+        let mut partitions = TopicPartitionList::new();
+        for topic in topics {
+            partitions.add_partition_range(&topic.name, 0, topic.partitions - 1);
+        }
+        Self { consumer: config.create().expect("a consumer"), partitions }
+    }
+
+    /// By topic and partition, all of one moment.
+    pub fn committed(&self) -> Vec<Committed> {
+        // A new group's coordinator may have yet to be found.
+        let committed = wait_for("the committed offsets", PATIENCE, || {
+            self.consumer.committed_offsets(self.partitions.clone(), REQUEST).ok()
+        });
+        let offset = |offset| if let Offset::Offset(offset) = offset { Some(offset) } else { None };
+        let elements = committed.elements();
+        let by_partition = elements
+            .iter()
+            .map(|each| Committed { offset: offset(each.offset()), metadata: each.metadata().to_owned() });
+        by_partition.collect()
     }
 }
 

@@ -2,12 +2,14 @@
 
 pub mod kafka;
 mod leash;
+pub mod load;
+pub mod observer;
 pub mod oracle;
 mod port;
 pub mod processor;
 pub mod seed;
+pub mod siege;
 pub mod spans;
-pub mod stream;
 pub mod traffic;
 pub mod wait;
 pub mod way;

@@ -181,6 +181,25 @@ fn learn(traces: &mut HashMap<TraceId, Facts>, record: &[u8]) {
     }
 }
 
+/// A span as its record names it.
+pub struct Named {
+    pub trace: TraceId,
+    pub span: Vec<u8>,
+    pub is_root: bool,
+}
+
+/// The spans of a record.
+pub fn named(record: &[u8]) -> Vec<Named> {
+    let data = TracesData::decode(record).expect("OTLP");
+    let scopes = data.resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
+    let spans = scopes.flat_map(|scope| scope.spans);
+    let named = |span: Span| {
+        let trace = span.trace_id[..].try_into().expect("16 bytes");
+        Named { trace, span: span.span_id, is_root: span.parent_span_id.is_empty() }
+    };
+    spans.map(named).collect()
+}
+
 /// How many spans a record holds.
 pub fn count(record: &[u8]) -> u64 {
     let data = TracesData::decode(record).expect("OTLP");

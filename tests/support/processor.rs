@@ -42,11 +42,15 @@ pub struct Job {
     pub inputs: Vec<String>,
     pub output: String,
     pub group: String,
+    /// Whether the input is keyed by trace id.
+    pub keyed: &'static str,
     pub quiet: &'static str,
     pub max_wait: &'static str,
     pub policies: String,
+    /// How the group notices that it is gone; librdkafka's properties.
+    pub session: &'static str,
     /// More of librdkafka's properties.
-    pub properties: &'static str,
+    pub properties: String,
     /// More lines of the configuration file.
     pub more: String,
 }
@@ -80,10 +84,12 @@ impl Job {
             inputs: vec![format!("{name}-spans")],
             output: format!("{name}-kept"),
             group: name.to_owned(),
+            keyed: "auto",
             quiet: "2s",
             max_wait: "30s",
             policies: POLICIES.to_owned(),
-            properties: "",
+            session: SESSION,
+            properties: String::new(),
             more: String::new(),
         }
     }
@@ -126,11 +132,11 @@ impl Job {
     }
 
     fn config(&self) -> String {
-        let Self { brokers, inputs, output, group, quiet, max_wait, properties, more, .. } = self;
+        let Self { brokers, inputs, output, group, keyed, quiet, max_wait, session, properties, more, .. } = self;
         let inputs = inputs.join(", ");
         format!(
-            "kafka: {{ brokers: \"{brokers}\", properties: {{ {SESSION}{properties} }} }}\n\
-             input: {{ topics: [{inputs}], group: {group}, encoding: otlp_proto, start: earliest }}\n\
+            "kafka: {{ brokers: \"{brokers}\", properties: {{ {session}{properties} }} }}\n\
+             input: {{ topics: [{inputs}], group: {group}, keyed: {keyed}, encoding: otlp_proto, start: earliest }}\n\
              output: [{{ kafka: {{ topic: {output}, encoding: otlp_proto }} }}]\n\
              completion: {{ quiet: {quiet}, max_wait: {max_wait} }}\n\
              policies: [policies.yaml]\n\
@@ -166,6 +172,16 @@ impl Processor {
     pub fn terminate(self) -> Ended {
         kill_process(Pid::from_child(&self.child), Signal::TERM).expect("the program runs");
         self.ends_within(Duration::from_secs(30))
+    }
+
+    /// SIGSTOP: it stands still, and its connections stay.
+    pub fn freeze(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::STOP).expect("the program runs");
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::CONT).expect("the program runs");
     }
 
     /// SIGKILL; nothing of it runs on when this returns.

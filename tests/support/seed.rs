@@ -1,6 +1,9 @@
 //! Randomness that can be had again.
 
-use std::env;
+use std::{
+    env,
+    time::{Duration, Instant},
+};
 
 /// `TAILWATER_SEED`, or a new one; printed, so that a failure shows how to repeat it.
 pub fn seed() -> u64 {
@@ -8,4 +11,24 @@ pub fn seed() -> u64 {
     let seed = given.unwrap_or_else(|| fastrand::u64(..));
     println!("TAILWATER_SEED={seed} repeats this");
     seed
+}
+
+/// Does something once, or again and again for the time `TAILWATER_SOAK` says (30s, 10m, 1h); it is told which round it is.
+pub fn repeat(mut round: impl FnMut(usize)) {
+    let time = env::var("TAILWATER_SOAK").map_or(Duration::ZERO, |text| time(&text));
+    let start = Instant::now();
+    round(0);
+    (1..).take_while(|_| start.elapsed() < time).for_each(round);
+}
+
+fn time(text: &str) -> Duration {
+    let units = [("s", 1), ("m", 60), ("h", 3600)];
+    let seconds =
+        units.iter().find_map(|(unit, seconds)| Some(text.strip_suffix(unit)?.parse::<u64>().ok()? * seconds));
+    Duration::from_secs(seconds.expect("TAILWATER_SOAK is a time, as 10m"))
+}
+
+/// `TAILWATER_RUNS`, or one.
+pub fn runs() -> usize {
+    env::var("TAILWATER_RUNS").map_or(1, |runs| runs.parse().expect("TAILWATER_RUNS is a number"))
 }

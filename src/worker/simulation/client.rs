@@ -86,6 +86,9 @@ struct Producer {
     pub fails: bool,
 }
 
+/// Of each partition, by its number in the world: what is committed.
+type Commits = Vec<(usize, i64, Metadata)>;
+
 /// A tick that is out.
 struct Out {
     parcel: Parcel,
@@ -95,7 +98,7 @@ struct Out {
     after: VecDeque<Piece>,
     acknowledged: bool,
     /// What the group said to its offsets.
-    reply: Option<(Outcome, Vec<(usize, i64, Metadata)>)>,
+    reply: Option<(Outcome, Commits)>,
     logged: Vec<Logged>,
     stage: Stage,
 }
@@ -130,7 +133,7 @@ impl World {
         self.partitions.iter().position(|known| known == partition).expect("a partition of the world")
     }
 
-    fn commits(&self, out: &Out, incarnation: u64) -> Vec<(usize, i64, Metadata)> {
+    fn commits(&self, out: &Out, incarnation: u64) -> Commits {
         let commits = contents::commits(&out.parcel, &out.logged, incarnation);
         commits.map(|(partition, offset, metadata)| (self.index(partition), offset, metadata)).collect()
     }
@@ -377,7 +380,7 @@ impl Producer {
         self.done = Some(Err(anyhow::anyhow!("fenced")));
     }
 
-    fn finish(&mut self, world: &World, outcome: Outcome, commits: Vec<(usize, i64, Metadata)>) {
+    fn finish(&mut self, world: &World, outcome: Outcome, commits: Commits) {
         let Some(Out { parcel, logged, .. }) = self.out.take() else { return };
         let logged = if matches!(outcome, Outcome::Aborted(_)) { Vec::new() } else { logged };
         let named = |(at, offset, metadata): (usize, _, _)| (world.partitions[at].clone(), offset, metadata);

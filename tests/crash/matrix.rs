@@ -1,0 +1,210 @@
+//! Kills at every moment that can be told from outside, under steady load, on each shape of input.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::support::{
+    kafka::kafka,
+    load::Deal,
+    processor::{Job, Processor},
+    seed::{repeat, seed},
+    siege::{SLOWLY, Siege},
+    traffic::{keyed, spread},
+    wait::wait_until,
+    witness,
+};
+
+#[test]
+fn keyed_by_two_workers() {
+    matrix("crash-matrix-keyed", &["spans"], KEYED, keyed);
+}
+
+/// Every trace of three records or more is on three partitions or more.
+#[test]
+fn spread_over_all_partitions_of_one_worker() {
+    matrix("crash-matrix-spread", &["spans"], UNKEYED, spread);
+}
+
+/// Each trace is in one of them.
+#[test]
+fn two_topics() {
+    matrix("crash-matrix-topics", &["spans-a", "spans-b"], KEYED, keyed);
+}
+
+/// Each takes its own partitions up again; now and then both are dead.
+#[test]
+fn two_processors_in_turn() {
+    const KILLS: usize = 10;
+    let name = "crash-pair";
+    let mut siege = Siege::new(kafka(), name, &["spans"], 4);
+    siege.job.keyed = "yes";
+    siege.job.more.push_str("workers: 1\n");
+    let seed = seed();
+    let mut random = fastrand::Rng::with_seed(seed);
+    let load = siege.load(seed, keyed);
+    let job = |siege: &Siege, of: usize| {
+        Job { properties: format!("group.instance.id: {name}-{of}, "), ..siege.job.clone() }.run()
+    };
+    let mut running = [0, 1].map(|of| Some(job(&siege, of)));
+    for kill in 0..KILLS {
+        for (of, processor) in running.iter_mut().enumerate() {
+            let processor = processor.get_or_insert_with(|| job(&siege, of));
+            processor.wait_until("it to deliver", |metrics| metrics.forwarded() > 0);
+        }
+        thread::sleep(Duration::from_millis(random.u64(0..1000)));
+        let both = random.bool();
+        for of in [kill % 2, (kill + 1) % 2].into_iter().take(1 + usize::from(both)) {
+            let processor = running[of].take().expect("it was started");
+            siege.kill(processor, format!("{of}"), false);
+        }
+    }
+    load.end();
+    drop(running);
+    let outcome = siege.judge(HOLD_MS);
+    println!("{name}: {outcome}");
+    assert!(outcome.counting * 2 >= outcome.kills, "too few kills count");
+    witness(name);
+}
+
+/// When the program is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Moment {
+    /// While it reads what was decided before.
+    Restoring,
+    /// Before it is where the one before it was.
+    Replaying,
+    /// When nothing comes in and timers decide.
+    Idle,
+    /// While a transaction is open.
+    Open,
+    /// When the output of a transaction has just appeared.
+    Output,
+    /// When offsets have just moved.
+    Offsets,
+    Random,
+}
+
+/// A quarter before the position is reached again, some in a row, and a quarter while the input rests. `Random` stands for any of
+/// the rest, each as often.
+const ORDER: [Moment; 18] = {
+    use Moment::{Idle as I, Random as X, Replaying as R};
+    [X, R, X, R, R, I, I, X, X, R, I, X, I, R, X, I, X, X]
+};
+const REST: [Moment; 8] = {
+    use Moment::{Offsets, Open, Output, Random, Restoring};
+    [Restoring, Open, Open, Output, Output, Offsets, Offsets, Random]
+};
+const PASSES: usize = 2;
+const PATIENCE: Duration = Duration::from_secs(60);
+/// What the configuration says of the input, and what it means.
+#[derive(Clone, Copy)]
+struct Input {
+    keyed: &'static str,
+    more: &'static str,
+    /// No start may have more record time to read again.
+    hold_ms: i64,
+}
+
+/// The slowest trace takes 9.5 s and is quiet for 2 s before it is decided. Clocks are seven records behind the last, which are
+/// seconds where a load settles.
+const HOLD_MS: i64 = 18_000;
+const KEYED: Input = Input { keyed: "yes", more: "workers: 2\n", hold_ms: HOLD_MS };
+/// A partition may be `max_wait` ahead of the others.
+const UNKEYED: Input = Input { keyed: "no", more: "", hold_ms: HOLD_MS + 30_000 };
+
+/// In `make soak`, again with other traffic until its time is over.
+fn matrix(name: &str, inputs: &[&str], of: Input, deal: Deal) {
+    let mut random = fastrand::Rng::with_seed(seed());
+    repeat(|round| {
+        let name = if round == 0 { name.to_owned() } else { format!("{name}-{round}") };
+        besiege(&name, inputs, of, deal, random.u64(..));
+    });
+    witness(name);
+}
+
+fn besiege(name: &str, inputs: &[&str], of: Input, deal: Deal, seed: u64) {
+    let mut siege = Siege::new(kafka(), name, inputs, 4);
+    siege.job.keyed = of.keyed;
+    siege.job.more.push_str(of.more);
+    let load = siege.load(seed, deal);
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut rest = || {
+        let mut rest = REST;
+        random.shuffle(&mut rest);
+        rest
+    };
+    let rest: Vec<Moment> = (0..PASSES).flat_map(|_| rest()).collect();
+    let mut rest = rest.into_iter();
+    let start = Instant::now();
+    let mut resting = false;
+    for moment in [ORDER; PASSES].into_iter().flatten() {
+        let moment = if moment == Moment::Random { rest.next().unwrap_or(moment) } else { moment };
+        if moment == Moment::Idle && !resting {
+            load.rest();
+        } else if moment != Moment::Idle && resting {
+            load.resume();
+        }
+        resting = moment == Moment::Idle;
+        let (processor, replaying) = live(&siege, moment, &mut random);
+        siege.kill(processor, format!("{moment:?} at {:.1?}", start.elapsed()), replaying);
+    }
+    load.end();
+    let outcome = siege.judge(of.hold_ms);
+    println!("{name}: {outcome}");
+    // The first ones find too little done.
+    assert!(outcome.counting * 3 >= outcome.kills * 2, "too few kills count");
+    assert!(outcome.replaying * 6 >= outcome.kills, "too few before the position was reached again");
+}
+
+/// Runs the program until a moment has come; and whether that is before it is where the one before it was.
+fn live(siege: &Siege, moment: Moment, random: &mut fastrand::Rng) -> (Processor, bool) {
+    let (job, before) = (&siege.job, siege.commits());
+    if moment == Moment::Replaying {
+        let mut processor = Job { properties: format!("{}{SLOWLY}", job.properties), ..job.clone() }.run();
+        let mut read = 0;
+        processor.wait_until("it to read again", |metrics| {
+            read = metrics.received();
+            read > 0
+        });
+        // Numbers are published every 250 ms, and a record has one span at least.
+        let replaying = siege.commits() == before && read < siege.behind() * 2 / 3;
+        return (processor, replaying);
+    }
+    let mut processor = job.run();
+    if moment == Moment::Restoring {
+        wait_until("it to read back what was decided", PATIENCE, || processor.said().contains("reading back"));
+        thread::sleep(Duration::from_millis(random.u64(0..50)));
+        return (processor, false);
+    }
+    // It goes on from where the one before it was.
+    processor.wait_until("it to commit", |_| {
+        siege.commits().iter().zip(&before).any(|(now, before)| now.tick != before.tick && now.watermark > 0)
+    });
+    match moment {
+        Moment::Idle => {
+            let mut forwarded = None;
+            processor.wait_until("timers to decide", |metrics| {
+                if metrics.sum("tailwater_position_lag_records") > 0 {
+                    return false;
+                }
+                let before = *forwarded.get_or_insert(metrics.forwarded());
+                metrics.forwarded() > before || metrics.held() == 0
+            });
+        }
+        Moment::Open => {
+            wait_until("an open transaction", PATIENCE, || siege.is_open());
+        }
+        Moment::Output => {
+            let before = siege.output.ends();
+            wait_until("output to appear", PATIENCE, || siege.output.ends() != before);
+        }
+        Moment::Offsets => {
+            let before = siege.commits();
+            wait_until("offsets to move", PATIENCE, || siege.commits() != before);
+        }
+        _ => thread::sleep(Duration::from_millis(random.u64(0..1500))),
+    }
+    (processor, false)
+}

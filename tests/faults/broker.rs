@@ -1,0 +1,85 @@
+//! A broker that stands still, dies and comes back, and connections that break.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::support::{
+    kafka::Kafka, processor::Processor, seed::seed, siege::Siege, traffic::keyed, wait::wait_until, witness,
+};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_broker_in_trouble() {
+    let kafka = Kafka::start(1);
+    let mut siege = Siege::new(&kafka, "fault-broker", &["spans"], 4);
+    siege.job.keyed = "yes";
+    siege.job.more.push_str("workers: 2\n");
+    siege.job.brokers = format!("127.0.0.1:{}", kafka.outside.port);
+    let load = siege.load(seed(), keyed);
+    let open = kafka.outside.open();
+    let mut processor = siege.job.run();
+    processor.wait_until("it to deliver", |metrics| metrics.forwarded() > 0);
+
+    for _ in 0..2 {
+        wait_until("an open transaction", PATIENCE, || siege.is_open());
+        kafka.freeze(0);
+        thread::sleep(Duration::from_secs(5));
+        kafka.thaw(0);
+        goes_on(&mut processor);
+    }
+    for _ in 0..2 {
+        wait_until("an open transaction", PATIENCE, || siege.is_open());
+        kafka.kill();
+        goes_on(&mut processor);
+    }
+    drop(open);
+    // Connections hold for a moment only.
+    let mut random = fastrand::Rng::with_seed(seed());
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(15) {
+        let _open = kafka.outside.open();
+        thread::sleep(Duration::from_millis(random.u64(200..2_000)));
+    }
+    let _open = kafka.outside.open();
+    goes_on(&mut processor);
+    siege.kill(processor, "at last", false);
+    load.end();
+    siege.judge(i64::MAX);
+    witness("fault-broker");
+}
+
+/// The commit markers of a transaction reach the partitions one by one, and one of their leaders stands still for longer than
+/// the cluster waits for it. The next processor reads decisions back meanwhile.
+#[test]
+fn leaders_that_stand_still_at_the_end_of_a_transaction() {
+    let kafka = Kafka::start(3);
+    let mut siege = Siege::new(&kafka, "fault-leaders", &["spans"], 3);
+    siege.job.keyed = "yes";
+    siege.job.more.push_str("workers: 1\n");
+    let load = siege.load(seed(), keyed);
+    for partition in 0..3 {
+        let mut processor = siege.job.run();
+        processor.wait_until("it to deliver", |metrics| metrics.forwarded() > 0);
+        let leader = kafka.leader("fault-leaders-decisions", partition);
+        wait_until("an open transaction", PATIENCE, || siege.is_open());
+        kafka.freeze(leader);
+        thread::sleep(Duration::from_secs(1));
+        processor.kill();
+        let mut next = siege.job.run();
+        thread::sleep(Duration::from_secs(12));
+        kafka.thaw(leader);
+        next.wait_until("it to deliver", |metrics| metrics.forwarded() > 0 && metrics.lost() == 0);
+        siege.kill(next, "when it stood no more", false);
+    }
+    load.end();
+    siege.judge(i64::MAX);
+    witness("fault-leaders");
+}
+
+fn goes_on(processor: &mut Processor) {
+    let forwarded = processor.metrics().expect("it runs").forwarded();
+    processor.wait_until("it to go on", |metrics| metrics.forwarded() > forwarded && metrics.lost() == 0);
+}
