@@ -22,6 +22,7 @@ use std::hash::BuildHasher;
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashTable, hash_table::Entry as TableEntry};
 
+pub use clock::Clock;
 pub use completion::{Completion, Reason};
 pub use intern::Envelope;
 pub use time::{Keying, Start};
@@ -213,9 +214,10 @@ impl<C, V: Copy> Assembly<C, V> {
         timestamp: Option<RecordTime>,
         ceiling: RecordTime,
     ) -> Origin {
-        let now = self.time.partition(partition).clock.now();
+        let at = self.time.assigned(partition);
+        let now = at.clock.now();
         let seen = now.max(timestamp.map(|timestamp| timestamp.min(ceiling))).unwrap_or_default();
-        let leaps = now.is_none_or(|now| seen.since(now) > self.completion.max_wait);
+        let leaps = !at.is_limited() && now.is_none_or(|now| seen.since(now) > self.completion.max_wait);
         Origin { partition, offset, seen, leaps }
     }
 

@@ -45,6 +45,8 @@ pub struct Partition {
     handled: i64,
     /// What its clock was there.
     resumes: Option<RecordTime>,
+    /// The clock does not pass it: of what is earlier, everything stands before what is read next.
+    frontier: RecordTime,
     /// At the head of a log that has shown no record: it holds no time back.
     empty: bool,
     finished: bool,
@@ -107,6 +109,7 @@ impl Time {
             floor: Floor::new(tick, position, floor, last),
             handled: position,
             resumes: clock,
+            frontier: RecordTime::END,
             empty: false,
             finished: false,
         };
@@ -223,17 +226,29 @@ impl Time {
         result
     }
 
+    /// Up to where the partition's clock may go from now on. What was known stays known.
+    pub fn limit(&mut self, partition: u32, frontier: RecordTime) {
+        let at = self.partition(partition);
+        at.frontier = if at.is_limited() { at.frontier.max(frontier) } else { frontier };
+    }
+
     pub fn observe(&mut self, partition: u32, timestamp: RecordTime, ceiling: RecordTime) {
         let at = self.partition(partition);
-        at.clock.observe(timestamp, ceiling);
         at.empty = false;
+        if at.frontier == RecordTime::START {
+            return;
+        }
+        at.clock.observe(timestamp, ceiling.min(at.frontier));
         self.moved(partition);
     }
 
     /// The partition is at the head of its log, where `ms` of wall-clock time passed.
     pub fn elapse(&mut self, partition: u32, ms: u64, ceiling: RecordTime) {
         let at = self.partition(partition);
-        at.clock.elapse(ms, ceiling);
+        if at.frontier == RecordTime::START {
+            return;
+        }
+        at.clock.elapse(ms, ceiling.min(at.frontier));
         at.empty = at.clock.now().is_none();
         self.moved(partition);
     }
@@ -348,6 +363,11 @@ impl Time {
 // === impl Partition ===
 
 impl Partition {
+    /// Whether its clock may stand behind what has come, and for how long, is not told by its own records.
+    pub fn is_limited(&self) -> bool {
+        self.frontier != RecordTime::END
+    }
+
     fn is_behind(&self) -> bool {
         self.next < self.handled
     }

@@ -8,9 +8,9 @@ use super::Worker;
 use crate::forward::{Delivered, Outcome, Parcel};
 
 /// In a row, for the same content. A rebalance aborts one or two.
-const ABORTS: u32 = 10;
+pub const ABORTS: u32 = 10;
 /// librdkafka has calls that ignore their timeout and may wait for ever; brokers that answer do so in a fraction of this.
-const HANGS: Duration = Duration::from_secs(60);
+pub const HANGS: Duration = Duration::from_secs(60);
 
 impl Worker {
     /// Settles the tick that is out, when it has come to its end, and cuts the next when that is due.

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// For a tick in flight when a partition is revoked: well below the session timeout of 45 s.
-const REVOKE: Duration = Duration::from_secs(5);
+pub const REVOKE: Duration = Duration::from_secs(5);
 /// So many statistics after a pause or its end may still speak of records that were fetched before: one on its way, and one
 /// taken before the fetcher had heard of it.
 const STALE: u8 = 2;
@@ -89,6 +89,10 @@ impl Worker {
             let clock = metadata.clock.map(RecordTime);
             let Metadata { tick, position, floor, last, .. } = metadata;
             let at = self.engine.assign(Start { offset, position, floor, last, tick, clock });
+            if self.orders.frontier.is_some() {
+                // Until a record says more.
+                self.engine.limit(at, RecordTime::START);
+            }
             let end = self.orders.ends.as_ref().and_then(|ends| ends.of(&partition));
             tracing::info!(topic = &*partition.0, partition = partition.1, start = offset, position, "assigned");
             let mut owned = Owned {
@@ -228,6 +232,9 @@ impl Worker {
         let since = owned.at_head.replace(now).map_or(Duration::ZERO, |before| now - before);
         // A process that was stopped has not seen the time in between.
         let ms = since.min(STATISTICS * 2).as_millis() as u64;
+        if let Some(frontier) = self.orders.frontier.as_ref().and_then(|frontier| frontier.settled()) {
+            self.engine.limit(owned.at, frontier);
+        }
         self.engine.elapse(owned.at, ms, ceiling());
     }
 }

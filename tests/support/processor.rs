@@ -42,6 +42,8 @@ pub struct Job {
     pub inputs: Vec<String>,
     pub output: String,
     pub group: String,
+    /// More of the input's fields.
+    pub input: &'static str,
     pub quiet: &'static str,
     pub max_wait: &'static str,
     pub policies: String,
@@ -80,6 +82,7 @@ impl Job {
             inputs: vec![format!("{name}-spans")],
             output: format!("{name}-kept"),
             group: name.to_owned(),
+            input: "",
             quiet: "2s",
             max_wait: "30s",
             policies: POLICIES.to_owned(),
@@ -126,11 +129,11 @@ impl Job {
     }
 
     fn config(&self) -> String {
-        let Self { brokers, inputs, output, group, quiet, max_wait, properties, more, .. } = self;
+        let Self { brokers, inputs, output, group, input, quiet, max_wait, properties, more, .. } = self;
         let inputs = inputs.join(", ");
         format!(
             "kafka: {{ brokers: \"{brokers}\", properties: {{ {SESSION}{properties} }} }}\n\
-             input: {{ topics: [{inputs}], group: {group}, encoding: otlp_proto, start: earliest }}\n\
+             input: {{ topics: [{inputs}], group: {group}, encoding: otlp_proto, start: earliest, {input} }}\n\
              output: [{{ kafka: {{ topic: {output}, encoding: otlp_proto }} }}]\n\
              completion: {{ quiet: {quiet}, max_wait: {max_wait} }}\n\
              policies: [policies.yaml]\n\

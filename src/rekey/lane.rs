@@ -1,0 +1,154 @@
+//! A partition on its way through the stage.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    assemble::Clock,
+    model::RecordTime,
+    source::{Beginning, Head, Partition},
+    tick::Watermark,
+};
+
+/// A partition of the input, from assignment to revocation.
+pub struct Lane {
+    pub partition: Partition,
+    /// Its number in ticks.
+    pub at: u32,
+    /// The offset after the last record taken apart.
+    pub position: i64,
+    /// The high watermark last heard of.
+    pub high: i64,
+    clock: Clock,
+    /// Where its finite input ends.
+    end: Option<i64>,
+    pub finished: bool,
+    /// Its start is committed: it may be read.
+    pub begun: bool,
+    /// Held back: its clock is far ahead of the slowest.
+    pub ahead: bool,
+    /// What was last committed; None where nothing is, or a commit failed.
+    pub committed: Option<Watermark>,
+    /// At the head of a log that has shown no record: its time is that of the wall.
+    empty: bool,
+    /// When it was last seen at the head of its log.
+    at_head: Option<Instant>,
+    /// What librdkafka was told. It remembers a pause over a revocation, so None is not true.
+    pub flows: Option<bool>,
+    /// Statistics to be passed over: what was fetched before a pause is gone, and they do not know it yet.
+    stale: u8,
+}
+
+/// So many statistics after a pause or its end may still speak of records that were fetched before.
+const STALE: u8 = 2;
+/// The clock of an idle partition is worth a commit when it has moved by so many milliseconds: others wait for it.
+const HEARTBEAT: u64 = 500;
+
+// === impl Lane ===
+
+impl Lane {
+    pub fn new(partition: Partition, at: u32, beginning: &Beginning, end: Option<i64>) -> Self {
+        let Beginning { offset, committed, metadata } = *beginning;
+        let mut clock = Clock::default();
+        if let Some(before) = metadata.clock {
+            clock.resume(RecordTime(before));
+        }
+        Self {
+            partition,
+            at,
+            position: offset,
+            high: offset,
+            clock,
+            end,
+            finished: end.is_some_and(|end| offset >= end),
+            begun: committed,
+            ahead: false,
+            committed: None,
+            empty: false,
+            at_head: None,
+            flows: None,
+            stale: 0,
+        }
+    }
+
+    /// Whether a record is the next to be taken apart. Others were fetched before a pause and come again after it, or stand
+    /// behind the end.
+    pub fn takes(&mut self, offset: i64) -> bool {
+        if self.flows != Some(true) || offset < self.position {
+            return false;
+        }
+        // What is before the end may have been a transaction's marker, which never comes.
+        self.finished |= self.end.is_some_and(|end| offset >= end);
+        !self.finished
+    }
+
+    /// A record was taken apart.
+    pub fn pass(&mut self, offset: i64, timestamp: RecordTime, ceiling: RecordTime) {
+        self.clock.observe(timestamp, ceiling);
+        self.empty = false;
+        self.position = offset + 1;
+        self.finished |= self.end.is_some_and(|end| self.position >= end);
+    }
+
+    /// Tells whether it may flow; true where that is news.
+    pub fn regulate(&mut self, flows: bool) -> bool {
+        let news = self.flows.replace(flows) != Some(flows);
+        if news {
+            self.stale = STALE;
+        }
+        news
+    }
+
+    /// How far, in milliseconds, it is ahead of the slowest. A time that is not known waits for a partition that has said
+    /// nothing yet.
+    pub fn ahead_of(&self, frontier: Option<RecordTime>) -> u64 {
+        match (self.clock.now(), frontier) {
+            _ if self.finished => 0,
+            (Some(clock), Some(frontier)) => clock.since(frontier),
+            (Some(_), None) => u64::MAX,
+            (None, _) => 0,
+        }
+    }
+
+    /// What is to be committed of it, where that is news.
+    pub fn watermark(&self, wall: RecordTime) -> Option<Watermark> {
+        let clock = if self.empty { Some(wall) } else { self.clock.now() };
+        let Self { at, position, .. } = *self;
+        let now = Watermark { partition: at, offset: position, position, floor: 0, last: None, clock, age: 0 };
+        let is_news = self.committed.is_none_or(|committed| {
+            let moved = match (committed.clock, clock) {
+                (Some(before), Some(now)) => now.since(before) >= HEARTBEAT,
+                (before, now) => before != now,
+            };
+            moved || !committed.says_the_same(&now)
+        });
+        is_news.then_some(now)
+    }
+
+    /// All of a finite input is out.
+    pub fn is_done(&self) -> bool {
+        self.finished && self.committed.is_some_and(|committed| committed.offset == self.position)
+    }
+
+    /// C12: a clock follows the wall clock only at the head of the log, from its last value.
+    pub fn look(&mut self, head: &Head, statistics: Duration, ceiling: RecordTime) {
+        self.high = self.high.max(head.high);
+        if self.flows != Some(true) || self.stale > 0 {
+            self.stale = self.stale.saturating_sub(1);
+            self.at_head = None;
+            return;
+        }
+        let all_polled = |up_to: i64| head.next >= up_to && (self.position >= up_to || head.queued == 0);
+        if let Some(end) = self.end {
+            self.finished |= head.fresh && all_polled(end);
+        }
+        if !head.fresh || head.high < 0 || !all_polled(head.high) {
+            self.at_head = None;
+            return;
+        }
+        let now = Instant::now();
+        let since = self.at_head.replace(now).map_or(Duration::ZERO, |before| now - before);
+        // A process that was stopped has not seen the time in between.
+        self.clock.elapse(since.min(statistics * 2).as_millis() as u64, ceiling);
+        self.empty = self.clock.now().is_none();
+    }
+}
