@@ -318,7 +318,9 @@ impl Engine {
     }
 
     fn observe(&mut self, partition: u32, timestamp: RecordTime, ceiling: RecordTime) {
-        if let Some(now) = self.assembly.time().partition(partition).clock.now()
+        // A clock that is held back says nothing of a record that is ahead of it.
+        let at = self.assembly.time().partition(partition);
+        if let Some(now) = at.clock.now().filter(|_| !at.is_limited())
             && now.since(timestamp).max(timestamp.since(now)) > self.settings.completion.max_wait
         {
             self.stats.skewed += 1;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tailwater::generate::Shape;
 
 use crate::support::{
-    kafka::{Record, Topic, kafka},
+    kafka::{Record, kafka},
     oracle::{Copies, Expected},
     processor::Job,
     seed::seed,
@@ -30,10 +30,6 @@ fn job(name: &str) -> Job {
     job.quiet = "6s";
     job.more = "workers: 3\ntick: { interval: 100ms }\n".to_owned();
     job
-}
-
-fn committed(topic: &Topic, group: &str) -> i64 {
-    topic.committed(group).iter().filter_map(|of| of.offset).sum()
 }
 
 #[test]
@@ -74,10 +70,10 @@ fn kills_amid_both_stages_lose_nothing() {
     for kill in 1..=KILLS {
         let target = all * random.i64(kill as i64 * 10 - 9..kill as i64 * 10) / (KILLS as i64 * 10);
         let mut processor = Job { properties: SLOWLY, ..job.clone() }.run();
-        processor.wait_until("a place in the input to be passed", |_| committed(&input, "rekey-crash-rekey") >= target);
-        processor.wait_until("something to be decided of it", |_| kill == 1 || committed(&by_trace, "rekey-crash") > 0);
+        processor.wait_until("a place in the input to be passed", |_| input.passed("rekey-crash-rekey") >= target);
+        processor.wait_until("something to be decided of it", |_| kill == 1 || by_trace.passed("rekey-crash") > 0);
         processor.kill();
-        let (rekeyed, decided) = (committed(&input, "rekey-crash-rekey"), committed(&by_trace, "rekey-crash"));
+        let (rekeyed, decided) = (input.passed("rekey-crash-rekey"), by_trace.passed("rekey-crash"));
         println!("killed with {rekeyed} of {all} records re-keyed, watermarks at {decided} of {:?}", by_trace.ends());
         amid += u32::from(rekeyed < all && decided > 0);
     }
@@ -89,10 +85,11 @@ fn kills_amid_both_stages_lose_nothing() {
 
 #[test]
 fn two_processes_share_the_work() {
-    let input = kafka().topic("rekey-two-spans", PARTITIONS);
+    // Two for each thread of one process.
+    let input = kafka().topic("rekey-two-spans", 2 * PARTITIONS);
     let output = kafka().topic("rekey-two-kept", PARTITIONS);
     let job = job("rekey-two");
-    let stream = Stream::start(&input, 200, shop(usize::MAX).batched(PARTITIONS));
+    let stream = Stream::start(&input, 200, shop(usize::MAX).batched(2 * PARTITIONS));
     let mut first = job.run();
     first.wait_until("output of the first", |metrics| metrics.lost() == 0 && metrics.forwarded() > 0);
     let mut second = job.run();
