@@ -201,7 +201,12 @@ impl Plan {
             stop,
             ends,
         };
-        let Some((partitions, largest)) = by_trace else { return Ok(Self { orders, rekey: None }) };
+        let Some((partitions, largest)) = by_trace else {
+            if keying == Keying::Keyed {
+                source::watch_spread(config, orders.telemetry.clone(), orders.stop.clone())?;
+            }
+            return Ok(Self { orders, rekey: None });
+        };
         let before = Arc::new(Config { input: config.input.before_rekey(), ..Config::clone(config) });
         let frontier = Frontier::follow(&before, orders.ends.clone(), orders.stop.clone())?;
         let rekey = rekey::Orders {

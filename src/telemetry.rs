@@ -1,7 +1,10 @@
 //! What the workers count, for `/metrics`, and the log.
 
 use std::{
-    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -17,6 +20,8 @@ pub struct Telemetry {
     workers: OnceLock<Box<[Mutex<Option<Snapshot>>]>>,
     /// Of the stage before the workers, where there is one.
     rekeys: OnceLock<Box<[Mutex<Option<RekeySnapshot>>]>>,
+    /// Traces of a keyed input that two workers decided on.
+    spread: AtomicU64,
     /// Names of the policies, in the order of their numbers.
     policies: Vec<String>,
     prometheus: PrometheusHandle,
@@ -69,7 +74,7 @@ impl Telemetry {
         let prometheus = recorder.handle();
         metrics::set_global_recorder(recorder).map_err(|_| anyhow::anyhow!("metrics are installed twice"))?;
         describe();
-        Ok(Self { workers: OnceLock::new(), rekeys: OnceLock::new(), policies, prometheus })
+        Ok(Self { workers: OnceLock::new(), rekeys: OnceLock::new(), spread: AtomicU64::new(0), policies, prometheus })
     }
 
     /// So many workers are about to start, and so many threads of a stage before them.
@@ -90,6 +95,11 @@ impl Telemetry {
         }
     }
 
+    /// Two workers have decided on one trace; how often that was so before.
+    pub fn spread(&self) -> u64 {
+        self.spread.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// No worker hangs.
     pub fn is_alive(&self) -> bool {
         let lives = |alive: Option<Instant>| alive.is_none_or(|alive| alive.elapsed() < HANGS);
@@ -102,12 +112,17 @@ impl Telemetry {
         if self.workers.get().is_none() {
             return Some("Kafka has not answered yet");
         }
+        const SPREAD: &str = "traces of an input said to be keyed by trace id are spread over partitions";
+        if self.spread.load(Ordering::Relaxed) > 0 {
+            return Some(SPREAD);
+        }
+        if self.rekeys().iter().any(|thread| lock(thread).is_none()) {
+            return Some("a re-key thread has not started yet");
+        }
         let mut partitions = 0;
         for worker in self.workers() {
             match &*lock(worker) {
-                Some(of) if of.stats.spread > 0 => {
-                    return Some("traces of an input said to be keyed by trace id are spread over partitions");
-                }
+                Some(of) if of.stats.spread > 0 => return Some(SPREAD),
                 Some(of) if of.heard.is_some_and(|heard| heard.elapsed() < AWAY) => partitions += of.partitions.len(),
                 Some(_) => return Some("no broker answers"),
                 None => return Some("a worker has not started yet"),
@@ -119,6 +134,7 @@ impl Telemetry {
     /// All metrics in the Prometheus text format.
     pub fn render(&self) -> String {
         let mut total = Totals::default();
+        total.add("tailwater_traces_spread_total", self.spread.load(Ordering::Relaxed));
         for worker in self.workers() {
             if let Some(snapshot) = &*lock(worker) {
                 self.record(snapshot, &mut total);

@@ -9,17 +9,14 @@ use crate::support::{
     oracle::{Copies, Expected},
     processor::Job,
     seed::seed,
-    spans::{failed, record, span, trace},
+    spans::{EPOCH, failed, record, span, trace},
     stream::Stream,
     traffic::Shop,
-    wait::wait_until,
+    wait::{wait_for, wait_until},
     witness,
 };
 
 const PARTITIONS: i32 = 3;
-/// Reading takes seconds, so that a kill finds the program amid it.
-const SLOWLY: &str = "queued.min.messages: 1, fetch.queue.backoff.ms: 50, fetch.message.max.bytes: 10000";
-
 fn shop(traces: usize) -> Shop {
     Shop { seed: seed(), traces, shape: Shape { spans_per_second: 2_500.0, ..Shape::default() } }
 }
@@ -61,20 +58,21 @@ fn kills_amid_both_stages_lose_nothing() {
     let input = kafka().topic("rekey-crash-spans", PARTITIONS);
     let output = kafka().topic("rekey-crash-kept", PARTITIONS);
     let by_trace = kafka().existing("rekey-crash-by-trace", PARTITIONS);
-    let shop = shop(20_000);
+    let shop = shop(60_000);
     let mut random = fastrand::Rng::with_seed(shop.seed);
     input.produce(shop.batched(PARTITIONS));
     let all: i64 = input.ends().iter().sum();
     let job = job("rekey-crash");
-    let mut amid = 0;
+    let (mut amid, mut before) = (0, 0);
     for kill in 1..=KILLS {
         let target = all * random.i64(kill as i64 * 10 - 9..kill as i64 * 10) / (KILLS as i64 * 10);
-        let mut processor = Job { properties: SLOWLY, ..job.clone() }.run();
+        let mut processor = job.run();
         processor.wait_until("a place in the input to be passed", |_| input.passed("rekey-crash-rekey") >= target);
-        processor.wait_until("something to be decided of it", |_| kill == 1 || by_trace.passed("rekey-crash") > 0);
+        processor.wait_until("more of it to be decided", |_| by_trace.passed("rekey-crash") > before);
         processor.kill();
         let (rekeyed, decided) = (input.passed("rekey-crash-rekey"), by_trace.passed("rekey-crash"));
         println!("killed with {rekeyed} of {all} records re-keyed, watermarks at {decided} of {:?}", by_trace.ends());
+        before = decided;
         amid += u32::from(rekeyed < all && decided > 0);
     }
     assert!(amid > 0, "no kill came amid both stages");
@@ -136,9 +134,10 @@ fn what_cannot_be_re_keyed_is_set_aside_once() {
 
     let re_keyed = kafka().existing("rekey-bad-by-trace", 4).records();
     let of_first = re_keyed.iter().filter(|of| of.key.as_deref() == Some(b"00000000000000010000000000000001"));
-    let of_first: Vec<_> = of_first.map(|of| (of.partition, of.timestamp)).collect();
-    let [(first, at), (second, later)] = of_first[..] else { panic!("{of_first:?}") };
-    assert_eq!((first, later - at), (second, 20), "one partition, and the times of the input");
+    let mut of_first: Vec<_> = of_first.map(|of| (of.partition, of.timestamp - EPOCH)).collect();
+    of_first.sort();
+    let [(first, 0), (second, 20)] = of_first[..] else { panic!("the times of the input: {of_first:?}") };
+    assert_eq!(first, second);
 
     job.run_until_end();
     Expected::of(&[&input]).check(&output.records(), Copies::One);
@@ -153,4 +152,26 @@ fn what_cannot_be_re_keyed_is_set_aside_once() {
     assert_eq!(ended.status.code(), Some(1), "{}", ended.said);
     assert!(ended.said.contains("rekey_partitions: 4"), "{}", ended.said);
     witness("rekey-bad");
+}
+
+#[test]
+fn a_topic_that_is_said_to_be_keyed_and_is_not_is_found_out() {
+    let input = kafka().topic("spread-spans", PARTITIONS);
+    let _output = kafka().topic("spread-kept", 1);
+    let mut job = job("spread");
+    // One partition for each worker, so none of them sees it.
+    job.input = "keyed: yes";
+    let mut processor = job.run();
+    wait_until("readiness", Duration::from_secs(60), || processor.is_ready());
+    input.produce(shop(20_000).batched(PARTITIONS));
+    processor.wait_until("it to be counted", |metrics| metrics.sum("tailwater_traces_spread_total") > 0);
+    let (status, why) = processor.get("/readyz").expect("it runs");
+    assert_eq!(status, 503);
+    assert!(why.contains("spread over partitions"), "{why}");
+    let line = wait_for("a line that names it", Duration::from_secs(10), || {
+        let said = processor.said();
+        said.lines().find(|line| line.contains("hold spans of one trace")).map(str::to_owned)
+    });
+    assert!(line.contains("trace=") && line.contains("input.keyed: rekey"), "{line}");
+    witness("spread");
 }

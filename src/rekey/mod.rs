@@ -7,7 +7,7 @@ mod partition;
 mod split;
 
 pub use frontier::{Frontier, frontier, frontier_header};
-pub use partition::partition;
+pub use partition::{hash, partition};
 
 use std::{
     sync::{

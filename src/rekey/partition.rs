@@ -6,7 +6,12 @@ use crate::model::TraceId;
 /// hex as the key, which is what the Java clients choose. Fixed for good: spans already written stay where they are, and any
 /// other way would part them from those that follow.
 pub fn partition(trace: TraceId, count: i32) -> i32 {
-    (murmur2(&trace.hex()) & 0x7fff_ffff) as i32 % count
+    (hash(trace) & 0x7fff_ffff) as i32 % count
+}
+
+/// Kafka's hash of a trace's key.
+pub fn hash(trace: TraceId) -> u32 {
+    murmur2(&trace.hex())
 }
 
 /// `org.apache.kafka.common.utils.Utils.murmur2`.
