@@ -63,7 +63,7 @@ $(TARGET)/tools/deny-$(DENY_VERSION):
 # Each of these tests leaves its name when it has passed on a real Kafka. A run without one of them was no run.
 WITNESSES := bad-input-dead-letters bad-input-huge bad-input-oversize crash-batched crash-keyed crash-random crash-stream \
   end-to-end-batched end-to-end-keyed lifecycle-away lifecycle-empty lifecycle-missing lifecycle-term metrics rebalance \
-  rekey rekey-bad rekey-crash rekey-two spread time-behind time-late time-topics
+  rekey rekey-bad rekey-crash rekey-plain rekey-two spread time-behind time-late time-topics
 
 unit-and-integration:
 	@rm -rf $(TARGET)/kafka/witnesses

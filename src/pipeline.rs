@@ -233,7 +233,7 @@ impl Plan {
         let instance = Instance::claim(&orders.config.input.group);
         let mut crew = Crew::new(stop.clone());
         orders.telemetry.start(count, rekey.as_ref().map_or(0, |_| count));
-        if let Some(rekey) = rekey {
+        if let Some(rekey) = &rekey {
             for number in 0..count {
                 let transactional_id = instance.transactional_id(format_args!("rekey-{number}"));
                 let orders = rekey::Orders { number, transactional_id, ..rekey.clone() };
@@ -255,7 +255,11 @@ impl Plan {
             let orders = Orders { number, workers: count, transactional_id, ..orders.clone() };
             crew.start(format!("worker-{number}"), || Worker::new(orders), Worker::run)?;
         }
-        crew.end().await
+        crew.end().await?;
+        if let (Some(rekey), Some(_)) = (rekey, orders.ends) {
+            purge::once(&orders.config, rekey.partitions).await;
+        }
+        Ok(())
     }
 }
 

@@ -43,12 +43,23 @@ fn three_workers_keep_exactly_what_must_be_kept() {
     expected.check(&kept, Copies::One);
     assert_eq!(input.committed("rekey-rekey").iter().filter_map(|of| of.offset).collect::<Vec<_>>(), input.ends());
 
-    let by_trace = kafka().existing("rekey-by-trace", PARTITIONS);
-    let written = by_trace.ends();
-    assert!(written.iter().all(|end| *end > 0), "{written:?}");
+    let by_trace = kafka().existing("rekey-by-trace", PARTITIONS).bounds();
+    assert!(by_trace.iter().all(|(start, _)| *start > 0), "what is done with stays: {by_trace:?}");
     job.run_until_end();
     assert_eq!(output.records().len(), kept.len(), "there was nothing left to do");
     witness("rekey");
+}
+
+#[test]
+fn it_does_without_transactions_too() {
+    let input = kafka().topic("rekey-plain-spans", PARTITIONS);
+    let output = kafka().topic("rekey-plain-kept", 1);
+    input.produce(shop(2_000).batched(PARTITIONS));
+    let mut job = job("rekey-plain");
+    job.more.push_str("delivery: at_least_once\n");
+    job.run_until_end();
+    Expected::of(&[&input]).check(&output.records(), Copies::One);
+    witness("rekey-plain");
 }
 
 /// Kills at moments nobody chose; both stages are at work.

@@ -19,22 +19,22 @@ const REQUEST: Duration = Duration::from_secs(5);
 pub async fn run(config: Arc<Config>, partitions: i32) {
     loop {
         tokio::time::sleep(INTERVAL).await;
-        if let Err(error) = once(&config, partitions).await {
-            tracing::warn!(
-                %error,
-                "re-keyed records that are no longer needed were not removed from {} (is DeleteRecords allowed?); trying \
-                 again",
-                config.input.topics[0].name
-            );
-        }
+        once(&config, partitions).await;
     }
 }
 
 /// Removes what the workers' watermarks have passed.
-///
-/// # Errors
-/// The brokers do not answer, or refuse.
-pub async fn once(config: &Arc<Config>, partitions: i32) -> anyhow::Result<()> {
+pub async fn once(config: &Arc<Config>, partitions: i32) {
+    if let Err(error) = purge(config, partitions).await {
+        tracing::warn!(
+            %error,
+            "re-keyed records that are no longer needed were not removed from {} (is DeleteRecords allowed?)",
+            config.input.topics[0].name
+        );
+    }
+}
+
+async fn purge(config: &Arc<Config>, partitions: i32) -> anyhow::Result<()> {
     let asked = config.clone();
     let passed = tokio::task::spawn_blocking(move || watermarks(&asked, partitions)).await??;
     if passed.count() > 0 {

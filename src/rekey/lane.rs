@@ -28,8 +28,8 @@ pub struct Lane {
     pub ahead: bool,
     /// What was last committed; None where nothing is, or a commit failed.
     pub committed: Option<Watermark>,
-    /// At the head of a log that has shown no record: its time is that of the wall.
-    empty: bool,
+    /// The time up to which it has shown no record at all.
+    empty: Option<RecordTime>,
     /// When it was last seen at the head of its log.
     at_head: Option<Instant>,
     /// What librdkafka was told. It remembers a pause over a revocation, so None is not true.
@@ -40,6 +40,8 @@ pub struct Lane {
 
 /// So many statistics after a pause or its end may still speak of records that were fetched before.
 const STALE: u8 = 2;
+/// The ceiling is a second ahead of the wall clock, and the fetch that found nothing may be a second old.
+const UNSEEN: i64 = 2000;
 /// The clock of an idle partition is worth a commit when it has moved by so many milliseconds: others wait for it.
 const HEARTBEAT: u64 = 500;
 
@@ -63,7 +65,7 @@ impl Lane {
             begun: committed,
             ahead: false,
             committed: None,
-            empty: false,
+            empty: None,
             at_head: None,
             flows: None,
             stale: 0,
@@ -84,7 +86,7 @@ impl Lane {
     /// A record was taken apart.
     pub fn pass(&mut self, offset: i64, timestamp: RecordTime, ceiling: RecordTime) {
         self.clock.observe(timestamp, ceiling);
-        self.empty = false;
+        self.empty = None;
         self.position = offset + 1;
         self.finished |= self.end.is_some_and(|end| self.position >= end);
     }
@@ -110,8 +112,8 @@ impl Lane {
     }
 
     /// What is to be committed of it, where that is news.
-    pub fn watermark(&self, wall: RecordTime) -> Option<Watermark> {
-        let clock = if self.empty { Some(wall) } else { self.clock.now() };
+    pub fn watermark(&self) -> Option<Watermark> {
+        let clock = self.empty.or(self.clock.now());
         let Self { at, position, .. } = *self;
         let now = Watermark { partition: at, offset: position, position, floor: 0, last: None, clock, age: 0 };
         let is_news = self.committed.is_none_or(|committed| {
@@ -149,6 +151,6 @@ impl Lane {
         let since = self.at_head.replace(now).map_or(Duration::ZERO, |before| now - before);
         // A process that was stopped has not seen the time in between.
         self.clock.elapse(since.min(statistics * 2).as_millis() as u64, ceiling);
-        self.empty = self.clock.now().is_none();
+        self.empty = self.clock.now().is_none().then_some(RecordTime(ceiling.0 - UNSEEN));
     }
 }

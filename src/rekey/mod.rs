@@ -25,7 +25,7 @@ use crate::{
     forward::{Delivered, Forward, Outcome, Parcel, Route},
     source::{Event, NoBeginning, Partition, Source},
     telemetry::{RekeySnapshot, Telemetry},
-    worker::{ABORTS, Ends, HANGS, REVOKE, STOP, ceiling, read_failed, timestamp, wall_clock},
+    worker::{ABORTS, Ends, HANGS, REVOKE, STOP, ceiling, read_failed, timestamp},
 };
 use lane::Lane;
 use split::Split;
@@ -333,11 +333,10 @@ impl Rekey {
             return Ok(());
         }
         self.last_cut = Instant::now();
-        let wall = wall_clock();
         let mut tick = std::mem::take(&mut self.split.tick);
         tick.number = self.tick;
         tick.frontier = self.orders.frontier.now();
-        tick.watermarks.extend(self.lanes.iter().filter_map(|lane| lane.watermark(wall)));
+        tick.watermarks.extend(self.lanes.iter().filter_map(|lane| lane.watermark()));
         if tick.is_empty() && tick.watermarks.is_empty() {
             return Ok(());
         }

@@ -384,7 +384,7 @@ pub fn timestamp(record: &BorrowedMessage<'_>) -> RecordTime {
     source::timestamp(record).map_or_else(wall_clock, RecordTime)
 }
 
-pub fn wall_clock() -> RecordTime {
+fn wall_clock() -> RecordTime {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     RecordTime(now.as_millis() as i64)
 }

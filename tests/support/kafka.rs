@@ -240,9 +240,14 @@ impl Topic {
 
     /// The offset after the last record, by partition.
     pub fn ends(&self) -> Vec<i64> {
+        self.bounds().into_iter().map(|(_, end)| end).collect()
+    }
+
+    /// The offsets of the first record and after the last, by partition.
+    pub fn bounds(&self) -> Vec<(i64, i64)> {
         let consumer: BaseConsumer = client(&self.bootstrap).create().expect("a consumer");
-        let end = |partition| consumer.fetch_watermarks(&self.name, partition, ANSWER).expect("watermarks").1;
-        (0..self.partitions).map(end).collect()
+        let of = |partition| consumer.fetch_watermarks(&self.name, partition, ANSWER).expect("watermarks");
+        (0..self.partitions).map(of).collect()
     }
 
     /// By partition, once no transaction holds any of it back.
