@@ -22,7 +22,7 @@ use std::hash::BuildHasher;
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashTable, hash_table::Entry as TableEntry};
 
-pub use clock::Clock;
+pub use clock::{Clock, WINDOW as CLOCK_WINDOW};
 pub use completion::{Completion, Reason};
 pub use intern::Envelope;
 pub use time::{Keying, Start};

@@ -28,8 +28,9 @@ pub struct Lane {
     pub ahead: bool,
     /// What was last committed; None where nothing is, or a commit failed.
     pub committed: Option<Watermark>,
-    /// The time up to which it has shown no record at all.
-    empty: Option<RecordTime>,
+    /// The time up to which it has shown no record since it was assigned: it holds no time back. What its clock was before may
+    /// be of long ago.
+    idle: Option<RecordTime>,
     /// When it was last seen at the head of its log.
     at_head: Option<Instant>,
     /// What librdkafka was told. It remembers a pause over a revocation, so None is not true.
@@ -65,7 +66,7 @@ impl Lane {
             begun: committed,
             ahead: false,
             committed: None,
-            empty: None,
+            idle: None,
             at_head: None,
             flows: None,
             stale: 0,
@@ -86,7 +87,7 @@ impl Lane {
     /// A record was taken apart.
     pub fn pass(&mut self, offset: i64, timestamp: RecordTime, ceiling: RecordTime) {
         self.clock.observe(timestamp, ceiling);
-        self.empty = None;
+        self.idle = None;
         self.position = offset + 1;
         self.finished |= self.end.is_some_and(|end| self.position >= end);
     }
@@ -113,7 +114,7 @@ impl Lane {
 
     /// What is to be committed of it, where that is news.
     pub fn watermark(&self) -> Option<Watermark> {
-        let clock = self.empty.or(self.clock.now());
+        let clock = self.idle.or(self.clock.now());
         let Self { at, position, .. } = *self;
         let now = Watermark { partition: at, offset: position, position, floor: 0, last: None, clock, age: 0 };
         let is_news = self.committed.is_none_or(|committed| {
@@ -151,6 +152,83 @@ impl Lane {
         let since = self.at_head.replace(now).map_or(Duration::ZERO, |before| now - before);
         // A process that was stopped has not seen the time in between.
         self.clock.elapse(since.min(statistics * 2).as_millis() as u64, ceiling);
-        self.empty = self.clock.now().is_none().then_some(RecordTime(ceiling.0 - UNSEEN));
+        self.idle = (self.clock.seen() == 0).then_some(RecordTime(ceiling.0 - UNSEEN));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{assemble::CLOCK_WINDOW, source::Metadata};
+
+    const CEILING: RecordTime = RecordTime(1_000_000);
+    const STATISTICS: Duration = Duration::from_millis(500);
+
+    fn lane(offset: i64, clock: Option<i64>, end: Option<i64>) -> Lane {
+        let metadata = Metadata { position: offset, clock, ..Metadata::default() };
+        let beginning = Beginning { offset, committed: true, metadata };
+        let mut lane = Lane::new(("spans".into(), 0), 3, &beginning, end);
+        lane.regulate(true);
+        (0..STALE).for_each(|_| lane.look(&head(&lane.partition, offset), STATISTICS, CEILING));
+        lane
+    }
+
+    /// Of a partition that has been fetched up to its head.
+    fn head(partition: &Partition, high: i64) -> Head {
+        Head { partition: partition.clone(), high, next: high, queued: 0, fresh: true }
+    }
+
+    fn clock(lane: &Lane) -> Option<i64> {
+        lane.watermark().and_then(|watermark| watermark.clock).map(|clock| clock.0)
+    }
+
+    #[test]
+    fn a_partition_without_records_holds_no_time_back() {
+        // Of a life long ago, too.
+        for before in [None, Some(5)] {
+            let mut lane = lane(7, before, None);
+            assert_eq!(clock(&lane), before);
+            lane.look(&head(&lane.partition, 7), STATISTICS, CEILING);
+            assert_eq!(clock(&lane), Some(CEILING.0 - UNSEEN));
+            lane.pass(7, RecordTime(9), CEILING);
+            assert_eq!(clock(&lane), before, "not before its clock is established");
+            lane.look(&head(&lane.partition, 8), STATISTICS, CEILING);
+            assert!(clock(&lane).is_some_and(|clock| (9..1_000).contains(&clock)));
+        }
+    }
+
+    #[test]
+    fn is_ahead_of_the_slowest() {
+        let mut lane = lane(0, None, None);
+        assert_eq!(lane.ahead_of(None), 0);
+        (0..CLOCK_WINDOW as i64).for_each(|offset| lane.pass(offset, RecordTime(500), CEILING));
+        assert_eq!((lane.ahead_of(None), lane.ahead_of(Some(RecordTime(200)))), (u64::MAX, 300));
+        assert_eq!(lane.ahead_of(Some(RecordTime(600))), 0);
+    }
+
+    #[test]
+    fn what_is_not_news_is_not_committed() {
+        let mut lane = lane(0, Some(1_000), None);
+        lane.committed = lane.watermark();
+        assert!(lane.committed.is_some() && lane.watermark().is_none());
+        lane.clock.resume(RecordTime(1_000 + HEARTBEAT as i64 - 1));
+        assert_eq!(lane.watermark(), None);
+        lane.clock.resume(RecordTime(1_000 + HEARTBEAT as i64));
+        assert!(lane.watermark().is_some());
+        lane.committed = lane.watermark();
+        lane.pass(0, RecordTime(0), CEILING);
+        assert_eq!(lane.watermark().map(|watermark| watermark.offset), Some(1));
+    }
+
+    #[test]
+    fn ends_at_its_end_and_not_before_it_is_committed() {
+        let mut lane = lane(0, None, Some(3));
+        assert!(lane.takes(0) && !lane.finished);
+        lane.pass(0, RecordTime(0), CEILING);
+        // What is left are markers.
+        lane.look(&head(&lane.partition, 3), STATISTICS, CEILING);
+        assert!(lane.finished && !lane.takes(3) && !lane.is_done());
+        lane.committed = lane.watermark();
+        assert!(lane.is_done());
     }
 }
