@@ -49,7 +49,7 @@ const REQUEST: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(200);
 /// A partition that is added holds time back when it is known.
 const TOPICS: Duration = Duration::from_secs(30);
-/// Statistics are half a second old, and the fetch they speak of a second more (C12): who was at the head then had read what
+/// The fetch that statistics speak of was a second before them (C12), or a little more: who was at the head then had read what
 /// was known before.
 const SETTLED: Duration = Duration::from_secs(2);
 
@@ -105,9 +105,9 @@ impl Frontier {
         self.known().now
     }
 
-    /// Everything that is earlier was in the log when statistics that come now were taken.
-    pub fn settled(&self) -> Option<RecordTime> {
-        self.known().settled(Instant::now())
+    /// Everything that is earlier was in the log when statistics were taken, at the time of the fetches they speak of.
+    pub fn settled(&self, statistics: Instant) -> Option<RecordTime> {
+        self.known().settled(statistics)
     }
 
     /// Whether brokers answer.

@@ -232,7 +232,7 @@ impl Worker {
         let since = owned.at_head.replace(now).map_or(Duration::ZERO, |before| now - before);
         // A process that was stopped has not seen the time in between.
         let ms = since.min(STATISTICS * 2).as_millis() as u64;
-        if let Some(frontier) = self.orders.frontier.as_ref().and_then(|frontier| frontier.settled()) {
+        if let Some(frontier) = self.orders.frontier.as_ref().and_then(|frontier| frontier.settled(head.at)) {
             self.engine.limit(owned.at, frontier);
         }
         self.engine.elapse(owned.at, ms, ceiling());
