@@ -79,7 +79,8 @@ WITNESSES := bad-input-dead-letters bad-input-huge bad-input-oversize crash-batc
   end-to-end-batched end-to-end-keyed fault-broker fault-decisions fault-fenced fault-held fault-late fault-leaders fault-namesake fault-nap \
   fault-open fault-retention fault-rolling fault-scale fault-scale-eager fault-scale-newer fault-sleeper fault-sleeper-fenced \
   fault-storm \
-  lifecycle-away lifecycle-empty lifecycle-missing lifecycle-term metrics time-behind time-late time-topics
+  lifecycle-away lifecycle-empty lifecycle-missing lifecycle-term metrics \
+  rekey rekey-bad rekey-crash rekey-plain rekey-two spread time-behind time-late time-topics
 
 unit-and-integration:
 	@rm -rf $(TARGET)/kafka/witnesses

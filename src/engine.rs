@@ -3,7 +3,7 @@
 //! Decoding, assembly and decision in one state machine per worker, which never reads a clock, waits, logs or does I/O.
 //! The processor, the demo, simulations and benchmarks all drive this one.
 
-mod output;
+pub mod output;
 #[cfg(test)]
 mod tests;
 
@@ -160,6 +160,8 @@ impl Engine {
     pub fn restore(&mut self, partition: u32, remembered: Remembered) {
         let Remembered { decision, tick, record, bound } = remembered;
         let Decision { trace, verdict, reason, decided, .. } = decision;
+        // A tick that was logged and not committed has its number too.
+        self.assembly.tick = self.assembly.tick.max(tick + 1);
         let standing = if bound { Standing::Bound } else { Standing::Restored };
         self.assembly.restore(partition, record, tick, decided, (trace, Decided { verdict, reason }, standing));
     }
@@ -217,6 +219,12 @@ impl Engine {
         self.observed = None;
         self.reach(partition, offset + 1);
         Ok(())
+    }
+
+    /// Lets a partition's clock go no further, from now on, than to where everything has come that is earlier: of a log that
+    /// others write to in no order of time. `START` where that is not known.
+    pub fn limit(&mut self, partition: u32, frontier: RecordTime) {
+        self.assembly.time().limit(partition, frontier);
     }
 
     /// Wall-clock milliseconds have passed while a partition stood at the head of its log.
@@ -322,7 +330,9 @@ impl Engine {
     }
 
     fn observe(&mut self, partition: u32, timestamp: RecordTime, ceiling: RecordTime) {
-        if let Some(now) = self.assembly.time().partition(partition).clock.now()
+        // A clock that is held back says nothing of a record that is ahead of it.
+        let at = self.assembly.time().partition(partition);
+        if let Some(now) = at.clock.now().filter(|_| !at.is_limited())
             && now.since(timestamp).max(timestamp.since(now)) > self.settings.completion.max_wait
         {
             self.stats.skewed += 1;
@@ -493,7 +503,7 @@ impl Engine {
             items.clear();
             items.extend(spans.iter().map(|&at| given.item(at as usize)));
             items.sort_unstable();
-            let of = Named { trace: TraceId(trace_of(&spans[0])), partition, offset, shared: false };
+            let of = Named { trace: TraceId(trace_of(&spans[0])), partition, offset, timestamp: None, shared: false };
             let (record_bytes, tick_bytes) = (self.settings.output_record_bytes, self.overfull());
             let output = Output { tick: &mut self.tick, record_bytes, tick_bytes };
             let refused = output.write(&self.scratch.items, given, of);
@@ -522,10 +532,7 @@ impl Engine {
                 self.bury_more(origin.partition, origin.offset, 1);
                 continue;
             }
-            let reason: Cow<'static, str> = match rejected.trace_id_len {
-                16 => "a span's trace id is all zero".into(),
-                len => format!("a span's trace id has {len} bytes, not 16").into(),
-            };
+            let reason = rejected.reason();
             let (item, start) = ([given.item(at)], self.tick.bytes.len());
             if encode::fitting(&item, given, self.settings.output_record_bytes) > 0 {
                 encode::traces_data(&item, given, &mut self.tick.bytes);
@@ -596,7 +603,7 @@ impl Engine {
         }));
         items.sort_unstable();
         let (partition, offset) = assembly.first_place(trace);
-        let of = Named { trace: id, partition, offset, shared };
+        let of = Named { trace: id, partition, offset, timestamp: None, shared };
         // At once and not by doubling, for the trace may be large.
         tick.bytes.reserve(encode::size(items, assembly, settings.output_record_bytes));
         let output = Output { tick, record_bytes: settings.output_record_bytes, tick_bytes: usize::MAX };

@@ -1,7 +1,7 @@
 //! The name of a process among those of its group, the same after a restart.
 
 use std::{
-    env,
+    env, fmt,
     fs::{File, OpenOptions, TryLockError},
     io,
     path::Path,
@@ -36,9 +36,9 @@ impl Instance {
         Self::claim_in(&env::temp_dir(), group)
     }
 
-    /// The `transactional.id` of a worker: `<group>/<host>/<slot>/<worker>`. It begins with the group, as the names of
+    /// The `transactional.id` of a worker, by its number or name: `<group>/<host>/<slot>/<worker>`. It begins with the group, as the names of
     /// internal topics do, so that one prefix is enough for a broker's access rules.
-    pub fn transactional_id(&self, worker: usize) -> String {
+    pub fn transactional_id(&self, worker: impl fmt::Display) -> String {
         let Self { group, host, slot, .. } = self;
         format!("{group}/{host}/{slot}/{worker}")
     }

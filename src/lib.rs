@@ -19,6 +19,7 @@ pub mod model;
 mod mutant;
 pub mod ops;
 pub mod pipeline;
+pub mod rekey;
 pub mod source;
 pub mod stats;
 pub mod telemetry;

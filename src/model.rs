@@ -78,6 +78,9 @@ impl Threshold {
 // === impl RecordTime ===
 
 impl RecordTime {
+    /// Before everything.
+    pub const START: Self = Self(i64::MIN);
+
     /// After everything: what time becomes when a finite input has ended.
     pub const END: Self = Self(i64::MAX);
 

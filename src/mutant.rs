@@ -34,12 +34,10 @@ pub enum Mutant {
     AbortedIsForgotten,
     /// Decisions of a partition of which nothing else has changed are in no commit.
     DecisionsUnnamed,
-    /// Verdicts whose output may not have been sent before a restart are taken for acted on by the next.
-    BoundForgotten,
 }
 
 #[cfg(test)]
-pub const MUTANTS: [Mutant; 16] = [
+pub const MUTANTS: [Mutant; 15] = [
     Mutant::NoBarrier,
     Mutant::PositionFallsBack,
     Mutant::OneFirstOffset,
@@ -55,7 +53,6 @@ pub const MUTANTS: [Mutant; 16] = [
     Mutant::RevokedStaysInTick,
     Mutant::AbortedIsForgotten,
     Mutant::DecisionsUnnamed,
-    Mutant::BoundForgotten,
 ];
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod admin;
 mod internal;
+mod purge;
 
 use std::{
     collections::HashMap,
@@ -20,8 +21,10 @@ use tokio::sync::mpsc;
 use crate::{
     assemble::Keying,
     config::{Config, Keyed, Workers},
+    forward::FRAMING,
     instance::Instance,
     limits, ops,
+    rekey::{self, Frontier, Rekey},
     source::{self, Missing, Topics},
     telemetry::Telemetry,
     worker::{Ends, Orders, Worker},
@@ -44,11 +47,8 @@ const SETTLING: Duration = Duration::from_secs(5);
 const GRACE: Duration = Duration::from_millis(9500);
 /// For consumers to leave the group; a request to a broker that answers.
 const GOODBYE: Duration = Duration::from_secs(1);
-/// A record's key, headers and framing beside its value.
-const FRAMING: usize = 512;
-/// librdkafka's and the broker's defaults.
+/// librdkafka's default.
 const PRODUCER_LIMIT: usize = 1_000_000;
-const TOPIC_LIMIT: usize = 1_048_588;
 
 /// Runs the processor until SIGTERM, SIGINT, or the end of a finite input.
 ///
@@ -64,7 +64,7 @@ pub async fn run(config: Config, mode: Mode) -> anyhow::Result<()> {
     // Until the brokers answer there is nothing to be ready for; the HTTP side is up from the start.
     let work = async {
         match prepare(&config, mode, telemetry, stop.clone()).await? {
-            Some(orders) => work(orders, config.workers, stop.clone()).await,
+            Some(plan) => plan.work(config.workers, stop.clone()).await,
             None => Ok(()),
         }
     };
@@ -81,34 +81,27 @@ pub async fn run(config: Config, mode: Mode) -> anyhow::Result<()> {
     }
 }
 
+/// What is to be done.
+struct Plan {
+    orders: Orders,
+    /// For the stage before the workers, where there is one.
+    rekey: Option<rekey::Orders>,
+}
+
 /// Learns what the cluster says, with patience for one that is away; None where told to stop meanwhile.
 async fn prepare(
     config: &Arc<Config>,
     mode: Mode,
     telemetry: Arc<Telemetry>,
     stop: Arc<AtomicBool>,
-) -> anyhow::Result<Option<Orders>> {
+) -> anyhow::Result<Option<Plan>> {
     let mut answered = None;
     loop {
         if stop.load(Ordering::Acquire) {
             return Ok(None);
         }
         match learn(config, mode).await? {
-            Ok(cluster) => {
-                let Cluster { keying, partitions, output_record_bytes, ends } = cluster;
-                return Ok(Some(Orders {
-                    number: 0,
-                    workers: 1,
-                    config: config.clone(),
-                    keying,
-                    partitions: partitions as usize,
-                    output_record_bytes,
-                    transactional_id: String::new(),
-                    telemetry,
-                    stop,
-                    ends,
-                }));
-            }
+            Ok(cluster) => return Plan::new(config, cluster, telemetry, stop).map(Some),
             // A topic that was just created takes a moment to be known.
             Err(Unready::Missing(missing)) => {
                 let since: Instant = *answered.get_or_insert_with(Instant::now);
@@ -128,9 +121,12 @@ async fn prepare(
 /// What a cluster says of our topics.
 struct Cluster {
     keying: Keying,
+    /// Of the input.
     partitions: i32,
     output_record_bytes: usize,
     ends: Option<Arc<Ends>>,
+    /// Of the topic that the input goes through, if it is re-keyed: how many partitions, and the largest record.
+    by_trace: Option<(i32, usize)>,
 }
 
 /// Why a cluster does not say it, and may soon.
@@ -157,7 +153,19 @@ async fn learn(config: &Arc<Config>, mode: Mode) -> anyhow::Result<Result<Cluste
         Err(missing) => return Ok(Err(Unready::Missing(missing))),
     };
     let admin = Admin::new(config)?;
-    if let Err(error) = internal::prepare(config, &topics, &admin).await? {
+    let mut by_trace = None;
+    if config.input.keyed == Keyed::Rekey {
+        if let Err(error) = internal::by_trace(config, &topics, partitions, &admin).await? {
+            return Ok(Err(Unready::Away(error)));
+        }
+        let topic = config.input.by_trace();
+        let Some(partitions) = topics.partitions(&topic) else {
+            return Ok(Err(Unready::Missing(missing(config, "internal", &topic))));
+        };
+        let largest = admin.settings(&topic).await.as_ref().and_then(internal::largest_record);
+        by_trace = Some((partitions, largest.unwrap_or(internal::TOPIC_LIMIT)));
+    }
+    if let Err(error) = internal::prepare(&workers_config(config), &topics, &admin).await? {
         return Ok(Err(Unready::Away(error)));
     }
     let output_record_bytes = record_limit(config, &admin).await;
@@ -165,44 +173,156 @@ async fn learn(config: &Arc<Config>, mode: Mode) -> anyhow::Result<Result<Cluste
     let look = move || -> KafkaResult<_> {
         let keying = keying(&asked, &topics)?;
         let ends = mode.until_end.then(|| ends(&asked, &topics)).transpose()?;
-        Ok(Cluster { keying, partitions, output_record_bytes, ends: ends.map(Arc::new) })
+        Ok(Cluster { keying, partitions, output_record_bytes, ends: ends.map(Arc::new), by_trace })
     };
     Ok(tokio::task::spawn_blocking(look).await?.map_err(Unready::Away))
 }
 
-/// Starts the workers and waits for all of them. The first to fail stops the others.
-async fn work(orders: Orders, workers: Workers, stop: Arc<AtomicBool>) -> anyhow::Result<()> {
-    let count = count(&orders, workers)?;
-    orders.telemetry.start(count);
-    let instance = Instance::claim(&orders.config.input.group);
-    let (done, mut ended) = mpsc::channel(count);
-    let (hold, mut closed) = mpsc::channel::<()>(1);
-    for number in 0..count {
-        let transactional_id = instance.transactional_id(number);
-        let orders = Orders { number, workers: count, transactional_id, ..orders.clone() };
-        let (done, hold) = (done.clone(), hold.clone());
-        thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-            let mut worker = None;
-            let result =
-                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| worker.insert(Worker::new(orders)?).run()));
-            let result = result.unwrap_or_else(|_| Err(anyhow!("worker {number} panicked")));
+// === impl Plan ===
+
+impl Plan {
+    fn new(
+        config: &Arc<Config>,
+        cluster: Cluster,
+        telemetry: Arc<Telemetry>,
+        stop: Arc<AtomicBool>,
+    ) -> anyhow::Result<Self> {
+        let Cluster { keying, partitions, output_record_bytes, ends, by_trace } = cluster;
+        let mut orders = Orders {
+            number: 0,
+            workers: 1,
+            config: Arc::new(workers_config(config)),
+            keying,
+            frontier: None,
+            partitions: partitions as usize,
+            output_record_bytes,
+            transactional_id: String::new(),
+            telemetry,
+            stop,
+            ends,
+        };
+        let Some((partitions, largest)) = by_trace else {
+            if keying == Keying::Keyed {
+                source::watch_spread(config, orders.telemetry.clone(), orders.stop.clone())?;
+            }
+            return Ok(Self { orders, rekey: None });
+        };
+        let before = Arc::new(Config { input: config.input.before_rekey(), ..Config::clone(config) });
+        let frontier = Frontier::follow(&before, orders.ends.clone(), orders.stop.clone())?;
+        let rekey = rekey::Orders {
+            number: 0,
+            config: config.clone(),
+            before,
+            partitions,
+            record_bytes: producer_limit(config).unwrap_or(largest).min(largest).saturating_sub(FRAMING).max(FRAMING),
+            transactional_id: String::new(),
+            frontier: frontier.clone(),
+            telemetry: orders.telemetry.clone(),
+            stop: orders.stop.clone(),
+            ends: orders.ends.take(),
+        };
+        orders.frontier = Some(frontier);
+        orders.partitions = partitions as usize;
+        Ok(Self { orders, rekey: Some(rekey) })
+    }
+
+    /// Starts the threads and waits for all of them. The first to fail stops the others.
+    async fn work(self, workers: Workers, stop: Arc<AtomicBool>) -> anyhow::Result<()> {
+        let Self { mut orders, rekey } = self;
+        let count = count(&orders, workers)?;
+        let instance = Instance::claim(&orders.config.input.group);
+        let mut crew = Crew::new(stop.clone());
+        orders.telemetry.start(count, rekey.as_ref().map_or(0, |_| count));
+        if let Some(rekey) = &rekey {
+            for number in 0..count {
+                let transactional_id = instance.transactional_id(format_args!("rekey-{number}"));
+                let orders = rekey::Orders { number, transactional_id, ..rekey.clone() };
+                crew.start(format!("rekey-{number}"), || Rekey::new(orders), Rekey::run)?;
+            }
+            // What is read to its end is first written to its end.
+            if rekey.ends.is_some() {
+                crew.end().await?;
+                if stop.load(Ordering::Acquire) {
+                    return Ok(());
+                }
+                orders.ends = Some(Arc::new(written(&orders.config).await?));
+                crew = Crew::new(stop);
+            }
+            tokio::spawn(purge::run(orders.config.clone(), rekey.partitions));
+        }
+        for number in 0..count {
+            let transactional_id = instance.transactional_id(number);
+            let orders = Orders { number, workers: count, transactional_id, ..orders.clone() };
+            crew.start(format!("worker-{number}"), || Worker::new(orders), Worker::run)?;
+        }
+        crew.end().await?;
+        if let (Some(rekey), Some(_)) = (rekey, orders.ends) {
+            purge::once(&orders.config, rekey.partitions).await;
+        }
+        Ok(())
+    }
+}
+
+/// Threads that stop when one of them fails.
+struct Crew {
+    stop: Arc<AtomicBool>,
+    done: mpsc::UnboundedSender<anyhow::Result<()>>,
+    ended: mpsc::UnboundedReceiver<anyhow::Result<()>>,
+    hold: mpsc::Sender<()>,
+    closed: mpsc::Receiver<()>,
+}
+
+// === impl Crew ===
+
+impl Crew {
+    fn new(stop: Arc<AtomicBool>) -> Self {
+        let (done, ended) = mpsc::unbounded_channel();
+        let (hold, closed) = mpsc::channel(1);
+        Self { stop, done, ended, hold, closed }
+    }
+
+    fn start<T: 'static>(
+        &self,
+        name: String,
+        make: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+        run: fn(&mut T) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let (done, hold) = (self.done.clone(), self.hold.clone());
+        thread::Builder::new().name(name.clone()).spawn(move || {
+            let mut made = None;
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(made.insert(make()?))));
+            let result = result.unwrap_or_else(|_| Err(anyhow!("{name} panicked")));
             // Nobody listens when the process is already on its way out.
-            _ = done.blocking_send(result);
+            _ = done.send(result);
             // A consumer says goodbye to its group, which may take as long as the group likes.
-            drop(worker);
+            drop(made);
             drop(hold);
         })?;
+        Ok(())
     }
-    drop((done, hold));
-    let mut first = Ok(());
-    while let Some(result) = ended.recv().await {
-        if result.is_err() {
-            stop.store(true, Ordering::Release);
+
+    /// Waits for all of them.
+    async fn end(self) -> anyhow::Result<()> {
+        let Self { stop, done, mut ended, hold, mut closed } = self;
+        drop((done, hold));
+        let mut first = Ok(());
+        while let Some(result) = ended.recv().await {
+            if result.is_err() {
+                stop.store(true, Ordering::Release);
+            }
+            first = first.and(result);
         }
-        first = first.and(result);
+        _ = tokio::time::timeout(GOODBYE, closed.recv()).await;
+        first
     }
-    _ = tokio::time::timeout(GOODBYE, closed.recv()).await;
-    first
+}
+
+/// What the workers are to read.
+fn workers_config(config: &Config) -> Config {
+    match config.input.keyed {
+        Keyed::Rekey => Config { input: config.input.behind_rekey(), ..config.clone() },
+        _ => config.clone(),
+    }
 }
 
 /// How many workers there are to be.
@@ -222,7 +342,7 @@ fn count(orders: &Orders, workers: Workers) -> anyhow::Result<usize> {
         (Keying::Unkeyed, Workers::Auto | Workers::Fixed(1)) => Ok(1),
         (Keying::Unkeyed, Workers::Fixed(wanted)) => bail!(
             "workers is {wanted}, but the input is not keyed by trace id: only one worker sees whole traces. Set \
-             `workers: auto`, or key the topic by trace id"
+             `input.keyed: rekey`, which brings them together first, or `workers: auto`, or key the topic by trace id"
         ),
     }
 }
@@ -231,13 +351,18 @@ fn keying(config: &Config, topics: &Topics) -> KafkaResult<Keying> {
     let (keying, because) = match config.input.keyed {
         Keyed::Yes => (Keying::Keyed, "the configuration says so".to_owned()),
         Keyed::No => (Keying::Unkeyed, "the configuration says so".to_owned()),
+        Keyed::Rekey => (Keying::Keyed, "it is re-keyed".to_owned()),
         Keyed::Auto => {
             let look = source::look_at_keys(config, topics)?;
             (look.keying, look.because)
         }
     };
-    let keyed = if keying == Keying::Keyed { "keyed" } else { "not keyed" };
-    tracing::info!("the input is {keyed} by trace id: {because}");
+    match keying {
+        Keying::Keyed => tracing::info!("the input is keyed by trace id: {because}"),
+        Keying::Unkeyed => tracing::info!(
+            "the input is not keyed by trace id: {because}; one worker reads all of it. `input.keyed: rekey` allows more"
+        ),
+    }
     Ok(keying)
 }
 
@@ -252,6 +377,13 @@ fn ends(config: &Config, topics: &Topics) -> KafkaResult<Ends> {
     Ok(Ends::new(ends))
 }
 
+/// Where the re-keyed input ends now. All of it is committed, whether its markers are there or not.
+async fn written(config: &Config) -> anyhow::Result<Ends> {
+    let mut config = config.clone();
+    config.kafka.properties.insert("isolation.level".to_owned(), "read_uncommitted".to_owned());
+    tokio::task::spawn_blocking(move || Ok(ends(&config, &Topics::ask(&config, REQUEST)?)?)).await?
+}
+
 /// How many partitions the input has, if all topics are there.
 fn check(config: &Config, topics: &Topics) -> Result<i32, Missing> {
     topics.partitions(&config.output.name).ok_or_else(|| missing(config, "output", &config.output.name))?;
@@ -260,17 +392,24 @@ fn check(config: &Config, topics: &Topics) -> Result<i32, Missing> {
 }
 
 fn missing(config: &Config, role: &'static str, topic: &str) -> Missing {
-    let key = if role == "input" { "input.topics" } else { "output" };
+    let key = match role {
+        "input" => "input.topics",
+        "output" => "output",
+        _ => "input.group",
+    };
     Missing { role, topic: topic.to_owned(), brokers: config.kafka.brokers.clone(), key }
 }
 
 /// The largest value a record of the output may have: the producer's limit and the topic's, whichever is less.
 async fn record_limit(config: &Config, admin: &Admin) -> usize {
-    let producer =
-        config.kafka.properties.get("message.max.bytes").and_then(|v| v.parse().ok()).unwrap_or(PRODUCER_LIMIT);
     let settings = admin.settings(&config.output.name).await;
-    let topic = settings.and_then(|settings| settings.get("max.message.bytes")?.parse().ok()).unwrap_or(TOPIC_LIMIT);
-    producer.min(topic).saturating_sub(FRAMING).max(FRAMING)
+    let topic = settings.as_ref().and_then(internal::largest_record).unwrap_or(internal::TOPIC_LIMIT);
+    producer_limit(config).unwrap_or(PRODUCER_LIMIT).min(topic).saturating_sub(FRAMING).max(FRAMING)
+}
+
+/// Where it is configured.
+fn producer_limit(config: &Config) -> Option<usize> {
+    config.kafka.properties.get("message.max.bytes")?.parse().ok()
 }
 
 async fn terminated() -> anyhow::Result<()> {

@@ -1,7 +1,10 @@
 //! What the workers count, for `/metrics`, and the log.
 
 use std::{
-    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -9,12 +12,16 @@ use metrics::{counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use metrics_util::MetricKindMask;
 
-use crate::{source::Partition, stats::Stats, worker::AWAY};
+use crate::{rekey::Counts, source::Partition, stats::Stats, worker::AWAY};
 
 /// The workers' latest snapshots, added up when somebody asks.
 pub struct Telemetry {
     /// None before it is known how many there are.
     workers: OnceLock<Box<[Mutex<Option<Snapshot>>]>>,
+    /// Of the stage before the workers, where there is one.
+    rekeys: OnceLock<Box<[Mutex<Option<RekeySnapshot>>]>>,
+    /// Traces of a keyed input that two workers decided on.
+    spread: AtomicU64,
     /// Names of the policies, in the order of their numbers.
     policies: Vec<String>,
     prometheus: PrometheusHandle,
@@ -30,6 +37,14 @@ pub struct Snapshot {
     pub partitions: Vec<(Partition, u64, u64)>,
     /// When a broker was last known to answer.
     pub heard: Option<Instant>,
+    pub alive: Instant,
+}
+
+/// What a thread of the re-key stage says of itself.
+pub struct RekeySnapshot {
+    pub counts: Counts,
+    /// Its partitions, with their position lag in records.
+    pub partitions: Vec<(Partition, u64)>,
     pub alive: Instant,
 }
 
@@ -59,18 +74,20 @@ impl Telemetry {
         let prometheus = recorder.handle();
         metrics::set_global_recorder(recorder).map_err(|_| anyhow::anyhow!("metrics are installed twice"))?;
         describe();
-        Ok(Self { workers: OnceLock::new(), policies, prometheus })
+        Ok(Self { workers: OnceLock::new(), rekeys: OnceLock::new(), spread: AtomicU64::new(0), policies, prometheus })
     }
 
     /// Nobody asks it.
     #[cfg(test)]
     pub fn unheard() -> Self {
         let prometheus = PrometheusBuilder::new().build_recorder().handle();
-        Self { workers: OnceLock::new(), policies: Vec::new(), prometheus }
+        let (workers, rekeys) = (OnceLock::new(), OnceLock::new());
+        Self { workers, rekeys, spread: AtomicU64::new(0), policies: Vec::new(), prometheus }
     }
 
-    /// So many workers are about to start.
-    pub fn start(&self, workers: usize) {
+    /// So many workers are about to start, and so many threads of a stage before them.
+    pub fn start(&self, workers: usize, rekeys: usize) {
+        self.rekeys.get_or_init(|| (0..rekeys).map(|_| Mutex::default()).collect());
         self.workers.get_or_init(|| (0..workers).map(|_| Mutex::default()).collect());
     }
 
@@ -80,9 +97,22 @@ impl Telemetry {
         }
     }
 
+    pub fn publish_rekey(&self, thread: usize, snapshot: RekeySnapshot) {
+        if let Some(of) = self.rekeys().get(thread) {
+            *lock(of) = Some(snapshot);
+        }
+    }
+
+    /// Two workers have decided on one trace; how often that was so before.
+    pub fn spread(&self) -> u64 {
+        self.spread.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// No worker hangs.
     pub fn is_alive(&self) -> bool {
-        self.workers().iter().all(|worker| lock(worker).as_ref().is_none_or(|of| of.alive.elapsed() < HANGS))
+        let lives = |alive: Option<Instant>| alive.is_none_or(|alive| alive.elapsed() < HANGS);
+        self.workers().iter().all(|worker| lives(lock(worker).as_ref().map(|of| of.alive)))
+            && self.rekeys().iter().all(|thread| lives(lock(thread).as_ref().map(|of| of.alive)))
     }
 
     /// Why the process is not ready; None when every worker is in the group and hears a broker.
@@ -90,12 +120,17 @@ impl Telemetry {
         if self.workers.get().is_none() {
             return Some("Kafka has not answered yet");
         }
+        const SPREAD: &str = "traces of an input said to be keyed by trace id are spread over partitions";
+        if self.spread.load(Ordering::Relaxed) > 0 {
+            return Some(SPREAD);
+        }
+        if self.rekeys().iter().any(|thread| lock(thread).is_none()) {
+            return Some("a re-key thread has not started yet");
+        }
         let mut partitions = 0;
         for worker in self.workers() {
             match &*lock(worker) {
-                Some(of) if of.stats.spread > 0 => {
-                    return Some("traces of an input said to be keyed by trace id are spread over partitions");
-                }
+                Some(of) if of.stats.spread > 0 => return Some(SPREAD),
                 Some(of) if of.heard.is_some_and(|heard| heard.elapsed() < AWAY) => partitions += of.partitions.len(),
                 Some(_) => return Some("no broker answers"),
                 None => return Some("a worker has not started yet"),
@@ -107,9 +142,15 @@ impl Telemetry {
     /// All metrics in the Prometheus text format.
     pub fn render(&self) -> String {
         let mut total = Totals::default();
+        total.add("tailwater_traces_spread_total", self.spread.load(Ordering::Relaxed));
         for worker in self.workers() {
             if let Some(snapshot) = &*lock(worker) {
                 self.record(snapshot, &mut total);
+            }
+        }
+        for thread in self.rekeys() {
+            if let Some(snapshot) = &*lock(thread) {
+                record_rekey(snapshot, &mut total);
             }
         }
         total.record();
@@ -119,6 +160,10 @@ impl Telemetry {
 
     fn workers(&self) -> &[Mutex<Option<Snapshot>>] {
         self.workers.get().map_or(&[], |workers| workers)
+    }
+
+    fn rekeys(&self) -> &[Mutex<Option<RekeySnapshot>>] {
+        self.rekeys.get().map_or(&[], |rekeys| rekeys)
     }
 
     /// Adds a worker to the totals, and sets what is its own.
@@ -156,6 +201,20 @@ impl Telemetry {
             gauge!("tailwater_position_lag_records", &labels).set(*lag as f64);
             gauge!("tailwater_watermark_age_seconds", &labels).set(*age as f64 / 1000.0);
         }
+    }
+}
+
+/// What the stage brought together is received behind it. What it rejected is received nowhere else.
+fn record_rekey(snapshot: &RekeySnapshot, total: &mut Totals) {
+    let RekeySnapshot { counts: Counts { spans, records, rejected, rejected_records }, partitions, .. } = snapshot;
+    total.add("tailwater_rekey_spans_total", *spans);
+    total.add("tailwater_rekey_records_total", *records);
+    total.add("tailwater_spans_received_total", *rejected);
+    total.add("tailwater_spans_rejected_total", *rejected);
+    total.add("tailwater_records_rejected_total", *rejected_records);
+    for ((topic, partition), lag) in partitions {
+        let labels = [("topic", topic.to_string()), ("partition", partition.to_string())];
+        gauge!("tailwater_rekey_lag_records", &labels).set(*lag as f64);
     }
 }
 
@@ -219,6 +278,9 @@ fn describe() {
         "tailwater_verdicts_forgotten_total",
         "Verdicts forgotten before late_window, for lack of memory"
     );
+    describe_counter!("tailwater_rekey_spans_total", "Spans brought to the partition of their trace, and committed");
+    describe_counter!("tailwater_rekey_records_total", "Records they were written in, of one trace each");
+    describe_gauge!("tailwater_rekey_lag_records", "Records of the input that are not re-keyed yet");
     describe_gauge!("tailwater_spans_held", "Spans in undecided traces, or not yet acknowledged");
     describe_gauge!("tailwater_traces_held", "Undecided traces");
     describe_gauge!("tailwater_bytes_held", "Bytes allocated for everything held; at most memory.buffer");

@@ -19,6 +19,8 @@ pub struct Tick {
     /// Verdicts for the decision log of each partition that holds a span of the trace; sorted by partition.
     pub decisions: Vec<(u32, Decision)>,
     pub watermarks: Vec<Watermark>,
+    /// Of a re-keyed input: of what is earlier, everything is out.
+    pub frontier: Option<RecordTime>,
     /// Bytes of the dead letters' reasons.
     reasons: usize,
 }
@@ -31,6 +33,8 @@ pub struct Kept {
     /// A record it came from.
     pub partition: u32,
     pub offset: i64,
+    /// What it is stamped with, where not with the time it is sent.
+    pub timestamp: Option<RecordTime>,
     /// It also holds spans of another partition, which would be lost with it.
     pub shared: bool,
     pub bytes: Range<usize>,
@@ -120,12 +124,13 @@ impl Tick {
     }
 
     pub fn clear(&mut self) {
-        let Self { bytes, number: _, kept, dead, decisions, watermarks, reasons } = self;
+        let Self { bytes, number: _, kept, dead, decisions, watermarks, frontier, reasons } = self;
         bytes.clear();
         kept.clear();
         dead.clear();
         decisions.clear();
         watermarks.clear();
+        *frontier = None;
         *reasons = 0;
     }
 

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const CORE: [&str; 12] = [
+const CORE: [&str; 14] = [
     "decode",
     "assemble",
     "decide",
@@ -18,6 +18,8 @@ const CORE: [&str; 12] = [
     "stats.rs",
     "model.rs",
     "limits.rs",
+    "rekey/split.rs",
+    "rekey/partition.rs",
 ];
 
 /// The modules of this crate, and of the standard library, that the core may use: policies are read from YAML, and all of

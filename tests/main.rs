@@ -10,5 +10,6 @@ mod harness;
 mod layers;
 mod lifecycle;
 mod metrics;
+mod rekey;
 mod support;
 mod time;

@@ -22,6 +22,7 @@ use std::hash::BuildHasher;
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashTable, hash_table::Entry as TableEntry};
 
+pub use clock::{Clock, WINDOW as CLOCK_WINDOW};
 pub use completion::{Completion, Reason};
 pub use intern::Envelope;
 pub use time::{Keying, Start};
@@ -215,9 +216,10 @@ impl<C, V: Copy> Assembly<C, V> {
         timestamp: Option<RecordTime>,
         ceiling: RecordTime,
     ) -> Origin {
-        let now = self.time.partition(partition).clock.now();
+        let at = self.time.assigned(partition);
+        let now = at.clock.now();
         let seen = now.max(timestamp.map(|timestamp| timestamp.min(ceiling))).unwrap_or_default();
-        let leaps = now.is_none_or(|now| seen.since(now) > self.completion.max_wait);
+        let leaps = !at.is_limited() && now.is_none_or(|now| seen.since(now) > self.completion.max_wait);
         Origin { partition, offset, seen, leaps }
     }
 
@@ -375,7 +377,7 @@ impl<C, V: Copy> Assembly<C, V> {
         let oldest = self.time.in_domain(domain).fallen.oldest().map(|written| written.tick);
         let tick = self.tick;
         // A verdict of a life before whose trace is held again was not acted on; nor may one be whose trace is still to come.
-        let settled = self.bound.is_empty() && !self.time.is_behind(domain) || mutant::is(Mutant::BoundForgotten);
+        let settled = self.bound.is_empty() && !self.time.is_behind(domain);
         let at = self.time.partition(partition);
         at.floor.cut(tick, at.next, offset);
         let (floor, last) = (at.floor.rise(oldest), at.floor.settle(settled));

@@ -52,6 +52,8 @@ pub struct Partition {
     /// Wall-clock time at which it was last seen at the head of a log that has shown no record yet: what comes later holds no
     /// time back that is before.
     silent: Option<RecordTime>,
+    /// The clock does not pass it: of what is earlier, everything stands before what is read next.
+    frontier: RecordTime,
     finished: bool,
 }
 
@@ -113,6 +115,7 @@ impl Time {
             handled: position,
             resumes: clock,
             silent: None,
+            frontier: RecordTime::END,
             finished: false,
         };
         self.behind += usize::from(partition.is_behind());
@@ -228,17 +231,29 @@ impl Time {
         result
     }
 
+    /// Up to where the partition's clock may go from now on. What was known stays known.
+    pub fn limit(&mut self, partition: u32, frontier: RecordTime) {
+        let at = self.partition(partition);
+        at.frontier = if at.is_limited() { at.frontier.max(frontier) } else { frontier };
+    }
+
     pub fn observe(&mut self, partition: u32, timestamp: RecordTime, ceiling: RecordTime) {
         let at = self.partition(partition);
-        at.clock.observe(timestamp, ceiling);
         at.silent = None;
+        if at.frontier == RecordTime::START {
+            return;
+        }
+        at.clock.observe(timestamp, ceiling.min(at.frontier));
         self.moved(partition);
     }
 
     /// The partition is at the head of its log, where `ms` of wall-clock time passed.
     pub fn elapse(&mut self, partition: u32, ms: u64, ceiling: RecordTime) {
         let at = self.partition(partition);
-        at.clock.elapse(ms, ceiling);
+        if at.frontier == RecordTime::START {
+            return;
+        }
+        at.clock.elapse(ms, ceiling.min(at.frontier));
         let wall_clock = if ceiling == RecordTime::END {
             RecordTime::END
         } else {
@@ -364,6 +379,11 @@ impl Time {
 // === impl Partition ===
 
 impl Partition {
+    /// Whether its clock may stand behind what has come, and for how long, is not told by its own records.
+    pub fn is_limited(&self) -> bool {
+        self.frontier != RecordTime::END
+    }
+
     /// Whether it is to be read again as far as it was read before.
     pub fn is_behind(&self) -> bool {
         self.next < self.handled

@@ -490,7 +490,10 @@ fn values_are_checked() {
         "input: { topics: }",
         "input: { topics: [^spans.*] }",
         "input: { topics: [{ name: spans, encoding: zipkin_json }], encoding: otlp_protobuf }",
-        "input: { topics: spans, group: my group, start: last, keyed: rekey }",
+        "input: { topics: spans, group: my group, start: last, keyed: rekeyed }",
+        "input: { topics: spans, rekey_partitions: 4 }",
+        "input: { topics: spans, keyed: rekey, rekey_partitions: 0 }",
+        "input: { topics: tailwater-by-trace, keyed: rekey }",
         "input: { topics: tailwater-dead-letters }",
         "input: { topics: tailwater-decisions }",
         "input: { topics: [spans, tailwater-decisions-spans] }",
@@ -552,13 +555,23 @@ fn values_are_checked() {
     `encoding`: `zipkin_json` is not available yet
     hint: use otlp_proto
 
-    input: { topics: spans, group: my group, start: last, keyed: rekey }
+    input: { topics: spans, group: my group, start: last, keyed: rekeyed }
     `group` cannot be `my group`
     hint: it begins the names of topics: letters, digits, `.`, `_` and `-`, at most 236
     `start`: unknown `last`, did you mean `latest`?
     hint: use earliest or latest
-    `keyed`: `rekey` is not available yet
-    hint: use auto, yes or no
+    `keyed`: unknown `rekeyed`, did you mean `rekey`?
+    hint: use auto, yes, no or rekey
+
+    input: { topics: spans, rekey_partitions: 4 }
+    `rekey_partitions` is for `keyed: rekey` only
+
+    input: { topics: spans, keyed: rekey, rekey_partitions: 0 }
+    `rekey_partitions` must be from 1 to 10000
+
+    input: { topics: tailwater-by-trace, keyed: rekey }
+    `tailwater-by-trace` is where this group brings the spans of a trace together
+    hint: read it in another group, with `keyed: yes`
 
     input: { topics: tailwater-dead-letters }
     `tailwater-dead-letters` is where this group writes undecodable records

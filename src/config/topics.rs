@@ -16,6 +16,8 @@ pub struct Input {
     pub group: String,
     pub start: Start,
     pub keyed: Keyed,
+    /// Partitions of the topic that a re-keyed input goes through. None, the default: as many as the input has.
+    pub rekey_partitions: Option<i32>,
 }
 
 /// A topic, and how its records are written.
@@ -46,6 +48,8 @@ pub enum Keyed {
     Auto,
     Yes,
     No,
+    /// They are brought together in a topic of ours first.
+    Rekey,
 }
 
 /// More topics than anybody subscribes to by name; each costs an internal topic.
@@ -55,6 +59,10 @@ const MAX_NAME: usize = 249;
 const LETTERS: &str = "letters, digits, `.`, `_` and `-`";
 const DEAD_LETTERS: &str = "-dead-letters";
 const DECISIONS: &str = "-decisions";
+const BY_TRACE: &str = "-by-trace";
+const REKEY: &str = "-rekey";
+/// Partitions are files and threads' shares; a topic with more is a mistake.
+const MAX_PARTITIONS: i32 = 10_000;
 
 const TOPICS: &str = "write\ninput:\n  topics: [spans]";
 pub(super) const OUTPUT: &str = "write\noutput:\n  - kafka:\n      topic: spans-kept";
@@ -73,13 +81,18 @@ pub(super) fn input(node: &Node, d: &mut Diagnostics) -> Option<Input> {
         choice(node, "`start`", &[("earliest", Some(Start::Earliest)), ("latest", Some(Start::Latest))], d)
     });
     let keyed = fields.take("keyed").map_or(Some(Keyed::Auto), |node| {
-        let choices =
-            [("auto", Some(Keyed::Auto)), ("yes", Some(Keyed::Yes)), ("no", Some(Keyed::No)), ("rekey", None)];
-        choice(node, "`keyed`", &choices, d)
+        let choices = [("auto", Keyed::Auto), ("yes", Keyed::Yes), ("no", Keyed::No), ("rekey", Keyed::Rekey)];
+        choice(node, "`keyed`", &choices.map(|(name, keyed)| (name, Some(keyed))), d)
     });
+    let counted = fields.take("rekey_partitions");
+    let rekey_partitions = counted.map_or(Some(None), |node| partitions(node, d).map(Some));
+    if let (Some(node), Some(Keyed::Auto | Keyed::Yes | Keyed::No)) = (counted, keyed) {
+        d.error(&node.at, "`rekey_partitions` is for `keyed: rekey` only");
+    }
     fields.finish(d);
     encoding?;
-    let input = Input { topics: topics?, group: group?, start: start?, keyed: keyed? };
+    let input =
+        Input { topics: topics?, group: group?, start: start?, keyed: keyed?, rekey_partitions: rekey_partitions? };
     if let Some(node) = listed {
         internal(&input, node, d);
     }
@@ -93,6 +106,11 @@ fn internal(input: &Input, node: &Node, d: &mut Diagnostics) {
     if is_read(&dead_letters) {
         d.error(&node.at, format!("`{dead_letters}` is where this group writes undecodable records"))
             .hint("read it in another group");
+    }
+    let by_trace = input.by_trace();
+    if input.keyed == Keyed::Rekey && is_read(&by_trace) {
+        d.error(&node.at, format!("`{by_trace}` is where this group brings the spans of a trace together"))
+            .hint("read it in another group, with `keyed: yes`");
     }
     for decisions in input.topics.iter().map(|topic| input.decisions(&topic.name)) {
         if is_read(&decisions) {
@@ -156,6 +174,15 @@ fn topic(
     fields.finish(d);
     let (name, node) = named?;
     Some((Topic { name: name.to_owned(), encoding: encoding? }, node.at.clone()))
+}
+
+fn partitions(node: &Node, d: &mut Diagnostics) -> Option<i32> {
+    let text = node.as_str("`rekey_partitions`", d)?;
+    let count = text.parse().ok().filter(|count| (1..=MAX_PARTITIONS).contains(count));
+    if count.is_none() {
+        d.error(&node.at, format!("`rekey_partitions` must be from 1 to {MAX_PARTITIONS}"));
+    }
+    count
 }
 
 fn group(node: &Node, d: &mut Diagnostics) -> Option<String> {
@@ -222,6 +249,9 @@ pub(super) fn output(node: &Node, input: Option<&Input>, d: &mut Diagnostics) ->
     if input.is_some_and(|input| input.topics.iter().any(|topic| input.decisions(&topic.name) == output.name)) {
         d.error(&at, format!("`{}` is where this group writes its decisions", output.name));
     }
+    if input.is_some_and(|input| input.keyed == Keyed::Rekey && input.by_trace() == output.name) {
+        d.error(&at, format!("`{}` is where this group brings the spans of a trace together", output.name));
+    }
     Some(output)
 }
 
@@ -239,5 +269,20 @@ impl Input {
             [_] => format!("{}{DECISIONS}", self.group),
             _ => format!("{}{DECISIONS}-{topic}", self.group),
         }
+    }
+    /// The topic that a re-keyed input goes through.
+    pub fn by_trace(&self) -> String {
+        format!("{}{BY_TRACE}", self.group)
+    }
+
+    /// What the re-key stage reads: the topics themselves, in a group beside ours.
+    pub fn before_rekey(&self) -> Self {
+        Self { group: format!("{}{REKEY}", self.group), ..self.clone() }
+    }
+
+    /// What the workers read behind the re-key stage.
+    pub fn behind_rekey(&self) -> Self {
+        let topic = Topic { name: self.by_trace(), encoding: Encoding::OtlpProto };
+        Self { topics: vec![topic], start: Start::Earliest, keyed: Keyed::Yes, ..self.clone() }
     }
 }

@@ -13,6 +13,8 @@ pub mod arbitrary;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+
 pub use keys::Keys;
 pub use otlp::decode;
 pub use value::{Value, resource_attribute};
@@ -107,6 +109,18 @@ impl Span {
     /// Nanoseconds; 0 where an end is unset or before the start.
     pub fn duration(&self) -> u64 {
         self.end.saturating_sub(self.start)
+    }
+}
+
+// === impl Rejected ===
+
+impl Rejected {
+    /// In words, for whoever reads the dead letters.
+    pub fn reason(&self) -> Cow<'static, str> {
+        match self.trace_id_len {
+            16 => "a span's trace id is all zero".into(),
+            len => format!("a span's trace id has {len} bytes, not 16").into(),
+        }
     }
 }
 

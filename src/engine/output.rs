@@ -3,7 +3,7 @@
 use crate::{
     decode::{Batch, Range},
     encode::{self, Carried, Item},
-    model::TraceId,
+    model::{RecordTime, TraceId},
     tick::{Kept, Tick},
 };
 
@@ -22,6 +22,8 @@ pub struct Named {
     pub trace: TraceId,
     pub partition: u32,
     pub offset: i64,
+    /// What the record it is written to is stamped with, where not with the time it is sent.
+    pub timestamp: Option<RecordTime>,
     /// Some of its spans come from another partition.
     pub shared: bool,
 }
@@ -47,7 +49,7 @@ pub struct Given<'a> {
 impl Output<'_> {
     /// Writes spans of one trace, sorted, in several records where one is too small.
     pub fn write(self, items: &[Item], carried: &impl Carried, of: Named) -> Refused {
-        let Named { trace, partition, offset, shared } = of;
+        let Named { trace, partition, offset, timestamp, shared } = of;
         let mut refused = Refused::default();
         let mut rest = items;
         while !rest.is_empty() {
@@ -64,7 +66,7 @@ impl Output<'_> {
                 let start = self.tick.bytes.len();
                 encode::traces_data(record, carried, &mut self.tick.bytes);
                 let (spans, bytes) = (record.len() as u32, start..self.tick.bytes.len());
-                self.tick.kept.push(Kept { trace, spans, partition, offset, shared, bytes });
+                self.tick.kept.push(Kept { trace, spans, partition, offset, timestamp, shared, bytes });
             }
             rest = behind;
         }

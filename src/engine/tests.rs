@@ -18,6 +18,7 @@ use crate::{
     decide::Part,
     decode::Keys,
     diagnostic::{Diagnostics, Source},
+    model::Threshold,
     yaml,
 };
 
@@ -613,6 +614,43 @@ fn a_revoked_partition_gives_back_what_is_undecided() {
 }
 
 #[test]
+fn no_clock_passes_the_frontier() {
+    let mut rig = Rig::keyed(ERRORS);
+    let error = |trace| record(&[Spec { trace, error: true, ..CHILD }]);
+    let mut offset = 0..;
+    let mut give = |rig: &mut Rig, time, payload: &[u8]| {
+        rig.give(0, offset.next().expect("no end"), time, Some(payload));
+    };
+    rig.engine.limit(0, RecordTime::START);
+    // Who wrote the log had read ten minutes of one partition, and then ten of another.
+    give(&mut rig, 0, &record(&[ROOT]));
+    give(&mut rig, 600_000, &record(&[Spec { trace: 2, ..ROOT }]));
+    (0..40).for_each(|at| give(&mut rig, at * 15_000, &record(&[])));
+    rig.engine.elapse(0, 600_000, RecordTime::END);
+    rig.advance();
+    rig.engine.limit(0, RecordTime(0));
+    give(&mut rig, 0, &error(1));
+    rig.engine.elapse(0, 600_000, RecordTime::END);
+    rig.advance();
+    assert_eq!(rig.engine.traces_held(), 2);
+    // What was known stays known.
+    rig.engine.limit(0, RecordTime(5_000));
+    rig.engine.limit(0, RecordTime(1));
+    (0..15).for_each(|_| give(&mut rig, 600_000, &record(&[])));
+    rig.advance();
+    assert_eq!(rig.by_trace()[&of_trace(1)].len(), 2);
+    // What is far ahead waits for its time, however many records come meanwhile.
+    (0..20).for_each(|_| give(&mut rig, 5_000, &record(&[])));
+    rig.engine.limit(0, RecordTime(590_000));
+    give(&mut rig, 600_000, &error(2));
+    rig.engine.limit(0, RecordTime(700_000));
+    (0..15).for_each(|_| give(&mut rig, 700_000, &record(&[])));
+    rig.advance();
+    assert_eq!(rig.by_trace()[&of_trace(2)].len(), 2);
+    assert_eq!((rig.engine.traces_held(), rig.engine.stats().skewed), (0, 0));
+}
+
+#[test]
 fn a_trace_that_is_also_in_another_partition_stays_with_that_one() {
     // The partition that is revoked is once the one whose time the trace follows, once the other.
     for (revoked, stays) in [(0, 1), (1, 0)] {
@@ -899,4 +937,25 @@ fn a_full_tick_takes_nothing_twice() {
     }
     assert_eq!((cuts, rig.kept.len(), rig.engine.spans_held()), (49, 49, 1));
     assert_eq!(rig.engine.stats().skewed, 1, "its time was taken once");
+}
+
+#[test]
+fn a_verdict_that_was_not_acted_on_is_named_when_it_is() {
+    let mut rig = Rig::new(settings(Keying::Keyed), ERRORS);
+    rig.engine.assign(Start { position: 1, tick: 4, ..Start::at(0) });
+    let verdict = Verdict { keep: true, policy: Some(0), threshold: Threshold::ALWAYS };
+    let decided = RecordTime(0);
+    let decision = Decision { trace: of_trace(1), verdict, reason: Reason::Structure, decided, spans: 1 };
+    rig.engine.restore(0, Remembered { decision, tick: 9, record: 3, bound: true });
+    rig.spans(0, 0, &[ROOT]);
+    let mut cut = || {
+        let tick = rig.engine.cut();
+        let said = (tick.number, tick.kept.len(), tick.watermarks[0].settled);
+        rig.engine.settle(tick, &[]);
+        rig.engine.finish(0);
+        rig.engine.advance().expect("room");
+        said
+    };
+    assert_eq!(cut(), (10, 0, false), "numbers rise above all that were used");
+    assert_eq!(cut(), (11, 1, true), "it is kept, though there is no error in it");
 }

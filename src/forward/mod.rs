@@ -7,6 +7,8 @@
 pub mod contents;
 mod sender;
 
+pub use sender::{FRAMING, Route};
+
 use std::{
     collections::HashSet,
     sync::{
@@ -100,11 +102,11 @@ impl Forward {
     pub fn new(
         config: &Arc<Config>,
         transactional_id: &str,
-        output_record_bytes: usize,
+        route: Route,
         committer: Committer,
     ) -> anyhow::Result<Self> {
         let shared = Arc::new(Shared::default());
-        let mut sender = Sender::new(config, transactional_id, output_record_bytes, committer, shared.clone())?;
+        let mut sender = Sender::new(config, transactional_id, route, committer, shared.clone())?;
         let (parcels, next) = sync_channel::<Parcel>(1);
         let (done, delivered) = sync_channel(1);
         let thread = thread::Builder::new().name("forward".to_owned()).spawn(move || {

@@ -19,6 +19,7 @@ use rdkafka::{
 use super::{Delivered, Outcome, Parcel, Shared, contents};
 use crate::{
     config::{Config, Delivery},
+    rekey,
     source::{self, Committer, Metadata, Partition},
     tick::{Dead, Logged, Tick},
 };
@@ -30,10 +31,19 @@ pub struct Sender {
     /// Tells this life of the worker from others, in metadata and decisions.
     incarnation: u64,
     config: Arc<Config>,
-    output_record_bytes: usize,
+    route: Route,
     policies: Vec<String>,
     committer: Committer,
     shared: Arc<Shared>,
+}
+
+/// Where kept traces go.
+pub struct Route {
+    pub topic: String,
+    /// How many of it there are, where each trace has one of its own; else the producer chooses by the key.
+    pub partitions: Option<i32>,
+    /// The largest record it takes, in bytes.
+    pub record_bytes: usize,
 }
 
 /// A record on its way.
@@ -75,6 +85,8 @@ const DEFAULTS: &[(&str, &str)] = &[
     // group's session timeout, so that it is over before its partitions are somebody else's.
     ("transaction.timeout.ms", "30000"),
 ];
+/// A record's key, headers and framing beside its value.
+pub const FRAMING: usize = 512;
 /// Between two looks at what is not acknowledged yet.
 const STEP: Duration = Duration::from_millis(20);
 /// One try of a transaction's step; then it is looked at whether anybody still waits.
@@ -88,7 +100,7 @@ impl Sender {
     pub fn new(
         config: &Arc<Config>,
         transactional_id: &str,
-        output_record_bytes: usize,
+        route: Route,
         committer: Committer,
         shared: Arc<Shared>,
     ) -> KafkaResult<Self> {
@@ -100,6 +112,10 @@ impl Sender {
                 client.set(*name, *value);
             }
         }
+        // A topic of ours takes what the input took.
+        if route.partitions.is_some() && !config.kafka.properties.contains_key("message.max.bytes") {
+            client.set("message.max.bytes", (route.record_bytes + FRAMING).to_string());
+        }
         if transactional {
             client.set("transactional.id", transactional_id);
         }
@@ -109,7 +125,7 @@ impl Sender {
             incarnation: fastrand::u64(..),
             policies: config.policies.policies().iter().map(|policy| policy.name.clone()).collect(),
             config: config.clone(),
-            output_record_bytes,
+            route,
             committer,
             shared,
         })
@@ -208,7 +224,7 @@ impl Sender {
     }
 
     fn decision_pieces(&self, tick: &Tick) -> impl Iterator<Item = Piece> + use<> {
-        let packed = contents::decisions(tick, self.incarnation, &self.policies, self.output_record_bytes);
+        let packed = contents::decisions(tick, self.incarnation, &self.policies, self.route.record_bytes);
         packed.into_iter().map(|(partition, value)| Piece::Decisions { partition, value })
     }
 
@@ -265,8 +281,10 @@ impl Sender {
                 let kept = &tick.kept[*kept];
                 let key = kept.trace.hex();
                 let payload = &tick.bytes[kept.bytes.clone()];
-                let record =
-                    BaseRecord::with_opaque_to(&self.config.output.name, number).key(&key[..]).payload(payload);
+                let mut record = BaseRecord::with_opaque_to(&self.route.topic, number).key(&key[..]).payload(payload);
+                record.partition = self.route.partitions.map(|count| rekey::partition(kept.trace, count));
+                record.timestamp = kept.timestamp.map(|timestamp| timestamp.0);
+                record.headers = tick.frontier.map(rekey::frontier_header);
                 self.producer.send(record).map_err(|(error, _)| error)
             }
             Piece::Dead(dead) => {
@@ -297,8 +315,9 @@ impl Sender {
                 let refused = &mut tick.kept[*kept];
                 let (trace, len) = (refused.trace, refused.bytes.len());
                 let spans = std::mem::take(&mut refused.spans);
-                let reason = format!("the output refused {len} bytes of trace {trace} as too large");
-                tracing::error!("{reason}; see `max.message.bytes` of topic {}", self.config.output.name);
+                let topic = &self.route.topic;
+                let reason = format!("`{topic}` refused {len} bytes of trace {trace} as too large");
+                tracing::error!("{reason}; see its `max.message.bytes`");
                 let (partition, offset) = (refused.partition, refused.offset);
                 *piece = Piece::Dead(tick.dead.len());
                 tick.bury(Dead { partition, offset, spans, reason: reason.into(), bytes: 0..0 });

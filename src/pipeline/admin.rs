@@ -3,6 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use rdkafka::{
+    TopicPartitionList,
     admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier},
     client::DefaultClientContext,
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
@@ -39,6 +40,16 @@ impl Admin {
             [Err((_, code))] => Ok(Err(*code)),
             _ => Err(KafkaError::AdminOp(RDKafkaErrorCode::BadMessage)),
         }
+    }
+
+    /// Removes the records before these offsets.
+    ///
+    /// # Errors
+    /// The broker does not answer, or refuses.
+    pub async fn remove_before(&self, offsets: &TopicPartitionList) -> KafkaResult<()> {
+        let options = AdminOptions::new().request_timeout(Some(REQUEST)).operation_timeout(Some(REQUEST));
+        let removed = self.0.delete_records(offsets, &options).await?;
+        removed.elements().iter().try_for_each(|element| element.error())
     }
 
     /// None where the broker does not say: it may not be allowed, and nothing depends on it alone.

@@ -38,6 +38,44 @@ pub async fn prepare(config: &Config, topics: &Topics, admin: &Admin) -> anyhow:
     Ok(Ok(()))
 }
 
+/// Makes or checks the topic that a re-keyed input goes through; `partitions` are those of the input.
+///
+/// # Errors
+/// As [`prepare`].
+pub async fn by_trace(
+    config: &Config,
+    topics: &Topics,
+    partitions: i32,
+    admin: &Admin,
+) -> anyhow::Result<KafkaResult<()>> {
+    let topic = config.input.by_trace();
+    let partitions = config.input.rekey_partitions.unwrap_or(partitions);
+    // A re-keyed record is stamped and as large as the one it was a part of.
+    let (mut retention, mut largest) = (Retention::Ms(0), TOPIC_LIMIT);
+    for input in &config.input.topics {
+        let settings = admin.settings(&input.name).await;
+        let beside = Retention::beside(settings.as_ref(), config.late_window);
+        retention = if retention.covers(beside) { retention } else { beside };
+        largest = settings.as_ref().and_then(largest_record).unwrap_or(TOPIC_LIMIT).max(largest);
+    }
+    match topics.partitions(&topic) {
+        None => create(admin, &topic, "re-keyed spans", &Wanted::by_trace(partitions, retention, largest)).await,
+        Some(there) if there != partitions => bail!(
+            "`{topic}` has {there} partitions and is to have {partitions}, but traces that are half in would be parted. Go on \
+             with `input.rekey_partitions: {there}`, or choose a new `input.group`"
+        ),
+        Some(_) => {
+            check_by_trace(&topic, admin.settings(&topic).await.as_ref(), retention)?;
+            Ok(Ok(()))
+        }
+    }
+}
+
+/// The largest record a topic takes.
+pub fn largest_record(settings: &Settings) -> Option<usize> {
+    settings.get("max.message.bytes")?.parse().ok()
+}
+
 /// How long records of decisions are to be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Retention {
@@ -60,6 +98,11 @@ const RETENTION: &str = "retention.ms";
 /// Counted in bytes, a burst of traces would shorten what is remembered.
 const RETENTION_BYTES: &str = "retention.bytes";
 const CLEANUP: &str = "cleanup.policy";
+const TIMESTAMPS: &str = "message.timestamp.type";
+/// The broker's default for the largest record.
+pub const TOPIC_LIMIT: usize = 1_048_588;
+/// What is removed is removed in segments, of which each partition has one at least. As Kafka Streams has it, about.
+const SEGMENT: &str = "67108864";
 
 async fn dead_letters(config: &Config, topics: &Topics, admin: &Admin) -> anyhow::Result<KafkaResult<()>> {
     let topic = config.input.dead_letters();
@@ -119,7 +162,28 @@ fn check(topic: &str, settings: Option<&Settings>, wanted: Retention) -> anyhow:
     Ok(())
 }
 
-/// What may remove decisions too early.
+/// Checks a topic of re-keyed spans that is there.
+///
+/// # Errors
+/// Its records do not stay as they are, or lose their time.
+fn check_by_trace(topic: &str, settings: Option<&Settings>, wanted: Retention) -> anyhow::Result<()> {
+    let Some(settings) = settings else { return Ok(()) };
+    if let Some(cleanup) = settings.get(CLEANUP).filter(|cleanup| *cleanup != "delete") {
+        bail!("`{topic}` has {CLEANUP}={cleanup}, which removes spans that are still needed; set {CLEANUP}=delete");
+    }
+    if let Some(timestamps) = settings.get(TIMESTAMPS).filter(|timestamps| *timestamps != "CreateTime") {
+        bail!(
+            "`{topic}` has {TIMESTAMPS}={timestamps}, but a span is judged by the time it had in the input; set \
+             {TIMESTAMPS}=CreateTime"
+        );
+    }
+    for wrong in short(settings, wanted) {
+        tracing::warn!(topic, "{wrong}: spans may be gone before they are read, and the processor then stops");
+    }
+    Ok(())
+}
+
+/// What may remove records too early.
 fn short(settings: &Settings, wanted: Retention) -> Vec<String> {
     let there = settings.get(RETENTION).and_then(|text| Retention::parse(text)).filter(|there| !there.covers(wanted));
     let bytes = settings.get(RETENTION_BYTES).filter(|bytes| *bytes != "-1");
@@ -177,9 +241,21 @@ impl Wanted {
         let settings = vec![
             (CLEANUP, "delete".to_owned()),
             // Kept by the time of the broker that keeps them.
-            ("message.timestamp.type", "LogAppendTime".to_owned()),
+            (TIMESTAMPS, "LogAppendTime".to_owned()),
             (RETENTION, retention.to_string()),
             (RETENTION_BYTES, "-1".to_owned()),
+        ];
+        Self { partitions, settings }
+    }
+
+    fn by_trace(partitions: i32, retention: Retention, largest: usize) -> Self {
+        let settings = vec![
+            (CLEANUP, "delete".to_owned()),
+            (TIMESTAMPS, "CreateTime".to_owned()),
+            (RETENTION, retention.to_string()),
+            (RETENTION_BYTES, "-1".to_owned()),
+            ("max.message.bytes", largest.to_string()),
+            ("segment.bytes", SEGMENT.to_owned()),
         ];
         Self { partitions, settings }
     }
@@ -224,6 +300,20 @@ mod tests {
              retention.bytes=-1"
         );
         assert_eq!(Wanted::decisions(1, Retention::Forever).settings[2], ("retention.ms", "-1".to_owned()));
+    }
+
+    #[test]
+    fn re_keyed_spans_keep_their_time() {
+        let wanted = Wanted::by_trace(3, Retention::Ms(5), TOPIC_LIMIT).to_string();
+        assert!(
+            wanted.starts_with("3 partitions, cleanup.policy=delete, message.timestamp.type=CreateTime"),
+            "{wanted}"
+        );
+        let ok = |there: &[(&str, &str)]| check_by_trace("b", Some(&settings(there)), Retention::Ms(5)).is_ok();
+        assert!(ok(&[("cleanup.policy", "delete"), ("message.timestamp.type", "CreateTime")]));
+        assert!(!ok(&[("message.timestamp.type", "LogAppendTime")]));
+        assert!(!ok(&[("cleanup.policy", "compact")]));
+        assert!(check_by_trace("b", None, Retention::Ms(5)).is_ok());
     }
 
     #[test]

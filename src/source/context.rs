@@ -9,7 +9,7 @@ use std::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use rdkafka::{
@@ -48,6 +48,8 @@ pub struct Head {
     pub queued: i64,
     /// A fetch is going on and its broker answered within the last second.
     pub fresh: bool,
+    /// When stock was taken.
+    pub at: Instant,
 }
 
 #[derive(Default)]
@@ -178,12 +180,14 @@ impl Statistics {
         let answering = |id: i32| {
             self.brokers.values().any(|b| b.nodeid == id && b.state == "UP" && (0..FRESH_US).contains(&b.rxidle))
         };
+        let at = Instant::now();
         let of = |topic: Arc<str>, p: TopicPartition| Head {
             partition: (topic, p.partition),
             high: p.hi_offset,
             next: p.next_offset,
             queued: p.fetchq_cnt,
             fresh: p.fetch_state == "active" && answering(p.broker),
+            at,
         };
         self.topics
             .into_values()

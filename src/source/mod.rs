@@ -4,11 +4,13 @@ mod context;
 mod keying;
 mod metadata;
 mod restore;
+mod spread;
 mod topics;
 
 pub use keying::look as look_at_keys;
 pub use metadata::{Metadata, Unknown as UnknownMetadata};
 pub use restore::{Restore, Restored, Wanted};
+pub use spread::watch as watch_spread;
 pub use topics::{Missing, Topics};
 
 use std::{sync::Arc, time::Duration};

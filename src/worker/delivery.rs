@@ -12,12 +12,12 @@ use crate::{
 };
 
 /// In a row, for the same content. A rebalance aborts one or two.
-const ABORTS: u32 = 10;
+pub const ABORTS: u32 = 10;
 /// Between two. A member that the group has put out hears of it with its next heartbeat, after 3 s by default; until then each is
 /// refused.
 const AGAIN: Duration = Duration::from_secs(1);
 /// librdkafka has calls that ignore their timeout and may wait for ever; brokers that answer do so in a fraction of this.
-const HANGS: Duration = Duration::from_secs(60);
+pub const HANGS: Duration = Duration::from_secs(60);
 
 impl<I: Io> Worker<I> {
     /// Settles the tick that is out, when it has come to its end, and cuts the next when that is due.

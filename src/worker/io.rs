@@ -16,7 +16,7 @@ use rdkafka::{
 use super::{Orders, STATISTICS};
 use crate::{
     config::{Config, Delivery},
-    forward::{Delivered, Forward, Parcel},
+    forward::{Delivered, Forward, Parcel, Route},
     model::RecordTime,
     source::{Beginning, Event, NoBeginning, Partition, Restore, Restored, Source, Wanted},
 };
@@ -96,7 +96,9 @@ impl Kafka {
         let config = orders.config.clone();
         let instance = (orders.workers > 1).then_some(orders.number);
         let source = Source::new(&config, STATISTICS, instance).context("the consumer's configuration")?;
-        let forward = Forward::new(&config, &orders.transactional_id, orders.output_record_bytes, source.committer())
+        let route =
+            Route { topic: config.output.name.clone(), partitions: None, record_bytes: orders.output_record_bytes };
+        let forward = Forward::new(&config, &orders.transactional_id, route, source.committer())
             .context("the producer's configuration")?;
         Ok(Self { source, forward, config })
     }
@@ -111,8 +113,7 @@ impl Io for Kafka {
     }
 
     fn wall_clock(&self) -> RecordTime {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        RecordTime(now.as_millis() as i64)
+        wall_clock()
     }
 
     fn poll(&self, wait: Duration) -> Option<KafkaResult<BorrowedMessage<'_>>> {
@@ -182,4 +183,9 @@ impl Io for Kafka {
     fn disown(&mut self, partition: &Partition) {
         self.forward.forget(partition);
     }
+}
+
+pub fn wall_clock() -> RecordTime {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    RecordTime(now.as_millis() as i64)
 }

@@ -8,7 +8,10 @@ mod ownership;
 #[cfg(test)]
 mod simulation;
 
+pub use delivery::{ABORTS, HANGS};
 pub use ends::Ends;
+pub use io::wall_clock;
+pub use ownership::REVOKE;
 
 use std::{
     sync::{
@@ -26,12 +29,13 @@ use rdkafka::{
 
 use crate::{
     assemble::{Completion, Keying},
-    config::Config,
+    config::{Config, Input},
     engine::{Engine, Full, Record, Settings},
     forward::Parcel,
     limits,
     model::RecordTime,
-    source::{Beginning, Partition, Restored, timestamp},
+    rekey::{self, Frontier},
+    source::{self, Beginning, Partition, Restored},
     telemetry::{Snapshot, Telemetry},
 };
 use assignment::Assignment;
@@ -71,6 +75,8 @@ pub struct Orders {
     pub workers: usize,
     pub config: Arc<Config>,
     pub keying: Keying,
+    /// Of an input that was re-keyed.
+    pub frontier: Option<Arc<Frontier>>,
     /// Partitions of all input topics.
     pub partitions: usize,
     /// The largest record the output takes, in bytes.
@@ -106,7 +112,7 @@ const BUSY: Duration = Duration::from_millis(5);
 /// How often librdkafka takes stock of the heads of the logs. Idle partitions follow the wall clock in such steps.
 const STATISTICS: Duration = Duration::from_millis(500);
 /// For what is decided when told to stop: below the promised 10 s.
-const STOP: Duration = Duration::from_secs(8);
+pub const STOP: Duration = Duration::from_secs(8);
 /// Statistics come every half second while a broker answers.
 pub const AWAY: Duration = Duration::from_secs(5);
 const STUCK: &str = "what was held before the restart does not fit into memory.buffer, and deciding on a part of it would split \
@@ -231,13 +237,18 @@ impl<I: Io> Worker<I> {
                 }
                 continue;
             }
-            let timestamp = timestamp(&record).unwrap_or_else(|| self.io.wall_clock());
+            let timestamp = source::timestamp(&record).unwrap_or_else(|| self.io.wall_clock());
             let taken = Record {
                 partition: owned.at,
                 offset: record.offset(),
                 timestamp: Some(timestamp),
                 payload: record.payload(),
             };
+            if self.orders.frontier.is_some()
+                && let Some(frontier) = rekey::frontier(&record)
+            {
+                self.engine.limit(owned.at, frontier);
+            }
             if self.engine.ingest(taken, ceiling) == Err(Full) {
                 if self.engine.is_stuck() {
                     bail!(STUCK);
@@ -319,34 +330,8 @@ impl<I: Io> Worker<I> {
     }
 
     fn poll_failed(&self, error: KafkaError) -> anyhow::Result<()> {
-        let code = error.rdkafka_error_code();
-        match code {
-            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
-                let committed = self.owned.iter().map(|owned| {
-                    let (topic, partition) = &owned.partition;
-                    format!("{topic}/{partition} at {}", owned.position)
-                });
-                bail!(
-                    "the log no longer holds a position of group `{}`: records were removed before they were read ({}). \
-                     Move the group's offsets on purpose (kafka-consumer-groups --reset-offsets) to go on without them",
-                    self.orders.config.input.group,
-                    committed.collect::<Vec<_>>().join(", "),
-                )
-            }
-            Some(
-                RDKafkaErrorCode::UnknownTopicOrPartition
-                | RDKafkaErrorCode::TopicAuthorizationFailed
-                | RDKafkaErrorCode::GroupAuthorizationFailed,
-            ) => Err(error).with_context(|| {
-                let topics = self.orders.config.input.topics.iter().map(|topic| &*topic.name).collect::<Vec<_>>();
-                format!("reading {} as group `{}`", topics.join(", "), self.orders.config.input.group)
-            }),
-            _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) => Err(error.into()),
-            _ => {
-                tracing::warn!(%error, "Kafka; going on");
-                Ok(())
-            }
-        }
+        let positions = self.owned.iter().map(|owned| (&owned.partition, owned.position));
+        read_failed(error, &self.orders.config.input, positions)
     }
 
     fn publish(&mut self, every: Duration) {
@@ -372,4 +357,50 @@ impl<I: Io> Worker<I> {
             },
         );
     }
+}
+
+/// What it means that reading failed.
+///
+/// # Errors
+/// It cannot go on.
+pub fn read_failed<'p>(
+    error: KafkaError,
+    input: &Input,
+    positions: impl Iterator<Item = (&'p Partition, i64)>,
+) -> anyhow::Result<()> {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+            let positions =
+                positions.map(|((topic, partition), position)| format!("{topic}/{partition} at {position}"));
+            bail!(
+                "the log no longer holds a position of group `{}`: records were removed before they were read ({}). \
+                 Move the group's offsets on purpose (kafka-consumer-groups --reset-offsets) to go on without them",
+                input.group,
+                positions.collect::<Vec<_>>().join(", "),
+            )
+        }
+        Some(
+            RDKafkaErrorCode::UnknownTopicOrPartition
+            | RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::GroupAuthorizationFailed,
+        ) => Err(error).with_context(|| {
+            let topics = input.topics.iter().map(|topic| &*topic.name).collect::<Vec<_>>();
+            format!("reading {} as group `{}`", topics.join(", "), input.group)
+        }),
+        _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) => Err(error.into()),
+        _ => {
+            tracing::warn!(%error, "Kafka; going on");
+            Ok(())
+        }
+    }
+}
+
+/// How far clocks may go: just above the wall clock.
+pub fn ceiling() -> RecordTime {
+    wall_clock().plus(limits::AHEAD)
+}
+
+/// A record's time; that of its arrival where producer and broker gave it none.
+pub fn timestamp(record: &impl Message) -> RecordTime {
+    source::timestamp(record).unwrap_or_else(wall_clock)
 }

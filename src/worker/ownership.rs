@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// For a tick in flight when a partition is revoked: well below the session timeout of 45 s.
-const REVOKE: Duration = Duration::from_secs(5);
+pub const REVOKE: Duration = Duration::from_secs(5);
 /// So many statistics after a pause or its end may still speak of records that were fetched before: one on its way, and one
 /// taken before the fetcher had heard of it.
 const STALE: u8 = 2;
@@ -87,6 +87,10 @@ impl<I: Io> Worker<I> {
             let clock = metadata.clock.map(RecordTime);
             let Metadata { tick, position, floor, last, .. } = metadata;
             let at = self.engine.assign(Start { offset, position, floor, last, tick, clock });
+            if self.orders.frontier.is_some() {
+                // Until a record says more.
+                self.engine.limit(at, RecordTime::START);
+            }
             let end = self.orders.ends.as_ref().and_then(|ends| ends.of(&partition));
             tracing::info!(topic = &*partition.0, partition = partition.1, start = offset, position, "assigned");
             let mut owned = Owned {
@@ -219,6 +223,9 @@ impl<I: Io> Worker<I> {
         let high = if mutant::is(Mutant::StableEndIsHead) { head.next } else { head.high };
         if !head.fresh || head.high < 0 || !all_polled(high) {
             return;
+        }
+        if let Some(frontier) = self.orders.frontier.as_ref().and_then(|frontier| frontier.settled(head.at)) {
+            self.engine.limit(owned.at, frontier);
         }
         // Nothing has come since it was at the head before: all the time in between has passed for it, in whatever state the
         // worker was, or the one before.

@@ -354,12 +354,17 @@ impl Topic {
 
     /// The offset after the last record that readers of committed ones get, by partition.
     pub fn ends(&self) -> Vec<i64> {
-        self.ends_for("read_committed")
+        self.bounds().into_iter().map(|(_, end)| end).collect()
     }
 
     /// The offset after the last record, that of an open transaction too, by partition.
     pub fn open_ends(&self) -> Vec<i64> {
-        self.ends_for("read_uncommitted")
+        self.bounds_for("read_uncommitted").into_iter().map(|(_, end)| end).collect()
+    }
+
+    /// The offsets of the first record and after the last, by partition.
+    pub fn bounds(&self) -> Vec<(i64, i64)> {
+        self.bounds_for("read_committed")
     }
 
     /// By partition.
@@ -367,13 +372,18 @@ impl Topic {
         Group::of(group, &[self]).committed()
     }
 
-    fn ends_for(&self, readers: &str) -> Vec<i64> {
+    /// Offsets of all partitions together.
+    pub fn passed(&self, group: &str) -> i64 {
+        self.committed(group).iter().filter_map(|of| of.offset).sum()
+    }
+
+    fn bounds_for(&self, readers: &str) -> Vec<(i64, i64)> {
         let mut config = client(&self.bootstrap);
         let consumer: BaseConsumer = config.set("isolation.level", readers).create().expect("a consumer");
-        let end = |partition| {
-            wait_for("watermarks", PATIENCE, || consumer.fetch_watermarks(&self.name, partition, REQUEST).ok()).1
+        let of = |partition| {
+            wait_for("watermarks", PATIENCE, || consumer.fetch_watermarks(&self.name, partition, REQUEST).ok())
         };
-        (0..self.partitions).map(end).collect()
+        (0..self.partitions).map(of).collect()
     }
 
     /// Removes what is below these offsets, by partition, as retention does.

@@ -10,6 +10,7 @@ pub mod processor;
 pub mod seed;
 pub mod siege;
 pub mod spans;
+pub mod stream;
 pub mod traffic;
 pub mod wait;
 pub mod way;

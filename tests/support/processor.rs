@@ -44,6 +44,8 @@ pub struct Job {
     pub group: String,
     /// Whether the input is keyed by trace id.
     pub keyed: &'static str,
+    /// More of the input's fields.
+    pub input: &'static str,
     pub quiet: &'static str,
     pub max_wait: &'static str,
     pub policies: String,
@@ -85,6 +87,7 @@ impl Job {
             output: format!("{name}-kept"),
             group: name.to_owned(),
             keyed: "auto",
+            input: "",
             quiet: "2s",
             max_wait: "30s",
             policies: POLICIES.to_owned(),
@@ -132,11 +135,12 @@ impl Job {
     }
 
     fn config(&self) -> String {
-        let Self { brokers, inputs, output, group, keyed, quiet, max_wait, session, properties, more, .. } = self;
+        let Self { brokers, inputs, output, group, keyed, input, quiet, max_wait, session, properties, more, .. } =
+            self;
         let inputs = inputs.join(", ");
         format!(
             "kafka: {{ brokers: \"{brokers}\", properties: {{ {session}{properties} }} }}\n\
-             input: {{ topics: [{inputs}], group: {group}, keyed: {keyed}, encoding: otlp_proto, start: earliest }}\n\
+             input: {{ topics: [{inputs}], group: {group}, keyed: {keyed}, encoding: otlp_proto, start: earliest, {input} }}\n\
              output: [{{ kafka: {{ topic: {output}, encoding: otlp_proto }} }}]\n\
              completion: {{ quiet: {quiet}, max_wait: {max_wait} }}\n\
              policies: [policies.yaml]\n\

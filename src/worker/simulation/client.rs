@@ -243,6 +243,7 @@ impl Client {
                 next: next as i64,
                 queued,
                 fresh: !fetch.paused,
+                at: self.now(),
             }
         };
         let heads = consumer.positions.iter().map(of).collect();

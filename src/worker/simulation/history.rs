@@ -143,6 +143,8 @@ struct Run {
     slots: usize,
     /// A partition that hardly anything is written to.
     quiet: Option<usize>,
+    /// Rounds until a process dies again that has just been replaced.
+    doomed: Option<u8>,
     exits: usize,
 }
 
@@ -248,6 +250,7 @@ impl Run {
             growing: Vec::new(),
             slots,
             quiet: (seed / 4).is_multiple_of(2).then_some(seed as usize / 8 % count),
+            doomed: None,
             exits: 0,
         };
         (0..slots).for_each(|slot| run.start(slot));
@@ -278,6 +281,7 @@ impl Run {
             telemetry: self.setup.telemetry.clone(),
             stop: Arc::new(AtomicBool::new(false)),
             ends: None,
+            frontier: None,
         };
         let client = Client::new(self.world.clone(), orders.transactional_id.clone());
         self.workers.push(Process { worker: Worker::with(client, orders), slot, frozen: false });
@@ -296,6 +300,7 @@ impl Run {
             Action::Produce { dice } => self.produce(dice),
             Action::Round { records } => {
                 self.forget_ghosts(false);
+                self.doom();
                 for at in (0..self.workers.len()).rev() {
                     if !self.workers[at].frozen {
                         let io = &mut self.workers[at].worker.io;
@@ -412,6 +417,8 @@ impl Run {
                 let slot = self.workers[at].slot;
                 self.kill(at);
                 self.replace(slot);
+                // Some twice in a row.
+                self.doomed = (dice & 0x100 != 0).then_some((dice >> 10) as u8 % 12);
             }
             Fault::Freeze => {
                 let frozen = self.workers.iter().position(|process| process.frozen);
@@ -473,6 +480,21 @@ impl Run {
         for (txn, _) in self.hidden.drain(..) {
             self.world.broker.borrow_mut().end_upstream(txn);
         }
+    }
+
+    fn doom(&mut self) {
+        self.doomed = match self.doomed.take() {
+            Some(0) => {
+                let dice = self.world.random.borrow_mut().u8(..);
+                if let Some(at) = self.awake(dice) {
+                    let slot = self.workers[at].slot;
+                    self.kill(at);
+                    self.replace(slot);
+                }
+                None
+            }
+            rounds => rounds.map(|rounds| rounds - 1),
+        };
     }
 
     /// The group gives up members whose process is dead, now or some rounds later.

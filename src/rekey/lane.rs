@@ -1,0 +1,237 @@
+//! A partition on its way through the stage.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    assemble::Clock,
+    model::RecordTime,
+    source::{Beginning, Head, Partition},
+    tick::Watermark,
+};
+
+/// A partition of the input, from assignment to revocation.
+pub struct Lane {
+    pub partition: Partition,
+    /// Its number in ticks.
+    pub at: u32,
+    /// The offset after the last record taken apart.
+    pub position: i64,
+    /// The high watermark last heard of.
+    pub high: i64,
+    clock: Clock,
+    /// Where its finite input ends.
+    end: Option<i64>,
+    pub finished: bool,
+    /// Its start is committed: it may be read.
+    pub begun: bool,
+    /// Held back: its clock is far ahead of the slowest.
+    pub ahead: bool,
+    /// What was last committed; None where nothing is, or a commit failed.
+    pub committed: Option<Watermark>,
+    /// The time up to which it has shown no record since it was assigned: it holds no time back. What its clock was before may
+    /// be of long ago.
+    idle: Option<RecordTime>,
+    /// When it was last seen at the head of its log.
+    at_head: Option<Instant>,
+    /// What librdkafka was told. It remembers a pause over a revocation, so None is not true.
+    pub flows: Option<bool>,
+    /// Statistics to be passed over: what was fetched before a pause is gone, and they do not know it yet.
+    stale: u8,
+}
+
+/// So many statistics after a pause or its end may still speak of records that were fetched before.
+const STALE: u8 = 2;
+/// The ceiling is a second ahead of the wall clock, and the fetch that found nothing may be a second old.
+const UNSEEN: i64 = 2000;
+/// The clock of an idle partition is worth a commit when it has moved by so many milliseconds: others wait for it.
+const HEARTBEAT: u64 = 500;
+
+// === impl Lane ===
+
+impl Lane {
+    pub fn new(partition: Partition, at: u32, beginning: &Beginning, end: Option<i64>) -> Self {
+        let Beginning { offset, committed, metadata } = *beginning;
+        let mut clock = Clock::default();
+        if let Some(before) = metadata.clock {
+            clock.resume(RecordTime(before));
+        }
+        Self {
+            partition,
+            at,
+            position: offset,
+            high: offset,
+            clock,
+            end,
+            finished: end.is_some_and(|end| offset >= end),
+            begun: committed,
+            ahead: false,
+            committed: None,
+            idle: None,
+            at_head: None,
+            flows: None,
+            stale: 0,
+        }
+    }
+
+    /// Whether a record is the next to be taken apart. Others were fetched before a pause and come again after it, or stand
+    /// behind the end.
+    pub fn takes(&mut self, offset: i64) -> bool {
+        if self.flows != Some(true) || offset < self.position {
+            return false;
+        }
+        // What is before the end may have been a transaction's marker, which never comes.
+        self.finished |= self.end.is_some_and(|end| offset >= end);
+        !self.finished
+    }
+
+    /// A record was taken apart.
+    pub fn pass(&mut self, offset: i64, timestamp: RecordTime, ceiling: RecordTime) {
+        self.clock.observe(timestamp, ceiling);
+        self.idle = None;
+        self.position = offset + 1;
+        self.finished |= self.end.is_some_and(|end| self.position >= end);
+    }
+
+    /// Tells whether it may flow; true where that is news.
+    pub fn regulate(&mut self, flows: bool) -> bool {
+        let news = self.flows.replace(flows) != Some(flows);
+        if news {
+            self.stale = STALE;
+        }
+        news
+    }
+
+    /// How far, in milliseconds, it is ahead of the slowest. A time that is not known waits for a partition that has said
+    /// nothing yet.
+    pub fn ahead_of(&self, frontier: Option<RecordTime>) -> u64 {
+        match (self.clock.now(), frontier) {
+            _ if self.finished => 0,
+            (Some(clock), Some(frontier)) => clock.since(frontier),
+            (Some(_), None) => u64::MAX,
+            (None, _) => 0,
+        }
+    }
+
+    /// What is to be committed of it, where that is news.
+    pub fn watermark(&self) -> Option<Watermark> {
+        let clock = self.idle.or(self.clock.now());
+        let Self { at, position, .. } = *self;
+        let now =
+            Watermark { partition: at, offset: position, position, floor: 0, last: None, settled: true, clock, age: 0 };
+        let is_news = self.committed.is_none_or(|committed| {
+            let moved = match (committed.clock, clock) {
+                (Some(before), Some(now)) => now.since(before) >= HEARTBEAT,
+                (before, now) => before != now,
+            };
+            moved || !committed.says_the_same(&now)
+        });
+        is_news.then_some(now)
+    }
+
+    /// All of a finite input is out.
+    pub fn is_done(&self) -> bool {
+        self.finished && self.committed.is_some_and(|committed| committed.offset == self.position)
+    }
+
+    /// C12: a clock follows the wall clock only at the head of the log, from its last value.
+    pub fn look(&mut self, head: &Head, statistics: Duration, ceiling: RecordTime) {
+        self.high = self.high.max(head.high);
+        if self.flows != Some(true) || self.stale > 0 {
+            self.stale = self.stale.saturating_sub(1);
+            self.at_head = None;
+            return;
+        }
+        let all_polled = |up_to: i64| head.next >= up_to && (self.position >= up_to || head.queued == 0);
+        if let Some(end) = self.end {
+            self.finished |= head.fresh && all_polled(end);
+        }
+        if !head.fresh || head.high < 0 || !all_polled(head.high) {
+            self.at_head = None;
+            return;
+        }
+        let now = Instant::now();
+        let since = self.at_head.replace(now).map_or(Duration::ZERO, |before| now - before);
+        // A process that was stopped has not seen the time in between.
+        self.clock.elapse(since.min(statistics * 2).as_millis() as u64, ceiling);
+        let unseen = UNSEEN + head.at.elapsed().as_millis() as i64;
+        self.idle = (self.clock.seen() == 0).then_some(RecordTime(ceiling.0 - unseen));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{assemble::CLOCK_WINDOW, source::Metadata};
+
+    const CEILING: RecordTime = RecordTime(1_000_000);
+    const STATISTICS: Duration = Duration::from_millis(500);
+
+    fn lane(offset: i64, clock: Option<i64>, end: Option<i64>) -> Lane {
+        let metadata = Metadata { position: offset, clock, ..Metadata::default() };
+        let beginning = Beginning { offset, committed: true, metadata };
+        let mut lane = Lane::new(("spans".into(), 0), 3, &beginning, end);
+        lane.regulate(true);
+        (0..STALE).for_each(|_| lane.look(&head(&lane.partition, offset), STATISTICS, CEILING));
+        lane
+    }
+
+    /// Of a partition that has been fetched up to its head.
+    fn head(partition: &Partition, high: i64) -> Head {
+        Head { partition: partition.clone(), high, next: high, queued: 0, fresh: true, at: Instant::now() }
+    }
+
+    fn clock(lane: &Lane) -> Option<i64> {
+        lane.watermark().and_then(|watermark| watermark.clock).map(|clock| clock.0)
+    }
+
+    #[test]
+    fn a_partition_without_records_holds_no_time_back() {
+        // Of a life long ago, too.
+        for before in [None, Some(5)] {
+            let mut lane = lane(7, before, None);
+            assert_eq!(clock(&lane), before);
+            lane.look(&head(&lane.partition, 7), STATISTICS, CEILING);
+            let idle = CEILING.0 - UNSEEN;
+            assert!(clock(&lane).is_some_and(|clock| (idle - 1_000..=idle).contains(&clock)));
+            lane.pass(7, RecordTime(9), CEILING);
+            assert_eq!(clock(&lane), before, "not before its clock is established");
+            lane.look(&head(&lane.partition, 8), STATISTICS, CEILING);
+            assert!(clock(&lane).is_some_and(|clock| (9..1_000).contains(&clock)));
+        }
+    }
+
+    #[test]
+    fn is_ahead_of_the_slowest() {
+        let mut lane = lane(0, None, None);
+        assert_eq!(lane.ahead_of(None), 0);
+        (0..CLOCK_WINDOW as i64).for_each(|offset| lane.pass(offset, RecordTime(500), CEILING));
+        assert_eq!((lane.ahead_of(None), lane.ahead_of(Some(RecordTime(200)))), (u64::MAX, 300));
+        assert_eq!(lane.ahead_of(Some(RecordTime(600))), 0);
+    }
+
+    #[test]
+    fn what_is_not_news_is_not_committed() {
+        let mut lane = lane(0, Some(1_000), None);
+        lane.committed = lane.watermark();
+        assert!(lane.committed.is_some() && lane.watermark().is_none());
+        lane.clock.resume(RecordTime(1_000 + HEARTBEAT as i64 - 1));
+        assert_eq!(lane.watermark(), None);
+        lane.clock.resume(RecordTime(1_000 + HEARTBEAT as i64));
+        assert!(lane.watermark().is_some());
+        lane.committed = lane.watermark();
+        lane.pass(0, RecordTime(0), CEILING);
+        assert_eq!(lane.watermark().map(|watermark| watermark.offset), Some(1));
+    }
+
+    #[test]
+    fn ends_at_its_end_and_not_before_it_is_committed() {
+        let mut lane = lane(0, None, Some(3));
+        assert!(lane.takes(0) && !lane.finished);
+        lane.pass(0, RecordTime(0), CEILING);
+        // What is left are markers.
+        lane.look(&head(&lane.partition, 3), STATISTICS, CEILING);
+        assert!(lane.finished && !lane.takes(3) && !lane.is_done());
+        lane.committed = lane.watermark();
+        assert!(lane.is_done());
+    }
+}

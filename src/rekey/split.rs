@@ -1,0 +1,144 @@
+//! Records that mix traces into records of one trace each.
+
+use std::borrow::Cow;
+
+use crate::{
+    decode::{self, Batch, Keys},
+    encode::{self, Item},
+    engine::output::{Given, Named, Output, Refused},
+    limits,
+    model::{RecordTime, TraceId},
+    tick::{Dead, Tick},
+};
+
+/// Takes records apart, into a tick.
+pub struct Split {
+    pub tick: Tick,
+    /// The largest record its topic takes, in bytes.
+    record_bytes: usize,
+    batch: Batch,
+    nothing_wanted: Keys,
+    /// The batch's spans, by trace.
+    order: Vec<u32>,
+    items: Vec<Item>,
+}
+
+/// Of output, before it is sent: some 30,000 spans.
+const FULL: usize = 16 << 20;
+/// Of output, if a record becomes more than it was: its envelopes stand around every one of its traces. A million bytes of
+/// batches as they are sent become a few; what goes beyond this is a pointer in the dead letters.
+const OVERFULL: usize = 4 * FULL;
+
+// === impl Split ===
+
+impl Split {
+    pub fn new(record_bytes: usize) -> Self {
+        Self {
+            tick: Tick::default(),
+            record_bytes,
+            batch: Batch::default(),
+            nothing_wanted: Keys::new([]),
+            order: Vec::new(),
+            items: Vec::new(),
+        }
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.tick.size() >= FULL
+    }
+
+    /// Takes a record apart: spans of one trace become one record, stamped as theirs was, and what is no use a dead letter.
+    pub fn take(&mut self, partition: u32, offset: i64, timestamp: RecordTime, payload: Option<&[u8]>) {
+        let Some(payload) = payload else {
+            return self.bury(partition, offset, 0, "the record has no value".into(), 0..0);
+        };
+        if payload.len() > limits::RECORD_BYTES {
+            let reason = format!("the record has {} bytes, more than {}", payload.len(), limits::RECORD_BYTES);
+            return self.bury(partition, offset, 0, reason.into(), 0..0);
+        }
+        let mut batch = std::mem::take(&mut self.batch);
+        match decode::decode(payload, &self.nothing_wanted, &mut batch) {
+            Ok(()) => {
+                let given = Given { payload, batch: &batch };
+                self.write(partition, offset, timestamp, &given);
+                self.reject(partition, offset, &given);
+            }
+            Err(malformed) => {
+                let start = self.tick.bytes.len();
+                if payload.len() <= self.record_bytes {
+                    self.tick.bytes.extend_from_slice(payload);
+                }
+                let bytes = start..self.tick.bytes.len();
+                self.bury(partition, offset, 0, malformed.to_string().into(), bytes);
+            }
+        }
+        // What a huge record needed does not stay.
+        self.batch = if batch.bytes() > limits::RECORD_BYTES { Batch::default() } else { batch };
+    }
+
+    fn write(&mut self, partition: u32, offset: i64, timestamp: RecordTime, given: &Given<'_>) {
+        let trace_of = |&at: &u32| given.batch.spans[at as usize].trace_id;
+        let mut order = std::mem::take(&mut self.order);
+        order.clear();
+        order.extend(0..given.batch.spans.len() as u32);
+        order.sort_unstable_by_key(|at| (trace_of(at), *at));
+        for spans in order.chunk_by(|a, b| trace_of(a) == trace_of(b)) {
+            self.items.clear();
+            self.items.extend(spans.iter().map(|&at| given.item(at as usize)));
+            self.items.sort_unstable();
+            let trace = TraceId(trace_of(&spans[0]));
+            let of = Named { trace, partition, offset, timestamp: Some(timestamp), shared: false };
+            let output = Output { tick: &mut self.tick, record_bytes: self.record_bytes, tick_bytes: OVERFULL };
+            let Refused { too_large, largest, too_many } = output.write(&self.items, given, of);
+            if too_large > 0 {
+                let limit = self.record_bytes;
+                let reason = format!("a span of trace {trace} has {largest} bytes, more than is re-keyed ({limit})");
+                self.bury(partition, offset, too_large, reason.into(), 0..0);
+            }
+            self.count_more(partition, offset, too_many);
+        }
+        self.order = order;
+    }
+
+    /// Spans without a usable trace id.
+    fn reject(&mut self, partition: u32, offset: i64, given: &Given<'_>) {
+        for (at, rejected) in (given.batch.spans.len()..).zip(&given.batch.rejected) {
+            if self.tick.size() >= OVERFULL {
+                self.count_more(partition, offset, 1);
+                continue;
+            }
+            let (item, start) = ([given.item(at)], self.tick.bytes.len());
+            if encode::fitting(&item, given, self.record_bytes) > 0 {
+                encode::traces_data(&item, given, &mut self.tick.bytes);
+            }
+            let bytes = start..self.tick.bytes.len();
+            self.bury(partition, offset, 1, rejected.reason(), bytes);
+        }
+    }
+
+    /// One pointer stands for all spans of a record that there is no room for.
+    fn count_more(&mut self, partition: u32, offset: i64, spans: u32) {
+        const REASON: &str = "the record's envelopes, around each of its traces, are too much to be re-keyed";
+        match self.tick.dead.last_mut() {
+            _ if spans == 0 => {}
+            Some(last) if (last.partition, last.offset, &*last.reason) == (partition, offset, REASON) => {
+                last.spans += spans;
+            }
+            _ => self.bury(partition, offset, spans, REASON.into(), 0..0),
+        }
+    }
+
+    fn bury(
+        &mut self,
+        partition: u32,
+        offset: i64,
+        spans: u32,
+        reason: Cow<'static, str>,
+        bytes: std::ops::Range<usize>,
+    ) {
+        self.tick.bury(Dead { partition, offset, spans, reason, bytes });
+    }
+}
+
+#[cfg(test)]
+mod tests;
