@@ -23,6 +23,8 @@ use crate::support::{
 };
 
 const PARTITIONS: i32 = 3;
+/// Reading takes seconds, so that a kill finds the program amid it, not at the end with nothing done yet.
+const SLOWLY: &str = "queued.min.messages: 1, fetch.queue.backoff.ms: 50, fetch.message.max.bytes: 10000";
 /// The slowest trace takes 13.5 s, and is quiet for 10 s before it is decided.
 const HOLD_MS: i64 = 30_000;
 
@@ -34,6 +36,39 @@ fn a_kill_in_the_middle_of_keyed_records_loses_nothing() {
 #[test]
 fn a_kill_in_the_middle_of_unkeyed_batches_loses_nothing() {
     killed_in_the_middle("crash-batched", |shop| Box::new(shop.batched(PARTITIONS)));
+}
+
+/// What is out may be out again; what was decided stays decided.
+#[test]
+fn kills_with_at_least_once_delivery_lose_and_split_nothing() {
+    const KILLS: u64 = 6;
+    let shop = Shop { seed: seed(), traces: 20_000, shape: shape() };
+    let input = kafka().topic("crash-twice-spans", PARTITIONS);
+    let output = kafka().topic("crash-twice-kept", PARTITIONS);
+    input.produce(shop.batched(PARTITIONS));
+    let log = Log::read(&input);
+    let all = log.spans_from(&[0; PARTITIONS as usize]);
+    let mut job = Job::named("crash-twice");
+    job.quiet = "6s";
+    job.more = "delivery: at_least_once\ntick: { interval: 100ms }\n".to_owned();
+    let mut random = fastrand::Rng::with_seed(shop.seed);
+    let mut resumed = 0;
+    for kill in 0..KILLS {
+        let before = watermarks(&input, &job.group);
+        let target = random.u64(all * kill / KILLS..all * (kill + 1) / KILLS);
+        let read_before = all - log.spans_from(&before);
+        let mut processor = Job { properties: SLOWLY.to_owned(), ..job.clone() }.run();
+        processor.wait_until("a place in the topic to be passed", |metrics| {
+            metrics.received() > 0 && read_before + metrics.received() >= target
+        });
+        processor.kill();
+        resumed += usize::from(before.iter().all(|offset| *offset > 0));
+        println!("killed, aimed at {target} of {all} spans; committed {:?}", watermarks(&input, &job.group));
+    }
+    assert!(resumed > 0, "every start was at the beginning");
+    job.run_until_end();
+    Expected::of(&[&input]).check(&output.records(), Copies::OneOrMore);
+    witness("crash-twice");
 }
 
 /// The middle is a moment of record time: what comes before it is there at the kill, the rest at the restart.

@@ -25,9 +25,11 @@ use crate::{
 };
 
 pub struct Sender {
-    producer: BaseProducer<Deliveries>,
-    /// Whether a tick is a transaction. If not, what fences another worker's commits is the group alone.
-    transactional: bool,
+    /// For transactions. None with at-least-once delivery where the cluster allows none: then what fences another worker's
+    /// commits is the group alone, and nothing fences its decisions.
+    transactional: Option<BaseProducer<Deliveries>>,
+    /// For what is in no transaction, with at-least-once delivery.
+    plain: Option<BaseProducer<Deliveries>>,
     /// Tells this life of the worker from others, in metadata and decisions.
     incarnation: u64,
     config: Arc<Config>,
@@ -104,7 +106,6 @@ impl Sender {
         committer: Committer,
         shared: Arc<Shared>,
     ) -> KafkaResult<Self> {
-        let transactional = config.delivery == Delivery::ExactlyOnce;
         let mut client: ClientConfig = source::client(config);
         client.set("enable.idempotence", "true");
         for (name, value) in DEFAULTS {
@@ -116,12 +117,14 @@ impl Sender {
         if route.partitions.is_some() && !config.kafka.properties.contains_key("message.max.bytes") {
             client.set("message.max.bytes", (route.record_bytes + FRAMING).to_string());
         }
-        if transactional {
-            client.set("transactional.id", transactional_id);
-        }
+        let plain = match config.delivery {
+            Delivery::ExactlyOnce => None,
+            Delivery::AtLeastOnce => Some(client.create_with_context(Deliveries::default())?),
+        };
+        client.set("transactional.id", transactional_id);
         Ok(Self {
-            producer: client.create_with_context(Deliveries::default())?,
-            transactional,
+            transactional: Some(client.create_with_context(Deliveries::default())?),
+            plain,
             incarnation: fastrand::u64(..),
             policies: config.policies.policies().iter().map(|policy| policy.name.clone()).collect(),
             config: config.clone(),
@@ -136,11 +139,19 @@ impl Sender {
     ///
     /// # Errors
     /// The producer is of no use, or nobody waits any more.
-    pub fn begin(&self) -> KafkaResult<()> {
-        if !self.transactional {
-            return Ok(());
+    pub fn begin(&mut self) -> KafkaResult<()> {
+        match self.persist(|producer| producer.init_transactions(TRY)).map_err(Fault::into_inner) {
+            Err(error) if self.plain.is_some() && are_not_to_be_had(&error) => {
+                tracing::warn!(
+                    %error,
+                    "no transactions are to be had: a worker that was put out of the group and does not know it yet may still \
+                     decide and send"
+                );
+                self.transactional = None;
+                Ok(())
+            }
+            done => done,
         }
-        self.persist(|producer| producer.init_transactions(TRY)).map_err(Fault::into_inner)
     }
 
     /// Brings a tick out: its records, its decisions, its watermarks.
@@ -148,7 +159,14 @@ impl Sender {
     /// # Errors
     /// The producer is beyond repair, or nobody waits any more.
     pub fn deliver(&mut self, mut parcel: Parcel) -> KafkaResult<Delivered> {
-        let result = if self.transactional { self.transact(&mut parcel) } else { self.send_then_commit(&mut parcel) };
+        let result = match self.plain.take() {
+            None => self.transact(&mut parcel),
+            Some(plain) => {
+                let result = self.decide_then_send(&plain, &mut parcel);
+                self.plain = Some(plain);
+                result
+            }
+        };
         let (logged, outcome) = match result {
             Ok((logged, outcome)) => (logged, outcome),
             Err(Fault::Abort(error)) => {
@@ -165,11 +183,45 @@ impl Sender {
     }
 
     /// All of it or nothing: readers of committed records never see anything undone.
-    fn transact(&mut self, parcel: &mut Parcel) -> Result<(Vec<Logged>, Outcome), Fault> {
-        self.producer.begin_transaction().map_err(fault)?;
+    fn transact(&self, parcel: &mut Parcel) -> Result<(Vec<Logged>, Outcome), Fault> {
         let pieces = self.decision_pieces(&parcel.tick).chain(output_pieces(&parcel.tick)).collect();
-        let logged = self.send_all(parcel, pieces)?;
+        let logged = self.transaction(parcel, pieces, |parcel, logged| self.offsets(parcel, logged))?;
+        Ok((logged, Outcome::Committed))
+    }
+
+    /// The decisions first: a verdict that may have been acted on must be found again. Then the output, then the offsets.
+    fn decide_then_send(
+        &self,
+        plain: &BaseProducer<Deliveries>,
+        parcel: &mut Parcel,
+    ) -> Result<(Vec<Logged>, Outcome), Fault> {
+        let decisions: Vec<_> = self.decision_pieces(&parcel.tick).collect();
+        let logged = if self.transactional.is_some() && !decisions.is_empty() {
+            // The group is told nothing new, and refuses it if the partitions are no longer ours: then nothing is sent.
+            self.transaction(parcel, decisions, |parcel, _| source::offsets(parcel.standing.iter().map(borrowed)))?
+        } else {
+            self.send_all(plain, parcel, decisions)?
+        };
+        let output = output_pieces(&parcel.tick).collect();
+        self.send_all(plain, parcel, output)?;
+        self.shared.acknowledge();
+        self.shared.disown(parcel);
         let offsets = self.offsets(parcel, &logged).map_err(Fault::Fatal)?;
+        let outcome = self.committer.commit(&offsets).map_or_else(Outcome::Uncommitted, |()| Outcome::Committed);
+        Ok((logged, outcome))
+    }
+
+    /// Records and offsets in one transaction; returns where the decisions among them stand.
+    fn transaction(
+        &self,
+        parcel: &mut Parcel,
+        pieces: Vec<Piece>,
+        offsets: impl FnOnce(&Parcel, &[Logged]) -> KafkaResult<TopicPartitionList>,
+    ) -> Result<Vec<Logged>, Fault> {
+        let producer = self.transactional.as_ref().ok_or(Fault::Fatal(KafkaError::Canceled))?;
+        producer.begin_transaction().map_err(fault)?;
+        let logged = self.send_all(producer, parcel, pieces)?;
+        let offsets = offsets(parcel, &logged).map_err(Fault::Fatal)?;
         self.shared.committing(true);
         let committed = (|| {
             if let (Some(membership), true) = (&parcel.membership, offsets.count() > 0) {
@@ -178,39 +230,25 @@ impl Sender {
             self.persist(|producer| producer.commit_transaction(TRY))
         })();
         self.shared.committing(false);
-        committed.map(|()| (logged, Outcome::Committed))
-    }
-
-    /// The decisions first: a verdict that may have been acted on must be found again. Then the output, then the offsets.
-    fn send_then_commit(&mut self, parcel: &mut Parcel) -> Result<(Vec<Logged>, Outcome), Fault> {
-        let decisions = self.decision_pieces(&parcel.tick).collect();
-        let logged = self.send_all(parcel, decisions)?;
-        let output = output_pieces(&parcel.tick).collect();
-        self.send_all(parcel, output)?;
-        self.shared.acknowledge();
-        self.shared.disown(parcel);
-        let offsets = self.offsets(parcel, &logged).map_err(Fault::Fatal)?;
-        let outcome = self.committer.commit(&offsets).map_or_else(Outcome::Uncommitted, |()| Outcome::Committed);
-        Ok((logged, outcome))
+        committed.map(|()| logged)
     }
 
     /// Ends a transaction that cannot be committed. Its content is still ours.
     fn abort(&self) -> KafkaResult<()> {
-        if !self.transactional {
-            return Ok(());
-        }
+        let Some(producer) = &self.transactional else { return Ok(()) };
         // What has not gone out is not to; its reports have to be heard before librdkafka is done with it.
-        self.producer.purge(PurgeConfig::default().queue().inflight());
-        while self.producer.in_flight_count() > 0 && !self.shared.is_abandoned() {
-            self.producer.poll(STEP);
+        producer.purge(PurgeConfig::default().queue().inflight());
+        while producer.in_flight_count() > 0 && !self.shared.is_abandoned() {
+            producer.poll(STEP);
         }
         self.persist(|producer| producer.abort_transaction(TRY)).map_err(Fault::into_inner)
     }
 
     /// Does a transaction's step again for as long as librdkafka says that it may succeed.
     fn persist(&self, step: impl Fn(&BaseProducer<Deliveries>) -> KafkaResult<()>) -> Result<(), Fault> {
+        let Some(producer) = &self.transactional else { return Ok(()) };
         loop {
-            match step(&self.producer) {
+            match step(producer) {
                 Ok(()) => return Ok(()),
                 Err(error) if self.shared.is_abandoned() => return Err(Fault::Fatal(error)),
                 Err(error) if is_retriable(&error) => tracing::warn!(%error, "a transaction takes its time; going on"),
@@ -229,41 +267,53 @@ impl Sender {
     }
 
     /// Sends records until every one is acknowledged; returns where the decisions among them stand.
-    fn send_all(&self, parcel: &mut Parcel, mut pieces: Vec<Piece>) -> Result<Vec<Logged>, Fault> {
-        let deliveries = self.producer.context();
+    fn send_all(
+        &self,
+        producer: &BaseProducer<Deliveries>,
+        parcel: &mut Parcel,
+        mut pieces: Vec<Piece>,
+    ) -> Result<Vec<Logged>, Fault> {
+        let deliveries = producer.context();
+        let is_transaction = self.is_transactional(producer);
         deliveries.clear();
         let mut rest: Vec<usize> = (0..pieces.len()).rev().collect();
         loop {
             for (piece, code) in deliveries.take_failed() {
                 self.undelivered(&mut parcel.tick, &mut pieces[piece], code);
-                if self.transactional {
+                if is_transaction {
                     return Err(Fault::Abort(KafkaError::MessageProduction(code)));
                 }
                 rest.push(piece);
             }
-            self.hand_over(parcel, &mut pieces, &mut rest)?;
+            self.hand_over(producer, parcel, &mut pieces, &mut rest)?;
             if deliveries.acknowledged.load(Ordering::Relaxed) == pieces.len() {
                 return deliveries.logged(&pieces);
             }
             if self.shared.is_abandoned() {
                 return Err(Fault::Fatal(KafkaError::Canceled));
             }
-            self.producer.poll(STEP);
-            if let Some((code, reason)) = self.producer.client().fatal_error() {
+            producer.poll(STEP);
+            if let Some((code, reason)) = producer.client().fatal_error() {
                 tracing::error!(reason, "the producer cannot go on");
                 return Err(Fault::Fatal(KafkaError::MessageProduction(code)));
             }
         }
     }
 
-    fn hand_over(&self, parcel: &mut Parcel, pieces: &mut [Piece], rest: &mut Vec<usize>) -> Result<(), Fault> {
+    fn hand_over(
+        &self,
+        producer: &BaseProducer<Deliveries>,
+        parcel: &mut Parcel,
+        pieces: &mut [Piece],
+        rest: &mut Vec<usize>,
+    ) -> Result<(), Fault> {
         while let Some(&piece) = rest.last() {
-            match self.send(parcel, &pieces[piece], piece) {
+            match self.send(producer, parcel, &pieces[piece], piece) {
                 Ok(()) => _ = rest.pop(),
                 Err(KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)) => return Ok(()),
                 Err(error) => {
                     let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
-                    if self.transactional && !is_too_large(code) {
+                    if self.is_transactional(producer) && !is_too_large(code) {
                         return Err(Fault::Abort(error));
                     }
                     self.undelivered(&mut parcel.tick, &mut pieces[piece], code);
@@ -274,7 +324,13 @@ impl Sender {
         Ok(())
     }
 
-    fn send(&self, parcel: &Parcel, piece: &Piece, number: usize) -> KafkaResult<()> {
+    fn send(
+        &self,
+        producer: &BaseProducer<Deliveries>,
+        parcel: &Parcel,
+        piece: &Piece,
+        number: usize,
+    ) -> KafkaResult<()> {
         let tick = &parcel.tick;
         match piece {
             Piece::Kept(kept) => {
@@ -285,7 +341,7 @@ impl Sender {
                 record.partition = self.route.partitions.map(|count| rekey::partition(kept.trace, count));
                 record.timestamp = kept.timestamp.map(|timestamp| timestamp.0);
                 record.headers = tick.frontier.map(rekey::frontier_header);
-                self.producer.send(record).map_err(|(error, _)| error)
+                producer.send(record).map_err(|(error, _)| error)
             }
             Piece::Dead(dead) => {
                 let dead = &tick.dead[*dead];
@@ -293,7 +349,7 @@ impl Sender {
                 let record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(&topic, number)
                     .headers(headers(dead, parcel.name(dead.partition)))
                     .payload(&tick.bytes[dead.bytes.clone()]);
-                self.producer.send(record).map_err(|(error, _)| error)
+                producer.send(record).map_err(|(error, _)| error)
             }
             Piece::Decisions { partition, value } => {
                 let Some((topic, partition)) = parcel.name(*partition) else {
@@ -303,9 +359,13 @@ impl Sender {
                 let record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(&topic, number)
                     .partition(*partition)
                     .payload(value);
-                self.producer.send(record).map_err(|(error, _)| error)
+                producer.send(record).map_err(|(error, _)| error)
             }
         }
+    }
+
+    fn is_transactional(&self, producer: &BaseProducer<Deliveries>) -> bool {
+        self.transactional.as_ref().is_some_and(|transactional| std::ptr::eq(transactional, producer))
     }
 
     /// What the broker will never take becomes a pointer in the dead letters; all else is sent again as it is.
@@ -332,6 +392,10 @@ fn owned((partition, offset, metadata): (&Partition, i64, Metadata)) -> (Partiti
     (partition.clone(), offset, metadata)
 }
 
+fn borrowed((partition, offset, metadata): &(Partition, i64, Metadata)) -> (&Partition, i64, Metadata) {
+    (partition, *offset, *metadata)
+}
+
 fn output_pieces(tick: &Tick) -> impl Iterator<Item = Piece> + use<> {
     // What was refused as too large is among the dead.
     let kept = tick.kept.iter().enumerate().filter(|(_, kept)| kept.spans > 0).map(|(at, _)| Piece::Kept(at));
@@ -350,6 +414,16 @@ fn is_retriable(error: &KafkaError) -> bool {
         KafkaError::Flush(code) => *code == RDKafkaErrorCode::OperationTimedOut,
         _ => false,
     }
+}
+
+/// The cluster has no transactions, or none for us.
+fn are_not_to_be_had(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{
+        ClusterAuthorizationFailed, TransactionalIdAuthorizationFailed, UnsupportedFeature, UnsupportedVersion,
+    };
+    let codes =
+        [ClusterAuthorizationFailed, TransactionalIdAuthorizationFailed, UnsupportedFeature, UnsupportedVersion];
+    error.rdkafka_error_code().is_some_and(|code| codes.contains(&code))
 }
 
 fn fault(error: KafkaError) -> Fault {
