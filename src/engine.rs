@@ -52,12 +52,23 @@ pub struct Settings {
     pub completion: Completion,
     /// Milliseconds of record time for which a verdict is remembered.
     pub late_window: u64,
+    /// What becomes of spans that come later still.
+    pub past: Past,
     /// The byte budget for everything held (I3).
     pub buffer: usize,
     /// A tick with more output is full.
     pub tick_bytes: usize,
     /// The largest record the output takes.
     pub output_record_bytes: usize,
+}
+
+/// What becomes of a span that comes when the verdict on its trace is forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Past {
+    /// As if its trace began with it.
+    Decide,
+    Drop,
+    DeadLetter,
 }
 
 /// A record of a partition.
@@ -97,6 +108,9 @@ const LOOK: usize = 1 << 20;
 /// Of the pointer to a record with more late or rejected spans than a tick takes.
 const TOO_MANY: &str = "more spans of the record are late, or without a trace, than one tick takes";
 
+/// Of a span that is set aside because it is late beyond memory.
+const PAST: &str = "the span came so late that the verdict on its trace, if there was one, is forgotten";
+
 /// Scratch space that outlives a record, so that records cost no allocation.
 struct Workspace {
     batch: Batch,
@@ -105,6 +119,11 @@ struct Workspace {
     resources: Vec<u32>,
     /// The batch's spans that follow a verdict to keep.
     late: Vec<u32>,
+    /// Those that came when any verdict on their trace is forgotten.
+    past: Vec<u32>,
+    /// What one late span alone says to the policies.
+    bits: Vec<u64>,
+    counts: Vec<u32>,
     observe: Scratch,
     spans: Vec<u32>,
     items: Vec<Item>,
@@ -125,6 +144,9 @@ impl Engine {
             scopes: Vec::new(),
             resources: Vec::new(),
             late: Vec::new(),
+            past: Vec::new(),
+            bits: Vec::new(),
+            counts: Vec::new(),
             observe: policies.scratch(),
             spans: Vec::new(),
             items: Vec::new(),
@@ -458,9 +480,18 @@ impl Engine {
         }
         self.stats.received += (batch.spans.len() + batch.rejected.len()) as u64;
         let mut late = std::mem::take(&mut self.scratch.late);
+        let mut past = std::mem::take(&mut self.scratch.past);
         late.clear();
+        past.clear();
         for (at, span) in batch.spans.iter().enumerate() {
             let scope = self.scratch.scopes[span.scope as usize];
+            if self.assembly.is_past(origin, span) {
+                self.stats.past += 1;
+                if self.settings.past != Past::Decide {
+                    past.push(at as u32);
+                    continue;
+                }
+            }
             match self.assembly.place(origin, span, scope, payload) {
                 Placed::Held { trace, root } => self.hold(trace, scope, root, payload, batch, span),
                 Placed::Late { verdict, old } => {
@@ -472,6 +503,7 @@ impl Engine {
                     } else {
                         self.stats.late_dropped += 1;
                         self.stats.dropped += 1;
+                        self.regret(scope, payload, batch, span);
                     }
                 }
                 Placed::Skipped => self.stats.skipped += 1,
@@ -482,6 +514,8 @@ impl Engine {
             self.follow(origin, &mut late, &given);
         }
         self.scratch.late = late;
+        self.set_aside(origin, &past, &given);
+        self.scratch.past = past;
         self.reject_spans(origin, &given);
     }
 
@@ -519,6 +553,43 @@ impl Engine {
         self.tick.decisions.push((partition, decision));
     }
 
+    /// Whether a policy would have kept the trace for the sake of this span, had it come in time (I2).
+    fn regret(&mut self, scope: u32, payload: &[u8], batch: &Batch, span: &Span) {
+        let Self { assembly, policies, scratch: Workspace { observe, bits, counts, .. }, stats, .. } = self;
+        let Some(context) = &assembly.envelopes.get(scope).context else { return };
+        bits.clear();
+        bits.extend_from_slice(policies.blank());
+        counts.clear();
+        counts.resize(policies.counters(), 0);
+        policies.observe(context, payload, batch, span, span.is_root(), observe, bits, counts);
+        let verdict = policies.decide(Facts {
+            bits,
+            counts,
+            duration_ns: span.duration(),
+            span_count: 1,
+            randomness: span.randomness.unwrap_or_else(|| TraceId(span.trace_id).randomness()),
+        });
+        if let (true, Some(policy)) = (verdict.keep, verdict.policy) {
+            stats.regret[usize::from(policy)] += 1;
+        }
+    }
+
+    /// Spans of traces that are past, where these are not decided anew.
+    fn set_aside(&mut self, origin: Origin, past: &[u32], given: &Given<'_>) {
+        if past.is_empty() {
+            return;
+        }
+        if self.assembly.time().was_handled(origin.partition, origin.offset) {
+            self.stats.skipped += past.len() as u64;
+        } else if self.settings.past == Past::Drop {
+            self.stats.dropped += past.len() as u64;
+        } else {
+            for &at in past {
+                self.reject_span(origin, at as usize, given, PAST.into());
+            }
+        }
+    }
+
     /// Spans without a usable trace id.
     fn reject_spans(&mut self, origin: Origin, given: &Given<'_>) {
         let Batch { spans, rejected, .. } = given.batch;
@@ -528,17 +599,20 @@ impl Engine {
             return;
         }
         for (at, rejected) in (spans.len()..).zip(rejected) {
-            if self.tick.size() >= self.overfull() {
-                self.bury_more(origin.partition, origin.offset, 1);
-                continue;
-            }
-            let reason = rejected.reason();
-            let (item, start) = ([given.item(at)], self.tick.bytes.len());
-            if encode::fitting(&item, given, self.settings.output_record_bytes) > 0 {
-                encode::traces_data(&item, given, &mut self.tick.bytes);
-            }
-            self.bury(origin.partition, origin.offset, 1, reason, start);
+            self.reject_span(origin, at, given, rejected.reason());
         }
+    }
+
+    /// Sends one span of the record in hand to the dead letters.
+    fn reject_span(&mut self, origin: Origin, at: usize, given: &Given<'_>, reason: Cow<'static, str>) {
+        if self.tick.size() >= self.overfull() {
+            return self.bury_more(origin.partition, origin.offset, 1);
+        }
+        let (item, start) = ([given.item(at)], self.tick.bytes.len());
+        if encode::fitting(&item, given, self.settings.output_record_bytes) > 0 {
+            encode::traces_data(&item, given, &mut self.tick.bytes);
+        }
+        self.bury(origin.partition, origin.offset, 1, reason, start);
     }
 
     fn decide(&mut self, trace: u32, reason: Reason) {
@@ -666,20 +740,35 @@ impl Engine {
 
 impl Workspace {
     fn bytes(&self) -> usize {
-        let Self { batch, scopes, resources, late, spans, items, partitions: _, observe: _ } = self;
+        let Self { batch, scopes, resources, late, past, spans, items, bits: _, counts: _, partitions: _, observe: _ } =
+            self;
         batch.bytes()
-            + (scopes.capacity() + resources.capacity() + late.capacity() + spans.capacity()) * size_of::<u32>()
+            + (scopes.capacity() + resources.capacity() + late.capacity() + past.capacity() + spans.capacity())
+                * size_of::<u32>()
             + items.capacity() * size_of::<Item>()
     }
 
     /// What a huge record needed does not stay.
     fn trim(&mut self) {
         if self.bytes() > LOOK {
-            let Self { batch, scopes, resources, late, spans, items, partitions: _, observe: _ } = self;
+            let Self {
+                batch,
+                scopes,
+                resources,
+                late,
+                past,
+                spans,
+                items,
+                bits: _,
+                counts: _,
+                partitions: _,
+                observe: _,
+            } = self;
             *batch = Batch::default();
             *scopes = Vec::new();
             *resources = Vec::new();
             *late = Vec::new();
+            *past = Vec::new();
             *spans = Vec::new();
             *items = Vec::new();
         }

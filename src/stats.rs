@@ -18,6 +18,10 @@ pub struct Stats {
     pub skipped: u64,
     pub late_kept: u64,
     pub late_dropped: u64,
+    /// Came when a verdict on their trace, if there was one, was forgotten; they are counted by what became of them too.
+    pub past: u64,
+    /// Late spans of dropped traces for which a policy would have kept them, by policy.
+    pub regret: Vec<u64>,
     /// Records in the dead letters as a whole; what spans they held is not known.
     pub rejected_records: u64,
     /// Records whose time is off by more than `max_wait`.
@@ -34,7 +38,7 @@ pub struct Stats {
 
 impl Stats {
     pub fn new(policies: usize) -> Self {
-        Self { decided: vec![Default::default(); policies + 1], ..Self::default() }
+        Self { decided: vec![Default::default(); policies + 1], regret: vec![0; policies], ..Self::default() }
     }
 
     pub fn decided(&mut self, verdict: Verdict, reason: Reason) {

@@ -179,6 +179,10 @@ impl Telemetry {
         total.add("tailwater_records_skewed_total", stats.skewed);
         total.add("tailwater_traces_spread_total", stats.spread);
         total.add("tailwater_verdicts_forgotten_total", stats.forgotten);
+        total.add("tailwater_spans_past_total", stats.past);
+        for (policy, spans) in self.policies.iter().zip(&stats.regret).filter(|(_, spans)| **spans > 0) {
+            total.regret.push((policy.clone(), *spans));
+        }
         total.late_kept += stats.late_kept;
         total.late_dropped += stats.late_dropped;
         total.spans_held += spans_held;
@@ -229,6 +233,8 @@ struct Totals {
     bytes_held: u64,
     lost: i64,
     decided: Vec<([(&'static str, String); 3], u64)>,
+    /// By policy.
+    regret: Vec<(String, u64)>,
 }
 
 // === impl Totals ===
@@ -251,6 +257,12 @@ impl Totals {
         gauge!("tailwater_traces_held").set(self.traces_held as f64);
         gauge!("tailwater_bytes_held").set(self.bytes_held as f64);
         gauge!("tailwater_spans_lost").set(self.lost as f64);
+        let mut regret = self.regret;
+        regret.sort();
+        for of in regret.chunk_by(|(a, _), (b, _)| a == b) {
+            let spans = of.iter().map(|(_, spans)| spans).sum();
+            counter!("tailwater_regret_spans_total", "policy" => of[0].0.clone()).absolute(spans);
+        }
         let mut decided = self.decided;
         decided.sort();
         for of in decided.chunk_by(|(a, _), (b, _)| a == b) {
@@ -269,6 +281,14 @@ fn describe() {
     describe_counter!(
         "tailwater_spans_late_total",
         "Spans that followed their trace's verdict (also forwarded or dropped)"
+    );
+    describe_counter!(
+        "tailwater_spans_past_total",
+        "Spans later than late_window, whose trace's verdict is forgotten: `late` says what becomes of them"
+    );
+    describe_counter!(
+        "tailwater_regret_spans_total",
+        "Late spans of dropped traces for which this policy would have kept them"
     );
     describe_counter!("tailwater_records_rejected_total", "Records in the dead letters as a whole");
     describe_counter!("tailwater_records_skewed_total", "Records whose time is off by more than max_wait");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tailwater::{
     assemble::{Completion, Start},
     decide::PolicySet,
-    engine::{self, Engine, Full, Settings},
+    engine::{self, Engine, Full, Past, Settings},
     model::RecordTime,
     tick::Tick,
 };
@@ -32,6 +32,7 @@ pub fn settings(form: Form) -> Settings {
         keying: form.keying(),
         completion: Completion { quiet: 5_000, max_wait: 30_000, max_trace_bytes: 16 << 20 },
         late_window: 10_000,
+        past: Past::Decide,
         buffer: 1 << 30,
         tick_bytes: 64 << 20,
         output_record_bytes: 1_000_000,

@@ -223,6 +223,19 @@ impl<C, V: Copy> Assembly<C, V> {
         Origin { partition, offset, seen, leaps }
     }
 
+    /// Whether a span comes so long after its end that its trace, if it was decided, is forgotten: nobody knows it, and the
+    /// longest wait and the late window are over.
+    #[inline(always)]
+    pub fn is_past(&self, origin: Origin, span: &Span) -> bool {
+        let ended = (span.end.max(span.start) / 1_000_000) as i64;
+        let lateness = self.completion.max_wait.saturating_add(self.late_window);
+        ended != 0 && origin.seen.since(RecordTime(ended)) > lateness && !self.knows(&span.trace_id)
+    }
+
+    fn knows(&self, id: &[u8; 16]) -> bool {
+        self.table.find(self.hasher.hash_one(id), |&at| self.is(at, id)).is_some()
+    }
+
     /// Puts a span into its trace. Its bytes are in `payload`.
     pub fn place(&mut self, origin: Origin, span: &Span, scope: u32, payload: &[u8]) -> Placed<V> {
         let Origin { partition, offset, seen, leaps } = origin;

@@ -15,6 +15,7 @@ use values::{bounded, choice};
 use crate::{
     decide::PolicySet,
     diagnostic::{Diagnostics, Source},
+    engine::Past,
     limits, units,
     yaml::{self, Fields, Kind, Node},
 };
@@ -35,6 +36,8 @@ pub struct Config {
     pub memory: Memory,
     /// For how long, in record time, a verdict is remembered for spans that come late. Default 10m.
     pub late_window: Duration,
+    /// What becomes of spans that come later still. By default their traces are decided as if they began there.
+    pub late: Past,
     pub workers: Workers,
     /// Compiled.
     pub policies: Arc<PolicySet>,
@@ -158,6 +161,10 @@ impl Config {
         let late_window = fields.take("late_window").map_or(Some(Duration::from_secs(600)), |node| {
             bounded(node, "`late_window`", units::duration, Duration::ZERO..=DAY, "from 0s to 24h", d)
         });
+        let late = fields.take("late").map_or(Some(Past::Decide), |node| {
+            let choices = [("decide", Past::Decide), ("drop", Past::Drop), ("dead_letter", Past::DeadLetter)];
+            choice(node, "`late`", &choices.map(|(name, past)| (name, Some(past))), d)
+        });
         let workers = fields.take("workers").map_or(Some(Workers::Auto), |node| workers(node, d));
         let policies = fields.require("policies", POLICIES, d).and_then(|node| policies::read(node, file, folder, d));
         let http = http(fields.take("http").unwrap_or(&nothing), d);
@@ -171,6 +178,7 @@ impl Config {
             completion: completion?,
             memory: memory?,
             late_window: late_window?,
+            late: late?,
             workers: workers?,
             policies: policies?,
             http: http?,

@@ -40,6 +40,7 @@ fn settings(keying: Keying) -> Settings {
         keying,
         completion: Completion { quiet: 1000, max_wait: 10_000, max_trace_bytes: 1 << 20 },
         late_window: 60_000,
+        past: Past::Decide,
         buffer: 64 << 20,
         tick_bytes: 1 << 20,
         output_record_bytes: 1 << 20,
@@ -958,4 +959,38 @@ fn a_verdict_that_was_not_acted_on_is_named_when_it_is() {
     };
     assert_eq!(cut(), (10, 0, false), "numbers rise above all that were used");
     assert_eq!(cut(), (11, 1, true), "it is kept, though there is no error in it");
+}
+
+#[test]
+fn what_comes_when_the_verdict_is_forgotten_goes_where_it_is_told() {
+    // In milliseconds: longer than max_wait and the late window together.
+    const LATE: u64 = 71_000;
+    for (past, held, dropped, dead) in [(Past::Decide, 1, 0, 0), (Past::Drop, 0, 1, 0), (Past::DeadLetter, 0, 0, 1)] {
+        let mut rig = Rig::new(Settings { past, ..settings(Keying::Keyed) }, ERRORS);
+        rig.engine.assign(Start::at(0));
+        let ended = |trace: u8, ms: u64| Otlp { end_time_unix_nano: ms * 1_000_000, ..otlp(&Spec { trace, ..CHILD }) };
+        let time = 100_000;
+        for offset in 0..15 {
+            rig.give(0, offset, time, Some(&record_of("shop", vec![ended(1, time as u64)])));
+        }
+        // Of a trace that is known it is late at most.
+        let late = time as u64 - LATE;
+        rig.give(0, 15, time, Some(&record_of("shop", vec![ended(1, late), ended(2, late), ended(3, late + 2_000)])));
+        let stats = rig.engine.stats();
+        assert_eq!((stats.past, stats.dropped, rig.engine.traces_held()), (1, dropped, 2 + held), "{past:?}");
+        rig.cut();
+        rig.assert_conserved();
+        assert_eq!(rig.dead.len(), dead);
+        assert_eq!(rig.engine.stats().rejected, dead as u64);
+    }
+}
+
+#[test]
+fn a_late_span_that_would_have_kept_its_trace_is_regretted() {
+    let mut rig = Rig::keyed(ERRORS);
+    rig.spans(0, 0, &[ROOT]);
+    rig.engine.elapse(0, 2_000, RecordTime::END);
+    rig.advance();
+    rig.spans(1, 2_000, &[CHILD, Spec { error: true, ..CHILD }]);
+    assert_eq!((rig.engine.stats().late_dropped, &*rig.engine.stats().regret), (2, &[1][..]));
 }

@@ -143,6 +143,7 @@ impl<I: Io> Worker<I> {
             keying: orders.keying,
             completion,
             late_window: config.late_window.as_millis() as u64,
+            past: config.late,
             buffer,
             // Two ticks are in memory at a time, one open, one out: together no more than a quarter of the budget.
             tick_bytes: (config.tick.bytes as usize).min(buffer / 8),
