@@ -18,6 +18,7 @@ pub mod limits;
 pub mod model;
 pub mod ops;
 pub mod pipeline;
+mod secret;
 pub mod source;
 pub mod stats;
 pub mod telemetry;
