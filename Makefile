@@ -39,7 +39,7 @@ build-tools:
 	@tests/prerequisites $(build_tools)
 
 prerequisites:
-	@tests/prerequisites $(build_tools) rustfmt clippy java mvn
+	@tests/prerequisites $(build_tools) rustfmt clippy java mvn openssl
 
 jars:
 	tests/kafka/fetch $(TARGET)/kafka/libs
@@ -62,7 +62,9 @@ $(TARGET)/tools/deny-$(DENY_VERSION):
 
 # Each of these tests leaves its name when it has passed on a real Kafka. A run without one of them was no run.
 WITNESSES := bad-input-dead-letters bad-input-huge bad-input-oversize crash-batched crash-keyed crash-random crash-stream \
-  end-to-end-batched end-to-end-keyed lifecycle-away lifecycle-empty lifecycle-missing lifecycle-term metrics rebalance time-behind time-late time-topics
+  end-to-end-batched end-to-end-keyed lifecycle-away lifecycle-empty lifecycle-missing lifecycle-term metrics rebalance \
+  security-certificate security-mutual security-password security-plain security-rights security-scram \
+  time-behind time-late time-topics
 
 unit-and-integration:
 	@rm -rf $(TARGET)/kafka/witnesses

@@ -14,7 +14,7 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, bail};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::KafkaResult;
 use tokio::sync::mpsc;
 
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
     config::{Config, Keyed, Workers},
     instance::Instance,
     limits, ops,
-    source::{self, Missing, Topics},
+    source::{self, Missing, Refusal, Silence, Topics, Use},
     telemetry::Telemetry,
     worker::{Ends, Orders, Worker},
 };
@@ -135,7 +135,7 @@ struct Cluster {
 
 /// Why a cluster does not say it, and may soon.
 enum Unready {
-    Away(KafkaError),
+    Away(String),
     Missing(Missing),
 }
 
@@ -145,20 +145,23 @@ enum Unready {
 /// The outer ones are beyond waiting.
 async fn learn(config: &Arc<Config>, mode: Mode) -> anyhow::Result<Result<Cluster, Unready>> {
     let asked = config.clone();
-    let topics = match tokio::task::spawn_blocking(move || Topics::ask(&asked, REQUEST)).await? {
-        Ok(topics) => topics,
-        Err(error @ (KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_))) => {
-            return Err(error).context("the properties of `kafka`");
-        }
-        Err(error) => return Ok(Err(Unready::Away(error))),
+    let asking = move || -> Result<_, Silence> {
+        let topics = Topics::ask(&asked, REQUEST)?;
+        let partitions = check(&asked, &topics);
+        Ok((topics, partitions))
     };
-    let partitions = match check(config, &topics) {
+    let (topics, partitions) = match tokio::task::spawn_blocking(asking).await? {
+        Ok((topics, partitions)) => (topics, partitions?),
+        Err(Silence::Away(why)) => return Ok(Err(Unready::Away(why))),
+        Err(beyond_waiting) => return Err(beyond_waiting.into()),
+    };
+    let partitions = match partitions {
         Ok(partitions) => partitions,
         Err(missing) => return Ok(Err(Unready::Missing(missing))),
     };
     let admin = Admin::new(config)?;
     if let Err(error) = internal::prepare(config, &topics, &admin).await? {
-        return Ok(Err(Unready::Away(error)));
+        return Ok(Err(Unready::Away(error.to_string())));
     }
     let output_record_bytes = record_limit(config, &admin).await;
     let asked = config.clone();
@@ -167,7 +170,13 @@ async fn learn(config: &Arc<Config>, mode: Mode) -> anyhow::Result<Result<Cluste
         let ends = mode.until_end.then(|| ends(&asked, &topics)).transpose()?;
         Ok(Cluster { keying, partitions, output_record_bytes, ends: ends.map(Arc::new) })
     };
-    Ok(tokio::task::spawn_blocking(look).await?.map_err(Unready::Away))
+    match tokio::task::spawn_blocking(look).await? {
+        Ok(cluster) => Ok(Ok(cluster)),
+        Err(error) => match Refusal::of_right(&error, &config.input.group, Use::Read(&inputs(config))) {
+            Some(refusal) => Err(refusal.into()),
+            None => Ok(Err(Unready::Away(error.to_string()))),
+        },
+    }
 }
 
 /// Starts the workers and waits for all of them. The first to fail stops the others.
@@ -253,10 +262,26 @@ fn ends(config: &Config, topics: &Topics) -> KafkaResult<Ends> {
 }
 
 /// How many partitions the input has, if all topics are there.
-fn check(config: &Config, topics: &Topics) -> Result<i32, Missing> {
-    topics.partitions(&config.output.name).ok_or_else(|| missing(config, "output", &config.output.name))?;
+///
+/// # Errors
+/// The outer one is a topic that may not be seen.
+fn check(config: &Config, topics: &Topics) -> Result<Result<i32, Missing>, Refusal> {
+    let find = |name: &str, role: &'static str, used: Use<'_>| match topics.partitions(name) {
+        Some(partitions) => Ok(Ok(partitions)),
+        None => match topics.refusal(name, &config.input.group, used, REQUEST) {
+            Some(refusal) => Err(refusal),
+            None => Ok(Err(missing(config, role, name))),
+        },
+    };
+    if let Err(missing) = find(&config.output.name, "output", Use::Write(&[&config.output.name]))? {
+        return Ok(Err(missing));
+    }
     let input = config.input.topics.iter();
-    input.map(|topic| topics.partitions(&topic.name).ok_or_else(|| missing(config, "input", &topic.name))).sum()
+    input.map(|topic| find(&topic.name, "input", Use::Read(&[&topic.name]))).sum()
+}
+
+fn inputs(config: &Config) -> Vec<&str> {
+    config.input.topics.iter().map(|topic| &*topic.name).collect()
 }
 
 fn missing(config: &Config, role: &'static str, topic: &str) -> Missing {

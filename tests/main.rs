@@ -10,5 +10,6 @@ mod layers;
 mod lifecycle;
 mod metrics;
 mod rebalance;
+mod security;
 mod support;
 mod time;

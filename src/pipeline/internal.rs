@@ -80,7 +80,8 @@ async fn create(admin: &Admin, topic: &str, role: &str, wanted: &Wanted) -> anyh
             Ok(Ok(()))
         }
         Ok(Err(code)) => Err(anyhow!(
-            "the topic for {role}, `{topic}`, does not exist and cannot be created ({code}); create it with {wanted}"
+            "the topic for {role}, `{topic}`, does not exist and cannot be created ({code}); grant Create on it, or create \
+             it with {wanted}"
         )),
         Err(away) => Ok(Err(away)),
     }

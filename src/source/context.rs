@@ -19,7 +19,7 @@ use rdkafka::{
 };
 use serde::Deserialize;
 
-use super::Partition;
+use super::{Partition, Refusal, refusal::Trouble};
 
 /// Something a worker has to act on.
 #[derive(Debug)]
@@ -51,6 +51,7 @@ pub struct Head {
 pub struct Context {
     /// Bounded by what one poll brings: a rebalance, a statistic.
     events: Mutex<VecDeque<Event>>,
+    trouble: Trouble,
     closing: AtomicBool,
 }
 
@@ -83,6 +84,10 @@ pub fn leave(consumer: &BaseConsumer<Context>, assigned: bool, partitions: &Topi
 impl Context {
     pub fn pop(&self) -> Option<Event> {
         self.events.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    pub fn refusal(&self) -> Option<Refusal> {
+        self.trouble.refusal()
     }
 
     pub fn close(&self) {
@@ -120,6 +125,7 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::warn!(%error, reason, "Kafka");
+        self.trouble.note(&error, reason);
     }
 }
 

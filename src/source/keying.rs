@@ -11,7 +11,7 @@ use rdkafka::{
     error::KafkaResult,
 };
 
-use super::{Topics, client};
+use super::{Topics, client, refusal::Trouble};
 use crate::{
     assemble::Keying,
     config::Config,
@@ -50,11 +50,11 @@ pub fn look(config: &Config, topics: &Topics) -> KafkaResult<Look> {
     if expected == 0 {
         return Ok(unkeyed("the topic is empty"));
     }
-    // A group's name is needed to consume; the group is never joined.
-    let consumer: BaseConsumer = client(config)
-        .set("group.id", format!("{}-look", config.input.group))
+    // A group's name is needed to consume, and the user may know no other; the group is not joined.
+    let consumer: BaseConsumer<Trouble> = client(config)
+        .set("group.id", &config.input.group)
         .set("enable.auto.commit", "false")
-        .create()?;
+        .create_with_context(Trouble::default())?;
     consumer.assign(&assignment)?;
     let mut batch = Batch::default();
     let nothing_wanted = Keys::new([]);

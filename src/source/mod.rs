@@ -3,13 +3,15 @@
 mod context;
 mod keying;
 mod metadata;
+mod refusal;
 mod restore;
 mod topics;
 
 pub use keying::look as look_at_keys;
 pub use metadata::{Metadata, Unknown as UnknownMetadata};
+pub use refusal::{Refusal, Use};
 pub use restore::{Restore, Restored, Wanted};
-pub use topics::{Missing, Topics};
+pub use topics::{Missing, Silence, Topics};
 
 use std::{sync::Arc, time::Duration};
 
@@ -81,6 +83,11 @@ impl Source {
     /// The next record, if one comes in time. Events collect meanwhile.
     pub fn poll(&self, timeout: Duration) -> Option<KafkaResult<BorrowedMessage<'_>>> {
         self.consumer.poll(timeout)
+    }
+
+    /// What the brokers refuse, right after a poll that failed on it.
+    pub fn refusal(&self) -> Option<Refusal> {
+        self.consumer.context().refusal()
     }
 
     pub fn next_event(&self) -> Option<Event> {

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use rdkafka::{
     Message,
     error::{KafkaError, RDKafkaErrorCode},
@@ -28,7 +28,7 @@ use crate::{
     engine::{Engine, Full, Record, Settings},
     forward::{Forward, Parcel},
     model::RecordTime,
-    source::{self, Beginning, Partition, Restore, Restored, Source},
+    source::{self, Beginning, Partition, Refusal, Restore, Restored, Source, Use},
     telemetry::{Snapshot, Telemetry},
 };
 use assignment::Assignment;
@@ -299,6 +299,12 @@ impl Worker {
 
     fn poll_failed(&self, error: KafkaError) -> anyhow::Result<()> {
         let code = error.rdkafka_error_code();
+        // One broker of several may be wrongly set up.
+        if let Some(refusal) = self.source.refusal()
+            && !self.heard.is_some_and(|heard| heard.elapsed() < AWAY)
+        {
+            return Err(refusal.into());
+        }
         match code {
             Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
                 let committed = self.owned.iter().map(|owned| {
@@ -316,10 +322,14 @@ impl Worker {
                 RDKafkaErrorCode::UnknownTopicOrPartition
                 | RDKafkaErrorCode::TopicAuthorizationFailed
                 | RDKafkaErrorCode::GroupAuthorizationFailed,
-            ) => Err(error).with_context(|| {
-                let topics = self.orders.config.input.topics.iter().map(|topic| &*topic.name).collect::<Vec<_>>();
-                format!("reading {} as group `{}`", topics.join(", "), self.orders.config.input.group)
-            }),
+            ) => {
+                let input = &self.orders.config.input;
+                let topics = input.topics.iter().map(|topic| &*topic.name).collect::<Vec<_>>();
+                Err(match Refusal::of_right(&error, &input.group, Use::Read(&topics)) {
+                    Some(refusal) => refusal.into(),
+                    None => anyhow!(error).context(format!("reading {}", topics.join(", "))),
+                })
+            }
             _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) => Err(error.into()),
             _ => {
                 tracing::warn!(%error, "Kafka; going on");

@@ -22,7 +22,13 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext},
 };
 
-use super::{port::free_ports, wait::wait_for, way::Way};
+use super::{
+    acl::{self, Operation, Resource},
+    certificates::Certificates,
+    port::free_ports,
+    wait::wait_for,
+    way::Way,
+};
 
 /// The broker, started when first asked for. It ends with this process, however that ends.
 pub fn kafka() -> &'static Kafka {
@@ -31,7 +37,13 @@ pub fn kafka() -> &'static Kafka {
 }
 
 pub struct Kafka {
+    /// Without any security, and everything is allowed.
     pub bootstrap: String,
+    /// TLS; a user says a password, by SCRAM-SHA-512 or PLAIN.
+    pub sasl: String,
+    /// TLS; a client shows a certificate, whose name is the user.
+    pub mutual: String,
+    pub certificates: Certificates,
     /// Clients that start from `outside` are sent back to it for everything.
     pub outside: Way,
 }
@@ -69,6 +81,12 @@ pub struct Committed {
     pub metadata: String,
 }
 
+/// Users of `sasl`, who may do nothing until a test allows it, with their password.
+const SCRAM_USER: &str = "scram";
+const PLAIN_USERS: [&str; 7] =
+    ["plain", "no-read", "no-write", "no-group", "no-transactions", "no-create", "no-decisions"];
+pub const PASSWORD: &str = "hunter2";
+
 /// For one answer of a broker that is there.
 const ANSWER: Duration = Duration::from_secs(30);
 
@@ -100,6 +118,11 @@ impl Kafka {
         Topic { name: name.to_owned(), bootstrap: self.bootstrap.clone(), partitions }
     }
 
+    /// Lets a user do something.
+    pub fn allow(&self, user: &str, rights: &[(Operation, Resource<'_>)]) {
+        acl::allow(&self.bootstrap, user, rights);
+    }
+
     fn start() -> Self {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("a folder of the target folder");
         let jars = target.join("kafka/libs");
@@ -107,9 +130,17 @@ impl Kafka {
         let folder = tempfile::Builder::new().prefix("kafka-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
         // The shell below removes it: statics are not dropped.
         let folder = folder.expect("a folder for the broker").keep();
-        let [port, controller, inside] = free_ports();
-        let kafka = Self { bootstrap: format!("127.0.0.1:{port}"), outside: Way::to(inside) };
-        let settings = properties(&folder, port, controller, [inside, kafka.outside.port]);
+        let [port, controller, inside, sasl, mutual] = free_ports();
+        let local = |port: u16| format!("127.0.0.1:{port}");
+        let kafka = Self {
+            bootstrap: local(port),
+            sasl: local(sasl),
+            mutual: local(mutual),
+            certificates: Certificates::make(&folder),
+            outside: Way::to(inside),
+        };
+        let settings = properties(&folder, port, controller, [inside, kafka.outside.port], [sasl, mutual]);
+        let settings = settings + &security(&kafka.certificates);
         fs::write(folder.join("server.properties"), settings).expect("a broker's settings");
         let mut broker = spawn(&jars, &folder);
         let probe: BaseConsumer = client(&kafka.bootstrap).create().expect("a client");
@@ -132,7 +163,13 @@ fn fetch(jars: &Path) {
     assert!(done.success(), "Kafka's jars could not be fetched: are Maven and the network there?");
 }
 
-fn properties(folder: &Path, port: u16, controller: u16, [inside, outside]: [u16; 2]) -> String {
+fn properties(
+    folder: &Path,
+    port: u16,
+    controller: u16,
+    [inside, outside]: [u16; 2],
+    [sasl, mutual]: [u16; 2],
+) -> String {
     let data = folder.join("data");
     format!(
         "process.roles=broker,controller\n\
@@ -140,9 +177,12 @@ fn properties(folder: &Path, port: u16, controller: u16, [inside, outside]: [u16
          controller.quorum.voters=1@127.0.0.1:{controller}\n\
          controller.listener.names=CONTROLLER\n\
          inter.broker.listener.name=BROKER\n\
-         listeners=BROKER://127.0.0.1:{port},OUTSIDE://127.0.0.1:{inside},CONTROLLER://127.0.0.1:{controller}\n\
-         advertised.listeners=BROKER://127.0.0.1:{port},OUTSIDE://127.0.0.1:{outside}\n\
-         listener.security.protocol.map=BROKER:PLAINTEXT,OUTSIDE:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+         listeners=BROKER://127.0.0.1:{port},OUTSIDE://127.0.0.1:{inside},SASL://127.0.0.1:{sasl},\
+         MUTUAL://127.0.0.1:{mutual},CONTROLLER://127.0.0.1:{controller}\n\
+         advertised.listeners=BROKER://127.0.0.1:{port},OUTSIDE://127.0.0.1:{outside},SASL://127.0.0.1:{sasl},\
+         MUTUAL://127.0.0.1:{mutual}\n\
+         listener.security.protocol.map=BROKER:PLAINTEXT,OUTSIDE:PLAINTEXT,SASL:SASL_SSL,MUTUAL:SSL,\
+         CONTROLLER:PLAINTEXT\n\
          log.dirs={data}\n\
          offsets.topic.replication.factor=1\n\
          offsets.topic.num.partitions=4\n\
@@ -158,11 +198,33 @@ fn properties(folder: &Path, port: u16, controller: u16, [inside, outside]: [u16
     )
 }
 
+/// The settings of the two listeners that ask who is there, and of what users may do.
+fn security(certificates: &Certificates) -> String {
+    let modules = "org.apache.kafka.common.security";
+    let users = PLAIN_USERS.map(|user| format!("user_{user}=\"{PASSWORD}\"")).join(" ");
+    format!(
+        "ssl.keystore.type=PEM\n\
+         ssl.keystore.location={key}\n\
+         ssl.truststore.type=PEM\n\
+         ssl.truststore.location={ca}\n\
+         listener.name.mutual.ssl.client.auth=required\n\
+         ssl.principal.mapping.rules=RULE:^CN=(.*)$/$1/\n\
+         listener.name.sasl.sasl.enabled.mechanisms=SCRAM-SHA-512,PLAIN\n\
+         listener.name.sasl.scram-sha-512.sasl.jaas.config={modules}.scram.ScramLoginModule required;\n\
+         listener.name.sasl.plain.sasl.jaas.config={modules}.plain.PlainLoginModule required {users};\n\
+         authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
+         super.users=User:ANONYMOUS\n",
+        key = certificates.path("broker.both"),
+        ca = certificates.path("ca.pem"),
+    )
+}
+
 /// A shell that formats the broker's folder, runs the broker, and takes both away when our end of its input closes.
 fn spawn(jars: &Path, folder: &Path) -> Child {
     let script = r#"
         trap '' INT TERM HUP
-        java -cp "$1/*" kafka.tools.StorageTool format -t dGFpbHdhdGVyLXRlc3RzIQ -c "$2/server.properties" || exit 1
+        java -cp "$1/*" kafka.tools.StorageTool format -t dGFpbHdhdGVyLXRlc3RzIQ -c "$2/server.properties" \
+            --add-scram "SCRAM-SHA-512=[name=$3,password=$4]" || exit 1
         java -Xms512m -Xmx1g -cp "$1/*" kafka.Kafka "$2/server.properties" &
         broker=$!
         (read -r _; kill -9 $broker) <&3 &
@@ -175,6 +237,7 @@ fn spawn(jars: &Path, folder: &Path) -> Child {
     Command::new("sh")
         .args(["-c", &format!("exec 3<&0 </dev/null; {script}"), "kafka"])
         .args([jars, folder])
+        .args([SCRAM_USER, PASSWORD])
         .stdin(Stdio::piped())
         .stdout(log.try_clone().expect("a second handle"))
         .stderr(log)

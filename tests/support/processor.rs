@@ -49,6 +49,8 @@ pub struct Job {
     pub properties: &'static str,
     /// More lines of the configuration file.
     pub more: String,
+    /// Variables of the environment.
+    pub variables: Vec<(&'static str, String)>,
 }
 
 /// A running `tailwater run`, killed when dropped.
@@ -85,6 +87,7 @@ impl Job {
             policies: POLICIES.to_owned(),
             properties: "",
             more: String::new(),
+            variables: Vec::new(),
         }
     }
 
@@ -112,6 +115,7 @@ impl Job {
             .args(["run", "-c"])
             .arg(file)
             .args(flags)
+            .envs(self.variables.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
