@@ -33,6 +33,8 @@ use admin::Admin;
 pub struct Mode {
     /// Handle what the topics hold now, then end.
     pub until_end: bool,
+    /// Go on without records that were removed before they were read.
+    pub accept_expired: bool,
 }
 
 /// One request to a broker, and the pause between two.
@@ -107,6 +109,7 @@ async fn prepare(
                     telemetry,
                     stop,
                     ends,
+                    accept_expired: mode.accept_expired,
                 }));
             }
             // A topic that was just created takes a moment to be known.

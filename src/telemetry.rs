@@ -59,12 +59,19 @@ impl Telemetry {
         let prometheus = recorder.handle();
         metrics::set_global_recorder(recorder).map_err(|_| anyhow::anyhow!("metrics are installed twice"))?;
         describe();
-        Ok(Self { workers: OnceLock::new(), policies, prometheus })
+        let telemetry = Self { workers: OnceLock::new(), policies, prometheus };
+        telemetry.expire(0);
+        Ok(telemetry)
     }
 
     /// So many workers are about to start.
     pub fn start(&self, workers: usize) {
         self.workers.get_or_init(|| (0..workers).map(|_| Mutex::default()).collect());
+    }
+
+    /// So many records of the input were removed before they were read.
+    pub fn expire(&self, records: u64) {
+        counter!("tailwater_records_expired_total").increment(records);
     }
 
     pub fn publish(&self, worker: usize, snapshot: Snapshot) {
@@ -205,6 +212,7 @@ fn describe() {
         "Spans that followed their trace's verdict (also forwarded or dropped)"
     );
     describe_counter!("tailwater_records_rejected_total", "Records in the dead letters as a whole");
+    describe_counter!("tailwater_records_expired_total", "Records removed from the input before they were read");
     describe_counter!("tailwater_records_skewed_total", "Records whose time is off by more than max_wait");
     describe_counter!("tailwater_traces_decided_total", "Traces decided, by verdict, policy and completion reason");
     describe_counter!("tailwater_traces_spread_total", "Traces of a keyed topic found on several partitions");

@@ -5,6 +5,7 @@ mod command_line;
 mod crash;
 mod demo;
 mod end_to_end;
+mod expired;
 mod harness;
 mod layers;
 mod lifecycle;

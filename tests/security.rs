@@ -135,9 +135,12 @@ fn a_wrong_certificate_is_named() {
     witness("security-certificate");
 }
 
+/// Tells which rights a user lacks.
+type IsMissing = fn(&(Operation, Resource<'_>)) -> bool;
+
 #[test]
 fn a_missing_right_is_named() {
-    let cases: [(&str, fn(&(Operation, Resource<'_>)) -> bool, &[&str]); 6] = [
+    let cases: [(&str, IsMissing, &[&str]); 6] = [
         ("no-read", |right| matches!(right, (Read, Topic(_))), &["read `no-read-spans`", "grant Read"]),
         ("no-write", |right| matches!(right, (Write, Topic(_))), &["write to", "`no-write-kept`", "grant Write"]),
         ("no-group", |right| matches!(right, (Read, Group(_))), &["group `no-group`", "grant Read"]),

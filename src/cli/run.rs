@@ -26,6 +26,11 @@ pub struct Args {
     #[arg(long)]
     until_end: bool,
 
+    /// Go on where records were removed from the input before they were read, which is otherwise said, and the end.
+    /// They are counted in tailwater_records_expired_total
+    #[arg(long)]
+    accept_expired: bool,
+
     /// Overrides kafka.brokers
     #[arg(long, value_name = "HOST:PORT,…")]
     brokers: Option<String>,
@@ -76,8 +81,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
     };
     telemetry::log(args.log_json);
+    let mode = Mode { until_end: args.until_end, accept_expired: args.accept_expired };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let ended = runtime.block_on(pipeline::run(config, Mode { until_end: args.until_end }));
+    let ended = runtime.block_on(pipeline::run(config, mode));
     // A consumer that does not close, or a thread that waits for a broker, must not keep the process.
     runtime.shutdown_background();
     ended.map(|()| ExitCode::SUCCESS)

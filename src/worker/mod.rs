@@ -78,6 +78,8 @@ pub struct Orders {
     pub stop: Arc<AtomicBool>,
     /// With `--until-end`.
     pub ends: Option<Arc<Ends>>,
+    /// With `--accept-expired`.
+    pub accept_expired: bool,
 }
 
 /// Partitions on their way in.
@@ -301,7 +303,7 @@ impl Worker {
         let code = error.rdkafka_error_code();
         // One broker of several may be wrongly set up.
         if let Some(refusal) = self.source.refusal()
-            && !self.heard.is_some_and(|heard| heard.elapsed() < AWAY)
+            && self.heard.is_none_or(|heard| heard.elapsed() >= AWAY)
         {
             return Err(refusal.into());
         }
@@ -312,8 +314,9 @@ impl Worker {
                     format!("{topic}/{partition} at {}", owned.position)
                 });
                 bail!(
-                    "the log no longer holds a position of group `{}`: records were removed before they were read ({}). \
-                     Move the group's offsets on purpose (kafka-consumer-groups --reset-offsets) to go on without them",
+                    "the log no longer holds a position of group `{}` ({}). If records were removed before they were read, \
+                     the next start says how many; if the topic was made anew, move the group's offsets on purpose \
+                     (kafka-consumer-groups --reset-offsets)",
                     self.orders.config.input.group,
                     committed.collect::<Vec<_>>().join(", "),
                 )

@@ -295,6 +295,19 @@ impl Topic {
         }
     }
 
+    /// Removes what is below an offset, by partition, as retention does.
+    pub fn expire(&self, below: &[i64]) {
+        let admin: AdminClient<DefaultClientContext> = client(&self.bootstrap).create().expect("an admin client");
+        let mut offsets = TopicPartitionList::new();
+        for (partition, below) in (0..).zip(below) {
+            offsets.add_partition_offset(&self.name, partition, Offset::Offset(*below)).expect("an offset");
+        }
+        let options = AdminOptions::new().operation_timeout(Some(ANSWER));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let removed = runtime.block_on(admin.delete_records(&offsets, &options)).expect("records can be removed");
+        removed.elements().iter().for_each(|element| element.error().expect("records are removed"));
+    }
+
     pub fn records(&self) -> Vec<Record> {
         let mut records = Vec::new();
         self.each(|record| records.push(record.clone()));
