@@ -62,7 +62,8 @@ $(TARGET)/tools/deny-$(DENY_VERSION):
 
 # Each of these tests leaves its name when it has passed on a real Kafka. A run without one of them was no run.
 WITNESSES := bad-input-dead-letters bad-input-huge bad-input-oversize crash-batched crash-keyed crash-random crash-stream \
-  end-to-end-batched end-to-end-keyed expired-decisions expired-input lifecycle-away lifecycle-empty lifecycle-missing lifecycle-term metrics rebalance \
+  end-to-end-batched end-to-end-keyed expired-decisions expired-input lifecycle-away lifecycle-empty lifecycle-missing lifecycle-term metrics \
+  preflight-past preflight-ready preflight-rights preflight-wanting rebalance \
   security-certificate security-mutual security-password security-plain security-rights security-scram \
   time-behind time-late time-topics
 

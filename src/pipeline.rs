@@ -2,6 +2,9 @@
 
 mod admin;
 mod internal;
+mod preflight;
+
+pub use preflight::{Finding, Level, preflight};
 
 use std::{
     collections::HashMap,

@@ -10,6 +10,7 @@ mod harness;
 mod layers;
 mod lifecycle;
 mod metrics;
+mod preflight;
 mod rebalance;
 mod security;
 mod support;

@@ -1,13 +1,10 @@
 //! `tailwater run`
 
-use std::{
-    io::{self, IsTerminal},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
+use super::configured::Configured;
 use crate::{
-    config::{Config, Flag},
+    config::Flag,
     pipeline::{self, Mode},
     telemetry,
 };
@@ -17,9 +14,8 @@ use crate::{
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Args {
-    /// The configuration, a YAML file
-    #[arg(short, long, value_name = "FILE")]
-    config: PathBuf,
+    #[command(flatten)]
+    configured: Configured,
 
     /// Handle what the topics hold now, decide all of it by record time, deliver, commit, exit 0. Wants to be the only
     /// process of its group
@@ -30,14 +26,6 @@ pub struct Args {
     /// They are counted in tailwater_records_expired_total
     #[arg(long)]
     accept_expired: bool,
-
-    /// Overrides kafka.brokers
-    #[arg(long, value_name = "HOST:PORT,…")]
-    brokers: Option<String>,
-
-    /// Overrides input.group
-    #[arg(long, value_name = "NAME")]
-    group: Option<String>,
 
     /// Overrides http.listen, the address of /metrics, /livez and /readyz
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -63,23 +51,8 @@ Any value can be set from the environment, which goes before the file, and flags
 /// # Errors
 /// The reason to exit non-zero. Mistakes in the files are none: they are printed here, and the exit code says it.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let flags = [
-        ("--brokers", &["kafka", "brokers"], args.brokers),
-        ("--group", &["input", "group"], args.group),
-        ("--listen", &["http", "listen"], args.listen),
-    ];
-    let flags = flags.into_iter().filter_map(|(name, path, value)| Some(Flag { name, path, value: value? }));
-    let variables = std::env::vars_os().filter_map(|(name, value)| {
-        // What is not UTF-8 is none of ours.
-        Some((name.into_string().ok()?, value.into_string().ok()?))
-    });
-    let config = match Config::load(&args.config, variables, flags) {
-        Ok(config) => config,
-        Err(diagnostics) => {
-            eprintln!("{}", if is_coloured() { diagnostics.coloured() } else { diagnostics.to_string() });
-            return Ok(ExitCode::FAILURE);
-        }
-    };
+    let listen = args.listen.map(|value| Flag { name: "--listen", path: &["http", "listen"], value });
+    let Some(config) = args.configured.load(listen) else { return Ok(ExitCode::FAILURE) };
     telemetry::log(args.log_json);
     let mode = Mode { until_end: args.until_end, accept_expired: args.accept_expired };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -89,16 +62,12 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     ended.map(|()| ExitCode::SUCCESS)
 }
 
-/// Whether standard error is read by a person who has not said no to colours (no-color.org: set and not empty).
-fn is_coloured() -> bool {
-    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-}
-
 #[cfg(test)]
 mod tests {
     use std::{fs, os::unix::fs::symlink, path::Path};
 
     use super::*;
+    use crate::config::Config;
 
     #[test]
     fn the_configuration_in_the_help_works_in_this_repository() {

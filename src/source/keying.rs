@@ -23,6 +23,8 @@ use crate::{
 pub struct Look {
     pub keying: Keying,
     pub because: String,
+    /// Some record told. Otherwise the worse is assumed.
+    pub conclusive: bool,
 }
 
 /// The last records of so many partitions are looked at, so many of each: enough to meet every kind of producer that
@@ -77,19 +79,22 @@ pub fn look(config: &Config, topics: &Topics) -> KafkaResult<Look> {
         let key = record.key().unwrap_or_default();
         let by_trace = |id: &[u8; 16]| key == id || TraceId::from_hex(key) == Some(TraceId(*id));
         if traces.len() > 1 {
-            return Ok(unkeyed("a record holds several traces"));
+            return Ok(Look { conclusive: true, ..unkeyed("a record holds several traces") });
         }
         if !traces.iter().all(by_trace) {
-            return Ok(unkeyed("a record's key is not its trace id"));
+            return Ok(Look { conclusive: true, ..unkeyed("a record's key is not its trace id") });
         }
     }
     match (seen, failed) {
         (0, Some(error)) => Err(error),
         (0, None) => Ok(unkeyed("no record came in time to be looked at")),
-        _ => Ok(Look { keying: Keying::Keyed, because: format!("the keys of {seen} records are their trace ids") }),
+        _ => {
+            let because = format!("the keys of {seen} records are their trace ids");
+            Ok(Look { keying: Keying::Keyed, because, conclusive: true })
+        }
     }
 }
 
 fn unkeyed(because: &str) -> Look {
-    Look { keying: Keying::Unkeyed, because: because.to_owned() }
+    Look { keying: Keying::Unkeyed, because: because.to_owned(), conclusive: false }
 }

@@ -11,7 +11,7 @@ mod topics;
 pub use expired::{Expired, expired};
 pub use keying::look as look_at_keys;
 pub use metadata::{Metadata, Unknown as UnknownMetadata};
-pub use refusal::{Refusal, Use};
+pub use refusal::{Refusal, Trouble, Use};
 pub use restore::{Restore, Restored, Wanted};
 pub use topics::{Missing, Silence, Topics};
 

@@ -8,6 +8,7 @@ use std::{
 use rdkafka::{
     consumer::{BaseConsumer, Consumer},
     error::{KafkaError, KafkaResult},
+    metadata::MetadataPartition,
 };
 
 use super::{
@@ -16,10 +17,19 @@ use super::{
 };
 use crate::config::Config;
 
-/// Partition counts by topic.
+/// What there is of topics.
 pub struct Topics {
-    counts: HashMap<String, i32>,
+    shapes: HashMap<String, Shape>,
     consumer: BaseConsumer<Trouble>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    pub partitions: i32,
+    /// Of the partition that has the least.
+    pub replicas: usize,
+    /// Of the partition that has the least.
+    pub in_sync: usize,
 }
 
 /// A topic that is configured and not there.
@@ -72,18 +82,19 @@ impl Topics {
                 }
             }
         };
-        let counts = metadata
-            .topics()
-            .iter()
-            .filter(|topic| topic.error().is_none())
-            .map(|topic| (topic.name().to_owned(), topic.partitions().len() as i32))
-            .collect();
-        Ok(Self { counts, consumer })
+        let topics = metadata.topics().iter().filter(|topic| topic.error().is_none());
+        let shapes = topics.map(|topic| (topic.name().to_owned(), Shape::of(topic.partitions()))).collect();
+        Ok(Self { shapes, consumer })
+    }
+
+    /// None where it does not exist.
+    pub fn shape(&self, topic: &str) -> Option<Shape> {
+        self.shapes.get(topic).copied().filter(|shape| shape.partitions > 0)
     }
 
     /// How many partitions a topic has; None where it does not exist.
     pub fn partitions(&self, topic: &str) -> Option<i32> {
-        self.counts.get(topic).copied().filter(|&count| count > 0)
+        self.shape(topic).map(|shape| shape.partitions)
     }
 
     /// Whether a topic is missing because it may not be seen. Brokers say so only of one that is asked for by name.
@@ -96,5 +107,18 @@ impl Topics {
     /// The first and the next offset of a partition.
     pub fn watermarks(&self, topic: &str, partition: i32, timeout: Duration) -> KafkaResult<(i64, i64)> {
         self.consumer.fetch_watermarks(topic, partition, timeout)
+    }
+}
+
+// === impl Shape ===
+
+impl Shape {
+    fn of(partitions: &[MetadataPartition]) -> Self {
+        let least = |of: fn(&MetadataPartition) -> usize| partitions.iter().map(of).min().unwrap_or_default();
+        Self {
+            partitions: partitions.len() as i32,
+            replicas: least(|partition| partition.replicas().len()),
+            in_sync: least(|partition| partition.isr().len()),
+        }
     }
 }

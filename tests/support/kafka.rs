@@ -83,8 +83,8 @@ pub struct Committed {
 
 /// Users of `sasl`, who may do nothing until a test allows it, with their password.
 const SCRAM_USER: &str = "scram";
-const PLAIN_USERS: [&str; 7] =
-    ["plain", "no-read", "no-write", "no-group", "no-transactions", "no-create", "no-decisions"];
+const PLAIN_USERS: [&str; 8] =
+    ["plain", "limited", "no-read", "no-write", "no-group", "no-transactions", "no-create", "no-decisions"];
 pub const PASSWORD: &str = "hunter2";
 
 /// For one answer of a broker that is there.

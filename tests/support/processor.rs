@@ -69,6 +69,12 @@ pub struct Ended {
     pub took: Duration,
 }
 
+/// What `tailwater check` came to, and all it said.
+pub struct Checked {
+    pub status: ExitStatus,
+    pub said: String,
+}
+
 /// The program's own numbers, labels added up.
 pub struct Metrics(String);
 
@@ -107,15 +113,9 @@ impl Job {
     }
 
     pub fn start(&self, flags: &[&str]) -> Processor {
-        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
-        let file = folder.path().join("tailwater.yaml");
-        fs::write(&file, self.config()).expect("a configuration");
-        fs::write(folder.path().join("policies.yaml"), &self.policies).expect("policies");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tailwater"))
-            .args(["run", "-c"])
-            .arg(file)
-            .args(flags)
-            .envs(self.variables.iter().cloned())
+        let folder = self.folder();
+        let mut child = self
+            .command("run", &folder, flags)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -127,6 +127,28 @@ impl Job {
             move || listen(stderr, &said)
         });
         Processor { _leash: Leash::on(&child), child, said, listening: Some(listening), _folder: folder }
+    }
+
+    /// `tailwater check`.
+    pub fn check(&self, flags: &[&str]) -> Checked {
+        let output = self.command("check", &self.folder(), flags).output().expect("the program starts");
+        let said = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
+        Checked { status: output.status, said }
+    }
+
+    /// With the configuration in it.
+    fn folder(&self) -> TempDir {
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        fs::write(folder.path().join("tailwater.yaml"), self.config()).expect("a configuration");
+        fs::write(folder.path().join("policies.yaml"), &self.policies).expect("policies");
+        folder
+    }
+
+    fn command(&self, name: &str, folder: &TempDir, flags: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tailwater"));
+        command.args([name, "-c"]).arg(folder.path().join("tailwater.yaml")).args(flags);
+        command.envs(self.variables.iter().cloned());
+        command
     }
 
     fn config(&self) -> String {
