@@ -22,8 +22,8 @@ pub struct Args {
     #[arg(long)]
     until_end: bool,
 
-    /// Go on where records were removed from the input before they were read, which is otherwise said, and the end.
-    /// They are counted in tailwater_records_expired_total
+    /// Go on without records that were removed from the input before they were read: where there are any, a start is
+    /// refused otherwise. They are counted in tailwater_records_expired_total
     #[arg(long)]
     accept_expired: bool,
 

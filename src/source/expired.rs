@@ -30,6 +30,10 @@ pub fn expired<C: ConsumerContext>(
         // A broker that is asked for the offset of this time says where the log begins; so all are asked for at once.
         starts.add_partition_offset(element.topic(), element.partition(), Offset::Beginning)?;
     }
+    // A member may be given nothing, and librdkafka does not ask for nothing.
+    if starts.count() == 0 {
+        return Ok(Vec::new());
+    }
     let starts = consumer.offsets_for_times(starts, timeout)?;
     let mut expired = Vec::new();
     for element in starts.elements() {
