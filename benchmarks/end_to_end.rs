@@ -1,7 +1,7 @@
 //! Spans per CPU-second of the whole processor, on a real broker: `KAFKA=host:port cargo bench --bench end_to_end`.
 //!
 //! Two topics of 60,000 traces, keyed small records and unkeyed batches of 100 spans, each handled `--until-end` by the
-//! processor under a group of its own, several times. CPU is user + system time of the processor, not the broker's.
+//! processor under a group of its own, several times, by turns with each kind of delivery. CPU is user + system time of the processor, not the broker's.
 
 use std::{
     io::Write,
@@ -22,6 +22,7 @@ const TRACES: usize = 60_000;
 const PARTITIONS: i32 = 8;
 const RUNS: usize = 5;
 const SEED: u64 = 7;
+const DELIVERIES: [&str; 2] = ["exactly_once", "at_least_once"];
 
 fn main() {
     let Ok(brokers) = std::env::var("KAFKA") else {
@@ -32,7 +33,7 @@ fn main() {
     let traces = || Traffic::new(SEED, shape.clone()).take(TRACES);
     let epoch = shape.epoch_ns / 1_000_000;
     println!("{TRACES} traces, {PARTITIONS} partitions, seed {SEED}, {RUNS} runs");
-    println!("{:<28} {:>9} {:>15} {:>15} {:>12}", "topic", "spans", "spans/CPU-s", "range", "spans/s");
+    println!("{:<44} {:>9} {:>15} {:>15} {:>12}", "topic", "spans", "spans/CPU-s", "range", "spans/s");
     case(&brokers, "keyed small records", epoch, keyed(traces()));
     case(&brokers, "unkeyed batches of 100 spans", epoch, batched(traces(), 100));
 }
@@ -43,12 +44,23 @@ fn case(brokers: &str, name: &str, epoch: u64, records: impl Iterator<Item = Rec
     let admin: AdminClient<DefaultClientContext> = client(brokers).create().expect("an admin client");
     create(&admin, &input);
     let spans = fill(brokers, &input, epoch, records);
-    let mut figures =
-        (0..RUNS).map(|at| measure(brokers, &admin, &input, &format!("{run}-{at}"), spans)).collect::<Vec<_>>();
-    figures.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let (median, wall) = figures[RUNS / 2];
-    let range = format!("{:.0}k-{:.0}k", figures[0].0 / 1e3, figures[RUNS - 1].0 / 1e3);
-    println!("{name:<28} {spans:>9} {median:>15.0} {range:>15} {wall:>12.0}");
+    let mut figures = DELIVERIES.map(|_| Vec::new());
+    for at in 0..RUNS {
+        for (delivery, figures) in DELIVERIES.iter().zip(&mut figures) {
+            let group = format!("{run}-{delivery}-{at}");
+            figures.push(measure(brokers, &admin, &input, (&group, delivery), spans));
+        }
+    }
+    let medians = DELIVERIES.iter().zip(&mut figures).map(|(delivery, figures)| {
+        figures.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let (median, wall) = figures[RUNS / 2];
+        let range = format!("{:.0}k-{:.0}k", figures[0].0 / 1e3, figures[RUNS - 1].0 / 1e3);
+        let name = format!("{name}, {delivery}");
+        println!("{name:<44} {spans:>9} {median:>15.0} {range:>15} {wall:>12.0}");
+        median
+    });
+    let medians = medians.collect::<Vec<_>>();
+    println!("{} costs {:.1} % more than {}", DELIVERIES[0], (medians[1] / medians[0] - 1.0) * 100.0, DELIVERIES[1]);
     delete(&admin, &[&input]);
 }
 
@@ -57,7 +69,7 @@ fn measure(
     brokers: &str,
     admin: &AdminClient<DefaultClientContext>,
     input: &str,
-    group: &str,
+    (group, delivery): (&str, &str),
     spans: usize,
 ) -> (f64, f64) {
     let output = format!("{group}-kept");
@@ -72,6 +84,7 @@ fn measure(
              input: {{ topics: [{input}], group: {group} }}\n\
              output: [ {{ kafka: {{ topic: {output} }} }} ]\n\
              policies: [ {policies} ]\n\
+             delivery: {delivery}\n\
              workers: 1\n\
              http: {{ listen: \"127.0.0.1:0\" }}\n"
         ),
@@ -90,7 +103,7 @@ fn measure(
     assert!(shell.status.success(), "the processor failed");
     let times = String::from_utf8(shell.stdout).expect("text");
     let cpu: f64 = times.lines().last().expect("times of children").split_whitespace().map(seconds).sum();
-    delete(admin, &[&output, &format!("{group}-dead-letters")]);
+    delete(admin, &[&output, &format!("{group}-dead-letters"), &format!("{group}-decisions")]);
     (spans as f64 / cpu, spans as f64 / wall)
 }
 

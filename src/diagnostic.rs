@@ -6,6 +6,8 @@ use std::{fmt, ops::Range, sync::Arc};
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
+use crate::secret;
+
 /// Mistakes shown in full. Past a hundred nobody reads on, and a wrong file of a megabyte would print gigabytes.
 const SHOWN: usize = 100;
 
@@ -153,7 +155,7 @@ impl Location {
         start..text.ceil_char_boundary(self.range.end).max(start)
     }
 
-    /// One line only: a mistake in a mapping of fifty lines is shown by how the mapping begins.
+    /// One line only: a mistake in a mapping of fifty lines is shown by how the mapping begins. No secret is shown.
     fn snippet<'a>(
         &'a self,
         kind: AnnotationKind,
@@ -162,7 +164,8 @@ impl Location {
         let (range, text) = (self.clamped(), &self.source.text);
         let start = text[..range.start].rfind('\n').map_or(0, |newline| newline + 1);
         let end = text[range.start..].find('\n').map_or(text.len(), |newline| range.start + newline);
-        let line = text[start..end].trim_end_matches('\r');
+        let end = start + text[start..end].trim_end_matches('\r').len();
+        let line = secret::shown(text, start..end);
         let within = |at: usize| (at - start).min(line.len());
         let annotation = kind.span(within(range.start)..within(range.end)).label(label);
         Snippet::source(line).line_start(self.line_column().0).path(self.source.name.as_str()).annotation(annotation)

@@ -44,7 +44,7 @@ impl Instance {
     }
 
     fn claim_in(folder: &Path, group: &str) -> Self {
-        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let host = host();
         let (slot, lock) = match lock_first(folder, group) {
             Ok((slot, lock)) => (slot.to_string(), Some(lock)),
             Err(error) => {
@@ -59,6 +59,15 @@ impl Instance {
         };
         Self { group: group.to_owned(), host, slot, _lock: lock }
     }
+}
+
+/// The `transactional.id` of who only tries transactions out, which is none of a worker's.
+pub fn preflight_id(group: &str) -> String {
+    format!("{group}/{}/preflight", host())
+}
+
+fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// The first slot that is free, or why the last was not.

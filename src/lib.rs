@@ -20,6 +20,7 @@ mod mutant;
 pub mod ops;
 pub mod pipeline;
 pub mod rekey;
+mod secret;
 pub mod source;
 pub mod stats;
 pub mod telemetry;

@@ -2,7 +2,10 @@
 
 mod admin;
 mod internal;
+mod preflight;
 mod purge;
+
+pub use preflight::{Finding, Level, preflight};
 
 use std::{
     collections::HashMap,
@@ -15,7 +18,7 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, bail};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::KafkaResult;
 use tokio::sync::mpsc;
 
 use crate::{
@@ -25,7 +28,7 @@ use crate::{
     instance::Instance,
     limits, ops,
     rekey::{self, Frontier, Rekey},
-    source::{self, Missing, Topics},
+    source::{self, Missing, Refusal, Silence, Topics, Use},
     telemetry::Telemetry,
     worker::{Ends, Orders, Worker},
 };
@@ -36,6 +39,8 @@ use admin::Admin;
 pub struct Mode {
     /// Handle what the topics hold now, then end.
     pub until_end: bool,
+    /// Go on without records that were removed before they were read.
+    pub accept_expired: bool,
 }
 
 /// One request to a broker, and the pause between two.
@@ -101,7 +106,7 @@ async fn prepare(
             return Ok(None);
         }
         match learn(config, mode).await? {
-            Ok(cluster) => return Plan::new(config, cluster, telemetry, stop).map(Some),
+            Ok(cluster) => return Plan::new(config, cluster, mode, telemetry, stop).map(Some),
             // A topic that was just created takes a moment to be known.
             Err(Unready::Missing(missing)) => {
                 let since: Instant = *answered.get_or_insert_with(Instant::now);
@@ -131,7 +136,7 @@ struct Cluster {
 
 /// Why a cluster does not say it, and may soon.
 enum Unready {
-    Away(KafkaError),
+    Away(String),
     Missing(Missing),
 }
 
@@ -141,14 +146,17 @@ enum Unready {
 /// The outer ones are beyond waiting.
 async fn learn(config: &Arc<Config>, mode: Mode) -> anyhow::Result<Result<Cluster, Unready>> {
     let asked = config.clone();
-    let topics = match tokio::task::spawn_blocking(move || Topics::ask(&asked, REQUEST)).await? {
-        Ok(topics) => topics,
-        Err(error @ (KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_))) => {
-            return Err(error).context("the properties of `kafka`");
-        }
-        Err(error) => return Ok(Err(Unready::Away(error))),
+    let asking = move || -> Result<_, Silence> {
+        let topics = Topics::ask(&asked, REQUEST)?;
+        let partitions = check(&asked, &topics);
+        Ok((topics, partitions))
     };
-    let partitions = match check(config, &topics) {
+    let (topics, partitions) = match tokio::task::spawn_blocking(asking).await? {
+        Ok((topics, partitions)) => (topics, partitions?),
+        Err(Silence::Away(why)) => return Ok(Err(Unready::Away(why))),
+        Err(beyond_waiting) => return Err(beyond_waiting.into()),
+    };
+    let partitions = match partitions {
         Ok(partitions) => partitions,
         Err(missing) => return Ok(Err(Unready::Missing(missing))),
     };
@@ -156,7 +164,7 @@ async fn learn(config: &Arc<Config>, mode: Mode) -> anyhow::Result<Result<Cluste
     let mut by_trace = None;
     if config.input.keyed == Keyed::Rekey {
         if let Err(error) = internal::by_trace(config, &topics, partitions, &admin).await? {
-            return Ok(Err(Unready::Away(error)));
+            return Ok(Err(Unready::Away(error.to_string())));
         }
         let topic = config.input.by_trace();
         let Some(partitions) = topics.partitions(&topic) else {
@@ -166,7 +174,7 @@ async fn learn(config: &Arc<Config>, mode: Mode) -> anyhow::Result<Result<Cluste
         by_trace = Some((partitions, largest.unwrap_or(internal::TOPIC_LIMIT)));
     }
     if let Err(error) = internal::prepare(&workers_config(config), &topics, &admin).await? {
-        return Ok(Err(Unready::Away(error)));
+        return Ok(Err(Unready::Away(error.to_string())));
     }
     let output_record_bytes = record_limit(config, &admin).await;
     let asked = config.clone();
@@ -175,7 +183,13 @@ async fn learn(config: &Arc<Config>, mode: Mode) -> anyhow::Result<Result<Cluste
         let ends = mode.until_end.then(|| ends(&asked, &topics)).transpose()?;
         Ok(Cluster { keying, partitions, output_record_bytes, ends: ends.map(Arc::new), by_trace })
     };
-    Ok(tokio::task::spawn_blocking(look).await?.map_err(Unready::Away))
+    match tokio::task::spawn_blocking(look).await? {
+        Ok(cluster) => Ok(Ok(cluster)),
+        Err(error) => match Refusal::of_right(&error, &config.input.group, Use::Read(&inputs(config))) {
+            Some(refusal) => Err(refusal.into()),
+            None => Ok(Err(Unready::Away(error.to_string()))),
+        },
+    }
 }
 
 // === impl Plan ===
@@ -184,6 +198,7 @@ impl Plan {
     fn new(
         config: &Arc<Config>,
         cluster: Cluster,
+        mode: Mode,
         telemetry: Arc<Telemetry>,
         stop: Arc<AtomicBool>,
     ) -> anyhow::Result<Self> {
@@ -200,6 +215,7 @@ impl Plan {
             telemetry,
             stop,
             ends,
+            accept_expired: mode.accept_expired,
         };
         let Some((partitions, largest)) = by_trace else {
             if keying == Keying::Keyed {
@@ -220,6 +236,7 @@ impl Plan {
             telemetry: orders.telemetry.clone(),
             stop: orders.stop.clone(),
             ends: orders.ends.take(),
+            accept_expired: mode.accept_expired,
         };
         orders.frontier = Some(frontier);
         orders.partitions = partitions as usize;
@@ -385,10 +402,26 @@ async fn written(config: &Config) -> anyhow::Result<Ends> {
 }
 
 /// How many partitions the input has, if all topics are there.
-fn check(config: &Config, topics: &Topics) -> Result<i32, Missing> {
-    topics.partitions(&config.output.name).ok_or_else(|| missing(config, "output", &config.output.name))?;
+///
+/// # Errors
+/// The outer one is a topic that may not be seen.
+fn check(config: &Config, topics: &Topics) -> Result<Result<i32, Missing>, Refusal> {
+    let find = |name: &str, role: &'static str, used: Use<'_>| match topics.partitions(name) {
+        Some(partitions) => Ok(Ok(partitions)),
+        None => match topics.refusal(name, &config.input.group, used, REQUEST) {
+            Some(refusal) => Err(refusal),
+            None => Ok(Err(missing(config, role, name))),
+        },
+    };
+    if let Err(missing) = find(&config.output.name, "output", Use::Write(&[&config.output.name]))? {
+        return Ok(Err(missing));
+    }
     let input = config.input.topics.iter();
-    input.map(|topic| topics.partitions(&topic.name).ok_or_else(|| missing(config, "input", &topic.name))).sum()
+    input.map(|topic| find(&topic.name, "input", Use::Read(&[&topic.name]))).sum()
+}
+
+fn inputs(config: &Config) -> Vec<&str> {
+    config.input.topics.iter().map(|topic| &*topic.name).collect()
 }
 
 fn missing(config: &Config, role: &'static str, topic: &str) -> Missing {

@@ -74,7 +74,10 @@ impl Telemetry {
         let prometheus = recorder.handle();
         metrics::set_global_recorder(recorder).map_err(|_| anyhow::anyhow!("metrics are installed twice"))?;
         describe();
-        Ok(Self { workers: OnceLock::new(), rekeys: OnceLock::new(), spread: AtomicU64::new(0), policies, prometheus })
+        let telemetry =
+            Self { workers: OnceLock::new(), rekeys: OnceLock::new(), spread: AtomicU64::new(0), policies, prometheus };
+        telemetry.expire(0);
+        Ok(telemetry)
     }
 
     /// Nobody asks it.
@@ -89,6 +92,11 @@ impl Telemetry {
     pub fn start(&self, workers: usize, rekeys: usize) {
         self.rekeys.get_or_init(|| (0..rekeys).map(|_| Mutex::default()).collect());
         self.workers.get_or_init(|| (0..workers).map(|_| Mutex::default()).collect());
+    }
+
+    /// So many records of the input were removed before they were read.
+    pub fn expire(&self, records: u64) {
+        counter!("tailwater_records_expired_total").increment(records);
     }
 
     pub fn publish(&self, worker: usize, snapshot: Snapshot) {
@@ -291,6 +299,7 @@ fn describe() {
         "Late spans of dropped traces for which this policy would have kept them"
     );
     describe_counter!("tailwater_records_rejected_total", "Records in the dead letters as a whole");
+    describe_counter!("tailwater_records_expired_total", "Records removed from the input before they were read");
     describe_counter!("tailwater_records_skewed_total", "Records whose time is off by more than max_wait");
     describe_counter!("tailwater_traces_decided_total", "Traces decided, by verdict, policy and completion reason");
     describe_counter!("tailwater_traces_spread_total", "Traces of a keyed topic found on several partitions");

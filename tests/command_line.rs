@@ -21,13 +21,17 @@ fn help_says_what_there_is() {
     let here = Path::new(".");
     let help = tailwater(here, &["--help"]);
     assert!(help.status.success());
-    for word in ["run", "demo", "Kafka"] {
+    for word in ["run", "check", "demo", "Kafka"] {
         assert!(text(&help.stdout).contains(word), "{word} in:\n{}", text(&help.stdout));
     }
     let run = tailwater(here, &["run", "--help"]);
     assert!(run.status.success());
-    for word in ["--config", "--until-end", "TAILWATER__"] {
+    for word in ["--config", "--until-end", "--accept-expired", "TAILWATER__"] {
         assert!(text(&run.stdout).contains(word), "{word} in:\n{}", text(&run.stdout));
+    }
+    let check = tailwater(here, &["check", "--help"]);
+    for word in ["--config", "--preflight", "Exit codes", "warning"] {
+        assert!(text(&check.stdout).contains(word), "{word} in:\n{}", text(&check.stdout));
     }
     let demo = tailwater(here, &["demo", "--help"]);
     for word in ["--for", "--kafka", "--break"] {

@@ -1,5 +1,7 @@
 //! The command line: what was typed, and which library call it means.
 
+mod check;
+mod configured;
 mod run;
 
 use std::process::ExitCode;
@@ -24,6 +26,9 @@ enum Command {
     /// Run the processor: raw spans in, kept traces out
     Run(run::Args),
 
+    /// Show every mistake in the configuration; with --preflight, try out what a run needs of the brokers
+    Check(check::Args),
+
     /// See it work, with nothing to set up: a broker, traffic, and a processor that gets killed, checked against the truth
     Demo(demo::Args),
 }
@@ -37,6 +42,7 @@ pub fn main() -> ExitCode {
     let Cli { command } = Cli::parse();
     let result = match command {
         Command::Run(args) => run::run(args),
+        Command::Check(args) => check::run(args),
         Command::Demo(args) => demo::run(args),
     };
     result.unwrap_or_else(|error| {

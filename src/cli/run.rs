@@ -1,13 +1,10 @@
 //! `tailwater run`
 
-use std::{
-    io::{self, IsTerminal},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
+use super::configured::Configured;
 use crate::{
-    config::{Config, Flag},
+    config::Flag,
     pipeline::{self, Mode},
     telemetry,
 };
@@ -17,22 +14,18 @@ use crate::{
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Args {
-    /// The configuration, a YAML file
-    #[arg(short, long, value_name = "FILE")]
-    config: PathBuf,
+    #[command(flatten)]
+    configured: Configured,
 
     /// Handle what the topics hold now, decide all of it by record time, deliver, commit, exit 0. Wants to be the only
     /// process of its group
     #[arg(long)]
     until_end: bool,
 
-    /// Overrides kafka.brokers
-    #[arg(long, value_name = "HOST:PORT,…")]
-    brokers: Option<String>,
-
-    /// Overrides input.group
-    #[arg(long, value_name = "NAME")]
-    group: Option<String>,
+    /// Go on without records that were removed from the input before they were read: where there are any, a start is
+    /// refused otherwise. They are counted in tailwater_records_expired_total
+    #[arg(long)]
+    accept_expired: bool,
 
     /// Overrides http.listen, the address of /metrics, /livez and /readyz
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -58,34 +51,15 @@ Any value can be set from the environment, which goes before the file, and flags
 /// # Errors
 /// The reason to exit non-zero. Mistakes in the files are none: they are printed here, and the exit code says it.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let flags = [
-        ("--brokers", &["kafka", "brokers"], args.brokers),
-        ("--group", &["input", "group"], args.group),
-        ("--listen", &["http", "listen"], args.listen),
-    ];
-    let flags = flags.into_iter().filter_map(|(name, path, value)| Some(Flag { name, path, value: value? }));
-    let variables = std::env::vars_os().filter_map(|(name, value)| {
-        // What is not UTF-8 is none of ours.
-        Some((name.into_string().ok()?, value.into_string().ok()?))
-    });
-    let config = match Config::load(&args.config, variables, flags) {
-        Ok(config) => config,
-        Err(diagnostics) => {
-            eprintln!("{}", if is_coloured() { diagnostics.coloured() } else { diagnostics.to_string() });
-            return Ok(ExitCode::FAILURE);
-        }
-    };
+    let listen = args.listen.map(|value| Flag { name: "--listen", path: &["http", "listen"], value });
+    let Some(config) = args.configured.load(listen) else { return Ok(ExitCode::FAILURE) };
     telemetry::log(args.log_json);
+    let mode = Mode { until_end: args.until_end, accept_expired: args.accept_expired };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let ended = runtime.block_on(pipeline::run(config, Mode { until_end: args.until_end }));
+    let ended = runtime.block_on(pipeline::run(config, mode));
     // A consumer that does not close, or a thread that waits for a broker, must not keep the process.
     runtime.shutdown_background();
     ended.map(|()| ExitCode::SUCCESS)
-}
-
-/// Whether standard error is read by a person who has not said no to colours (no-color.org: set and not empty).
-fn is_coloured() -> bool {
-    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 #[cfg(test)]
@@ -93,6 +67,7 @@ mod tests {
     use std::{fs, os::unix::fs::symlink, path::Path};
 
     use super::*;
+    use crate::config::Config;
 
     #[test]
     fn the_configuration_in_the_help_works_in_this_repository() {

@@ -1,12 +1,13 @@
 //! Which cluster, and how its clients are set.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, fs::File, io::Read, path::Path};
 
 use rdkafka::{ClientConfig, error::KafkaError, types::RDKafkaConfRes};
 
-use super::values::names;
+use super::{Surroundings, values::names};
 use crate::{
     diagnostic::Diagnostics,
+    secret,
     yaml::{Fields, Kind, Node},
 };
 
@@ -17,10 +18,15 @@ pub struct Kafka {
     pub brokers: String,
     /// Properties of librdkafka, for consumers and producers alike.
     pub properties: BTreeMap<String, String>,
+    /// Those whose secrets stand in the configuration file.
+    pub exposed: Vec<String>,
 }
 
 const WHERE: &str = "librdkafka's CONFIGURATION.md lists all properties and their values";
 const BROKERS: &str = "write\nkafka:\n  brokers: localhost:9092";
+const VALUE: &str = "write the value itself, { env: VARIABLE } or { file: PATH }";
+/// A system's whole bundle of certificates is a quarter of it.
+const MAX_FILE: u64 = 1 << 20;
 
 /// Properties that delivery rests on, and why they are not free.
 const OWNED: [(&str, &str); 13] = [
@@ -39,12 +45,14 @@ const OWNED: [(&str, &str); 13] = [
     ("transactional.id", "it fences one worker from another"),
 ];
 
-pub(super) fn kafka(node: &Node, d: &mut Diagnostics) -> Option<Kafka> {
+pub(super) fn kafka(node: &Node, around: &Surroundings<'_>, d: &mut Diagnostics) -> Option<Kafka> {
     let mut fields = Fields::of(node, "`kafka`", d)?;
     let brokers = fields.require("brokers", BROKERS, d).and_then(|node| brokers(node, d));
-    let properties = fields.take("properties").map_or(Some(BTreeMap::new()), |node| properties(node, d));
+    let mut kafka = Kafka { brokers: String::new(), properties: BTreeMap::new(), exposed: Vec::new() };
+    let properties = fields.take("properties").map_or(Some(()), |node| properties(node, around, &mut kafka, d));
     fields.finish(d);
-    Some(Kafka { brokers: brokers?, properties: properties? })
+    properties?;
+    Some(Kafka { brokers: brokers?, ..kafka })
 }
 
 fn brokers(node: &Node, d: &mut Diagnostics) -> Option<String> {
@@ -58,7 +66,7 @@ fn brokers(node: &Node, d: &mut Diagnostics) -> Option<String> {
     Some(brokers.into_iter().map(|(broker, _)| broker).collect::<Vec<_>>().join(","))
 }
 
-fn properties(node: &Node, d: &mut Diagnostics) -> Option<BTreeMap<String, String>> {
+fn properties(node: &Node, around: &Surroundings<'_>, kafka: &mut Kafka, d: &mut Diagnostics) -> Option<()> {
     let entries = match &node.kind {
         Kind::Map(entries) => entries.as_slice(),
         _ if node.is_null() => &[],
@@ -68,22 +76,72 @@ fn properties(node: &Node, d: &mut Diagnostics) -> Option<BTreeMap<String, Strin
             return None;
         }
     };
-    let mut properties = BTreeMap::new();
-    for (key, value) in entries {
+    for (key, node) in entries {
         let Kind::Scalar { text: name, .. } = &key.kind else { continue };
         if let Some((_, reason)) = OWNED.iter().find(|(owned, _)| owned == name) {
             d.error(&key.at, format!("`{name}` cannot be set: {reason}"));
-        } else if let Some(text) = value.as_str(&format!("the property `{name}`"), d) {
-            match ClientConfig::new().set(name, text).create_native_config() {
-                Ok(_) => _ = properties.insert(name.clone(), text.to_owned()),
-                Err(KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, ..)) => {
-                    d.error(&key.at, format!("librdkafka has no property `{name}`")).hint(WHERE);
+            continue;
+        }
+        let Some(text) = value(node, &format!("the property `{name}`"), around, d) else { continue };
+        match ClientConfig::new().set(name, &text).create_native_config() {
+            Ok(_) => {
+                if secret::is_secret(name) && around.is_in_file(&node.at) && !matches!(node.kind, Kind::Map(_)) {
+                    kafka.exposed.push(name.clone());
                 }
-                Err(_) => _ = d.error(&value.at, format!("librdkafka does not take this for `{name}`")).hint(WHERE),
+                kafka.properties.insert(name.clone(), text);
             }
+            Err(KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, ..)) => {
+                d.error(&key.at, format!("librdkafka has no property `{name}`")).hint(WHERE);
+            }
+            Err(_) => _ = d.error(&node.at, format!("librdkafka does not take this for `{name}`")).hint(WHERE),
         }
     }
-    Some(properties)
+    Some(())
+}
+
+/// A text, or what a variable or a file says, which is how secrets stay out of the configuration.
+fn value(node: &Node, what: &str, around: &Surroundings<'_>, d: &mut Diagnostics) -> Option<String> {
+    let Kind::Map(_) = node.kind else { return Some(node.as_str(what, d)?.to_owned()) };
+    let mut fields = Fields::of(node, what, d)?;
+    let (env, file) = (fields.take("env"), fields.take("file"));
+    fields.finish(d);
+    let (place, at, read) = match (env, file) {
+        (Some(node), None) => {
+            let name = node.as_str("`env`", d)?;
+            let variable = around.variables.get(name).cloned();
+            (format!("the variable `{name}`"), &node.at, variable.ok_or_else(|| "is not set".to_owned()))
+        }
+        (None, Some(node)) => {
+            let path = around.path(node.as_str("`file`", d)?, &node.at);
+            (path.display().to_string(), &node.at, contents(&path))
+        }
+        _ => {
+            d.error(&node.at, format!("{what} has two values, or none")).hint(VALUE);
+            return None;
+        }
+    };
+    match read {
+        Ok(text) if !text.is_empty() => Some(text),
+        Ok(_) => {
+            d.error(at, format!("{place} is empty"));
+            None
+        }
+        Err(wrong) => {
+            d.error(at, format!("{place} {wrong}"));
+            None
+        }
+    }
+}
+
+/// Of a file, without the newline an editor puts at its end; or what is wrong with it.
+fn contents(path: &Path) -> Result<String, String> {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_string(&mut text));
+    match read {
+        Ok(_) if text.len() as u64 > MAX_FILE => Err("is longer than 1 MiB".to_owned()),
+        Ok(_) => Ok(text.strip_suffix('\n').map_or(&*text, |text| text.strip_suffix('\r').unwrap_or(text)).to_owned()),
+        Err(error) => Err(format!("cannot be read: {error}")),
+    }
 }
 
 // === impl Kafka ===

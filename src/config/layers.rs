@@ -12,6 +12,7 @@ use config::{ConfigError, Map, Value, ValueKind};
 
 use crate::{
     diagnostic::{Diagnostics, Location, Source},
+    secret,
     yaml::{Kind, Node},
 };
 
@@ -22,6 +23,8 @@ const SEPARATOR: &str = "__";
 const MAX_NAMES: usize = 8;
 /// The one table below which everything is merged: the crate takes a key on top for a path, and dots in it for steps.
 const ROOT: &str = "root";
+/// What is shown of a secret.
+const HIDDEN: &str = "********";
 
 /// A flag that sets one value: `--brokers`, `["kafka", "brokers"]`, `localhost:9092`.
 #[derive(Clone, Debug)]
@@ -50,9 +53,8 @@ pub fn merge(layers: &[Node], diagnostics: &mut Diagnostics) -> Option<Node> {
 
 /// One layer for each variable `TAILWATER__INPUT__GROUP`, in the order of their names. Names are in either case; below
 /// `kafka.properties` a single `_` is the dot of a property's name, since a shell sets no variable with a dot.
-pub fn environment(variables: impl IntoIterator<Item = (String, String)>) -> Vec<Node> {
-    let variables: BTreeMap<String, String> = variables.into_iter().collect();
-    variables.into_iter().filter_map(|(name, value)| variable(name, value)).collect()
+pub fn environment(variables: &BTreeMap<String, String>) -> Vec<Node> {
+    variables.iter().filter_map(|(name, value)| variable(name.clone(), value.clone())).collect()
 }
 
 /// A flag as a layer.
@@ -60,7 +62,8 @@ pub fn flag(flag: Flag) -> Node {
     let source = Arc::new(Source { name: "command line".into(), text: flag.name.into() });
     let at = Location { source, range: 0..flag.name.len() };
     let keys = flag.path.iter().map(|name| Node::plain(at.clone(), *name)).collect();
-    nest(keys, flag.name.into(), flag.value)
+    let shown = flag.value.clone();
+    nest(keys, flag.name.into(), flag.value, shown)
 }
 
 /// A tree of values that comes from one place.
@@ -86,13 +89,15 @@ fn variable(name: String, value: String) -> Option<Node> {
         keys.push(Node::plain(at, key));
         start += part.len() + SEPARATOR.len();
     }
-    Some(nest(keys, name, value))
+    let secret = |key: &Node| matches!(&key.kind, Kind::Scalar { text, .. } if secret::is_secret(text));
+    let shown = if keys.iter().any(secret) { HIDDEN.to_owned() } else { value.clone() };
+    Some(nest(keys, name, value, shown))
 }
 
-/// A mapping in a mapping for each key, around one value.
-fn nest(keys: Vec<Node>, name: String, value: String) -> Node {
-    let range = 0..value.len();
-    let source = Arc::new(Source { name, text: value.clone() });
+/// A mapping in a mapping for each key, around one value, of which mistakes show something else where it is a secret.
+fn nest(keys: Vec<Node>, name: String, value: String, shown: String) -> Node {
+    let range = 0..shown.len();
+    let source = Arc::new(Source { name, text: shown });
     keys.into_iter().rev().fold(Node::plain(Location { source, range }, value), |inner, key| Node {
         at: key.at.clone(),
         kind: Kind::Map(vec![(key, inner)]),
@@ -167,7 +172,8 @@ mod tests {
         let mut diagnostics = Diagnostics::default();
         let source = Arc::new(Source { name: "tailwater.yaml".into(), text: file.into() });
         let mut layers = vec![yaml::parse(source, &mut diagnostics).expect("YAML")];
-        layers.extend(environment(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))));
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        layers.extend(environment(&variables));
         layers.extend(flags.iter().cloned().map(flag));
         merge(&layers, &mut diagnostics).expect("a tree")
     }

@@ -8,13 +8,20 @@ mod policies;
 mod topics;
 mod values;
 
-use std::{net::SocketAddr, ops::RangeInclusive, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use values::{bounded, choice};
 
 use crate::{
     decide::PolicySet,
-    diagnostic::{Diagnostics, Source},
+    diagnostic::{Diagnostics, Location, Source},
     engine::Past,
     limits, units,
     yaml::{self, Fields, Kind, Node},
@@ -108,6 +115,14 @@ const TICK: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::fr
 /// A record may be a megabyte, and a tick holds one at least; what a tick holds is in memory twice while it is sent.
 const TICK_BYTES: RangeInclusive<u64> = 1 << 20..=1 << 30;
 
+/// What is around the configuration file, for what it only names.
+struct Surroundings<'a> {
+    file: &'a Arc<Source>,
+    /// In which it is.
+    folder: &'a Path,
+    variables: &'a BTreeMap<String, String>,
+}
+
 const POLICIES: &str = "write\npolicies: [policies/]";
 
 // === impl Config ===
@@ -144,14 +159,16 @@ impl Config {
         flags: impl IntoIterator<Item = Flag>,
         d: &mut Diagnostics,
     ) -> Option<Self> {
+        let variables: BTreeMap<String, String> = variables.into_iter().collect();
+        let around = Surroundings { file, folder, variables: &variables };
         let mut layers = vec![yaml::parse(file.clone(), d)?];
-        layers.extend(layers::environment(variables));
+        layers.extend(layers::environment(&variables));
         layers.extend(flags.into_iter().map(layers::flag));
         let root = layers::merge(&layers, d)?;
         // A part that is not there is read as an empty one: its defaults, or what it lacks.
         let nothing = Node { at: root.at.clone(), kind: Kind::Map(Vec::new()) };
         let mut fields = Fields::of(&root, "the configuration", d)?;
-        let kafka = kafka::kafka(fields.take("kafka").unwrap_or(&nothing), d);
+        let kafka = kafka::kafka(fields.take("kafka").unwrap_or(&nothing), &around, d);
         let input = topics::input(fields.take("input").unwrap_or(&nothing), d);
         let output =
             fields.require("output", topics::OUTPUT, d).and_then(|node| topics::output(node, input.as_ref(), d));
@@ -166,7 +183,7 @@ impl Config {
             choice(node, "`late`", &choices.map(|(name, past)| (name, Some(past))), d)
         });
         let workers = fields.take("workers").map_or(Some(Workers::Auto), |node| workers(node, d));
-        let policies = fields.require("policies", POLICIES, d).and_then(|node| policies::read(node, file, folder, d));
+        let policies = fields.require("policies", POLICIES, d).and_then(|node| policies::read(node, &around, d));
         let http = http(fields.take("http").unwrap_or(&nothing), d);
         let tick = tick(fields.take("tick").unwrap_or(&nothing), d);
         fields.finish(d);
@@ -184,6 +201,20 @@ impl Config {
             http: http?,
             tick: tick?,
         })
+    }
+}
+
+// === impl Surroundings ===
+
+impl Surroundings<'_> {
+    /// Whether something stands in the file, and not in a variable or a flag.
+    fn is_in_file(&self, at: &Location) -> bool {
+        Arc::ptr_eq(&at.source, self.file)
+    }
+
+    /// A path named in the file is relative to its folder, others to the working directory.
+    fn path(&self, path: &str, at: &Location) -> PathBuf {
+        if self.is_in_file(at) { self.folder.join(path) } else { PathBuf::from(path) }
     }
 }
 

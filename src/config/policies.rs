@@ -8,11 +8,11 @@ use std::{
 
 use crate::{
     decide::{Part, PolicySet},
-    diagnostic::{Diagnostics, Location, Source},
+    diagnostic::{Diagnostics, Location},
     yaml::{self, Kind, Node},
 };
 
-use super::values::names;
+use super::{Surroundings, values::names};
 
 /// Policy files in all: each is up to a megabyte, and a folder of more is not a folder of policies.
 const MAX_FILES: usize = 1000;
@@ -26,8 +26,7 @@ enum PolicySource {
 }
 
 /// Reads and compiles what `policies` lists, in its order; a folder stands for its `*.yaml` and `*.yml` in byte order of path.
-/// A path named in `file`, the configuration file, is relative to `folder`; others are relative to the working directory.
-pub fn read(node: &Node, file: &Arc<Source>, folder: &Path, diagnostics: &mut Diagnostics) -> Option<Arc<PolicySet>> {
+pub(super) fn read(node: &Node, around: &Surroundings<'_>, diagnostics: &mut Diagnostics) -> Option<Arc<PolicySet>> {
     let before = diagnostics.0.len();
     let mut sources = Vec::new();
     let entries = match &node.kind {
@@ -41,8 +40,7 @@ pub fn read(node: &Node, file: &Arc<Source>, folder: &Path, diagnostics: &mut Di
             continue;
         }
         for (name, at) in names(entry, "`policies`", diagnostics).unwrap_or_default() {
-            let path = if Arc::ptr_eq(&at.source, file) { folder.join(name) } else { PathBuf::from(name) };
-            for path in files(&path, &at, diagnostics) {
+            for path in files(&around.path(&name, &at), &at, diagnostics) {
                 if sources.len() == MAX_FILES {
                     diagnostics.error(&at, format!("more than {MAX_FILES} policy files"));
                     return None;

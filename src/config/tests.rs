@@ -154,6 +154,88 @@ fn variables_override_the_file_and_flags_the_variables() {
 }
 
 #[test]
+fn properties_come_from_variables_and_files() {
+    let config = |properties: &str| {
+        let kafka = format!("kafka: {{ brokers: a:1, properties: {{ {properties} }} }}");
+        LEAST.replace("kafka: { brokers: localhost:9092 }", &kafka)
+    };
+    let written = "sasl.username: me, sasl.password: { env: PASSWORD }, ssl.key.pem: { file: key.pem }, \
+                   ssl.key.password: hunter2, ssl.ca.pem: { file: ../ca }";
+    let files = Files::new(&[
+        ("conf/tailwater.yaml", &config(written)),
+        ("conf/key.pem", "a\nb\r\n"),
+        ("ca", "c"),
+        ("conf/empty", "\n"),
+        ("conf/long", &"x".repeat((1 << 20) + 1)),
+    ]);
+    let overridden = ("TAILWATER__KAFKA__PROPERTIES__SSL_KEY_PASSWORD__ENV", "OTHER");
+    let read = |variables: &[(&str, &str)]| {
+        let kafka = files.load(variables, &[]).expect("a configuration").kafka;
+        let properties: Vec<String> = kafka.properties.iter().map(|(name, text)| format!("{name}={text:?}")).collect();
+        (properties.join(" "), kafka.exposed)
+    };
+    let (properties, exposed) = read(&[("PASSWORD", "hunter1")]);
+    assert_eq!(
+        properties,
+        r#"sasl.password="hunter1" sasl.username="me" ssl.ca.pem="c" ssl.key.password="hunter2" ssl.key.pem="a\nb""#
+    );
+    assert_eq!(exposed, ["ssl.key.password"], "in the file for all to read");
+    let (properties, exposed) = read(&[("PASSWORD", "hunter1"), overridden, ("OTHER", "hunter3")]);
+    assert!(properties.contains(r#"ssl.key.password="hunter3""#), "{properties}");
+    assert_eq!(exposed, [""; 0]);
+
+    let wrong = "sasl.password: { env: PASSWORD }, ssl.key.pem: { file: missing.pem }, ssl.ca.pem: { file: empty }, \
+                 ssl.key.password: { env: A, file: b }, ssl.certificate.pem: { file: long }, \
+                 ssl.keystore.password: { value: hunter2 }";
+    fs::write(&files.config, config(wrong)).expect("written");
+    let said = files.load(&[("A", "x")], &[]).expect_err("mistakes");
+    let lines = said.lines().filter(|line| line.starts_with("error") || line.contains("hint"));
+    assert_snapshot!(lines.collect::<Vec<_>>().join("\n"), @"
+    error: the variable `PASSWORD` is not set
+    error: conf/missing.pem cannot be read: No such file or directory (os error 2)
+    error: conf/empty is empty
+    error: the property `ssl.key.password` has two values, or none
+      = hint: write the value itself, { env: VARIABLE } or { file: PATH }
+    error: conf/long is longer than 1 MiB
+    error: unknown field `value`
+      = hint: known fields: env, file
+    error: the property `ssl.keystore.password` has two values, or none
+      = hint: write the value itself, { env: VARIABLE } or { file: PATH }
+    ");
+    assert!(!said.contains("hunter2"), "{said}");
+}
+
+#[test]
+fn no_mistake_shows_a_secret() {
+    let at_a_secret = [
+        "kafka: { brokers: a:1, properties: { sasl.password: hunter2, linger.ms: soon } }",
+        "kafka: { brokers: a:1, properties: { sasl.pasword: hunter2 } }",
+        "kafka: { brokers: a:1, properties: { sasl.password: [hunter2] } }",
+        "kafka: { brokers: a:1, properties: { sasl.password: hunter2, sasl.password: hunter2 } }",
+        "kafka: { brokers: a:1, sasl.password: hunter2 }",
+        "kafka: { brokers: a:1, properties: sasl.password=hunter2 }",
+        "kafka:\n  brokers: a:1\n  properties:\n    sasl.password: a: hunter2",
+        "kafka:\n  brokers: a:1\n  properties:\n    sasl.password: \"hunter2",
+        "kafka:\n  brokers: a:1\n  properties:\n    ssl.key.pem: |\n      a\n   hunter2\n  : hunter2",
+    ];
+    for part in at_a_secret {
+        let said = with(part).expect_err(part);
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+    let variables = [
+        ("TAILWATER__KAFKA__PROPERTIES__SASL_PASWORD", "hunter2"),
+        ("TAILWATER__KAFKA__PROPERTIES__SASL_PASSWORD__VALUE", "hunter2"),
+        ("TAILWATER__KAFKA__PROPERTIES__SASL_PASSWORD", "hunter2\0"),
+        ("TAILWATER__KAFKA__PROPERTIES", "{ sasl.password: hunter2 }"),
+    ];
+    let files = Files::new(&[("tailwater.yaml", LEAST)]);
+    for variable in variables {
+        let said = files.load(&[variable], &[]).expect_err(variable.0);
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+}
+
+#[test]
 fn nothing_says_what_to_write() {
     assert_snapshot!(mistakes(""), @"
     error: missing field `brokers`

@@ -21,10 +21,7 @@ use std::{
 };
 
 use anyhow::bail;
-use rdkafka::{
-    consumer::ConsumerGroupMetadata,
-    error::{KafkaError, KafkaResult},
-};
+use rdkafka::{consumer::ConsumerGroupMetadata, error::KafkaError};
 
 use crate::{
     config::Config,
@@ -38,7 +35,7 @@ use sender::Sender;
 pub struct Forward {
     /// None when it is over.
     parcels: Option<SyncSender<Parcel>>,
-    delivered: Receiver<KafkaResult<Delivered>>,
+    delivered: Receiver<anyhow::Result<Delivered>>,
     busy: bool,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -111,13 +108,16 @@ impl Forward {
         let (done, delivered) = sync_channel(1);
         let thread = thread::Builder::new().name("forward".to_owned()).spawn(move || {
             if let Err(error) = sender.begin() {
-                _ = done.send(Err(error));
+                _ = done.send(Err(sender.reason(error)));
                 return;
             }
             // Either end hangs up when the worker is gone.
-            while let Ok(parcel) = next.recv()
-                && done.send(sender.deliver(parcel)).is_ok()
-            {}
+            while let Ok(parcel) = next.recv() {
+                let delivered = sender.deliver(parcel).map_err(|error| sender.reason(error));
+                if done.send(delivered).is_err() {
+                    return;
+                }
+            }
         })?;
         Ok(Self { parcels: Some(parcels), delivered, busy: false, shared, thread: Some(thread) })
     }

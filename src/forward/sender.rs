@@ -20,7 +20,7 @@ use super::{Delivered, Outcome, Parcel, Shared, contents};
 use crate::{
     config::{Config, Delivery},
     rekey,
-    source::{self, Committer, Metadata, Partition},
+    source::{self, Committer, Metadata, Partition, Refusal, Use},
     tick::{Dead, Logged, Tick},
 };
 
@@ -170,7 +170,12 @@ impl Sender {
         let (logged, outcome) = match result {
             Ok((logged, outcome)) => (logged, outcome),
             Err(Fault::Abort(error)) => {
-                self.abort()?;
+                let error = self.cause().unwrap_or(error);
+                let aborted = self.abort();
+                if is_denied(&error) {
+                    return Err(error);
+                }
+                aborted?;
                 (Vec::new(), Outcome::Aborted(error))
             }
             Err(Fault::Fatal(error)) => return Err(error),
@@ -233,6 +238,27 @@ impl Sender {
         committed.map(|()| logged)
     }
 
+    /// An error as a person has to read it.
+    pub fn reason(&self, error: KafkaError) -> anyhow::Error {
+        let Config { input, output, .. } = &*self.config;
+        let ours = input.topics.iter().map(|topic| input.decisions(&topic.name)).chain([input.dead_letters()]);
+        let ours = ours.collect::<Vec<_>>();
+        let topics = [&output.name].into_iter().chain(&ours).map(String::as_str).collect::<Vec<_>>();
+        match Refusal::of_right(&error, &input.group, Use::Write(&topics)) {
+            Some(refusal) => refusal.into(),
+            None => error.into(),
+        }
+    }
+
+    /// Why a transaction has to be aborted, where librdkafka knows: it only says so to who goes on with it. Records that
+    /// failed were taken out of its queue, and have nothing to tell.
+    fn cause(&self) -> Option<KafkaError> {
+        match self.transactional.as_ref()?.begin_transaction() {
+            Err(KafkaError::Transaction(error)) if error.txn_requires_abort() => Some(KafkaError::Transaction(error)),
+            _ => None,
+        }
+    }
+
     /// Ends a transaction that cannot be committed. Its content is still ours.
     fn abort(&self) -> KafkaResult<()> {
         let Some(producer) = &self.transactional else { return Ok(()) };
@@ -280,8 +306,12 @@ impl Sender {
         loop {
             for (piece, code) in deliveries.take_failed() {
                 self.undelivered(&mut parcel.tick, &mut pieces[piece], code);
+                let error = KafkaError::MessageProduction(code);
                 if is_transaction {
-                    return Err(Fault::Abort(KafkaError::MessageProduction(code)));
+                    return Err(Fault::Abort(error));
+                }
+                if is_denied(&error) {
+                    return Err(Fault::Fatal(error));
                 }
                 rest.push(piece);
             }
@@ -405,6 +435,19 @@ fn output_pieces(tick: &Tick) -> impl Iterator<Item = Piece> + use<> {
 
 fn is_too_large(code: RDKafkaErrorCode) -> bool {
     matches!(code, RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize)
+}
+
+/// Sent again, it would be refused again.
+fn is_denied(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::TopicAuthorizationFailed
+                | RDKafkaErrorCode::GroupAuthorizationFailed
+                | RDKafkaErrorCode::ClusterAuthorizationFailed
+                | RDKafkaErrorCode::TransactionalIdAuthorizationFailed
+        )
+    )
 }
 
 fn is_retriable(error: &KafkaError) -> bool {

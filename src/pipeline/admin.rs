@@ -5,13 +5,15 @@ use std::{collections::HashMap, time::Duration};
 use rdkafka::{
     TopicPartitionList,
     admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier},
-    client::DefaultClientContext,
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
 };
 
-use crate::{config::Config, source};
+use crate::{
+    config::Config,
+    source::{self, Trouble},
+};
 
-pub struct Admin(AdminClient<DefaultClientContext>);
+pub struct Admin(AdminClient<Trouble>);
 
 /// A topic's settings as the broker has them, its defaults among them.
 pub type Settings = HashMap<String, String>;
@@ -22,15 +24,16 @@ const REQUEST: Duration = Duration::from_secs(5);
 
 impl Admin {
     pub fn new(config: &Config) -> KafkaResult<Self> {
-        Ok(Self(source::client(config).create()?))
+        Ok(Self(source::client(config).create_with_context(Trouble::default())?))
     }
 
-    /// Creates a topic, unless someone else was faster.
+    /// Creates a topic, unless someone else was faster; or asks whether it could, where it is not to be `real`.
     ///
     /// # Errors
     /// The inner one is the broker's refusal; the outer one, that it gave no answer.
-    pub async fn create(&self, topic: &NewTopic<'_>) -> KafkaResult<Result<(), RDKafkaErrorCode>> {
+    pub async fn create(&self, topic: &NewTopic<'_>, real: bool) -> KafkaResult<Result<(), RDKafkaErrorCode>> {
         let options = AdminOptions::new().request_timeout(Some(REQUEST)).operation_timeout(Some(REQUEST));
+        let options = options.validate_only(!real);
         match &self.0.create_topics([topic], &options).await?[..] {
             [Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists))] => Ok(Ok(())),
             // Of a cluster that is busy with itself.

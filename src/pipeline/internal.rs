@@ -17,22 +17,13 @@ use crate::{config::Config, source::Topics};
 /// The outer ones are beyond waiting: a topic that has to be made or changed by someone else. The inner one is a cluster that
 /// is away.
 pub async fn prepare(config: &Config, topics: &Topics, admin: &Admin) -> anyhow::Result<KafkaResult<()>> {
-    if let Err(away) = dead_letters(config, topics, admin).await? {
-        return Ok(Err(away));
-    }
-    for input in &config.input.topics {
-        let topic = config.input.decisions(&input.name);
-        let partitions = topics.partitions(&input.name).unwrap_or(0);
-        let retention = Retention::beside(admin.settings(&input.name).await.as_ref(), config.late_window);
-        match topics.partitions(&topic) {
-            None => {
-                let wanted = Wanted::decisions(partitions, retention);
-                if let Err(away) = create(admin, &topic, "decisions", &wanted).await? {
-                    return Ok(Err(away));
-                }
+    for internal in Internal::all(config, topics, admin).await {
+        match internal.settle(topics, admin, true).await? {
+            Ok(Standing::New) => tracing::info!(topic = internal.topic, "created, with {}", internal.wanted),
+            Ok(Standing::There(warnings)) => {
+                warnings.iter().for_each(|warning| tracing::warn!(topic = internal.topic, "{warning}"));
             }
-            Some(there) if there != partitions => bail!(miscounted(&topic, there, &input.name, partitions)),
-            Some(_) => check(&topic, admin.settings(&topic).await.as_ref(), retention)?,
+            Err(away) => return Ok(Err(away)),
         }
     }
     Ok(Ok(()))
@@ -58,22 +49,46 @@ pub async fn by_trace(
         retention = if retention.covers(beside) { retention } else { beside };
         largest = settings.as_ref().and_then(largest_record).unwrap_or(TOPIC_LIMIT).max(largest);
     }
-    match topics.partitions(&topic) {
-        None => create(admin, &topic, "re-keyed spans", &Wanted::by_trace(partitions, retention, largest)).await,
-        Some(there) if there != partitions => bail!(
+    let internal = Internal {
+        topic,
+        wanted: Wanted::by_trace(partitions, retention, largest),
+        role: "re-keyed spans",
+        beside: None,
+    };
+    let standing = internal.settle(topics, admin, true).await?;
+    let Internal { topic, wanted, .. } = internal;
+    match (standing, topics.partitions(&topic)) {
+        (Err(away), _) => return Ok(Err(away)),
+        (Ok(_), None) => tracing::info!(topic, "created, with {wanted}"),
+        (Ok(_), Some(there)) if there != partitions => bail!(
             "`{topic}` has {there} partitions and is to have {partitions}, but traces that are half in would be parted. Go on \
              with `input.rekey_partitions: {there}`, or choose a new `input.group`"
         ),
-        Some(_) => {
-            check_by_trace(&topic, admin.settings(&topic).await.as_ref(), retention)?;
-            Ok(Ok(()))
-        }
+        (Ok(_), Some(_)) => check_by_trace(&topic, admin.settings(&topic).await.as_ref(), retention)?,
     }
+    Ok(Ok(()))
 }
 
 /// The largest record a topic takes.
 pub fn largest_record(settings: &Settings) -> Option<usize> {
     settings.get("max.message.bytes")?.parse().ok()
+}
+
+/// A topic of ours.
+pub struct Internal<'a> {
+    pub topic: String,
+    pub wanted: Wanted,
+    role: &'static str,
+    /// Of decisions: the topic of the input that it is beside, and how long its records are to be there.
+    beside: Option<(&'a str, Retention)>,
+}
+
+/// How a topic of ours is.
+pub enum Standing {
+    /// Made, or to be made.
+    New,
+    /// With what is not as it should be.
+    There(Vec<String>),
 }
 
 /// How long records of decisions are to be there.
@@ -84,7 +99,7 @@ enum Retention {
 }
 
 /// What a topic is to be like. `Display` says it as a person would set it.
-struct Wanted {
+pub struct Wanted {
     partitions: i32,
     settings: Vec<(&'static str, String)>,
 }
@@ -104,31 +119,6 @@ pub const TOPIC_LIMIT: usize = 1_048_588;
 /// What is removed is removed in segments, of which each partition has one at least. As Kafka Streams has it, about.
 const SEGMENT: &str = "67108864";
 
-async fn dead_letters(config: &Config, topics: &Topics, admin: &Admin) -> anyhow::Result<KafkaResult<()>> {
-    let topic = config.input.dead_letters();
-    if topics.partitions(&topic).is_some() {
-        return Ok(Ok(()));
-    }
-    let inputs = config.input.topics.iter();
-    let partitions = inputs.filter_map(|input| topics.partitions(&input.name)).sum();
-    create(admin, &topic, "dead letters", &Wanted { partitions, settings: Vec::new() }).await
-}
-
-async fn create(admin: &Admin, topic: &str, role: &str, wanted: &Wanted) -> anyhow::Result<KafkaResult<()>> {
-    let new = NewTopic::new(topic, wanted.partitions, TopicReplication::Fixed(-1));
-    let new = wanted.settings.iter().fold(new, |new, (name, value)| new.set(name, value));
-    match admin.create(&new).await {
-        Ok(Ok(())) => {
-            tracing::info!(topic, "created, with {wanted}");
-            Ok(Ok(()))
-        }
-        Ok(Err(code)) => Err(anyhow!(
-            "the topic for {role}, `{topic}`, does not exist and cannot be created ({code}); create it with {wanted}"
-        )),
-        Err(away) => Ok(Err(away)),
-    }
-}
-
 fn miscounted(topic: &str, there: i32, input: &str, partitions: i32) -> String {
     format!(
         "`{topic}` has {there} partitions, but the input topic `{input}` has {partitions}: decisions are beside the \
@@ -137,29 +127,22 @@ fn miscounted(topic: &str, there: i32, input: &str, partitions: i32) -> String {
     )
 }
 
-/// Checks a topic of decisions that is there.
+/// Checks a topic of decisions that is there; returns what is not as it should be.
 ///
 /// # Errors
 /// Its records do not stay as they are.
-fn check(topic: &str, settings: Option<&Settings>, wanted: Retention) -> anyhow::Result<()> {
+fn check(topic: &str, settings: Option<&Settings>, wanted: Retention) -> anyhow::Result<Vec<String>> {
     let Some(settings) = settings else {
-        tracing::warn!(
-            topic,
+        return Ok(vec![format!(
             "the broker does not say how long decisions are kept (is DescribeConfigs allowed?); {RETENTION}={wanted} is \
              enough"
-        );
-        return Ok(());
+        )]);
     };
     if let Some(cleanup) = settings.get(CLEANUP).filter(|cleanup| *cleanup != "delete") {
         bail!("`{topic}` has {CLEANUP}={cleanup}, which removes decisions that are still needed; set {CLEANUP}=delete");
     }
-    for wrong in short(settings, wanted) {
-        tracing::warn!(
-            topic,
-            "{wrong}: decisions may be gone before the spans they are about, and the next restart then fails"
-        );
-    }
-    Ok(())
+    let early = "decisions may be gone before the spans they are about, and the next restart then fails";
+    Ok(short(settings, wanted).into_iter().map(|wrong| format!("{wrong}: {early}")).collect())
 }
 
 /// Checks a topic of re-keyed spans that is there.
@@ -191,6 +174,58 @@ fn short(settings: &Settings, wanted: Retention) -> Vec<String> {
     let retention = there.map(|there| format!("{RETENTION} is {there} and has to be {least}{wanted}"));
     let bytes = bytes.map(|bytes| format!("{RETENTION_BYTES} is {bytes} and has to be -1"));
     retention.into_iter().chain(bytes).collect()
+}
+
+// === impl Internal ===
+
+impl<'a> Internal<'a> {
+    /// All of them, as they should be.
+    pub async fn all(config: &'a Config, topics: &Topics, admin: &Admin) -> Vec<Self> {
+        let inputs = &config.input.topics;
+        let partitions = inputs.iter().filter_map(|input| topics.partitions(&input.name)).sum();
+        let mut all = vec![Self {
+            topic: config.input.dead_letters(),
+            wanted: Wanted { partitions, settings: Vec::new() },
+            role: "dead letters",
+            beside: None,
+        }];
+        for input in inputs {
+            let retention = Retention::beside(admin.settings(&input.name).await.as_ref(), config.late_window);
+            all.push(Self {
+                topic: config.input.decisions(&input.name),
+                wanted: Wanted::decisions(topics.partitions(&input.name).unwrap_or(0), retention),
+                role: "decisions",
+                beside: Some((&input.name, retention)),
+            });
+        }
+        all
+    }
+
+    /// Checks it, or makes it where it is not there; or asks whether it could be made, where it is not to be `real`.
+    ///
+    /// # Errors
+    /// As those of [`prepare`].
+    pub async fn settle(&self, topics: &Topics, admin: &Admin, real: bool) -> anyhow::Result<KafkaResult<Standing>> {
+        let Self { topic, wanted, role, beside } = self;
+        let Some(there) = topics.partitions(topic) else {
+            let new = NewTopic::new(topic, wanted.partitions, TopicReplication::Fixed(-1));
+            let new = wanted.settings.iter().fold(new, |new, (name, value)| new.set(name, value));
+            return match admin.create(&new, real).await {
+                Ok(Ok(())) => Ok(Ok(Standing::New)),
+                Ok(Err(code)) => Err(anyhow!(
+                    "the topic for {role}, `{topic}`, does not exist and cannot be created ({code}); grant Create on it, or \
+                     create it with {wanted}"
+                )),
+                Err(away) => Ok(Err(away)),
+            };
+        };
+        let Some((input, retention)) = beside else { return Ok(Ok(Standing::There(Vec::new()))) };
+        if there != wanted.partitions {
+            bail!(miscounted(topic, there, input, wanted.partitions));
+        }
+        let warnings = check(topic, admin.settings(topic).await.as_ref(), *retention)?;
+        Ok(Ok(Standing::There(warnings)))
+    }
 }
 
 // === impl Retention ===

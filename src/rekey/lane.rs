@@ -50,7 +50,7 @@ const HEARTBEAT: u64 = 500;
 
 impl Lane {
     pub fn new(partition: Partition, at: u32, beginning: &Beginning, end: Option<i64>) -> Self {
-        let Beginning { offset, committed, metadata } = *beginning;
+        let Beginning { offset, committed, metadata, expired: _ } = *beginning;
         let mut clock = Clock::default();
         if let Some(before) = metadata.clock {
             clock.resume(RecordTime(before));
@@ -168,7 +168,7 @@ mod tests {
 
     fn lane(offset: i64, clock: Option<i64>, end: Option<i64>) -> Lane {
         let metadata = Metadata { position: offset, clock, ..Metadata::default() };
-        let beginning = Beginning { offset, committed: true, metadata };
+        let beginning = Beginning { offset, committed: true, expired: 0, metadata };
         let mut lane = Lane::new(("spans".into(), 0), 3, &beginning, end);
         lane.regulate(true);
         (0..STALE).for_each(|_| lane.look(&head(&lane.partition, offset), STATISTICS, CEILING));

@@ -75,6 +75,8 @@ pub struct Orders {
     pub stop: Arc<AtomicBool>,
     /// With `--until-end`.
     pub ends: Option<Arc<Ends>>,
+    /// With `--accept-expired`.
+    pub accept_expired: bool,
 }
 
 /// What is committed, since the start.
@@ -278,20 +280,25 @@ impl Rekey {
         if self.orders.stop.load(Ordering::Acquire) {
             return Ok(self.source.assign(&[])?);
         }
-        let beginnings = match self.source.beginnings(&partitions) {
+        let beginnings = match self.source.beginnings(&partitions, self.orders.accept_expired) {
             Ok(beginnings) => beginnings,
-            Err(unknown @ NoBeginning::Metadata(_)) => return Err(unknown.into()),
             Err(NoBeginning::Away(error)) => {
                 tracing::warn!(%error, "the committed offsets are not to be had yet; trying again");
                 self.arriving = Some(partitions);
                 return Ok(());
             }
+            Err(beyond_waiting) => return Err(beyond_waiting.into()),
         };
         self.source.assign(&beginnings)?;
         for (partition, beginning) in beginnings {
             let end = self.orders.ends.as_ref().and_then(|ends| ends.of(&partition));
             // Ticks rise in the history of each partition, whoever owns it.
             self.tick = self.tick.max(beginning.metadata.tick + 1);
+            if beginning.expired > 0 {
+                let ((topic, partition), expired) = (&partition, beginning.expired);
+                tracing::warn!(%topic, partition, "{expired} records were removed before they were read; going on without");
+                self.orders.telemetry.expire(expired as u64);
+            }
             tracing::info!(topic = &*partition.0, partition = partition.1, start = beginning.offset, "to be re-keyed");
             self.lanes.push(Lane::new(partition, self.next, &beginning, end));
             self.next += 1;

@@ -20,7 +20,7 @@ use rdkafka::{
 };
 use serde::Deserialize;
 
-use super::Partition;
+use super::{Partition, Refusal, refusal::Trouble};
 
 /// Something a worker has to act on.
 #[derive(Debug)]
@@ -56,6 +56,7 @@ pub struct Head {
 pub struct Context {
     /// Bounded by what one poll brings: a rebalance, a statistic.
     events: Mutex<VecDeque<Event>>,
+    trouble: Trouble,
     closing: AtomicBool,
     /// What librdkafka's clock said, in milliseconds, and the wall clock, when it first took stock.
     clocks: OnceLock<(i64, i64)>,
@@ -90,6 +91,10 @@ pub fn leave(consumer: &BaseConsumer<Context>, assigned: bool, partitions: &Topi
 impl Context {
     pub fn pop(&self) -> Option<Event> {
         self.events.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    pub fn refusal(&self) -> Option<Refusal> {
+        self.trouble.refusal()
     }
 
     pub fn close(&self) {
@@ -134,6 +139,7 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::warn!(%error, reason, "Kafka");
+        self.trouble.note(&error, reason);
     }
 }
 

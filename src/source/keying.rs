@@ -11,7 +11,7 @@ use rdkafka::{
     error::KafkaResult,
 };
 
-use super::{Topics, client};
+use super::{Topics, client, refusal::Trouble};
 use crate::{
     assemble::Keying,
     config::Config,
@@ -23,6 +23,8 @@ use crate::{
 pub struct Look {
     pub keying: Keying,
     pub because: String,
+    /// Some record told. Otherwise the worse is assumed.
+    pub conclusive: bool,
 }
 
 /// The last records of so many partitions are looked at, so many of each: enough to meet every kind of producer that
@@ -50,11 +52,11 @@ pub fn look(config: &Config, topics: &Topics) -> KafkaResult<Look> {
     if expected == 0 {
         return Ok(unkeyed("the topic is empty"));
     }
-    // A group's name is needed to consume; the group is never joined.
-    let consumer: BaseConsumer = client(config)
-        .set("group.id", format!("{}-look", config.input.group))
+    // A group's name is needed to consume, and the user may know no other; the group is not joined.
+    let consumer: BaseConsumer<Trouble> = client(config)
+        .set("group.id", &config.input.group)
         .set("enable.auto.commit", "false")
-        .create()?;
+        .create_with_context(Trouble::default())?;
     consumer.assign(&assignment)?;
     let mut batch = Batch::default();
     let nothing_wanted = Keys::new([]);
@@ -77,19 +79,22 @@ pub fn look(config: &Config, topics: &Topics) -> KafkaResult<Look> {
         let key = record.key().unwrap_or_default();
         let by_trace = |id: &[u8; 16]| key == id || TraceId::from_hex(key) == Some(TraceId(*id));
         if traces.len() > 1 {
-            return Ok(unkeyed("a record holds several traces"));
+            return Ok(Look { conclusive: true, ..unkeyed("a record holds several traces") });
         }
         if !traces.iter().all(by_trace) {
-            return Ok(unkeyed("a record's key is not its trace id"));
+            return Ok(Look { conclusive: true, ..unkeyed("a record's key is not its trace id") });
         }
     }
     match (seen, failed) {
         (0, Some(error)) => Err(error),
         (0, None) => Ok(unkeyed("no record came in time to be looked at")),
-        _ => Ok(Look { keying: Keying::Keyed, because: format!("the keys of {seen} records are their trace ids") }),
+        _ => {
+            let because = format!("the keys of {seen} records are their trace ids");
+            Ok(Look { keying: Keying::Keyed, because, conclusive: true })
+        }
     }
 }
 
 fn unkeyed(because: &str) -> Look {
-    Look { keying: Keying::Unkeyed, because: because.to_owned() }
+    Look { keying: Keying::Unkeyed, because: because.to_owned(), conclusive: false }
 }

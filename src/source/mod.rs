@@ -1,17 +1,21 @@
 //! Records out of Kafka: one consumer per worker, polled on the worker's own thread.
 
 mod context;
+mod expired;
 mod keying;
 mod metadata;
+mod refusal;
 mod restore;
 mod spread;
 mod topics;
 
+pub use expired::{Expired, expired};
 pub use keying::look as look_at_keys;
 pub use metadata::{Metadata, Unknown as UnknownMetadata};
+pub use refusal::{Refusal, Trouble, Use};
 pub use restore::{Restore, Restored, Wanted};
 pub use spread::watch as watch_spread;
-pub use topics::{Missing, Topics};
+pub use topics::{Missing, Silence, Topics};
 
 use std::{sync::Arc, time::Duration};
 
@@ -47,6 +51,8 @@ pub struct Beginning {
     pub offset: i64,
     /// Whether the group has it committed. If not, that comes before anything is read: the configured start moves.
     pub committed: bool,
+    /// Records from the committed offset on that are no longer in the log.
+    pub expired: i64,
     pub metadata: Metadata,
 }
 
@@ -58,6 +64,12 @@ pub enum NoBeginning {
     Away(#[from] KafkaError),
     #[error(transparent)]
     Metadata(#[from] UnknownMetadata),
+    #[error(
+        "records of the input were removed before they were read: {}. Give the topic a longer retention.ms; to go on without \
+         these records, start with --accept-expired",
+        all(.0)
+    )]
+    Expired(Vec<Expired>),
 }
 
 /// Makes a member static; two members of one name fence each other.
@@ -88,33 +100,64 @@ impl Source {
         self.consumer.poll(timeout)
     }
 
+    /// What the brokers refuse, right after a poll that failed on it.
+    pub fn refusal(&self) -> Option<Refusal> {
+        self.consumer.context().refusal()
+    }
+
     pub fn next_event(&self) -> Option<Event> {
         self.consumer.context().pop()
     }
 
-    /// Where newly assigned partitions are to be read from: the committed offset, else the configured start.
+    /// Where newly assigned partitions are to be read from: the committed offset, else the configured start. Where records
+    /// are gone that come after the committed offset, it is the start of the log, if that is accepted.
     ///
     /// # Errors
     /// The brokers do not say in time, or what they say is not for us.
-    pub fn beginnings(&self, partitions: &[Partition]) -> Result<Vec<(Partition, Beginning)>, NoBeginning> {
+    pub fn beginnings(
+        &self,
+        partitions: &[Partition],
+        accept_expired: bool,
+    ) -> Result<Vec<(Partition, Beginning)>, NoBeginning> {
         let committed = self.consumer.committed_offsets(list(partitions), REQUEST)?;
-        let of = |(topic, number): &Partition| -> Result<Beginning, NoBeginning> {
+        let expired = expired(&self.consumer, &committed, REQUEST)?;
+        if !expired.is_empty() && !accept_expired {
+            // What other workers are about to find belongs to the picture.
+            return Err(NoBeginning::Expired(self.all_expired().unwrap_or(expired)));
+        }
+        let of = |partition: &Partition| -> Result<Beginning, NoBeginning> {
+            let (topic, number) = partition;
             let element = committed
                 .find_partition(topic, *number)
                 .ok_or(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownPartition))?;
             element.error()?;
             if let Offset::Offset(offset) = element.offset() {
                 let metadata = Metadata::parse(element.metadata(), offset)?;
-                return Ok(Beginning { offset, committed: true, metadata });
+                let Some(gone) = expired.iter().find(|gone| gone.partition == *partition) else {
+                    return Ok(Beginning { offset, committed: true, expired: 0, metadata });
+                };
+                let metadata = Metadata { position: metadata.position.max(gone.start), ..metadata };
+                return Ok(Beginning { offset: gone.start, committed: true, expired: gone.records(), metadata });
             }
             let (low, high) = self.consumer.fetch_watermarks(topic, *number, REQUEST)?;
             let offset = match self.start {
                 Start::Earliest => low,
                 Start::Latest => high,
             };
-            Ok(Beginning { offset, committed: false, metadata: Metadata::at(offset, None) })
+            Ok(Beginning { offset, committed: false, expired: 0, metadata: Metadata::at(offset, None) })
         };
         partitions.iter().map(|partition| Ok((partition.clone(), of(partition)?))).collect()
+    }
+
+    /// Of all partitions of the input.
+    fn all_expired(&self) -> KafkaResult<Vec<Expired>> {
+        let mut all = TopicPartitionList::new();
+        for topic in self.consumer.subscription()?.elements() {
+            let metadata = self.consumer.fetch_metadata(Some(topic.topic()), REQUEST)?;
+            let topics = metadata.topics().iter();
+            topics.flat_map(|of| of.partitions()).for_each(|of| _ = all.add_partition(topic.topic(), of.id()));
+        }
+        expired(&self.consumer, &self.consumer.committed_offsets(all, REQUEST)?, REQUEST)
     }
 
     /// Completes an assignment that was announced by [`Event::Assigned`].
@@ -242,6 +285,10 @@ pub fn client(config: &Config) -> ClientConfig {
 /// A record's time, where producer or broker gave it one.
 pub fn timestamp(message: &impl Message) -> Option<RecordTime> {
     message.timestamp().to_millis().map(RecordTime)
+}
+
+fn all(expired: &[Expired]) -> String {
+    expired.iter().map(Expired::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn list(partitions: &[Partition]) -> TopicPartitionList {

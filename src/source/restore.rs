@@ -155,8 +155,8 @@ impl Reading {
         max_bytes: usize,
         stop: Arc<AtomicBool>,
     ) -> anyhow::Result<Self> {
-        // A group's name is needed to consume; the group is never joined.
-        let mut client = reader(config, &format!("{}-restore", config.input.group), STATISTICS);
+        // A group's name is needed to consume, and the user may know no other; the group is not joined.
+        let mut client = reader(config, &config.input.group, STATISTICS);
         let mut create = |isolation: &str| -> anyhow::Result<BaseConsumer<Context>> {
             Ok(client.set("isolation.level", isolation).create_with_context(Context::default())?)
         };
@@ -259,7 +259,7 @@ impl Reading {
                 bail!("some of {} are gone: {GONE}", missing(&self.logs))
             }
             Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
-                Err(error).with_context(|| format!("reading {}", missing(&self.logs)))
+                Err(error).with_context(|| format!("grant Read on the topic of {}", missing(&self.logs)))
             }
             _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) => Err(error.into()),
             _ => {

@@ -62,7 +62,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub fn watch(config: &Config, telemetry: Arc<Telemetry>, stop: Arc<AtomicBool>) -> anyhow::Result<()> {
     // A group's name is needed to consume; the group is never joined.
     let consumer: BaseConsumer = client(config)
-        .set("group.id", format!("{}-spread", config.input.group))
+        // Never joined; the user may know no other.
+        .set("group.id", &config.input.group)
         .set("enable.auto.commit", "false")
         // What was removed meanwhile is not missed.
         .set("auto.offset.reset", "latest")

@@ -18,7 +18,7 @@ use crate::{
     config::{Config, Delivery},
     forward::{Delivered, Forward, Parcel, Route},
     model::RecordTime,
-    source::{Beginning, Event, NoBeginning, Partition, Restore, Restored, Source, Wanted},
+    source::{Beginning, Event, NoBeginning, Partition, Refusal, Restore, Restored, Source, Wanted},
 };
 
 /// The calls that wait say for how long; the others return at once, or as fast as one request to a broker.
@@ -40,6 +40,8 @@ pub trait Io {
     /// # Errors
     /// The brokers do not say in time, or what they say is not for us.
     fn beginnings(&self, partitions: &[Partition]) -> Result<Vec<(Partition, Beginning)>, NoBeginning>;
+    /// What the brokers refuse, right after a poll that failed on it.
+    fn refusal(&self) -> Option<Refusal>;
     /// Completes an assignment that was announced by [`Event::Assigned`].
     fn assign(&self, beginnings: &[(Partition, Beginning)]) -> KafkaResult<()>;
     /// Completes a revocation that was announced by [`Event::Revoked`].
@@ -85,6 +87,7 @@ pub struct Kafka {
     source: Source,
     forward: Forward,
     config: Arc<Config>,
+    accept_expired: bool,
 }
 
 // === impl Kafka ===
@@ -100,7 +103,7 @@ impl Kafka {
             Route { topic: config.output.name.clone(), partitions: None, record_bytes: orders.output_record_bytes };
         let forward = Forward::new(&config, &orders.transactional_id, route, source.committer())
             .context("the producer's configuration")?;
-        Ok(Self { source, forward, config })
+        Ok(Self { source, forward, config, accept_expired: orders.accept_expired })
     }
 }
 
@@ -125,7 +128,11 @@ impl Io for Kafka {
     }
 
     fn beginnings(&self, partitions: &[Partition]) -> Result<Vec<(Partition, Beginning)>, NoBeginning> {
-        self.source.beginnings(partitions)
+        self.source.beginnings(partitions, self.accept_expired)
+    }
+
+    fn refusal(&self) -> Option<Refusal> {
+        self.source.refusal()
     }
 
     fn assign(&self, beginnings: &[(Partition, Beginning)]) -> KafkaResult<()> {

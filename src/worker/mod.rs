@@ -21,7 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{anyhow, bail};
 use rdkafka::{
     Message,
     error::{KafkaError, RDKafkaErrorCode},
@@ -35,7 +35,7 @@ use crate::{
     limits,
     model::RecordTime,
     rekey::{self, Frontier},
-    source::{self, Beginning, Partition, Restored},
+    source::{self, Beginning, Partition, Refusal, Restored, Use},
     telemetry::{Snapshot, Telemetry},
 };
 use assignment::Assignment;
@@ -87,6 +87,8 @@ pub struct Orders {
     pub stop: Arc<AtomicBool>,
     /// With `--until-end`.
     pub ends: Option<Arc<Ends>>,
+    /// With `--accept-expired`.
+    pub accept_expired: bool,
 }
 
 /// Partitions on their way in.
@@ -331,6 +333,12 @@ impl<I: Io> Worker<I> {
     }
 
     fn poll_failed(&self, error: KafkaError) -> anyhow::Result<()> {
+        // One broker of several may be wrongly set up.
+        if let Some(refusal) = self.io.refusal()
+            && self.heard.is_none_or(|heard| self.since(heard) >= AWAY)
+        {
+            return Err(refusal.into());
+        }
         let positions = self.owned.iter().map(|owned| (&owned.partition, owned.position));
         read_failed(error, &self.orders.config.input, positions)
     }
@@ -374,8 +382,9 @@ pub fn read_failed<'p>(
             let positions =
                 positions.map(|((topic, partition), position)| format!("{topic}/{partition} at {position}"));
             bail!(
-                "the log no longer holds a position of group `{}`: records were removed before they were read ({}). \
-                 Move the group's offsets on purpose (kafka-consumer-groups --reset-offsets) to go on without them",
+                "the log no longer holds a position of group `{}` ({}). If records were removed before they were read, the \
+                 next start says how many; if the topic was made anew, move the group's offsets on purpose \
+                 (kafka-consumer-groups --reset-offsets)",
                 input.group,
                 positions.collect::<Vec<_>>().join(", "),
             )
@@ -384,10 +393,13 @@ pub fn read_failed<'p>(
             RDKafkaErrorCode::UnknownTopicOrPartition
             | RDKafkaErrorCode::TopicAuthorizationFailed
             | RDKafkaErrorCode::GroupAuthorizationFailed,
-        ) => Err(error).with_context(|| {
+        ) => {
             let topics = input.topics.iter().map(|topic| &*topic.name).collect::<Vec<_>>();
-            format!("reading {} as group `{}`", topics.join(", "), input.group)
-        }),
+            Err(match Refusal::of_right(&error, &input.group, Use::Read(&topics)) {
+                Some(refusal) => refusal.into(),
+                None => anyhow!(error).context(format!("reading {}", topics.join(", "))),
+            })
+        }
         _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) => Err(error.into()),
         _ => {
             tracing::warn!(%error, "Kafka; going on");

@@ -67,11 +67,11 @@ impl<I: Io> Worker<I> {
                     let restore = self.restore(&beginnings)?;
                     self.arriving = Some(Arrival::Restoring(beginnings, restore));
                 }
-                Err(unknown @ NoBeginning::Metadata(_)) => return Err(unknown.into()),
                 Err(NoBeginning::Away(error)) => {
                     tracing::warn!(%error, "the committed offsets are not to be had yet; trying again");
                     self.arriving = Some(Arrival::Asked(partitions));
                 }
+                Err(beyond_waiting) => return Err(beyond_waiting.into()),
             },
             Arrival::Restoring(beginnings, mut restore) => match self.io.restored(&mut restore, BUSY)? {
                 Some(restored) => return self.take_over(beginnings, restored),
@@ -83,7 +83,12 @@ impl<I: Io> Worker<I> {
 
     fn take_over(&mut self, beginnings: Vec<(Partition, Beginning)>, restored: Vec<Restored>) -> anyhow::Result<()> {
         self.io.assign(&beginnings)?;
-        for (partition, Beginning { offset, committed, metadata }) in beginnings {
+        for (partition, Beginning { offset, committed, expired, metadata }) in beginnings {
+            if expired > 0 {
+                let (topic, partition) = &partition;
+                tracing::warn!(%topic, partition, "{expired} records were removed before they were read; going on without");
+                self.orders.telemetry.expire(expired as u64);
+            }
             let clock = metadata.clock.map(RecordTime);
             let Metadata { tick, position, floor, last, .. } = metadata;
             let at = self.engine.assign(Start { offset, position, floor, last, tick, clock });

@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 fn decisions_that_are_gone_are_missed() {
     let input = killed_with_an_open_trace("fault-decisions");
     let decisions = kafka().existing("fault-decisions-decisions", 1);
-    decisions.truncate(&decisions.ends());
+    decisions.expire(&decisions.ends());
     let ended = refused(&input, "fault-decisions");
     assert!(ended.said.contains("fault-decisions-decisions/0"), "{}", ended.said);
     assert!(ended.said.contains("are gone"), "{}", ended.said);
@@ -26,7 +26,7 @@ fn decisions_that_are_gone_are_missed() {
 #[test]
 fn records_that_are_gone_are_missed() {
     let input = killed_with_an_open_trace("fault-retention");
-    input.truncate(&input.ends());
+    input.expire(&input.ends());
     let ended = refused(&input, "fault-retention");
     assert!(ended.said.contains("removed before they were read"), "{}", ended.said);
     witness("fault-retention");

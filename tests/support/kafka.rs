@@ -24,6 +24,8 @@ use rdkafka::{
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{
+    acl::{self, Operation, Resource},
+    certificates::Certificates,
     port::free_ports,
     wait::{wait_for, wait_until},
     way::Way,
@@ -36,7 +38,13 @@ pub fn kafka() -> &'static Kafka {
 }
 
 pub struct Kafka {
+    /// Without any security, and everything is allowed.
     pub bootstrap: String,
+    /// TLS; a user says a password, by SCRAM-SHA-512 or PLAIN.
+    pub sasl: String,
+    /// TLS; a client shows a certificate, whose name is the user.
+    pub mutual: String,
+    pub certificates: Certificates,
     /// Clients that start from `outside` are sent back to it for everything.
     pub outside: Way,
     brokers: Vec<Broker>,
@@ -55,6 +63,8 @@ struct Ports {
     controller: u16,
     /// What `outside` leads to, and how clients come there.
     outside: [u16; 2],
+    sasl: u16,
+    mutual: u16,
 }
 
 #[derive(Clone)]
@@ -95,6 +105,12 @@ pub struct Committed {
     pub offset: Option<i64>,
     pub metadata: String,
 }
+
+/// Users of `sasl`, who may do nothing until a test allows it, with their password.
+const SCRAM_USER: &str = "scram";
+const PLAIN_USERS: [&str; 8] =
+    ["plain", "limited", "no-read", "no-write", "no-group", "no-transactions", "no-create", "no-decisions"];
+pub const PASSWORD: &str = "hunter2";
 
 /// For a broker to come up.
 const START: Duration = Duration::from_secs(120);
@@ -166,6 +182,11 @@ impl Kafka {
         answer.is_ok_and(|answer| answer.brokers().len() == self.brokers.len())
     }
 
+    /// Lets a user do something.
+    pub fn allow(&self, user: &str, rights: &[(Operation, Resource<'_>)]) {
+        acl::allow(&self.bootstrap, user, rights);
+    }
+
     /// Brokers of one's own.
     pub fn start(brokers: usize) -> Self {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("a folder of the target folder");
@@ -174,14 +195,17 @@ impl Kafka {
         let mut ways = Vec::new();
         let ports: Vec<Ports> = (0..brokers)
             .map(|_| {
-                let [inside, controller, outside] = free_ports();
+                let [inside, controller, outside, sasl, mutual] = free_ports();
                 ways.push(Way::to(outside));
-                Ports { inside, controller, outside: [outside, ways[ways.len() - 1].port] }
+                Ports { inside, controller, outside: [outside, ways[ways.len() - 1].port], sasl, mutual }
             })
             .collect();
         let bootstrap = ports.iter().map(|of| format!("127.0.0.1:{}", of.inside)).collect::<Vec<_>>().join(",");
-        let brokers = (0..brokers).map(|at| Broker::start(&jars, at, &ports)).collect();
-        let mut kafka = Self { bootstrap, outside: ways.remove(0), brokers };
+        let certificates = Certificates::make(&folder());
+        let brokers = (0..brokers).map(|at| Broker::start(&jars, at, &ports, &certificates)).collect();
+        let local = |port: u16| format!("127.0.0.1:{port}");
+        let (sasl, mutual) = (local(ports[0].sasl), local(ports[0].mutual));
+        let mut kafka = Self { bootstrap, sasl, mutual, certificates, outside: ways.remove(0), brokers };
         wait_until("Kafka to answer", START, || {
             kafka.brokers.iter_mut().for_each(Broker::check);
             kafka.answers()
@@ -193,11 +217,10 @@ impl Kafka {
 // === impl Broker ===
 
 impl Broker {
-    fn start(jars: &Path, at: usize, ports: &[Ports]) -> Self {
-        let folder = tempfile::Builder::new().prefix("kafka-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
-        // The shell below removes it: statics are not dropped.
-        let folder = folder.expect("a folder for the broker").keep();
-        fs::write(folder.join("server.properties"), properties(&folder, at, ports)).expect("a broker's settings");
+    fn start(jars: &Path, at: usize, ports: &[Ports], certificates: &Certificates) -> Self {
+        let folder = folder();
+        let settings = properties(&folder, at, ports) + &security(certificates);
+        fs::write(folder.join("server.properties"), settings).expect("a broker's settings");
         let shell = spawn(jars, &folder);
         Self { folder, shell }
     }
@@ -214,6 +237,12 @@ impl Broker {
     }
 }
 
+/// Statics are not dropped: a shell that has it removes it.
+fn folder() -> PathBuf {
+    let folder = tempfile::Builder::new().prefix("kafka-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
+    folder.expect("a folder").keep()
+}
+
 /// `make test` has done it already; a lone `cargo test` has not.
 fn fetch(jars: &Path) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/fetch");
@@ -223,7 +252,7 @@ fn fetch(jars: &Path) {
 
 fn properties(folder: &Path, at: usize, ports: &[Ports]) -> String {
     let data = folder.join("data");
-    let Ports { inside, controller, outside: [port, outside] } = ports[at];
+    let Ports { inside, controller, outside: [port, outside], sasl, mutual } = ports[at];
     let (node, copies, in_sync) = (at + 1, ports.len(), ports.len().div_ceil(2));
     let voters = (1..).zip(ports).map(|(node, of)| format!("{node}@127.0.0.1:{}", of.controller));
     let voters = voters.collect::<Vec<_>>().join(",");
@@ -233,9 +262,12 @@ fn properties(folder: &Path, at: usize, ports: &[Ports]) -> String {
          controller.quorum.voters={voters}\n\
          controller.listener.names=CONTROLLER\n\
          inter.broker.listener.name=BROKER\n\
-         listeners=BROKER://127.0.0.1:{inside},OUTSIDE://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
-         advertised.listeners=BROKER://127.0.0.1:{inside},OUTSIDE://127.0.0.1:{outside}\n\
-         listener.security.protocol.map=BROKER:PLAINTEXT,OUTSIDE:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+         listeners=BROKER://127.0.0.1:{inside},OUTSIDE://127.0.0.1:{port},SASL://127.0.0.1:{sasl},\
+         MUTUAL://127.0.0.1:{mutual},CONTROLLER://127.0.0.1:{controller}\n\
+         advertised.listeners=BROKER://127.0.0.1:{inside},OUTSIDE://127.0.0.1:{outside},SASL://127.0.0.1:{sasl},\
+         MUTUAL://127.0.0.1:{mutual}\n\
+         listener.security.protocol.map=BROKER:PLAINTEXT,OUTSIDE:PLAINTEXT,SASL:SASL_SSL,MUTUAL:SSL,\
+         CONTROLLER:PLAINTEXT\n\
          log.dirs={data}\n\
          default.replication.factor={copies}\n\
          min.insync.replicas={in_sync}\n\
@@ -257,11 +289,33 @@ fn properties(folder: &Path, at: usize, ports: &[Ports]) -> String {
     )
 }
 
+/// The settings of the two listeners that ask who is there, and of what users may do.
+fn security(certificates: &Certificates) -> String {
+    let modules = "org.apache.kafka.common.security";
+    let users = PLAIN_USERS.map(|user| format!("user_{user}=\"{PASSWORD}\"")).join(" ");
+    format!(
+        "ssl.keystore.type=PEM\n\
+         ssl.keystore.location={key}\n\
+         ssl.truststore.type=PEM\n\
+         ssl.truststore.location={ca}\n\
+         listener.name.mutual.ssl.client.auth=required\n\
+         ssl.principal.mapping.rules=RULE:^CN=(.*)$/$1/\n\
+         listener.name.sasl.sasl.enabled.mechanisms=SCRAM-SHA-512,PLAIN\n\
+         listener.name.sasl.scram-sha-512.sasl.jaas.config={modules}.scram.ScramLoginModule required;\n\
+         listener.name.sasl.plain.sasl.jaas.config={modules}.plain.PlainLoginModule required {users};\n\
+         authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
+         super.users=User:ANONYMOUS\n",
+        key = certificates.path("broker.both"),
+        ca = certificates.path("ca.pem"),
+    )
+}
+
 /// A shell that formats the broker's folder, runs the broker, and takes both away when our end of its input closes.
 fn spawn(jars: &Path, folder: &Path) -> Child {
     let script = r#"
         trap '' INT TERM HUP
-        java -cp "$1/*" kafka.tools.StorageTool format -t dGFpbHdhdGVyLXRlc3RzIQ -c "$2/server.properties" || exit 1
+        java -cp "$1/*" kafka.tools.StorageTool format -t dGFpbHdhdGVyLXRlc3RzIQ -c "$2/server.properties" \
+            --add-scram "SCRAM-SHA-512=[name=$3,password=$4]" || exit 1
         (read -r _; touch "$2/over"; kill -9 "$(cat "$2/pid")") <&3 &
         while :; do
             java -Xms512m -Xmx1g -cp "$1/*" kafka.Kafka "$2/server.properties" &
@@ -279,6 +333,7 @@ fn spawn(jars: &Path, folder: &Path) -> Child {
     Command::new("sh")
         .args(["-c", &format!("exec 3<&0 </dev/null; {script}"), "kafka"])
         .args([jars, folder])
+        .args([SCRAM_USER, PASSWORD])
         .stdin(Stdio::piped())
         .stdout(log.try_clone().expect("a second handle"))
         .stderr(log)
@@ -387,7 +442,7 @@ impl Topic {
     }
 
     /// Removes what is below these offsets, by partition, as retention does.
-    pub fn truncate(&self, below: &[i64]) {
+    pub fn expire(&self, below: &[i64]) {
         let admin: AdminClient<DefaultClientContext> = client(&self.bootstrap).create().expect("an admin client");
         let mut offsets = TopicPartitionList::new();
         for (partition, below) in (0..).zip(below) {

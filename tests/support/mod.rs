@@ -1,5 +1,7 @@
 //! The real broker, the real program, and a judge that shares no code with it.
 
+pub mod acl;
+mod certificates;
 pub mod kafka;
 mod leash;
 pub mod load;

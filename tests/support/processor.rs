@@ -55,6 +55,8 @@ pub struct Job {
     pub properties: String,
     /// More lines of the configuration file.
     pub more: String,
+    /// Variables of the environment.
+    pub variables: Vec<(&'static str, String)>,
 }
 
 /// A running `tailwater run`, killed when dropped.
@@ -71,6 +73,12 @@ pub struct Ended {
     pub status: ExitStatus,
     pub said: String,
     pub took: Duration,
+}
+
+/// What `tailwater check` came to, and all it said.
+pub struct Checked {
+    pub status: ExitStatus,
+    pub said: String,
 }
 
 /// The program's own numbers, labels added up.
@@ -94,6 +102,7 @@ impl Job {
             session: SESSION,
             properties: String::new(),
             more: String::new(),
+            variables: Vec::new(),
         }
     }
 
@@ -113,14 +122,9 @@ impl Job {
     }
 
     pub fn start(&self, flags: &[&str]) -> Processor {
-        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
-        let file = folder.path().join("tailwater.yaml");
-        fs::write(&file, self.config()).expect("a configuration");
-        fs::write(folder.path().join("policies.yaml"), &self.policies).expect("policies");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tailwater"))
-            .args(["run", "-c"])
-            .arg(file)
-            .args(flags)
+        let folder = self.folder();
+        let mut child = self
+            .command("run", &folder, flags)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -132,6 +136,28 @@ impl Job {
             move || listen(stderr, &said)
         });
         Processor { _leash: Leash::on(&child), child, said, listening: Some(listening), _folder: folder }
+    }
+
+    /// `tailwater check`.
+    pub fn check(&self, flags: &[&str]) -> Checked {
+        let output = self.command("check", &self.folder(), flags).output().expect("the program starts");
+        let said = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
+        Checked { status: output.status, said }
+    }
+
+    /// With the configuration in it.
+    fn folder(&self) -> TempDir {
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        fs::write(folder.path().join("tailwater.yaml"), self.config()).expect("a configuration");
+        fs::write(folder.path().join("policies.yaml"), &self.policies).expect("policies");
+        folder
+    }
+
+    fn command(&self, name: &str, folder: &TempDir, flags: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tailwater"));
+        command.args([name, "-c"]).arg(folder.path().join("tailwater.yaml")).args(flags);
+        command.envs(self.variables.iter().cloned());
+        command
     }
 
     fn config(&self) -> String {

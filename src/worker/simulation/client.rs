@@ -23,7 +23,7 @@ use crate::{
     generate::otlp::TracesData,
     model::RecordTime,
     mutant::{self, Mutant},
-    source::{Beginning, Event, Head, Metadata, NoBeginning, Partition, Restored, Wanted},
+    source::{self, Beginning, Event, Head, Metadata, NoBeginning, Partition, Restored, Wanted},
     tick::Logged,
 };
 
@@ -454,12 +454,16 @@ impl Io for Client {
                 return Err(NoBeginning::Away(KafkaError::OffsetFetch(RDKafkaErrorCode::UnstableOffsetCommit)));
             }
             let beginning = match broker.offsets[at] {
-                Some((offset, metadata)) => Beginning { offset, committed: true, metadata },
-                None => Beginning { offset: 0, committed: false, metadata: Metadata::at(0, None) },
+                Some((offset, metadata)) => Beginning { offset, committed: true, expired: 0, metadata },
+                None => Beginning { offset: 0, committed: false, expired: 0, metadata: Metadata::at(0, None) },
             };
             Ok((partition.clone(), beginning))
         };
         partitions.iter().map(of).collect()
+    }
+
+    fn refusal(&self) -> Option<source::Refusal> {
+        None
     }
 
     fn assign(&self, beginnings: &[(Partition, Beginning)]) -> KafkaResult<()> {

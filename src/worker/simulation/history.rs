@@ -282,6 +282,7 @@ impl Run {
             stop: Arc::new(AtomicBool::new(false)),
             ends: None,
             frontier: None,
+            accept_expired: false,
         };
         let client = Client::new(self.world.clone(), orders.transactional_id.clone());
         self.workers.push(Process { worker: Worker::with(client, orders), slot, frozen: false });

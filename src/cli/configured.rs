@@ -1,0 +1,50 @@
+//! The configuration a command is given.
+
+use std::{
+    io::{self, IsTerminal},
+    path::PathBuf,
+};
+
+use crate::config::{Config, Flag};
+
+#[derive(clap::Args)]
+pub struct Configured {
+    /// The configuration, a YAML file
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+
+    /// Overrides kafka.brokers
+    #[arg(long, value_name = "HOST:PORT,…")]
+    brokers: Option<String>,
+
+    /// Overrides input.group
+    #[arg(long, value_name = "NAME")]
+    group: Option<String>,
+}
+
+// === impl Configured ===
+
+impl Configured {
+    /// None where there are mistakes: they are all printed, and no broker is contacted.
+    pub fn load(&self, more: Option<Flag>) -> Option<Config> {
+        let flags = [
+            ("--brokers", &["kafka", "brokers"], self.brokers.clone()),
+            ("--group", &["input", "group"], self.group.clone()),
+        ];
+        let flags = flags.into_iter().filter_map(|(name, path, value)| Some(Flag { name, path, value: value? }));
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            // What is not UTF-8 is none of ours.
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
+        Config::load(&self.config, variables, flags.chain(more))
+            .inspect_err(|diagnostics| {
+                eprintln!("{}", if is_coloured() { diagnostics.coloured() } else { diagnostics.to_string() });
+            })
+            .ok()
+    }
+}
+
+/// Whether standard error is read by a person who has not said no to colours (no-color.org: set and not empty).
+fn is_coloured() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
