@@ -206,6 +206,18 @@ fn properties_come_from_variables_and_files() {
 }
 
 #[test]
+fn the_security_in_the_readme_works() {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("a file");
+    let block = readme.split("```text\n").find(|block| block.starts_with("kafka:")).expect("a block of `kafka`");
+    let kafka = block.split("```").next().unwrap_or_default();
+    let config = LEAST.replace("kafka: { brokers: localhost:9092 }\n", kafka);
+    let files = Files::new(&[("tailwater.yaml", &config), ("ca.pem", "a certificate\n")]);
+    let kafka = files.load(&[("KAFKA_PASSWORD", "hunter2")], &[]).expect("a configuration").kafka;
+    assert_eq!(kafka.properties["sasl.password"], "hunter2");
+    assert_eq!(kafka.properties["ssl.ca.pem"], "a certificate");
+}
+
+#[test]
 fn no_mistake_shows_a_secret() {
     let at_a_secret = [
         "kafka: { brokers: a:1, properties: { sasl.password: hunter2, linger.ms: soon } }",
