@@ -1,5 +1,14 @@
-use std::process::ExitCode;
+use std::{
+    io::{Write, stdout},
+    process::ExitCode,
+};
 
-fn main() -> ExitCode {
-    tailwater::cli::main()
+fn main() {
+    let code = i32::from(tailwater::cli::main() != ExitCode::SUCCESS);
+    _ = stdout().flush();
+    // librdkafka's threads may still be at work: a broker need not answer before we go. Exit handlers would take away what they
+    // work with, OpenSSL's tables for one, and now and then a process that had said why it ends died of that instead.
+    //
+    // SAFETY: `_exit` asks nothing of its caller and does not return; it runs no code of this process.
+    unsafe { libc::_exit(code) }
 }
