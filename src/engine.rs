@@ -254,6 +254,11 @@ impl Engine {
         self.assembly.time().elapse(partition, ms, ceiling);
     }
 
+    /// How far a partition's time has come.
+    pub fn clock(&mut self, partition: u32) -> Option<RecordTime> {
+        self.assembly.time().partition(partition).clock.now()
+    }
+
     /// A partition's input has ended; when all have, time runs out to infinity.
     pub fn finish(&mut self, partition: u32) {
         self.assembly.time().finish(partition);

@@ -26,7 +26,7 @@ pub struct Metadata {
     pub last: Option<i64>,
     /// The partition's clock, in milliseconds since the Unix epoch.
     pub clock: Option<i64>,
-    /// The wall clock at that time, in the same unit: a partition to which nothing is written meanwhile goes on from there.
+    /// The wall clock at that time, in the same unit: how far its records are behind.
     pub wall: Option<i64>,
 }
 

@@ -38,6 +38,9 @@ pub struct Owned {
     pub watermark_age: u64,
     /// When it was last seen at the head of its log, in milliseconds of the wall clock, and the position there.
     pub at_head: Option<(i64, i64)>,
+    /// Milliseconds that its records came behind the wall clock before it was ours. Those that are there when it comes are read
+    /// late, and do not tell; so until it is first seen at the head of its log.
+    pub delay: Option<i64>,
     /// What librdkafka was told. It remembers a pause over a revocation, so None is not true.
     pub flows: Option<bool>,
     /// Statistics to be passed over: what was fetched before a pause is gone, and they do not know it yet.

@@ -110,7 +110,8 @@ impl<I: Io> Worker<I> {
                 committed: None,
                 standing: (offset, metadata),
                 watermark_age: 0,
-                at_head: metadata.wall.map(|wall| (wall, metadata.position)),
+                at_head: None,
+                delay: metadata.wall.zip(metadata.clock).map(|(wall, clock)| wall - clock),
                 flows: None,
                 stale: 0,
             };
@@ -232,10 +233,15 @@ impl<I: Io> Worker<I> {
         if let Some(frontier) = self.orders.frontier.as_ref().and_then(|frontier| frontier.settled(head.at)) {
             self.engine.limit(owned.at, frontier);
         }
-        // Nothing has come since it was at the head before: all the time in between has passed for it, in whatever state the
-        // worker was, or the one before.
+        // Nothing has come since it was at the head before: all the time in between has passed for it, whatever the worker did.
         let before = owned.at_head.replace((at, owned.position)).filter(|&(_, position)| owned.position <= position);
         let ms = before.map_or(0, |(before, _)| (at - before).max(0)) as u64;
-        self.engine.elapse(owned.at, ms, self.ceiling());
+        let (partition, delay) = (owned.at, owned.delay.take());
+        let ceiling = self.ceiling();
+        self.engine.elapse(partition, ms, ceiling);
+        if let (Some(delay), Some(clock)) = (delay, self.engine.clock(partition)) {
+            let away = (at - delay).saturating_sub(clock.0).max(0) as u64;
+            self.engine.elapse(partition, away, ceiling);
+        }
     }
 }

@@ -154,6 +154,8 @@ struct Process {
     frozen: bool,
 }
 
+/// Until everything has healed.
+const ROUNDS: usize = 600;
 /// Milliseconds of record time: as configured.
 pub const MAX_WAIT: i64 = 8_000;
 const JITTER: i64 = 300;
@@ -212,7 +214,26 @@ fn play_all(setup: &Setup, seed: u64, actions: &[Action], table: &mut Table) -> 
             return Some(wrong);
         }
     }
-    run.heal();
+    run.heal(ROUNDS);
+    run.wrong()
+}
+
+/// A process is away for ten minutes, in which one partition goes on and the others rest: does what goes on wait as long again?
+pub fn rest_through_a_downtime(setup: &Setup) -> Option<String> {
+    let mut run = Run::new(setup.clone(), 1);
+    run.quiet = None;
+    let mut dice = fastrand::Rng::with_seed(2);
+    for _ in 0..60 {
+        run.produce(dice.u64(..));
+        run.act(Action::Round { records: 6 }, &mut Table::new());
+        run.pass(100);
+    }
+    run.kill(0);
+    run.pass(600_000);
+    let goes_on = |dice: &u64| fastrand::Rng::with_seed(*dice).usize(..run.world.partitions.len()) == 0;
+    let records: Vec<u64> = (0..).filter(goes_on).take(30).collect();
+    records.into_iter().for_each(|dice| run.produce(dice));
+    run.heal(60);
     run.wrong()
 }
 
@@ -597,8 +618,7 @@ impl Run {
     }
 
     /// No more faults: everything comes to its end, in a bounded number of rounds.
-    fn heal(&mut self) {
-        const ROUNDS: usize = 600;
+    fn heal(&mut self, rounds: usize) {
         self.reveal();
         while let Some(frozen) = self.workers.iter().position(|process| process.frozen) {
             self.kill(frozen);
@@ -607,7 +627,7 @@ impl Run {
             self.start(0);
         }
         self.exits = 0;
-        for round in 0..ROUNDS {
+        for round in 0..rounds {
             self.forget_ghosts(true);
             let open = self.world.broker.borrow().undecided();
             if round == 30 {

@@ -22,7 +22,7 @@ use crate::{
     mutant::{self, MUTANTS, Mutant},
     telemetry::Telemetry,
 };
-use history::{Action, FAULTS, MOMENTS, Setup, Table, actions, play};
+use history::{Action, FAULTS, MOMENTS, Setup, Table, actions, play, rest_through_a_downtime};
 
 /// The shapes histories come in.
 fn setups() -> Vec<Setup> {
@@ -170,7 +170,7 @@ fn fail_if_wrong(setups: &[Setup], failure: Option<Failure>) {
     let Some(Failure { seed, wrong }) = failure else { return };
     let setup = &setups[seed as usize % setups.len()];
     let (left, still) = shrink(setup, seed);
-    _ = play(&Setup { tells: true, ..setup.clone() }, seed, &left, &mut Table::new());
+    _ = play(setup, seed, &left, &mut Table::new());
     panic!("TAILWATER_SEED={seed} repeats this: {wrong}\nand after what is told above: {still}");
 }
 
@@ -192,4 +192,11 @@ fn every_mutant_is_found() {
         })
         .collect();
     assert!(missed.is_empty(), "TAILWATER_SEED={first}: not found within {WITHIN} histories: {missed:?}");
+}
+
+#[test]
+fn partitions_at_rest_hold_nothing_back_after_a_downtime() {
+    for setup in setups().iter().filter(|setup| setup.keying == Keying::Unkeyed) {
+        assert_eq!(rest_through_a_downtime(&Setup { tells: true, ..setup.clone() }), None);
+    }
 }
