@@ -34,6 +34,8 @@ pub struct Owned {
     pub committed: Option<Watermark>,
     /// What the group has committed.
     pub standing: (i64, Metadata),
+    /// Records removed before they were read, until its first commit passes over them: a next owner would find them gone too.
+    pub expired: u64,
     /// Milliseconds of record time between its first undecided span and its clock.
     pub watermark_age: u64,
     /// When it was last seen at the head of its log, in milliseconds of the wall clock, and the position there.

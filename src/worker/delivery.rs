@@ -125,6 +125,9 @@ impl<I: Io> Worker<I> {
         for watermark in &parcel.tick.watermarks {
             if let Some(owned) = self.owned.by_number(watermark.partition) {
                 owned.committed = committed.then_some(*watermark);
+                if committed {
+                    self.orders.telemetry.expire(std::mem::take(&mut owned.expired));
+                }
             }
         }
         for (partition, offset, metadata) in commits {

@@ -87,7 +87,6 @@ impl<I: Io> Worker<I> {
             if expired > 0 {
                 let (topic, partition) = &partition;
                 tracing::warn!(%topic, partition, "{expired} records were removed before they were read; going on without");
-                self.orders.telemetry.expire(expired as u64);
             }
             let clock = metadata.clock.map(RecordTime);
             let Metadata { tick, position, floor, last, .. } = metadata;
@@ -110,6 +109,7 @@ impl<I: Io> Worker<I> {
                 committed: None,
                 standing: (offset, metadata),
                 watermark_age: 0,
+                expired: expired as u64,
                 at_head: None,
                 delay: metadata.wall.zip(metadata.clock).map(|(wall, clock)| wall - clock),
                 flows: None,
