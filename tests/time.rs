@@ -1,9 +1,11 @@
 //! Record time: late spans, partitions that lag behind, an outage that splits nothing.
 
-use tailwater::generate::Shape;
+use std::collections::BTreeMap;
+
+use tailwater::{decisions, generate::Shape};
 
 use crate::support::{
-    kafka::{Record, kafka},
+    kafka::{Record, Topic, kafka},
     oracle::{Copies, Expected, count},
     processor::Job,
     seed::seed,
@@ -86,4 +88,62 @@ fn traces_over_two_topics_come_out_whole() {
     job.run_until_end();
     Expected::of(&[&one, &two]).check(&output.records(), Copies::One);
     witness("time-topics");
+}
+
+/// Ten minutes of traffic, in which one record of ten is an hour ahead or behind: the same verdicts, for the same reasons, on as many
+/// spans, whoever reads it and however (I5).
+#[test]
+fn verdicts_do_not_depend_on_the_reader() {
+    const PARTITIONS: i32 = 4;
+    const HOUR: i64 = 3_600_000;
+    let input = kafka().topic("reader-spans", PARTITIONS);
+    let shape = Shape { spans_per_second: 200.0, ..Shape::default() };
+    let shop = Shop { seed: seed(), traces: 8_000, shape };
+    let mut seen = [0; PARTITIONS as usize];
+    input.produce(shop.keyed(PARTITIONS).map(|record| {
+        let seen = &mut seen[record.partition as usize];
+        *seen += 1;
+        let wrong = if *seen % 10 > 0 { 0 } else { HOUR * if *seen % 20 > 0 { 1 } else { -1 } };
+        Record { timestamp: record.timestamp + wrong, ..record }
+    }));
+    let read = |name: &str, workers: usize, properties: &str, kills: u64| {
+        let output = kafka().topic(&format!("{name}-kept"), 1);
+        let mut job = Job::named(name);
+        job.inputs = vec![input.name.clone()];
+        job.more = format!("workers: {workers}\n");
+        job.properties = properties.to_owned();
+        for kill in 0..kills {
+            let mut processor = job.run();
+            processor.wait_until("some of it to be read", |metrics| metrics.received() > 10_000 * (kill + 1));
+            processor.kill();
+        }
+        job.run_until_end();
+        Expected::of(&[&input]).check(&output.records(), Copies::One);
+        verdicts(&kafka().existing(&format!("{name}-decisions"), PARTITIONS))
+    };
+    const SLOWLY: &str = "queued.min.messages: 1, fetch.queue.backoff.ms: 50, fetch.message.max.bytes: 10000";
+    let one = read("reader-one", 1, "", 0);
+    assert_eq!(one.len(), 8_000);
+    for (name, workers, properties, kills) in
+        [("reader-four", 4, "", 0), ("reader-slow", 1, SLOWLY, 0), ("reader-killed", 2, SLOWLY, 2)]
+    {
+        let other = read(name, workers, properties, kills);
+        let differs = one.iter().filter(|(trace, verdict)| other.get(*trace) != Some(verdict));
+        let differs: Vec<_> = differs.map(|(trace, verdict)| (verdict, other.get(trace))).collect();
+        assert!(differs.is_empty(), "{name}: {} verdicts differ, such as {:?}", differs.len(), differs[0]);
+    }
+    witness("time-reader");
+}
+
+/// Whether each trace was kept, why it was complete, and on how many spans.
+fn verdicts(log: &Topic) -> BTreeMap<[u8; 16], (bool, String, u32)> {
+    let mut verdicts = BTreeMap::new();
+    log.each(|record| {
+        for decision in decisions::decode(&record.value, &[]).expect("a record of decisions").decisions {
+            let verdict = (decision.verdict.keep, decision.reason.name().to_owned(), decision.spans);
+            // One that late spans asked for is written again.
+            verdicts.entry(decision.trace.0).or_insert(verdict);
+        }
+    });
+    verdicts
 }
