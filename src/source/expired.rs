@@ -34,10 +34,22 @@ pub fn expired<C: ConsumerContext>(
     if starts.count() == 0 {
         return Ok(Vec::new());
     }
-    let starts = consumer.offsets_for_times(starts, timeout)?;
+    let starts = consumer.offsets_for_times(starts, timeout).and_then(|starts| {
+        starts.elements().iter().try_for_each(|element| element.error())?;
+        Ok(starts)
+    });
+    let starts = match starts {
+        Ok(starts) => starts,
+        Err(error) => {
+            // A partition that was between two leaders is remembered without one, for a quarter of an hour, unless somebody asks.
+            let mut topics: Vec<_> = committed.elements().iter().map(|element| element.topic().to_owned()).collect();
+            topics.dedup();
+            topics.iter().try_for_each(|topic| consumer.fetch_metadata(Some(topic), timeout).map(|_| ()))?;
+            return Err(error);
+        }
+    };
     let mut expired = Vec::new();
     for element in starts.elements() {
-        element.error()?;
         let committed = committed.find_partition(element.topic(), element.partition()).map(|of| of.offset());
         if let (Offset::Offset(start), Some(Offset::Offset(committed))) = (element.offset(), committed)
             && committed < start
