@@ -229,11 +229,12 @@ impl<C, V: Copy> Assembly<C, V> {
     pub fn is_past(&self, origin: Origin, span: &Span) -> bool {
         let ended = (span.end.max(span.start) / 1_000_000) as i64;
         let lateness = self.completion.max_wait.saturating_add(self.late_window);
-        ended != 0 && origin.seen.since(RecordTime(ended)) > lateness && !self.knows(&span.trace_id)
+        ended != 0 && origin.seen.since(RecordTime(ended)) > lateness && self.find(&span.trace_id).is_none()
     }
 
-    fn knows(&self, id: &[u8; 16]) -> bool {
-        self.table.find(self.hasher.hash_one(id), |&at| self.is(at, id)).is_some()
+    /// Its place in the table.
+    fn find(&self, id: &[u8; 16]) -> Option<u32> {
+        self.table.find(self.hasher.hash_one(id), |&at| self.is(at, id)).copied()
     }
 
     /// Puts a span into its trace. Its bytes are in `payload`.
@@ -335,7 +336,7 @@ impl<C, V: Copy> Assembly<C, V> {
     /// Remembers a verdict anew, with those of the open tick. Returns when that was.
     pub fn renew(&mut self, partition: u32, id: &[u8; 16]) -> RecordTime {
         let (domain, decided) = (self.time.domain(partition), self.now(partition));
-        if let Some(&at) = self.table.find(self.hasher.hash_one(id), |&at| self.is(at, id))
+        if let Some(at) = self.find(id)
             && at & REMEMBERED != 0
         {
             let at = at & !REMEMBERED;

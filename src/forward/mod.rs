@@ -5,8 +5,10 @@
 //! librdkafka answers a plain commit only to somebody who waits for it, so it is this thread that waits and not the worker's.
 
 pub mod contents;
+mod retry;
 mod sender;
 
+pub use retry::{Retry, watch};
 pub use sender::{FRAMING, Route};
 
 use std::{

@@ -158,17 +158,13 @@ impl Sender {
     ///
     /// # Errors
     /// The producer is beyond repair, or nobody waits any more.
-    pub fn deliver(&mut self, mut parcel: Parcel) -> KafkaResult<Delivered> {
-        let result = match self.plain.take() {
+    pub fn deliver(&self, mut parcel: Parcel) -> KafkaResult<Delivered> {
+        let result = match &self.plain {
             None => self.transact(&mut parcel),
-            Some(plain) => {
-                let result = self.decide_then_send(&plain, &mut parcel);
-                self.plain = Some(plain);
-                result
-            }
+            Some(plain) => self.decide_then_send(plain, &mut parcel),
         };
         let (logged, outcome) = match result {
-            Ok((logged, outcome)) => (logged, outcome),
+            Ok(out) => out,
             Err(Fault::Abort(error)) => {
                 let error = self.cause().unwrap_or(error);
                 let aborted = self.abort();

@@ -22,10 +22,10 @@ use rdkafka::{Message, error::KafkaError};
 
 use crate::{
     config::Config,
-    forward::{Delivered, Forward, Outcome, Parcel, Route},
+    forward::{self, Delivered, Forward, Outcome, Parcel, Retry, Route},
     source::{Event, NoBeginning, Partition, Source},
     telemetry::{RekeySnapshot, Telemetry},
-    worker::{ABORTS, Ends, HANGS, REVOKE, STOP, ceiling, read_failed, timestamp, wall_clock},
+    worker::{Ends, REVOKE, STOP, ceiling, read_failed, timestamp, wall_clock},
 };
 use lane::Lane;
 use split::Split;
@@ -45,9 +45,7 @@ pub struct Rekey {
     /// Assigned, and not yet taken on.
     arriving: Option<Vec<Partition>>,
     /// A tick whose transaction was aborted, to be sent before anything newer.
-    again: Option<Parcel>,
-    /// Aborted transactions in a row.
-    aborts: u32,
+    again: Retry,
     counts: Counts,
     orders: Orders,
     last_cut: Instant,
@@ -127,8 +125,7 @@ impl Rekey {
             next: 0,
             tick: 1,
             arriving: None,
-            again: None,
-            aborts: 0,
+            again: Retry::default(),
             counts: Counts::default(),
             last_cut: Instant::now(),
             last_published: Instant::now(),
@@ -178,7 +175,7 @@ impl Rekey {
     /// Whether all that was read is committed. Asked again and again, it becomes so.
     fn conclude(&mut self) -> anyhow::Result<bool> {
         self.deliver(Duration::ZERO)?;
-        Ok(!self.forward.is_busy() && self.again.is_none() && self.split.tick.is_empty())
+        Ok(!self.forward.is_busy() && self.again.is_empty() && self.split.tick.is_empty())
     }
 
     /// Whether a finite input is re-keyed to its end by all threads.
@@ -317,7 +314,7 @@ impl Rekey {
         for partition in partitions {
             let Some(found) = self.lanes.iter().position(|lane| lane.partition == *partition) else { continue };
             let at = self.lanes.swap_remove(found).at;
-            if let Some(again) = &mut self.again {
+            if let Some(again) = self.again.parcel() {
                 again.tick.discard(at);
             }
             self.split.tick.discard(at);
@@ -332,6 +329,9 @@ impl Rekey {
         self.progress(Duration::ZERO)?;
         if self.forward.is_busy() {
             return self.watch();
+        }
+        if self.again.is_early(Instant::now()) {
+            return Ok(());
         }
         if let Some(parcel) = self.again.take() {
             return self.send(parcel);
@@ -376,19 +376,15 @@ impl Rekey {
                 false
             }
             Outcome::Aborted(error) => {
-                self.aborts += 1;
-                if self.aborts > ABORTS {
-                    bail!("{ABORTS} transactions in a row were aborted, the last because: {error}");
-                }
-                tracing::warn!(%error, "a transaction was aborted; its content is sent again");
+                self.again.abort(&error, Instant::now())?;
                 for (at, _) in parcel.names.iter().filter(|(_, name)| revoked.contains(name)) {
                     parcel.tick.discard(*at);
                 }
-                self.again = Some(parcel);
+                self.again.keep(parcel);
                 return Ok(());
             }
         };
-        self.aborts = 0;
+        self.again.reset();
         self.counts.add(&parcel);
         let mut begun = false;
         for watermark in &parcel.tick.watermarks {
@@ -406,13 +402,7 @@ impl Rekey {
 
     /// C20.
     fn watch(&self) -> anyhow::Result<()> {
-        if self.forward.committing().is_some_and(|since| since > HANGS) && self.orders.frontier.hears() {
-            bail!(
-                "a transaction has not come to its end for {} s though brokers answer; whether it did is known at the next start",
-                HANGS.as_secs()
-            );
-        }
-        Ok(())
+        forward::watch(self.forward.committing(), self.orders.frontier.hears())
     }
 
     fn publish(&mut self, every: Duration) {

@@ -2,22 +2,12 @@
 
 use std::time::Duration;
 
-use anyhow::bail;
-
 use super::{Worker, io::Io};
 use crate::{
-    forward::{Delivered, Outcome, Parcel},
+    forward::{self, Delivered, Outcome, Parcel},
     mutant::{self, Mutant},
     tick::Tick,
 };
-
-/// In a row, for the same content. A rebalance aborts one or two.
-pub const ABORTS: u32 = 10;
-/// Between two. A member that the group has put out hears of it with its next heartbeat, after 3 s by default; until then each is
-/// refused.
-const AGAIN: Duration = Duration::from_secs(1);
-/// librdkafka has calls that ignore their timeout and may wait for ever; brokers that answer do so in a fraction of this.
-pub const HANGS: Duration = Duration::from_secs(60);
 
 impl<I: Io> Worker<I> {
     /// Settles the tick that is out, when it has come to its end, and cuts the next when that is due.
@@ -26,7 +16,7 @@ impl<I: Io> Worker<I> {
         if self.io.is_sending() {
             return self.watch();
         }
-        if self.aborts > 0 && self.since(self.last_cut) < AGAIN {
+        if self.again.is_early(self.io.now()) {
             return Ok(());
         }
         if let Some(parcel) = self.again.take() {
@@ -76,7 +66,7 @@ impl<I: Io> Worker<I> {
     /// Whether everything decided is out and committed. Asked again and again, it becomes so.
     pub(super) fn conclude(&mut self) -> anyhow::Result<bool> {
         self.deliver(Duration::ZERO)?;
-        Ok(!self.io.is_sending() && self.again.is_none() && self.engine.is_drained())
+        Ok(!self.io.is_sending() && self.again.is_empty() && self.engine.is_drained())
     }
 
     /// Whether a finite input is handled to its end by all workers.
@@ -104,24 +94,19 @@ impl<I: Io> Worker<I> {
                 false
             }
             Outcome::Aborted(error) => {
-                self.aborts += 1;
-                if self.aborts > ABORTS {
-                    bail!("{ABORTS} transactions in a row were aborted, the last because: {error}");
-                }
-                tracing::warn!(%error, "a transaction was aborted; its content is sent again");
+                self.again.abort(&error, self.io.now())?;
                 for (at, name) in &parcel.names {
                     if revoked.contains(name) {
                         self.engine.discard(&mut parcel.tick, *at);
                     }
                 }
                 if !mutant::is(Mutant::AbortedIsForgotten) {
-                    self.again = Some(parcel);
+                    self.again.keep(parcel);
                 }
-                self.last_cut = self.io.now();
                 return Ok(());
             }
         };
-        self.aborts = 0;
+        self.again.reset();
         for watermark in &parcel.tick.watermarks {
             if let Some(owned) = self.owned.by_number(watermark.partition) {
                 owned.committed = committed.then_some(*watermark);
@@ -141,12 +126,6 @@ impl<I: Io> Worker<I> {
 
     fn watch(&self) -> anyhow::Result<()> {
         let answers = self.heard.is_some_and(|heard| self.since(heard) < super::AWAY);
-        if self.io.committing().is_some_and(|since| since > HANGS) && answers {
-            bail!(
-                "a transaction has not come to its end for {} s though brokers answer; whether it did is known at the next start",
-                HANGS.as_secs()
-            );
-        }
-        Ok(())
+        forward::watch(self.io.committing(), answers)
     }
 }

@@ -8,7 +8,6 @@ mod ownership;
 #[cfg(test)]
 mod simulation;
 
-pub use delivery::{ABORTS, HANGS};
 pub use ends::Ends;
 pub use io::wall_clock;
 pub use ownership::REVOKE;
@@ -31,7 +30,7 @@ use crate::{
     assemble::{Completion, Keying},
     config::{Config, Input},
     engine::{Engine, Full, Record, Settings},
-    forward::Parcel,
+    forward::Retry,
     limits,
     model::RecordTime,
     rekey::{self, Frontier},
@@ -51,9 +50,7 @@ pub struct Worker<I: Io = Kafka> {
     /// Read back of an unkeyed input of which some partitions are not here yet.
     restored: Vec<Restored>,
     /// A tick whose transaction was aborted, to be sent before anything newer.
-    again: Option<Parcel>,
-    /// Aborted transactions in a row.
-    aborts: u32,
+    again: Retry,
     orders: Orders,
     /// A record that waits because the tick is full. Input is paused meanwhile.
     stalled: Option<Stalled>,
@@ -158,8 +155,7 @@ impl<I: Io> Worker<I> {
             owned: Assignment::default(),
             arriving: None,
             restored: Vec::new(),
-            again: None,
-            aborts: 0,
+            again: Retry::default(),
             stalled: None,
             last_cut: now,
             last_published: now,
@@ -202,7 +198,7 @@ impl<I: Io> Worker<I> {
             return Ok(true);
         }
         if self.since(since) > STOP {
-            if self.engine.is_drained() && self.again.is_none() && self.io.is_acknowledged() {
+            if self.engine.is_drained() && self.again.is_empty() && self.io.is_acknowledged() {
                 tracing::warn!(
                     "the last offsets were not committed; what follows them is read again at the next start"
                 );
@@ -303,7 +299,7 @@ impl<I: Io> Worker<I> {
 
     #[cfg(test)]
     fn is_sending(&self) -> bool {
-        self.io.is_sending() || self.again.is_some()
+        self.io.is_sending() || !self.again.is_empty()
     }
 
     fn since(&self, then: Instant) -> Duration {

@@ -187,7 +187,7 @@ impl<I: Io> Worker<I> {
         }
         for partition in partitions {
             if let Some(owned) = self.owned.remove(partition) {
-                if let Some(again) = &mut self.again {
+                if let Some(again) = self.again.parcel() {
                     self.engine.discard(&mut again.tick, owned.at);
                     again.standing.retain(|(of, ..)| of != partition);
                 }

@@ -27,7 +27,8 @@ impl<I: Io> Worker<I> {
                 tick.kept.push(kept);
             }
             if !later.is_empty() {
-                self.again = Some(self.parcel(later));
+                let later = self.parcel(later);
+                self.again.keep(later);
             }
         }
         Ok(())
