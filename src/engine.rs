@@ -251,7 +251,7 @@ impl Engine {
 
     /// Wall-clock milliseconds have passed while a partition stood at the head of its log.
     pub fn elapse(&mut self, partition: u32, ms: u64, ceiling: RecordTime) {
-        self.assembly.time().elapse(partition, ms, ceiling);
+        self.assembly.elapse(partition, ms, ceiling);
     }
 
     /// How far a partition's time has come.
@@ -295,7 +295,7 @@ impl Engine {
         watermarks.extend(partitions.into_iter().filter_map(|partition| {
             let Cut { offset, since, position, floor, last, settled, clock } = self.assembly.cut(partition)?;
             let age = clock.map_or(0, |clock| clock.since(since.unwrap_or(clock)));
-            Some(Watermark { partition, offset, position, floor, last, settled, clock, age })
+            Some(Watermark { partition, offset, position, floor, last, settled, since, clock, age })
         }));
     }
 

@@ -66,6 +66,8 @@ pub struct Watermark {
     pub last: Option<i64>,
     /// With this tick it is all that has been decided.
     pub settled: bool,
+    /// What the clock was at W, or a little more; None where nothing is held.
+    pub since: Option<RecordTime>,
     pub clock: Option<RecordTime>,
     /// Milliseconds of record time the first undecided span has waited.
     pub age: u64,

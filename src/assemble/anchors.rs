@@ -99,6 +99,16 @@ impl Anchors {
         (queue.head != NIL).then(|| (self.anchors[queue.head].offset, self.anchors[queue.head].trace))
     }
 
+    /// The traces of a queue.
+    pub fn traces(&self, queue: &Queue) -> impl Iterator<Item = u32> {
+        let mut at = queue.head;
+        std::iter::from_fn(move || {
+            let anchor = (at != NIL).then(|| &self.anchors[at])?;
+            at = anchor.next;
+            Some(anchor.trace)
+        })
+    }
+
     /// The partition and offset of an anchor.
     pub fn place(&self, at: u32) -> (u32, i64) {
         (self.anchors[at].partition, self.anchors[at].offset)

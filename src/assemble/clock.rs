@@ -31,6 +31,11 @@ impl Clock {
         self.now
     }
 
+    /// Whether it can be told from its own records when something was seen.
+    pub fn is_established(&self) -> bool {
+        self.now.is_some() && !self.resumed
+    }
+
     /// Records observed.
     pub fn seen(&self) -> usize {
         self.seen
@@ -50,7 +55,8 @@ impl Clock {
         self.last[slot] = timestamp.0;
         self.seen += 1;
         self.median = RecordTime(self.sorted[end / 2]).min(ceiling);
-        if self.seen >= WINDOW || self.now.is_some() && !self.resumed {
+        if self.seen >= WINDOW || self.is_established() {
+            self.resumed = false;
             self.now = self.now.max(Some(self.median));
         }
     }
@@ -79,7 +85,7 @@ impl Clock {
     }
 
     /// The greatest of the last timestamps not above the ceiling.
-    fn latest(&self, ceiling: RecordTime) -> Option<RecordTime> {
+    pub fn latest(&self, ceiling: RecordTime) -> Option<RecordTime> {
         let sorted = &self.sorted[..self.seen.min(WINDOW)];
         sorted[..sorted.partition_point(|&t| t <= ceiling.0)].last().copied().map(RecordTime)
     }

@@ -199,12 +199,38 @@ impl<C, V: Copy> Assembly<C, V> {
     /// Takes a record's time, and judges who was right a window ago: a trace waits no longer for a wrong producer.
     pub fn observe(&mut self, partition: u32, timestamp: RecordTime, ceiling: RecordTime) {
         self.time.observe(partition, timestamp, ceiling);
+        self.stamp_early(partition, ceiling);
         loop {
             let (leap, now) = (self.time.next_leap(partition), self.time.partition(partition).clock.now());
             let (Some((stamp, trace)), Some(now)) = (leap, now) else { break };
             if stamp.since(now) > self.completion.max_wait {
                 self.pull_back(&trace, now);
             }
+        }
+    }
+
+    /// The partition is at the head of its log, where `ms` of wall-clock time passed.
+    pub fn elapse(&mut self, partition: u32, ms: u64, ceiling: RecordTime) {
+        self.time.partition(partition).clock.establish();
+        self.stamp_early(partition, ceiling);
+        self.time.elapse(partition, ms, ceiling);
+    }
+
+    /// What came before its clock was established was seen no earlier than the latest of those records: there was nothing
+    /// to tell a producer by whose clock is behind.
+    fn stamp_early(&mut self, partition: u32, ceiling: RecordTime) {
+        let at = self.time.partition(partition);
+        if !at.early || !at.clock.is_established() {
+            return;
+        }
+        at.early = false;
+        let now = at.clock.now().unwrap_or_default();
+        let latest = at.clock.latest(now.plus(self.completion.max_wait).min(ceiling));
+        let seen = latest.map_or(now, |latest| latest.max(now));
+        for trace in self.anchors.traces(&at.queue) {
+            let entry = &mut self.traces[trace];
+            entry.first_seen = entry.first_seen.max(seen.0);
+            entry.last_seen = entry.last_seen.max(seen.0);
         }
     }
 
@@ -216,9 +242,20 @@ impl<C, V: Copy> Assembly<C, V> {
         timestamp: Option<RecordTime>,
         ceiling: RecordTime,
     ) -> Origin {
-        let at = self.time.assigned(partition);
+        let at = self.time.partition(partition);
+        at.early |= !at.clock.is_established();
         let now = at.clock.now();
-        let seen = now.max(timestamp.map(|timestamp| timestamp.min(ceiling))).unwrap_or_default();
+        let own = timestamp.map(|timestamp| timestamp.min(ceiling));
+        let seen = match now {
+            // Its producer's clock may be behind. It came after the records before it, with which the partition's clock has
+            // not caught up.
+            Some(now) if own < Some(now) => {
+                // Where it is not told who was right, a wrong producer's time must not be taken.
+                let bound = if at.is_limited() { now.plus(self.completion.max_wait).min(ceiling) } else { ceiling };
+                at.clock.latest(bound).map_or(now, |latest| latest.max(now))
+            }
+            _ => own.unwrap_or_default(),
+        };
         let leaps = !at.is_limited() && now.is_none_or(|now| seen.since(now) > self.completion.max_wait);
         Origin { partition, offset, seen, leaps }
     }
@@ -395,7 +432,10 @@ impl<C, V: Copy> Assembly<C, V> {
         let at = self.time.partition(partition);
         at.floor.cut(tick, at.next, offset);
         let (floor, last) = (at.floor.rise(oldest), at.floor.settle(settled));
-        Some(Cut { offset, since, position: at.next, floor, last, settled, clock: at.clock.now() })
+        let clock = at.clock.now();
+        // It may have been stamped by a wrong producer who is not yet judged.
+        let since = since.zip(clock).map(|(since, clock)| since.min(clock));
+        Some(Cut { offset, since, position: at.next, floor, last, settled, clock })
     }
 
     /// What policies have seen of a held trace.

@@ -41,6 +41,8 @@ pub struct Time {
 pub struct Partition {
     pub clock: Clock,
     leaps: Leaps,
+    /// Spans were seen before the clock was established.
+    pub early: bool,
     /// The offset after the last record taken in.
     pub next: i64,
     pub queue: Queue,
@@ -80,6 +82,9 @@ pub struct Start {
     /// The last record of the decision log.
     pub last: Option<i64>,
     pub tick: u64,
+    /// What its clock was at W, or a little more; None where nothing was held.
+    pub since: Option<RecordTime>,
+    /// What its clock was at P.
     pub clock: Option<RecordTime>,
 }
 
@@ -88,7 +93,7 @@ pub struct Start {
 impl Start {
     /// Of a partition that nobody has read before.
     pub fn at(offset: i64) -> Self {
-        Self { offset, position: offset, floor: 0, last: None, tick: 0, clock: None }
+        Self { offset, position: offset, floor: 0, last: None, tick: 0, since: None, clock: None }
     }
 }
 
@@ -105,15 +110,20 @@ impl Time {
 
     /// Takes a partition on; its number is free for another after `remove`.
     pub fn add(&mut self, start: Start) -> u32 {
-        let Start { offset, position, floor, last, tick, clock } = start;
+        let Start { offset, position, floor, last, tick, since, clock: resumes } = start;
+        let mut clock = Clock::default();
+        if let Some(since) = since {
+            clock.resume(since);
+        }
         let partition = Partition {
-            clock: Clock::default(),
+            clock,
             leaps: Leaps::default(),
+            early: false,
             next: offset,
             queue: Queue::default(),
             floor: Floor::new(tick, position, floor, last),
             handled: position,
-            resumes: clock,
+            resumes,
             silent: None,
             frontier: RecordTime::END,
             finished: false,

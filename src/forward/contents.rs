@@ -36,6 +36,7 @@ pub fn commits<'p>(
             position: watermark.position,
             floor: watermark.floor,
             last: last(watermark),
+            since: watermark.since.filter(|&since| since != RecordTime::END).map(|since| since.0),
             clock,
             wall: clock.map(|_| parcel.wall.0),
         };

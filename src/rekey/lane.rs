@@ -116,8 +116,17 @@ impl Lane {
     pub fn watermark(&self) -> Option<Watermark> {
         let clock = self.idle.or(self.clock.now());
         let Self { at, position, .. } = *self;
-        let now =
-            Watermark { partition: at, offset: position, position, floor: 0, last: None, settled: true, clock, age: 0 };
+        let now = Watermark {
+            partition: at,
+            offset: position,
+            position,
+            floor: 0,
+            last: None,
+            settled: true,
+            since: None,
+            clock,
+            age: 0,
+        };
         let is_news = self.committed.is_none_or(|committed| {
             let moved = match (committed.clock, clock) {
                 (Some(before), Some(now)) => now.since(before) >= HEARTBEAT,

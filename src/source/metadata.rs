@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// The metadata of an offset commit, as text: `1:incarnation:tick:position:floor:last:clock:wall`, the incarnation in hex, `-` for
+/// The metadata of an offset commit, as text: `1:incarnation:tick:position:floor:last:since:clock:wall`, the incarnation in hex, `-` for
 /// what there is none of.
 ///
 /// The committed offset is the watermark W: the first record that still holds a span of an undecided trace. The rest is
@@ -24,7 +24,10 @@ pub struct Metadata {
     /// The offset, not the tick of that record: one tick may have several records, and most ticks have none here; only the
     /// offset says exactly which is the last, and whether it is still in the log.
     pub last: Option<i64>,
-    /// The partition's clock, in milliseconds since the Unix epoch.
+    /// What the partition's clock was at the committed offset, or a little more, in milliseconds since the Unix epoch; none
+    /// where nothing was held. What is read again was not seen before.
+    pub since: Option<i64>,
+    /// Its clock at the position, in milliseconds since the Unix epoch.
     pub clock: Option<i64>,
     /// The wall clock at that time, in the same unit: how far its records are behind.
     pub wall: Option<i64>,
@@ -84,6 +87,7 @@ impl Metadata {
             position: fields.next()?.parse().ok()?,
             floor: fields.next()?.parse().ok()?,
             last: optional(fields.next()?)?,
+            since: optional(fields.next()?)?,
             clock: optional(fields.next()?)?,
             wall: optional(fields.next()?)?,
         };
@@ -93,9 +97,9 @@ impl Metadata {
 
 impl fmt::Display for Metadata {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { incarnation, tick, position, floor, last, clock, wall } = self;
+        let Self { incarnation, tick, position, floor, last, since, clock, wall } = self;
         write!(f, "1:{incarnation:x}:{tick}:{position}:{floor}")?;
-        [last, clock, wall].into_iter().try_for_each(|field| match field {
+        [last, since, clock, wall].into_iter().try_for_each(|field| match field {
             Some(number) => write!(f, ":{number}"),
             None => write!(f, ":-"),
         })
@@ -124,11 +128,12 @@ mod tests {
             position: 200,
             floor: 12,
             last: Some(40),
+            since: Some(-9),
             clock: Some(-5),
             wall: Some(9),
         };
-        assert_eq!(metadata.to_string(), "1:beef:7:200:12:40:-5:9");
-        assert_eq!(Metadata::at(3, None).to_string(), "1:0:0:3:0:-:-:-");
+        assert_eq!(metadata.to_string(), "1:beef:7:200:12:40:-9:-5:9");
+        assert_eq!(Metadata::at(3, None).to_string(), "1:0:0:3:0:-:-:-:-");
     }
 
     #[test]
@@ -156,12 +161,12 @@ mod tests {
             "0:x",
             "0:1:2",
             "1:",
-            "1:0:0:3:0:-:-",
-            "1:0:0:3:0:-:-:-:-",
-            "1:g:0:3:0:-:-:-",
-            "1:0:-1:3:0:-:-:-",
-            "1:0:0:-:0:-:-:-",
-            "1:0:0:3:0:-::",
+            "1:0:0:3:0:-:-:-",
+            "1:0:0:3:0:-:-:-:-:-",
+            "1:g:0:3:0:-:-:-:-",
+            "1:0:-1:3:0:-:-:-:-",
+            "1:0:0:-:0:-:-:-:-",
+            "1:0:0:3:0:-:::",
             "connect-7",
             "99999999999:",
         ];
@@ -175,9 +180,9 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read(
-            incarnation: u64, tick: u64, position: i64, floor: i64, last in option::of(any::<i64>()), clock in option::of(any::<i64>()), wall in option::of(any::<i64>()),
+            incarnation: u64, tick: u64, position: i64, floor: i64, last in option::of(any::<i64>()), since in option::of(any::<i64>()), clock in option::of(any::<i64>()), wall in option::of(any::<i64>()),
         ) {
-            let metadata = Metadata { incarnation, tick, position, floor, last, clock, wall };
+            let metadata = Metadata { incarnation, tick, position, floor, last, since, clock, wall };
             prop_assert_eq!(Metadata::parse(&metadata.to_string(), 9), Ok(metadata));
         }
 

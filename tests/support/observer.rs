@@ -24,7 +24,7 @@ pub struct Observer {
     watching: JoinHandle<Observed>,
 }
 
-/// What a group has committed for a partition, and its metadata in the form `1:incarnation:tick:position:floor:last:clock:wall`.
+/// What a group has committed for a partition, and its metadata in the form `1:incarnation:tick:position:floor:last:since:clock:wall`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Commit {
     pub watermark: i64,

@@ -147,9 +147,14 @@ impl Model {
         let mut last: Vec<_> = at.times.iter().rev().take(15).copied().collect();
         last.sort_unstable();
         at.median = Some(last[(last.len() - 1) / 2].min(ceiling));
+        let is_early = at.clock.is_none();
         if at.clock.is_some() || last.len() == 15 {
             at.clock = at.clock.max(at.median);
         }
+        if is_early {
+            self.stamp_early(partition, ceiling);
+        }
+        let at = self.at(partition);
         // 15 records later the clock shows whether a leap was one.
         let count = at.times.len();
         let judged: Vec<_> = at.leaps.extract_if(.., |leap| leap.0 + 15 == count).collect();
@@ -166,11 +171,32 @@ impl Model {
         }
     }
 
+    /// What came before there was a clock is seen no earlier than what that says first.
+    fn stamp_early(&mut self, partition: u32, ceiling: i64) {
+        let max_wait = self.settings.completion.max_wait as i64;
+        let Some(clock) = self.at(partition).clock else { return };
+        let plausible = self.latest(partition, clock.saturating_add(max_wait).min(ceiling));
+        let here = self.held.values_mut().filter(|trace| trace.spans.iter().any(|span| span.0 == partition));
+        here.flat_map(|trace| &mut trace.spans).for_each(|span| span.2 = span.2.max(plausible));
+    }
+
+    /// The clock, or the latest of the last records.
+    fn latest(&mut self, partition: u32, ceiling: i64) -> i64 {
+        let at = self.at(partition);
+        let latest = at.times.iter().rev().take(15).filter(|&&time| time <= ceiling).max().copied();
+        latest.max(at.clock).expect("there is a clock")
+    }
+
     fn elapse(&mut self, partition: u32, ms: u64, ceiling: i64) {
+        let at = self.at(partition);
+        if at.clock.is_none() {
+            at.clock = at.median;
+            self.stamp_early(partition, ceiling);
+        }
         let at = self.at(partition);
         at.silent = at.times.is_empty().then_some(if ceiling == i64::MAX { ceiling } else { ceiling - 1_000 });
         let latest = at.times.iter().rev().take(15).filter(|&&time| time <= ceiling).max().copied();
-        let clock = at.clock.or(at.median);
+        let clock = at.clock;
         at.clock = clock.max(latest).max(clock.map(|clock| clock.saturating_add(ms as i64).min(ceiling)));
         self.tell_time();
     }
@@ -263,7 +289,11 @@ impl Model {
         self.complete(domain);
         let max_wait = self.settings.completion.max_wait as i64;
         let clock = self.at(partition).clock;
-        let seen = clock.max(Some(time.min(ceiling))).expect("one of them");
+        let own = time.min(ceiling);
+        let seen = match clock {
+            Some(clock) if own < clock => self.latest(partition, ceiling),
+            _ => own,
+        };
         let leaps = clock.is_none_or(|clock| seen > clock.saturating_add(max_wait));
         for span in spans {
             if span.trace == 0 {

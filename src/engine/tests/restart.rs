@@ -97,10 +97,10 @@ impl Life {
             logged.push(Logged { partition: at, first: record, last: record });
         }
         for watermark in &tick.watermarks {
-            let Watermark { partition, offset, position, floor, last, clock, .. } = *watermark;
+            let Watermark { partition, offset, position, floor, last, since, clock, .. } = *watermark;
             let now = logged.iter().find(|logged| logged.partition == partition).map(|logged| logged.last);
             let before = &mut disk.commits[partition as usize];
-            let start = Start { offset, position, floor, last: now.or(last), tick: tick.number, clock };
+            let start = Start { offset, position, floor, last: now.or(last), tick: tick.number, since, clock };
             assert!(
                 before.offset <= offset && before.position <= position && before.floor <= floor,
                 "{before:?} {start:?}"

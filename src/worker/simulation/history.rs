@@ -136,8 +136,8 @@ struct Run {
     ghosts: Vec<(u32, u8)>,
     /// Upstream transactions, and the partition each hides.
     hidden: Vec<(usize, usize)>,
-    /// Records since the last with a wrong clock, by partition.
-    sane: Vec<u32>,
+    /// Records since the last with a wrong clock, and when the last of all came, by partition.
+    sane: Vec<(u32, i64)>,
     /// Traces that are not closed.
     growing: Vec<usize>,
     slots: usize,
@@ -267,7 +267,7 @@ impl Run {
             workers: Vec::new(),
             ghosts: Vec::new(),
             hidden: Vec::new(),
-            sane: vec![0; count],
+            sane: vec![(0, 0); count],
             growing: Vec::new(),
             slots,
             quiet: (seed / 4).is_multiple_of(2).then_some(seed as usize / 8 % count),
@@ -543,11 +543,13 @@ impl Run {
             partition = (partition + 1) % partitions;
         }
         let mut time = now + random.i64(-JITTER..=JITTER);
-        let wrong_clock = self.sane[partition] > 16 && random.u8(..) < 40;
+        let (sane, last) = self.sane[partition];
+        let wrong_clock = sane > 16 && random.u8(..) < 40;
         if wrong_clock {
-            time += [3_600_000, -3_600_000][random.usize(..2)];
+            // Nothing tells when the first after a lull came if it does not say so itself.
+            let ahead = random.bool() || now - last > JITTER;
+            time += if ahead { 3_600_000 } else { -3_600_000 };
         }
-        self.sane[partition] = if wrong_clock { 0 } else { self.sane[partition] + 1 };
         let hidden = self.hidden.iter().find(|(_, of)| *of == partition && random.bool()).map(|(txn, _)| *txn);
         if random.u8(..) < 8 {
             let input = Input { time, payload: vec![0xff; 3] };
@@ -587,7 +589,7 @@ impl Run {
             }
             let id = broker.judge.span(trace);
             let of = &mut broker.judge.traces()[trace];
-            of.strict &= !wrong_clock && now - of.first < judge::STRICT;
+            of.strict &= now - of.first < judge::STRICT;
             let (error, veto) = (random.u8(..) < 50, random.u8(..) < 10);
             (of.error, of.veto) = (of.error | error, of.veto | veto);
             let root = of.spans.len() > 1 && random.u8(..) < 90;
@@ -610,6 +612,10 @@ impl Run {
         }
         if spans.is_empty() {
             return;
+        }
+        if hidden.is_none() {
+            let (sane, _) = self.sane[partition];
+            self.sane[partition] = (if wrong_clock { 0 } else { sane + 1 }, now);
         }
         let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
         let data = TracesData { resource_spans: vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }] };
