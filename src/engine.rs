@@ -11,12 +11,12 @@ use std::{borrow::Cow, sync::Arc};
 
 use crate::{
     assemble::{Assembly, Completion, Cut, Keying, Origin, Placed, Reason, Standing, Start},
-    decide::{Context, Facts, PolicySet, Scratch, Verdict},
+    decide::{Context, Facts, Node, PolicySet, Scratch, Tree, Verdict},
     decisions::Decision,
     decode::{self, Batch, Span},
     encode::{self, Carried, Item},
     limits,
-    model::{RecordTime, TraceId},
+    model::{ACTS, RecordTime, TraceId},
     mutant::{self, Mutant},
     stats::Stats,
     tick::{Dead, Logged, Tick, Watermark},
@@ -124,6 +124,8 @@ struct Workspace {
     /// What one late span alone says to the policies.
     bits: Vec<u64>,
     counts: Vec<u32>,
+    notes: Vec<u64>,
+    tree: Tree,
     observe: Scratch,
     spans: Vec<u32>,
     items: Vec<Item>,
@@ -147,13 +149,22 @@ impl Engine {
             past: Vec::new(),
             bits: Vec::new(),
             counts: Vec::new(),
+            notes: Vec::new(),
+            tree: Tree::default(),
             observe: policies.scratch(),
             spans: Vec::new(),
             items: Vec::new(),
             partitions: Vec::new(),
         };
         Self {
-            assembly: Assembly::new(keying, completion, late_window, policies.blank(), policies.counters()),
+            assembly: Assembly::new(
+                keying,
+                completion,
+                late_window,
+                policies.blank(),
+                policies.counters(),
+                policies.notes(),
+            ),
             stats: Stats::new(policies.policies().len()),
             settings,
             scope_overhead: policies.context(&[], &[]).bytes() + limits::ENVELOPE_OVERHEAD,
@@ -408,7 +419,7 @@ impl Engine {
         // Fields around the resources stand in the payload once, and in each of the envelopes.
         payload.len()
             + batch.rest.len()
-            + batch.spans.len() * limits::SPAN_OVERHEAD
+            + batch.spans.len() * (limits::SPAN_OVERHEAD + self.policies.notes() * size_of::<u64>())
             + batch.scopes.len() * self.scope_overhead
             + batch.resources.len() * limits::ENVELOPE_OVERHEAD
     }
@@ -451,7 +462,9 @@ impl Engine {
     /// was not too large before that record.
     fn reserve(&self, need: usize) -> usize {
         let Settings { tick_bytes, completion, output_record_bytes, buffer, .. } = self.settings;
-        tick_bytes + completion.max_trace_bytes + output_record_bytes.min(buffer / 8).max(LOOK).max(need)
+        // A node of the call tree is about twice the smallest span.
+        let tree = if self.policies.asks_tree() { completion.max_trace_bytes * 2 } else { 0 };
+        tick_bytes + completion.max_trace_bytes + tree + output_record_bytes.min(buffer / 8).max(LOOK).max(need)
     }
 
     /// Output takes room too: after every piece of it, and when it is gone, there may be less or more.
@@ -498,7 +511,7 @@ impl Engine {
                 }
             }
             match self.assembly.place(origin, span, scope, payload) {
-                Placed::Held { trace, root } => self.hold(trace, scope, root, payload, batch, span),
+                Placed::Held { trace, span: at } => self.hold(trace, at, scope, payload, batch, span),
                 Placed::Late { verdict, old } => {
                     if old {
                         self.renew(verdict, origin.partition, span);
@@ -525,10 +538,15 @@ impl Engine {
     }
 
     /// Shows a span that joined a held trace to the policies.
-    fn hold(&mut self, trace: u32, scope: u32, root: bool, payload: &[u8], batch: &Batch, span: &Span) {
+    fn hold(&mut self, trace: u32, at: u32, scope: u32, payload: &[u8], batch: &Batch, span: &Span) {
         let Self { assembly, policies, scratch, .. } = self;
-        let (context, bits, counts) = assembly.facts_in(trace, scope);
-        policies.observe(context, payload, batch, span, root, &mut scratch.observe, bits, counts);
+        let (context, bits, counts, notes) = assembly.facts_in(trace, at, scope);
+        policies.observe(context, payload, batch, span, &mut scratch.observe, bits, counts, notes);
+        let acts = notes.first().is_some_and(|marks| marks & ACTS != 0);
+        if (acts || span.is_root()) && assembly.crown(trace, span, acts) {
+            policies.crown(&scratch.observe, assembly.facts(trace).0);
+        }
+        assembly.arm(trace);
     }
 
     /// Late spans follow the verdict of their trace, to keep them, in as few records as hold them.
@@ -560,14 +578,27 @@ impl Engine {
 
     /// Whether a policy would have kept the trace for the sake of this span, had it come in time (I2).
     fn regret(&mut self, scope: u32, payload: &[u8], batch: &Batch, span: &Span) {
-        let Self { assembly, policies, scratch: Workspace { observe, bits, counts, .. }, stats, .. } = self;
+        let Self { assembly, policies, scratch: Workspace { observe, bits, counts, notes, tree, .. }, stats, .. } =
+            self;
         let Some(context) = &assembly.envelopes.get(scope).context else { return };
         bits.clear();
         bits.extend_from_slice(policies.blank());
         counts.clear();
         counts.resize(policies.counters(), 0);
-        policies.observe(context, payload, batch, span, span.is_root(), observe, bits, counts);
+        notes.clear();
+        notes.resize(policies.notes(), 0);
+        policies.observe(context, payload, batch, span, observe, bits, counts, notes);
+        let acts = notes.first().is_some_and(|marks| marks & ACTS != 0);
+        if acts || span.is_root() {
+            policies.crown(observe, bits);
+        }
+        if policies.asks_tree() {
+            let node = Node { id: span.span_id, parent: span.parent_id, service: context.service, ..Node::default() };
+            tree.grow([noted(node, notes)].into_iter());
+        }
         let verdict = policies.decide(Facts {
+            complete: false,
+            tree,
             bits,
             counts,
             duration_ns: span.duration(),
@@ -625,8 +656,14 @@ impl Engine {
         let verdict = match self.assembly.bound(trace) {
             Some(bound) => bound.verdict,
             None => {
+                if self.policies.asks_tree() {
+                    self.grow(trace);
+                }
+                let tree = &self.scratch.tree;
                 let (bits, counts) = self.assembly.facts(trace);
                 self.policies.decide(Facts {
+                    complete: reason == Reason::Structure || summary.root_ended && tree.is_whole(),
+                    tree,
                     bits,
                     counts,
                     duration_ns: summary.duration,
@@ -656,6 +693,20 @@ impl Engine {
             }
         }
         self.wrote();
+    }
+
+    /// Puts the call tree of a trace together.
+    fn grow(&mut self, trace: u32) {
+        let Self { assembly, scratch: Workspace { spans, tree, .. }, .. } = self;
+        assembly.spans_of(trace, spans);
+        tree.grow(spans.iter().map(|&at| {
+            let (id, parent, scope, notes) = assembly.link(at);
+            let node = noted(Node { id, parent, ..Node::default() }, notes);
+            Node {
+                service: assembly.envelopes.get(scope).context.as_ref().map_or(0, |context| context.service),
+                ..node
+            }
+        }));
     }
 
     /// Notes a decision for the log of each partition that a restart may read the trace from. Of an unkeyed input all are
@@ -741,13 +792,33 @@ impl Engine {
     }
 }
 
+/// A node with what is noted of its span.
+fn noted(node: Node, notes: &[u64]) -> Node {
+    let [marks, name] = [0, 1].map(|at| notes.get(at).copied().unwrap_or(0));
+    Node { marks, name, ..node }
+}
+
 // === impl Workspace ===
 
 impl Workspace {
     fn bytes(&self) -> usize {
-        let Self { batch, scopes, resources, late, past, spans, items, bits: _, counts: _, partitions: _, observe: _ } =
-            self;
+        let Self {
+            batch,
+            scopes,
+            resources,
+            late,
+            past,
+            spans,
+            items,
+            tree,
+            bits: _,
+            counts: _,
+            notes: _,
+            partitions: _,
+            observe: _,
+        } = self;
         batch.bytes()
+            + tree.bytes()
             + (scopes.capacity() + resources.capacity() + late.capacity() + past.capacity() + spans.capacity())
                 * size_of::<u32>()
             + items.capacity() * size_of::<Item>()
@@ -764,12 +835,15 @@ impl Workspace {
                 past,
                 spans,
                 items,
+                tree,
                 bits: _,
                 counts: _,
+                notes: _,
                 partitions: _,
                 observe: _,
             } = self;
             *batch = Batch::default();
+            *tree = Tree::default();
             *scopes = Vec::new();
             *resources = Vec::new();
             *late = Vec::new();

@@ -75,6 +75,9 @@ impl Threshold {
     pub const NEVER: Self = Self(1 << 56);
 }
 
+/// In the first word of what is noted of a span: it acts as the root of its trace.
+pub const ACTS: u64 = 1 << 63;
+
 // === impl RecordTime ===
 
 impl RecordTime {

@@ -30,7 +30,7 @@ pub use verdicts::Standing;
 
 use crate::{
     decode::Span,
-    model::{Randomness, RecordTime, TraceId},
+    model::{ACTS, Randomness, RecordTime, TraceId},
     mutant::{self, Mutant},
 };
 use anchors::Anchors;
@@ -64,6 +64,8 @@ pub struct Assembly<C, V> {
     bits: Rows<u64>,
     counts: Rows<u32>,
     blank: Box<[u64]>,
+    /// And of each held span, the same way.
+    notes: Rows<u64>,
     /// Traces of the current grain still to be looked at, the next one last, and those that have become too large.
     due: Vec<u32>,
     structure: Structure,
@@ -83,8 +85,8 @@ pub struct Origin {
 
 /// Where a span went.
 pub enum Placed<V> {
-    /// Into a held trace; `root` if it is now the trace's root.
-    Held { trace: u32, root: bool },
+    /// Into a held trace.
+    Held { trace: u32, span: u32 },
     /// Its trace has its verdict. `old`: it will soon be forgotten.
     Late { verdict: V, old: bool },
     /// It was handled before a restart.
@@ -111,6 +113,8 @@ pub struct Summary {
     /// Last end − first start, in nanoseconds.
     pub duration: u64,
     pub has_root: bool,
+    /// There is one, and it has ended.
+    pub root_ended: bool,
     /// `rv` where a span carries it, else from the trace id.
     pub randomness: Randomness,
     /// Touched more than one partition.
@@ -139,9 +143,11 @@ struct Trace {
     torn: bool,
 }
 
-/// The root is the ended one, then the earliest, then the one with the least id: it does not depend on arrival.
+/// The root is one that acts as such, if the configuration says what does; then the ended one, then the earliest, then the
+/// one with the least id: it does not depend on arrival.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Root {
+    plain: bool,
     running: bool,
     start: u64,
     id: u64,
@@ -168,8 +174,16 @@ const IDLE: i64 = i64::MIN + 1;
 // === impl Assembly ===
 
 impl<C, V: Copy> Assembly<C, V> {
-    /// `blank` is what policies know of a trace of which nothing was seen, `counts` the number of counters beside it.
-    pub fn new(keying: Keying, completion: Completion, late_window: u64, blank: &[u64], counts: usize) -> Self {
+    /// `blank` is what policies know of a trace of which nothing was seen, `counts` the number of counters beside it, `notes`
+    /// that of words they keep of each span.
+    pub fn new(
+        keying: Keying,
+        completion: Completion,
+        late_window: u64,
+        blank: &[u64],
+        counts: usize,
+        notes: usize,
+    ) -> Self {
         Self {
             completion,
             late_window,
@@ -187,6 +201,7 @@ impl<C, V: Copy> Assembly<C, V> {
             bits: Rows::new(blank.len()),
             counts: Rows::new(counts),
             blank: blank.into(),
+            notes: Rows::new(notes),
             due: Vec::new(),
             structure: Structure::default(),
         }
@@ -300,6 +315,7 @@ impl<C, V: Copy> Assembly<C, V> {
             next: self.traces[trace].spans,
         };
         let at = self.spans.insert(held);
+        self.notes.cover(self.spans.pages());
         self.spans[at].place = self.arena.push(at, bytes);
         self.envelopes.hold(scope);
 
@@ -321,17 +337,19 @@ impl<C, V: Copy> Assembly<C, V> {
             // One trace has one rv; where producers disagree the least does not depend on arrival.
             entry.randomness = Some(entry.randomness.map_or(randomness, |known| known.min(randomness)));
         }
-        let root = span.is_root() && {
-            let candidate = Root { running: span.end == 0, start: span.start, id: span.span_id };
-            let better = entry.root.is_none_or(|root| candidate <= root);
-            if better {
-                entry.root = Some(candidate);
-            }
-            better
-        };
         entry.anchors = self.anchors.add(entry.anchors, trace, partition, offset, &mut self.time);
-        self.arm(trace);
-        Placed::Held { trace, root }
+        Placed::Held { trace, span: at }
+    }
+
+    /// Whether a span that was placed is its trace's root from now on: one without a parent, or one that `acts` as a root.
+    pub fn crown(&mut self, trace: u32, span: &Span, acts: bool) -> bool {
+        let entry = &mut self.traces[trace];
+        let candidate = Root { plain: !acts, running: span.end == 0, start: span.start, id: span.span_id };
+        let better = entry.root.is_none_or(|root| candidate <= root);
+        if better {
+            entry.root = Some(candidate);
+        }
+        better
     }
 
     /// What a remembered verdict says of a span; None where the trace is held again, under that verdict.
@@ -443,11 +461,17 @@ impl<C, V: Copy> Assembly<C, V> {
         (self.bits.row(trace), self.counts.row(trace))
     }
 
-    /// The same, with what is remembered with a scope.
+    /// The same, with what is remembered with a scope, and of a span.
     #[inline(always)]
-    pub fn facts_in(&mut self, trace: u32, scope: u32) -> (&C, &mut [u64], &mut [u32]) {
+    pub fn facts_in(&mut self, trace: u32, span: u32, scope: u32) -> (&C, &mut [u64], &mut [u32], &mut [u64]) {
         let context = self.envelopes.get(scope).context.as_ref().expect("scopes have one");
-        (context, self.bits.row(trace), self.counts.row(trace))
+        (context, self.bits.row(trace), self.counts.row(trace), self.notes.row(span))
+    }
+
+    /// A held span's id, its parent's, its scope, and what policies keep of it.
+    pub fn link(&mut self, span: u32) -> (u64, u64, u32, &[u64]) {
+        let Held { id, parent, scope, .. } = self.spans[span];
+        (id, parent, scope, self.notes.row(span))
     }
 
     /// The partition a trace was last seen first in, and the offset.
@@ -463,6 +487,7 @@ impl<C, V: Copy> Assembly<C, V> {
             span_count: entry.span_count,
             duration: entry.end.saturating_sub(entry.start),
             has_root: entry.root.is_some(),
+            root_ended: entry.root.is_some_and(|root| !root.running),
             randomness: entry.randomness.unwrap_or_else(|| id.randomness()),
             spread: self.anchors.spread(entry.anchors),
         }
@@ -653,6 +678,7 @@ impl<C, V: Copy> Assembly<C, V> {
             + self.verdicts.bytes()
             + self.bits.bytes()
             + self.counts.bytes()
+            + self.notes.bytes()
             + self.bound.allocation_size()
             + self.time.bytes()
             + self.structure.bytes()
@@ -731,9 +757,9 @@ impl<C, V: Copy> Assembly<C, V> {
         self.arm(trace);
     }
 
-    /// Arms a trace for its deadline. An earlier alarm stands: when it rings, the deadline is looked at again. One that is
+    /// Arms a trace, of which something was seen, for its deadline. An earlier alarm stands: when it rings, the deadline is looked at again. One that is
     /// too large is due at once.
-    fn arm(&mut self, trace: u32) {
+    pub fn arm(&mut self, trace: u32) {
         let entry = &self.traces[trace];
         if self.is_too_large(entry) {
             if entry.timer.grain != DUE {
@@ -790,11 +816,13 @@ impl<C, V: Copy> Assembly<C, V> {
             return None;
         }
         if entry.waits_for_quiet(&self.completion) {
-            let (spans, mut at) = (&self.spans, entry.spans);
+            let (spans, notes, mut at) = (&self.spans, &mut self.notes, entry.spans);
             let links = std::iter::from_fn(|| {
                 let span = (at != NIL).then(|| &spans[at])?;
+                // What acts as a root needs no parent.
+                let acts = notes.row(at).first().is_some_and(|marks| marks & ACTS != 0);
                 at = span.next;
-                Some((span.id, span.parent))
+                Some((span.id, if acts { 0 } else { span.parent }))
             });
             if self.structure.is_whole(links) {
                 return Some(Reason::Structure);

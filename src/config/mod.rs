@@ -174,7 +174,7 @@ impl Config {
             fields.require("output", topics::OUTPUT, d).and_then(|node| topics::output(node, input.as_ref(), d));
         let delivery = fields.take("delivery").map_or(Some(Delivery::ExactlyOnce), |node| delivery(node, d));
         let memory = memory(fields.take("memory").unwrap_or(&nothing), d);
-        let completion = completion(fields.take("completion").unwrap_or(&nothing), memory.as_ref(), d);
+        let (completion, root) = completion(fields.take("completion").unwrap_or(&nothing), memory.as_ref(), d);
         let late_window = fields.take("late_window").map_or(Some(Duration::from_secs(600)), |node| {
             bounded(node, "`late_window`", units::duration, Duration::ZERO..=DAY, "from 0s to 24h", d)
         });
@@ -183,7 +183,7 @@ impl Config {
             choice(node, "`late`", &choices.map(|(name, past)| (name, Some(past))), d)
         });
         let workers = fields.take("workers").map_or(Some(Workers::Auto), |node| workers(node, d));
-        let policies = fields.require("policies", POLICIES, d).and_then(|node| policies::read(node, &around, d));
+        let policies = fields.require("policies", POLICIES, d).and_then(|node| policies::read(node, root, &around, d));
         let http = http(fields.take("http").unwrap_or(&nothing), d);
         let tick = tick(fields.take("tick").unwrap_or(&nothing), d);
         fields.finish(d);
@@ -235,11 +235,21 @@ fn memory(node: &Node, d: &mut Diagnostics) -> Option<Memory> {
     Some(Memory { buffer: buffer? })
 }
 
-fn completion(node: &Node, memory: Option<&Memory>, d: &mut Diagnostics) -> Option<Completion> {
+/// And the condition on what counts as a root, which is compiled with the policies.
+fn completion<'n>(
+    node: &'n Node,
+    memory: Option<&Memory>,
+    d: &mut Diagnostics,
+) -> (Option<Completion>, Option<&'n Node>) {
+    let Some(mut fields) = Fields::of(node, "`completion`", d) else { return (None, None) };
+    let root = fields.take("root");
+    (bounds(fields, memory, d), root)
+}
+
+fn bounds(mut fields: Fields<'_>, memory: Option<&Memory>, d: &mut Diagnostics) -> Option<Completion> {
     const QUIET: Duration = Duration::from_secs(5);
     const MAX_WAIT: Duration = Duration::from_secs(30);
     let shortest = Duration::from_millis(1);
-    let mut fields = Fields::of(node, "`completion`", d)?;
     let (quiet_at, max_wait_at) = (fields.take("quiet"), fields.take("max_wait"));
     let quiet = quiet_at
         .filter(|node| !node.is_text("auto"))

@@ -26,7 +26,13 @@ enum PolicySource {
 }
 
 /// Reads and compiles what `policies` lists, in its order; a folder stands for its `*.yaml` and `*.yml` in byte order of path.
-pub(super) fn read(node: &Node, around: &Surroundings<'_>, diagnostics: &mut Diagnostics) -> Option<Arc<PolicySet>> {
+/// `root` is the condition on what counts as a root.
+pub(super) fn read(
+    node: &Node,
+    root: Option<&Node>,
+    around: &Surroundings<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Arc<PolicySet>> {
     let before = diagnostics.0.len();
     let mut sources = Vec::new();
     let entries = match &node.kind {
@@ -64,6 +70,7 @@ pub(super) fn read(node: &Node, around: &Surroundings<'_>, diagnostics: &mut Dia
         PolicySource::File(node) => Part::File(node),
         PolicySource::Inline(node) => Part::Policy(node),
     });
+    let parts = parts.chain(root.map(Part::Root));
     PolicySet::compile(&parts.collect::<Vec<_>>(), diagnostics).map(Arc::new)
 }
 

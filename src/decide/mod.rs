@@ -12,6 +12,7 @@ mod probability;
 mod program;
 mod read;
 mod set;
+mod tree;
 mod verdict;
 
 pub use observe::{Context, Scratch};
@@ -19,6 +20,7 @@ pub use policy::{Action, Match, Policy};
 pub use probability::threshold;
 pub use read::Part;
 pub use set::PolicySet;
+pub use tree::{Node, Tree};
 pub use verdict::{Facts, Verdict};
 
 #[cfg(test)]

@@ -8,8 +8,12 @@
 use super::{
     memo::{self, Memo},
     program::{Probe, Program, bit, flip, words},
+    tree,
 };
-use crate::decode::{Batch, Range, Span, Value, resource_attribute};
+use crate::{
+    decode::{Batch, Range, Span, Value, resource_attribute},
+    model::ACTS,
+};
 
 /// What all spans of one resource and scope have in common.
 #[derive(Debug)]
@@ -21,6 +25,8 @@ pub struct Context {
     /// The predicates that rest on atom `a`: `resting[starts[a]..starts[a + 1]]`.
     starts: Box<[u32]>,
     resting: Box<[u16]>,
+    /// A hash of the resource's service; 0 where it has none, or where nobody asks.
+    pub service: u64,
 }
 
 /// A worker's working memory for one policy set.
@@ -32,6 +38,8 @@ pub struct Scratch {
     /// Predicates to be evaluated again; all zero between spans.
     doubtful: Vec<u64>,
 }
+
+const SERVICE: &[u8] = b"service.name";
 
 // === impl Context ===
 
@@ -71,6 +79,10 @@ impl Context {
             predicates: predicates.into(),
             starts: starts.into(),
             resting: reasons.into_iter().map(|(_, predicate)| predicate).collect(),
+            service: match resource_attribute(resource, SERVICE) {
+                Value::Str(service) if program.asks_tree => tree::hash(service),
+                _ => 0,
+            },
         }
     }
 
@@ -122,7 +134,8 @@ impl Scratch {
 // === impl Program ===
 
 impl Program {
-    /// Folds a span into its trace's `bits` (what was seen, then what holds of the root) and `counts`.
+    /// Folds a span into its trace's `bits` (what was seen, then what holds of the root) and `counts`, and writes the `notes`
+    /// that are kept of the span itself.
     #[allow(clippy::too_many_arguments)]
     pub fn observe(
         &self,
@@ -130,10 +143,10 @@ impl Program {
         payload: &[u8],
         batch: &Batch,
         span: &Span,
-        root: bool,
         scratch: &mut Scratch,
         bits: &mut [u64],
         counts: &mut [u32],
+        notes: &mut [u64],
     ) {
         scratch.atoms.copy_from_slice(&context.atoms);
         scratch.predicates.copy_from_slice(&context.predicates);
@@ -156,15 +169,29 @@ impl Program {
             scratch.probe(context, &self.attributes[usize::from(found.slot)], value);
         }
         self.settle(scratch);
-        let (seen, of_root) = bits.split_at_mut(self.seen_words());
-        for (seen, holds) in seen.iter_mut().zip(&scratch.predicates) {
+        for (seen, holds) in bits.iter_mut().zip(&scratch.predicates) {
             *seen |= holds;
         }
         self.count(&scratch.predicates, counts);
-        if root {
-            let len = of_root.len();
-            of_root.copy_from_slice(&scratch.atoms[..len]);
+        if let [marks, name @ ..] = notes {
+            *marks = self.marks(&scratch.predicates);
+            if let [name] = name {
+                *name = tree::hash(span.name.of(payload));
+            }
         }
+    }
+
+    /// What the span observed last says as the root of its trace.
+    pub fn crown(&self, scratch: &Scratch, bits: &mut [u64]) {
+        let of_root = &mut bits[self.seen_words()..];
+        let len = of_root.len();
+        of_root.copy_from_slice(&scratch.atoms[..len]);
+    }
+
+    fn marks(&self, predicates: &[u64]) -> u64 {
+        let acts = self.acts.is_some_and(|acts| bit(predicates, acts));
+        let marks = (0..).zip(&self.marked).map(|(mark, predicate)| u64::from(bit(predicates, *predicate)) << mark);
+        marks.fold(if acts { ACTS } else { 0 }, |marks, mark| marks | mark)
     }
 
     /// Evaluates again what is doubtful.

@@ -6,7 +6,10 @@
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use super::condition::{Constant, Formula, Number, Op, Pattern, SpanTest, Subject, Test, TraceTest};
+use super::{
+    condition::{Constant, Formula, Number, Op, Pattern, SpanTest, Subject, Test, TraceTest},
+    tree::MARKS_MAX,
+};
 use crate::decode::{Keys, Value};
 
 /// Atoms, predicates and attribute keys are numbered by 16 bits. At this bound the bits of a trace take 16 kB.
@@ -37,6 +40,13 @@ pub struct Program {
     /// So many predicates, the first, are counted.
     pub counters: usize,
     pub predicates: Vec<Formula<u16>>,
+    /// The predicates that each span of a trace remembers, and what else it does.
+    pub marked: Vec<u16>,
+    /// The predicate of what acts as a root.
+    pub acts: Option<u16>,
+    /// Some condition asks who called whom, and by what name.
+    pub asks_tree: bool,
+    pub asks_names: bool,
 }
 
 /// A condition on the facts of a trace.
@@ -53,6 +63,17 @@ pub enum Fact {
     /// Nanoseconds.
     Duration(Op, i64),
     Spans(Op, i64),
+    /// The marks of two predicates.
+    Under {
+        below: u8,
+        above: u8,
+        direct: bool,
+    },
+    Complete,
+    Services(Op, i64),
+    Depth(Op, i64),
+    Siblings(u8, Op, i64),
+    Shape(Op, i64),
 }
 
 /// The atoms about one subject.
@@ -79,13 +100,18 @@ pub enum Full {
     Counters,
     #[error("more than {PATTERNS_MAX} different patterns in all policies")]
     Patterns,
+    #[error("more than {MARKS_MAX} different arguments of child_of, descendant_of, calls and siblings in all policies")]
+    Marks,
 }
 
 /// Compiles conditions together: what they ask of spans, and what each then asks of a trace.
 ///
 /// # Errors
 /// The place of the condition that is too much.
-pub fn compile(conditions: &[Formula<TraceTest>]) -> Result<(Program, Vec<Compiled>), (usize, Full)> {
+pub fn compile(
+    conditions: &[Formula<TraceTest>],
+    acts: Option<&Formula<SpanTest>>,
+) -> Result<(Program, Vec<Compiled>), (usize, Full)> {
     let mut builder = Builder::default();
     let each = |visit: &mut dyn FnMut(&Formula<TraceTest>) -> Result<(), Full>| {
         conditions.iter().enumerate().try_for_each(|(i, condition)| visit(condition).map_err(|full| (i, full)))
@@ -111,7 +137,8 @@ pub fn compile(conditions: &[Formula<TraceTest>]) -> Result<(Program, Vec<Compil
         facts.push(condition.try_map(&mut |test| builder.fact(test))?);
         Ok(())
     })?;
-    Ok((builder.finish(roots, counters), facts))
+    let acts = acts.map(|acts| builder.predicate(acts).map_err(|full| (0, full))).transpose()?;
+    Ok((Program { acts, ..builder.finish(roots, counters) }, facts))
 }
 
 #[derive(Default)]
@@ -119,6 +146,10 @@ struct Builder {
     atoms: Numbered<SpanTest>,
     predicates: Numbered<Formula<u16>>,
     patterns: Numbered<Pattern>,
+    /// Predicates.
+    marks: Numbered<u16>,
+    asks_tree: bool,
+    asks_names: bool,
 }
 
 /// Different things in the order they came.
@@ -133,6 +164,11 @@ impl Program {
     /// Words of bits that hold one bit for each predicate.
     pub fn seen_words(&self) -> usize {
         words(self.predicates.len())
+    }
+
+    /// Words that each span remembers: its marks, then its name.
+    pub fn notes(&self) -> usize {
+        usize::from(!self.marked.is_empty() || self.acts.is_some() || self.asks_names) + usize::from(self.asks_names)
     }
 
     /// Words of bits that hold one bit for each atom asked of the root.
@@ -192,13 +228,36 @@ impl Builder {
     }
 
     fn fact(&mut self, test: &TraceTest) -> Result<Fact, Full> {
+        use Number::{Count, Depth, Duration, Services, Shape, Siblings, Spans};
+        let is_of_tree = |number: &Number| matches!(number, Depth | Services | Shape | Siblings(_));
+        self.asks_tree |= match test {
+            TraceTest::Under { .. } | TraceTest::Complete => true,
+            TraceTest::Number(number, ..) => is_of_tree(number),
+            TraceTest::Any(_) | TraceTest::Root(_) => false,
+        };
+        self.asks_names |= matches!(test, TraceTest::Number(Shape | Siblings(_), ..));
         Ok(match test {
             TraceTest::Any(inner) => Fact::Seen(self.predicate(inner)?),
             TraceTest::Root(test) => Fact::Root(self.atom(test)?),
-            TraceTest::Number(Number::Count(inner), op, value) => Fact::Count(self.predicate(inner)?, *op, *value),
-            TraceTest::Number(Number::Duration, op, value) => Fact::Duration(*op, *value),
-            TraceTest::Number(Number::Spans, op, value) => Fact::Spans(*op, *value),
+            TraceTest::Under { below, above, direct } => {
+                Fact::Under { below: self.mark(below)?, above: self.mark(above)?, direct: *direct }
+            }
+            TraceTest::Complete => Fact::Complete,
+            TraceTest::Number(Count(inner), op, value) => Fact::Count(self.predicate(inner)?, *op, *value),
+            TraceTest::Number(Siblings(inner), op, value) => Fact::Siblings(self.mark(inner)?, *op, *value),
+            TraceTest::Number(Duration, op, value) => Fact::Duration(*op, *value),
+            TraceTest::Number(Spans, op, value) => Fact::Spans(*op, *value),
+            TraceTest::Number(Services, op, value) => Fact::Services(*op, *value),
+            TraceTest::Number(Depth, op, value) => Fact::Depth(*op, *value),
+            TraceTest::Number(Shape, op, value) => Fact::Shape(*op, *value),
         })
+    }
+
+    /// The mark of a predicate that each span is to remember.
+    fn mark(&mut self, formula: &Formula<SpanTest>) -> Result<u8, Full> {
+        let predicate = self.predicate(formula)?;
+        let mark = self.marks.number(&predicate).filter(|mark| usize::from(*mark) < MARKS_MAX).ok_or(Full::Marks)?;
+        Ok(mark as u8)
     }
 
     fn predicate(&mut self, formula: &Formula<SpanTest>) -> Result<u16, Full> {
@@ -261,6 +320,10 @@ impl Builder {
             roots,
             counters,
             predicates: self.predicates.items,
+            marked: self.marks.items,
+            acts: None,
+            asks_tree: self.asks_tree,
+            asks_names: self.asks_names,
         }
     }
 }

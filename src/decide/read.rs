@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{
     Action, Match,
-    condition::{self, Formula, TraceTest},
+    condition::{self, Formula, SpanTest, TraceTest},
     probability::threshold,
 };
 use crate::{
@@ -26,6 +26,8 @@ pub enum Part<'a> {
     File(&'a Node),
     /// One policy, written in the configuration itself.
     Policy(&'a Node),
+    /// The condition on what counts as the root of a trace.
+    Root(&'a Node),
 }
 
 /// All policies of all parts.
@@ -34,6 +36,7 @@ pub struct Policies {
     pub matching: Match,
     pub policies: Vec<Policy>,
     pub otherwise: Threshold,
+    pub root: Option<Formula<SpanTest>>,
 }
 
 #[derive(Debug)]
@@ -47,19 +50,28 @@ pub struct Policy {
 /// Reads all parts, in order. None where there was a mistake.
 pub fn read(parts: &[Part<'_>], diagnostics: &mut Diagnostics) -> Option<Policies> {
     let before = diagnostics.0.len();
-    let mut reader =
-        Reader { diagnostics, policies: Vec::new(), count: 0, names: HashMap::new(), matching: None, otherwise: None };
+    let mut reader = Reader {
+        diagnostics,
+        policies: Vec::new(),
+        count: 0,
+        names: HashMap::new(),
+        matching: None,
+        otherwise: None,
+        root: None,
+    };
     for part in parts {
         match part {
             Part::File(node) => reader.file(node),
             Part::Policy(node) => reader.add(node),
+            Part::Root(node) => reader.root = reader.condition(node, "`root`", condition::read_span),
         }
     }
-    let Reader { diagnostics, policies, matching, otherwise, .. } = reader;
+    let Reader { diagnostics, policies, matching, otherwise, root, .. } = reader;
     (diagnostics.0.len() == before).then(|| Policies {
         matching: matching.map_or(Match::default(), |(matching, _)| matching),
         policies,
         otherwise: otherwise.map_or(Threshold::NEVER, |(threshold, _)| threshold),
+        root,
     })
 }
 
@@ -71,6 +83,7 @@ struct Reader<'a, 'd> {
     names: HashMap<&'a str, &'a Location>,
     matching: Option<(Match, &'a Location)>,
     otherwise: Option<(Threshold, &'a Location)>,
+    root: Option<Formula<SpanTest>>,
 }
 
 // === impl Reader ===
@@ -124,7 +137,7 @@ impl<'a> Reader<'a, '_> {
         let mut fields = Fields::of(node, "a policy", self.diagnostics)?;
         let name = fields.require("name", "write `name: errors`", self.diagnostics).and_then(|node| self.name(node));
         let when = match fields.take("when") {
-            Some(node) => self.condition(node),
+            Some(node) => self.condition(node, "`when`", condition::read),
             None => Some(Formula::constant(true)),
         };
         let action = match (fields.take("keep"), fields.take("drop")) {
@@ -173,9 +186,14 @@ impl<'a> Reader<'a, '_> {
         Some(name.to_owned())
     }
 
-    fn condition(&mut self, node: &Node) -> Option<Formula<TraceTest>> {
-        let text = node.as_str("`when`", self.diagnostics)?;
-        match condition::read(text) {
+    fn condition<L>(
+        &mut self,
+        node: &Node,
+        what: &str,
+        read: fn(&str) -> Result<Formula<L>, Vec<condition::Error>>,
+    ) -> Option<Formula<L>> {
+        let text = node.as_str(what, self.diagnostics)?;
+        match read(text) {
             Ok(formula) => Some(formula),
             Err(errors) => {
                 for error in errors {

@@ -28,7 +28,7 @@ impl PolicySet {
     pub fn compile(parts: &[Part<'_>], diagnostics: &mut Diagnostics) -> Option<Self> {
         let read = read::read(parts, diagnostics)?;
         let conditions: Vec<_> = read.policies.iter().map(|policy| policy.when.clone()).collect();
-        let (program, facts) = match program::compile(&conditions) {
+        let (program, facts) = match program::compile(&conditions, read.root.as_ref()) {
             Ok(compiled) => compiled,
             Err((place, full)) => {
                 diagnostics.error(&read.policies[place].at, full.to_string());
@@ -67,6 +67,21 @@ impl PolicySet {
         &self.blank
     }
 
+    /// How many words of notes are kept of each span.
+    pub fn notes(&self) -> usize {
+        self.program.notes()
+    }
+
+    /// Whether a condition says what counts as a root.
+    pub fn has_root(&self) -> bool {
+        self.program.acts.is_some()
+    }
+
+    /// Whether the call tree is asked for.
+    pub fn asks_tree(&self) -> bool {
+        self.program.asks_tree
+    }
+
     /// What a worker needs to observe spans.
     pub fn scratch(&self) -> Scratch {
         Scratch::new(&self.program)
@@ -78,8 +93,8 @@ impl PolicySet {
         Context::new(&self.program, resource_rest)
     }
 
-    /// Folds a span of `batch`, which was decoded from `payload` with `keys`, into the facts of its trace. `root`: it is
-    /// the trace's root, or what counts as the root from now on.
+    /// Folds a span of `batch`, which was decoded from `payload` with `keys`, into the facts of its trace, and writes the
+    /// `notes` that are kept of it.
     #[allow(clippy::too_many_arguments)]
     pub fn observe(
         &self,
@@ -87,11 +102,16 @@ impl PolicySet {
         payload: &[u8],
         batch: &Batch,
         span: &Span,
-        root: bool,
         scratch: &mut Scratch,
         bits: &mut [u64],
         counts: &mut [u32],
+        notes: &mut [u64],
     ) {
-        self.program.observe(context, payload, batch, span, root, scratch, bits, counts);
+        self.program.observe(context, payload, batch, span, scratch, bits, counts, notes);
+    }
+
+    /// The span observed last is its trace's root from now on.
+    pub fn crown(&self, scratch: &Scratch, bits: &mut [u64]) {
+        self.program.crown(scratch, bits);
     }
 }

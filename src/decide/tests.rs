@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::{
-    Facts, Part, PolicySet,
+    Facts, Node, Part, PolicySet, Tree,
     condition::reference::{Trace, holds},
 };
 use crate::{
@@ -37,6 +37,7 @@ struct Observed {
     counts: Vec<u32>,
     duration_ns: u64,
     span_count: u32,
+    tree: Tree,
 }
 
 impl Observed {
@@ -67,21 +68,30 @@ impl Observed {
                 .unwrap_or(0)
                 .saturating_sub(batch.spans.iter().map(|span| span.start).min().unwrap_or(0)),
             span_count: spans.len() as u32,
+            tree: Tree::default(),
         };
+        let mut nodes = Vec::new();
         for (span, root) in batch.spans.iter().zip(roots) {
             let scope = batch.scopes[span.scope as usize];
             let resource = batch.resources[scope.resource as usize];
             let context = set.context(resource.rest.of(&batch.rest), scope.rest.of(&batch.rest));
             let Self { bits, counts, .. } = &mut observed;
-            set.observe(&context, &payload, &batch, span, *root, &mut scratch, bits, counts);
+            let mut notes = vec![0; set.notes()];
+            set.observe(&context, &payload, &batch, span, &mut scratch, bits, counts, &mut notes);
+            if *root {
+                set.crown(&scratch, bits);
+            }
+            let [marks, name] = [0, 1].map(|at| notes.get(at).copied().unwrap_or(0));
+            nodes.push(Node { id: span.span_id, parent: span.parent_id, service: context.service, name, marks });
         }
+        observed.tree.grow(nodes.into_iter());
         observed
     }
 
     fn facts(&self, randomness: u64) -> Facts<'_> {
-        let Self { bits, counts, duration_ns, span_count } = self;
-        let (duration_ns, span_count) = (*duration_ns, *span_count);
-        Facts { bits, counts, duration_ns, span_count, randomness: Randomness(randomness) }
+        let Self { bits, counts, duration_ns, span_count, tree } = self;
+        let (duration_ns, span_count, complete) = (*duration_ns, *span_count, tree.is_whole());
+        Facts { bits, counts, duration_ns, span_count, randomness: Randomness(randomness), complete, tree }
     }
 }
 
@@ -141,7 +151,13 @@ fn condition() -> impl Strategy<Value = String> {
         2 => (on_span(), op(), -1..4).prop_map(|(inner, op, n)| format!("count({inner}) {op} {n}")),
         3 => comparison("root."),
         1 => (op(), pick(&["0s", "5ns", "1us"])).prop_map(|(op, value)| format!("trace.duration {op} {value}")),
-        1 => (op(), 0..6).prop_map(|(op, n)| format!("{n} {op} trace.span_count")),
+        1 => (op(), pick(&["span_count", "error_count", "services", "depth"]), 0..6)
+            .prop_map(|(op, of, n)| format!("{n} {op} trace.{of}")),
+        1 => (on_span(), op(), 0..4).prop_map(|(inner, op, n)| format!("siblings({inner}) {op} {n}")),
+        2 => (pick(&["child_of", "descendant_of"]), on_span(), on_span())
+            .prop_map(|(name, below, above)| format!("{name}({below}, {above})")),
+        1 => pick(&["trace.complete", "calls(\"a\", \"b\")", "calls(\"a\", \"a\")", "trace.shape == \"0123456789abcdef\""])
+            .prop_map(str::to_owned),
     ])
 }
 
@@ -173,7 +189,6 @@ fn span() -> impl Strategy<Value = (Span, Resource)> {
         |((name, kind, status, start, end), attributes, resource)| {
             let span = Span {
                 trace_id: vec![1; 16],
-                span_id: vec![1; 8],
                 name: name.into(),
                 kind,
                 start_time_unix_nano: start,
@@ -211,6 +226,7 @@ proptest! {
         otherwise in prop::sample::select(vec![0, 10, 25, 100]),
         spans in prop::collection::vec((span(), prop::bool::weighted(0.3)), 1..8),
         randomness in 0_u64..(1 << 56),
+        calls: u128,
     ) {
         let mut text = format!("match: {}\notherwise: {{ probability: {otherwise}% }}\npolicies:\n", if first { "first" } else { "any" });
         for (i, (condition, action)) in policies.iter().enumerate() {
@@ -221,7 +237,14 @@ proptest! {
             text += &format!("- {{ name: p{i}, when: {}, {action} }}\n", serde_json::to_string(condition).unwrap());
         }
         let set = policy_set(&text);
-        let (spans, roots): (Vec<_>, Vec<_>) = spans.into_iter().unzip();
+        let (mut spans, roots): (Vec<_>, Vec<_>) = spans.into_iter().unzip();
+        for (at, (span, _)) in (1_u64..).zip(&mut spans) {
+            span.span_id = at.to_be_bytes().to_vec();
+            // One before, nobody, or one that is not there.
+            let parent = (calls >> (at * 5)) as u64 % (at + 1);
+            let parent = if parent == at { 99 } else { parent };
+            span.parent_span_id = if parent == 0 { Vec::new() } else { parent.to_be_bytes().to_vec() };
+        }
         let observed = Observed::new(&set, &spans, &roots);
         let trace = Trace { spans: &spans, root: roots.iter().rposition(|root| *root) };
         let matching: Vec<bool> = policies.iter().map(|(condition, _)| holds(condition, &trace)).collect();

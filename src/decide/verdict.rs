@@ -1,7 +1,7 @@
 //! The verdict on a trace.
 
 use super::{
-    Action, Match, Policy, PolicySet,
+    Action, Match, Policy, PolicySet, Tree,
     program::{Fact, bit},
 };
 use crate::model::{Randomness, Threshold};
@@ -16,6 +16,10 @@ pub struct Facts<'a> {
     pub duration_ns: u64,
     pub span_count: u32,
     pub randomness: Randomness,
+    /// Its root has ended and every parent is there.
+    pub complete: bool,
+    /// Grown only if `PolicySet::asks_tree`.
+    pub tree: &'a Tree,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +91,12 @@ impl PolicySet {
                 op.holds(Some(i64::try_from(facts.duration_ns).unwrap_or(i64::MAX).cmp(&value)))
             }
             Fact::Spans(op, value) => op.holds(Some(i64::from(facts.span_count).cmp(&value))),
+            Fact::Under { below, above, direct } => facts.tree.has_under(below, above, direct),
+            Fact::Complete => facts.complete,
+            Fact::Services(op, value) => op.holds(Some(i64::from(facts.tree.services()).cmp(&value))),
+            Fact::Depth(op, value) => op.holds(Some(i64::from(facts.tree.depth()).cmp(&value))),
+            Fact::Siblings(mark, op, value) => op.holds(Some(i64::from(facts.tree.siblings(mark)).cmp(&value))),
+            Fact::Shape(op, value) => op.holds(Some(facts.tree.shape().cast_signed().cmp(&value))),
         })
     }
 }
@@ -115,7 +125,16 @@ mod tests {
         }
         let set = policy_set(&text);
         let randomness = Randomness(randomness);
-        let facts = Facts { bits: set.blank(), counts: &[], duration_ns: 0, span_count: 2, randomness };
+        let tree = Tree::default();
+        let facts = Facts {
+            bits: set.blank(),
+            counts: &[],
+            duration_ns: 0,
+            span_count: 2,
+            randomness,
+            complete: false,
+            tree: &tree,
+        };
         let Verdict { keep, policy, threshold } = set.decide(facts);
         (keep, policy, threshold)
     }
@@ -184,7 +203,15 @@ mod tests {
             let mixed = (id ^ id >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
             let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
             let randomness = Randomness((mixed ^ mixed >> 31) & (Threshold::NEVER.0 - 1));
-            let facts = Facts { bits: set.blank(), counts: &[], duration_ns: 0, span_count: 1, randomness };
+            let facts = Facts {
+                bits: set.blank(),
+                counts: &[],
+                duration_ns: 0,
+                span_count: 1,
+                randomness,
+                complete: false,
+                tree: &Tree::default(),
+            };
             let verdict = set.decide(facts);
             assert_eq!(verdict.keep, randomness.0 >= verdict.threshold.0);
             kept += u32::from(verdict.keep);

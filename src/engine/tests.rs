@@ -29,9 +29,19 @@ const ALL: &str = "policies: []\notherwise: keep";
 const FOREVER: u64 = 1 << 40;
 
 fn policies(text: &str) -> Arc<PolicySet> {
+    rooted(text, None)
+}
+
+/// With a condition on what counts as a root.
+fn rooted(text: &str, root: Option<&str>) -> Arc<PolicySet> {
     let mut diagnostics = Diagnostics::default();
-    let root = yaml::parse(Arc::new(Source { name: "policies.yaml".into(), text: text.into() }), &mut diagnostics);
-    let set = root.and_then(|root| PolicySet::compile(&[Part::File(&root)], &mut diagnostics));
+    let mut parse = |text: &str| {
+        yaml::parse(Arc::new(Source { name: "policies.yaml".into(), text: text.into() }), &mut diagnostics)
+            .unwrap_or_else(|| panic!("{text}"))
+    };
+    let (file, root) = (parse(text), root.map(&mut parse));
+    let parts: Vec<_> = [Part::File(&file)].into_iter().chain(root.as_ref().map(Part::Root)).collect();
+    let set = PolicySet::compile(&parts, &mut diagnostics);
     Arc::new(set.unwrap_or_else(|| panic!("{diagnostics}")))
 }
 
@@ -260,6 +270,90 @@ fn a_complete_trace_goes_after_the_quiet_period() {
     rig.advance();
     assert_eq!(rig.decisions(), [((true, Reason::Structure), 1)].into());
     assert_eq!(rig.kept, [(of_trace(1), vec![otlp(&CHILD).encode_to_vec(), otlp(&ROOT).encode_to_vec()])]);
+}
+
+#[test]
+fn what_acts_as_a_root_is_one() {
+    let condition = "{ name: slow-gateway, when: root.service == \"gateway\" and trace.complete, keep: always }";
+    let policies =
+        rooted(&format!("policies: [{condition}]"), Some("'service == \"gateway\" and kind == SPAN_KIND_SERVER'"));
+    let mut rig = Rig { engine: Engine::new(settings(Keying::Keyed), policies), ..Rig::keyed(ALL) };
+    rig.engine.assign(Start::at(0));
+    let server = |id, parent| Otlp { kind: 2, ..otlp(&Spec { id, parent, ..CHILD }) };
+    // The true root, 9, never comes.
+    rig.give(0, 0, 0, Some(&record_of("gateway", vec![server(1, 9), otlp(&Spec { id: 2, parent: 1, ..CHILD })])));
+    rig.give(0, 1, 0, Some(&record_of("shop", vec![server(3, 2)])));
+    rig.engine.elapse(0, 1_100, RecordTime::END);
+    rig.advance();
+    rig.cut();
+    assert_eq!(rig.decisions(), [((true, Reason::Structure), 1)].into());
+    // It comes first, and a span of another trace that acts as one does not make up for a parent that is missing.
+    let of = |trace, span: Otlp| Otlp { trace_id: vec![trace; 16], ..span };
+    rig.give(
+        0,
+        2,
+        2_000,
+        Some(&record_of("app", vec![of(2, otlp(&Spec { id: 9, ..ROOT })), of(3, otlp(&Spec { id: 9, ..ROOT }))])),
+    );
+    rig.give(
+        0,
+        3,
+        2_000,
+        Some(&record_of(
+            "gateway",
+            vec![
+                of(2, server(1, 9)),
+                of(3, server(1, 9)),
+                of(3, server(2, 7)),
+                of(3, otlp(&Spec { id: 4, parent: 8, ..CHILD })),
+            ],
+        )),
+    );
+    rig.engine.elapse(0, 2_000, RecordTime::END);
+    rig.advance();
+    rig.cut();
+    assert_eq!(rig.decisions(), [((true, Reason::Structure), 2)].into(), "its root is the gateway's");
+    rig.engine.elapse(0, 10_000, RecordTime::END);
+    rig.advance();
+    rig.cut();
+    assert_eq!(rig.decisions()[&(false, Reason::MaxWait)], 1);
+}
+
+#[test]
+fn structure_is_what_was_seen_of_the_whole_trace() {
+    let text = "policies:
+- { name: loop, when: 'siblings(service == \"db\") > 9', keep: always }
+- { name: deep, when: trace.depth > 3 and trace.services > 1, keep: always }
+- { name: swallowed, when: 'child_of(status.code == STATUS_CODE_ERROR, service == \"shop\") and calls(\"shop\", \"db\")', keep: always }
+";
+    let mut rig = Rig::keyed(text);
+    let named = |name: &str, span: Otlp| Otlp { name: name.into(), ..span };
+    let of = |trace, id, parent| Spec { trace, id, parent, ..ROOT };
+    // 1 calls the same thing ten times, 2 two things five times each; 3 is deep; 4 fails below the shop, 5 in it.
+    rig.spans(
+        0,
+        0,
+        &[
+            of(1, 1, 0),
+            of(2, 1, 0),
+            of(3, 1, 0),
+            of(4, 1, 0),
+            Spec { error: true, ..of(5, 1, 0) },
+            of(3, 2, 1),
+            of(3, 3, 2),
+        ],
+    );
+    let calls = (2..12).flat_map(|id| {
+        [(1, "select"), (2, if id % 2 == 0 { "select" } else { "insert" })]
+            .map(|(trace, name)| named(name, otlp(&of(trace, id, 1))))
+    });
+    let rest = [otlp(&of(3, 4, 3)), otlp(&Spec { error: true, ..of(4, 2, 1) }), otlp(&of(5, 2, 1))];
+    rig.give(0, 1, 0, Some(&record_of("db", calls.chain(rest).collect())));
+    rig.engine.elapse(0, 20_000, RecordTime::END);
+    rig.advance();
+    rig.cut();
+    let kept: Vec<_> = rig.by_trace().keys().map(|trace| trace.0[0]).collect();
+    assert_eq!(kept, [1, 3, 4]);
 }
 
 #[test]

@@ -11,6 +11,18 @@ use super::{
 };
 use crate::diagnostic::nearest;
 
+/// Checks a condition on one span.
+///
+/// # Errors
+/// Every mistake in it.
+pub fn check_span(text: &str, tree: &Expr<'_>) -> Result<Formula<SpanTest>, Vec<Error>> {
+    let mut checker = Checker { text, quantifier: Some("completion.root"), errors: Vec::new() };
+    match checker.formula(tree, Checker::span_test) {
+        Some(formula) if checker.errors.is_empty() => Ok(formula),
+        _ => Err(checker.errors),
+    }
+}
+
 /// Checks a condition on a whole trace.
 ///
 /// # Errors
@@ -24,7 +36,11 @@ pub fn check(text: &str, tree: &Expr<'_>) -> Result<Formula<TraceTest>, Vec<Erro
 }
 
 /// The functions that are true or false.
-const CONDITIONS: [&str; 4] = ["any", "all", "none", "IsMatch"];
+const CONDITIONS: [&str; 7] = ["any", "all", "none", "child_of", "descendant_of", "calls", "IsMatch"];
+/// Those that look at spans on their own.
+const QUANTIFIERS: [&str; 6] = ["any", "all", "none", "child_of", "descendant_of", "calls"];
+/// The functions that are a number of spans.
+const NUMBERS: [&str; 2] = ["count", "siblings"];
 
 struct Checker<'t> {
     text: &'t str,
@@ -88,7 +104,7 @@ impl<'t> Checker<'t> {
                     (Asked::Subject(subject), constant) => {
                         TraceTest::Root(SpanTest { subject, test: Test::Compare(op, constant) })
                     }
-                    (Asked::Number(_), _) => unreachable!("numbers have the types Duration and Count"),
+                    (Asked::Number(_), _) => unreachable!("numbers have the types Duration, Count and Shape"),
                 }))
             }
             ExprKind::Call { name: name @ ("any" | "all" | "none"), args } => {
@@ -98,6 +114,22 @@ impl<'t> Checker<'t> {
                     "none" => Formula::Leaf(TraceTest::Any(inner)).negated(),
                     _ => Formula::Leaf(TraceTest::Any(inner.negated())).negated(),
                 })
+            }
+            ExprKind::Call { name: name @ ("child_of" | "descendant_of"), args } => {
+                let [below, above] = args.as_slice() else {
+                    let message = format!("`{name}` takes two conditions on spans, not {}", args.len());
+                    let hint = format!(
+                        "write `{name}(status.code == STATUS_CODE_ERROR, service == \"checkout\")`: the first is the one below"
+                    );
+                    return self.error(&expr.at, message, hint);
+                };
+                // Both name their mistakes.
+                let (below, above) = (self.on_span(name, below), self.on_span(name, above));
+                Some(Formula::Leaf(TraceTest::Under { below: below?, above: above?, direct: *name == "child_of" }))
+            }
+            ExprKind::Call { name: "calls", args } => self.calls(expr, args).map(Formula::Leaf),
+            ExprKind::Path(segments) if matches!(path::resolve(segments), Ok(Path::Complete)) => {
+                Some(Formula::Leaf(TraceTest::Complete))
             }
             ExprKind::Call { name: "IsMatch", args } => {
                 Some(Formula::Leaf(TraceTest::Root(self.is_match(expr, args)?)))
@@ -129,10 +161,36 @@ impl<'t> Checker<'t> {
             let message = format!("`{name}` takes one condition on a span, not {}", args.len());
             return self.error(&expr.at, message, format!("write `{name}(status.code == STATUS_CODE_ERROR)`"));
         };
-        self.quantifier = Some(name);
+        self.on_span(name, arg)
+    }
+
+    /// A condition on one span, inside the brackets of `name`.
+    fn on_span(&mut self, name: &'t str, arg: &Expr<'t>) -> Option<Formula<SpanTest>> {
+        let outer = self.quantifier.replace(name);
         let formula = self.formula(arg, Self::span_test);
-        self.quantifier = None;
+        self.quantifier = outer;
         formula
+    }
+
+    /// One service called another: a span of it has one of the other below.
+    fn calls(&mut self, expr: &Expr<'t>, args: &[Expr<'t>]) -> Option<TraceTest> {
+        let of = |service: &Expr<'t>| match &service.kind {
+            ExprKind::Literal(Literal::Text(name)) => {
+                let test = Test::Compare(Op::Eq, Constant::Text(name.as_str().into()));
+                Some(Formula::Leaf(SpanTest { subject: path::service(), test }))
+            }
+            _ => None,
+        };
+        match args {
+            [caller, callee] if let (Some(above), Some(below)) = (of(caller), of(callee)) => {
+                Some(TraceTest::Under { below, above, direct: true })
+            }
+            _ => self.error(
+                &expr.at,
+                "`calls` takes the names of two services",
+                "write `calls(\"checkout\", \"payments\")`: who calls, and who is called",
+            ),
+        }
     }
 
     fn is_match(&mut self, expr: &Expr<'t>, args: &[Expr<'t>]) -> Option<SpanTest> {
@@ -175,6 +233,10 @@ impl<'t> Checker<'t> {
                 return self.error(&expr.at, message, "one side is a constant");
             }
         };
+        if kind == Type::Shape && !matches!(op, Op::Eq | Op::Ne) {
+            let message = format!("`{}` orders a hash", self.written(expr));
+            return self.error(&expr.at, message, "compare it with `==` or `!=`");
+        }
         if value == Value::Literal(Literal::Nil) {
             return match asked {
                 Asked::Number(_) => {
@@ -207,9 +269,10 @@ impl<'t> Checker<'t> {
                 let path = self.accept(path::resolve(segments))?;
                 self.in_scope(around, expr, path)
             }
-            ExprKind::Call { name: "count", args } => {
-                let inner = self.quantified(expr, "count", args)?;
-                Some(Operand::Asked(Asked::Number(Number::Count(inner)), Type::Count))
+            ExprKind::Call { name: name @ ("count" | "siblings"), args } => {
+                let inner = self.quantified(expr, name, args)?;
+                let number = if *name == "count" { Number::Count(inner) } else { Number::Siblings(inner) };
+                Some(Operand::Asked(Asked::Number(number), Type::Count))
             }
             ExprKind::Call { name: "Duration", args } => match args.as_slice() {
                 [Expr { at, kind: ExprKind::Literal(Literal::Text(text)) }] => {
@@ -217,7 +280,7 @@ impl<'t> Checker<'t> {
                 }
                 _ => self.error(&expr.at, "`Duration` takes one text", "write `Duration(\"2s\")`, or `2s`"),
             },
-            ExprKind::Call { name: name @ ("any" | "all" | "none"), args } if self.quantifier.is_some() => {
+            ExprKind::Call { name, args } if QUANTIFIERS.contains(name) && self.quantifier.is_some() => {
                 // Names the mistake, which is the nesting.
                 self.quantified(expr, name, args);
                 None
@@ -239,6 +302,10 @@ impl<'t> Checker<'t> {
         let written = self.written(expr);
         let compared = if around.at == expr.at { format!("{written} == …") } else { self.written(around).to_owned() };
         match (path, self.quantifier) {
+            (Path::Complete, None) => {
+                let message = format!("`{written}` is true or false by itself");
+                self.error(&expr.at, message, format!("write `{written}` or `not {written}`"))
+            }
             (Path::Span(subject, kind), Some(_)) | (Path::Root(subject, kind), None) => {
                 Some(Operand::Asked(Asked::Subject(subject), kind))
             }
@@ -247,7 +314,8 @@ impl<'t> Checker<'t> {
                 let message = format!("`{written}` is of a span, and a trace has many");
                 self.error(&expr.at, message, format!("did you mean `any({compared})`?"))
             }
-            (Path::Root(..) | Path::Trace(..), Some(quantifier)) => {
+            (path, Some(quantifier)) => {
+                let compared = if path == Path::Complete { written } else { &compared };
                 let message = format!("`{written}` inside `{quantifier}(…)`, which looks at one span at a time");
                 self.error(&expr.at, message, format!("move it outside: `{compared} and {quantifier}(…)`"))
             }
@@ -270,7 +338,7 @@ impl<'t> Checker<'t> {
     }
 
     fn unknown_function<T>(&mut self, name: &str, at: &Range<usize>) -> Option<T> {
-        let known = || CONDITIONS.into_iter().chain(["count", "Duration"]);
+        let known = || CONDITIONS.into_iter().chain(NUMBERS).chain(["Duration"]);
         let hint = match nearest(name, known()) {
             Some(meant) => format!("did you mean `{meant}`?"),
             None => format!("the functions are {}", types::listed(known())),
@@ -302,7 +370,8 @@ fn compared_with_bool<'e, 't>(op: Op, sides: &'e [Expr<'t>; 2]) -> Option<(&'e E
     let is_condition = match &condition.kind {
         ExprKind::Call { name, .. } => CONDITIONS.contains(name),
         ExprKind::Not(_) | ExprKind::And(_) | ExprKind::Or(_) | ExprKind::Compare { .. } => true,
-        ExprKind::Literal(_) | ExprKind::Path(_) => false,
+        ExprKind::Path(segments) => matches!(path::resolve(segments), Ok(Path::Complete)),
+        ExprKind::Literal(_) => false,
     };
     match op {
         Op::Eq if is_condition => Some((condition, value)),

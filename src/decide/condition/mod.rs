@@ -40,6 +40,15 @@ pub fn read(text: &str) -> Result<Formula<TraceTest>, Vec<Error>> {
     check::check(text, &tree)
 }
 
+/// Reads a condition on one span, as stands inside `any(…)`.
+///
+/// # Errors
+/// As of [`read`].
+pub fn read_span(text: &str) -> Result<Formula<SpanTest>, Vec<Error>> {
+    let tree = parse::parse(text).map_err(|error| vec![error])?;
+    check::check_span(text, &tree)
+}
+
 // === impl Error ===
 
 impl Error {

@@ -1,7 +1,7 @@
 //! The names of what can be looked at.
 
 use super::{
-    Error, Number, Subject,
+    Constant, Error, Formula, Number, Op, SpanTest, Subject, Test,
     ast::{Literal, Segment},
     types::{Type, listed},
 };
@@ -16,11 +16,13 @@ pub enum Path {
     Root(Subject, Type),
     /// Of the whole trace, outside.
     Trace(Number, Type),
+    /// Whether the whole trace is there: true or false by itself.
+    Complete,
 }
 
 /// The paths of a span: alone or behind `span.` and `root.`. An attribute takes a key.
 const SPAN: [&str; 7] = ["name", "kind", "status.code", "duration", "service", "attributes", "resource.attributes"];
-const TRACE: [&str; 2] = ["duration", "span_count"];
+const TRACE: [&str; 7] = ["duration", "span_count", "error_count", "services", "depth", "shape", "complete"];
 
 /// `service` is the resource's attribute of this name.
 const SERVICE: &str = "service.name";
@@ -42,6 +44,14 @@ pub fn resolve(segments: &[Segment<'_>]) -> Result<Path, Error> {
         let (number, kind) = match name.as_str() {
             "duration" => (Number::Duration, Type::Duration),
             "span_count" => (Number::Spans, Type::Count),
+            "error_count" => (Number::Count(Formula::Leaf(failed())), Type::Count),
+            "services" => (Number::Services, Type::Count),
+            "depth" => (Number::Depth, Type::Count),
+            "shape" => (Number::Shape, Type::Shape),
+            "complete" => {
+                no_key(rest)?;
+                return Ok(Path::Complete);
+            }
             _ => return Err(unknown(segments)),
         };
         no_key(rest)?;
@@ -52,7 +62,7 @@ pub fn resolve(segments: &[Segment<'_>]) -> Result<Path, Error> {
         "kind" => (Subject::Kind, Type::Kind),
         "status.code" => (Subject::Status, Type::Status),
         "duration" => (Subject::Duration, Type::Duration),
-        "service" => (Subject::ResourceAttribute(SERVICE.to_owned()), Type::Text),
+        "service" => (service(), Type::Text),
         "attributes" => (Subject::Attribute(key(rest)?), Type::Any),
         "resource.attributes" => (Subject::ResourceAttribute(key(rest)?), Type::Any),
         _ => return Err(unknown(segments)),
@@ -61,6 +71,16 @@ pub fn resolve(segments: &[Segment<'_>]) -> Result<Path, Error> {
         no_key(rest)?;
     }
     Ok(if prefix == "root" { Path::Root(subject, kind) } else { Path::Span(subject, kind) })
+}
+
+/// `service`.
+pub fn service() -> Subject {
+    Subject::ResourceAttribute(SERVICE.to_owned())
+}
+
+/// `status.code == STATUS_CODE_ERROR`.
+fn failed() -> SpanTest {
+    SpanTest { subject: Subject::Status, test: Test::Compare(Op::Eq, Constant::Int(2)) }
 }
 
 /// The one key of `attributes["key"]`.
@@ -104,6 +124,10 @@ fn unknown(segments: &[Segment<'_>]) -> Error {
     if ["null", "none", "None", "NULL"].contains(&written.as_str()) {
         return error.hint("what is absent is `nil`");
     }
+    let counted = [("trace.spans", "trace.span_count"), ("trace.errors", "trace.error_count")];
+    if let Some((_, meant)) = counted.iter().find(|(name, _)| *name == written) {
+        return error.hint(format!("did you mean `{meant}`?"));
+    }
     let known = known();
     let known = || known.iter().map(String::as_str);
     let nested = |path: &&str| path.strip_prefix(&written).is_some_and(|rest| rest.starts_with('.'));
@@ -111,7 +135,10 @@ fn unknown(segments: &[Segment<'_>]) -> Error {
         return error.hint(format!("did you mean `{}`?", with_key(meant)));
     }
     if written.starts_with("trace.") {
-        return error.hint("a trace has `trace.duration` and `trace.span_count`");
+        return error.hint(format!(
+            "a trace has {}",
+            listed(TRACE.map(|path| format!("trace.{path}")).iter().map(String::as_str))
+        ));
     }
     let paths = listed(SPAN.map(with_key).iter().map(String::as_str));
     error.hint(format!("a span has {paths}; the root has them behind `root.`"))

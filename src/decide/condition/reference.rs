@@ -74,6 +74,32 @@ fn value(expr: &Expr<'_>, trace: &Trace<'_>, span: At<'_>) -> Value {
                 "all" => Value::Bool(such() == trace.spans.len()),
                 "none" => Value::Bool(such() == 0),
                 "count" => Value::Int(such() as i128),
+                "siblings" => {
+                    let marked = trace.spans.iter().filter(|span| is_true(&args[0], trace, Some(span)));
+                    let marked = marked.filter(|(span, _)| !span.parent_span_id.is_empty());
+                    let mut calls = std::collections::BTreeMap::<_, i128>::new();
+                    for (span, resource) in marked {
+                        *calls.entry((&span.parent_span_id, service(resource), &span.name)).or_default() += 1;
+                    }
+                    Value::Int(calls.into_values().max().unwrap_or(0))
+                }
+                "child_of" | "descendant_of" => Value::Bool(trace.spans.iter().any(|below| {
+                    let mut above = callers(below, trace);
+                    let above = if *name == "child_of" {
+                        above.next().into_iter().collect()
+                    } else {
+                        above.collect::<Vec<_>>()
+                    };
+                    is_true(&args[0], trace, Some(below))
+                        && above.iter().any(|above| is_true(&args[1], trace, Some(above)))
+                })),
+                "calls" => {
+                    let [caller, callee] = [0, 1].map(|at| value(&args[at], trace, span));
+                    let is = |of: &(Span, Resource), name: &Value| compare(&service_of(&of.1), Op::Eq, name);
+                    let called =
+                        |below: &(Span, Resource)| callers(below, trace).next().is_some_and(|above| is(above, &caller));
+                    Value::Bool(trace.spans.iter().any(|below| is(below, &callee) && called(below)))
+                }
                 "IsMatch" => {
                     let text = match value(&args[0], trace, span) {
                         Value::Nil | Value::Other => return Value::Bool(false),
@@ -108,6 +134,24 @@ fn path(segments: &[Segment<'_>], trace: &Trace<'_>, span: At<'_>) -> Value {
         ["STATUS_CODE_UNSET"] => return Value::Int(0),
         ["STATUS_CODE_ERROR" | "SPAN_KIND_SERVER"] => return Value::Int(2),
         ["trace", "span_count"] => return Value::Int(trace.spans.len() as i128),
+        ["trace", "error_count"] => {
+            let failed = |(span, _): &&(Span, Resource)| span.status.as_ref().is_some_and(|status| status.code == 2);
+            return Value::Int(trace.spans.iter().filter(failed).count() as i128);
+        }
+        ["trace", "services"] => {
+            let services = trace.spans.iter().filter_map(|(_, resource)| service(resource));
+            return Value::Int(services.collect::<std::collections::BTreeSet<_>>().len() as i128);
+        }
+        ["trace", "depth"] => {
+            let depths = trace.spans.iter().map(|span| callers(span, trace).count() + 1);
+            return Value::Int(depths.max().unwrap_or(0) as i128);
+        }
+        // No trace of a few spans has the one asked for.
+        ["trace", "shape"] => return Value::Other,
+        ["trace", "complete"] => {
+            let is_there = |id: &Vec<u8>| id.is_empty() || trace.spans.iter().any(|(span, _)| span.span_id == *id);
+            return Value::Bool(trace.spans.iter().all(|(span, _)| is_there(&span.parent_span_id)));
+        }
         ["root", names @ ..] => (names, trace.root.map(|root| &trace.spans[root])),
         ["span", names @ ..] | names => (names, span),
     };
@@ -125,6 +169,25 @@ fn path(segments: &[Segment<'_>], trace: &Trace<'_>, span: At<'_>) -> Value {
         ["attributes"] => attribute(&span.attributes, key.expect("a key")),
         ["resource", "attributes"] => attribute(&resource.attributes, key.expect("a key")),
         other => panic!("unknown path {other:?}"),
+    }
+}
+
+/// Who called a span, and who called that one, up to the top.
+fn callers<'a>(span: &'a (Span, Resource), trace: &'a Trace<'_>) -> impl Iterator<Item = &'a (Span, Resource)> {
+    let caller = |span: &(Span, Resource)| trace.spans.iter().find(|(other, _)| other.span_id == span.0.parent_span_id);
+    std::iter::successors(caller(span), move |span| caller(span))
+}
+
+fn service_of(resource: &Resource) -> Value {
+    let found = resource.attributes.iter().find(|attribute| attribute.key == "service.name");
+    any_value(found.and_then(|attribute| attribute.value.as_ref()))
+}
+
+/// Where it is text.
+fn service(resource: &Resource) -> Option<Vec<u8>> {
+    match service_of(resource) {
+        Value::Text(text) => Some(text),
+        _ => None,
     }
 }
 

@@ -37,6 +37,14 @@ pub enum TraceTest {
     Any(Formula<SpanTest>),
     /// The root is such; of a root that never came everything is nil.
     Root(SpanTest),
+    /// Some span that is `below` was called by one that is `above`: by itself, if it is to be `direct`, or through others.
+    Under {
+        below: Formula<SpanTest>,
+        above: Formula<SpanTest>,
+        direct: bool,
+    },
+    /// The root has ended, and every parent that is named is there.
+    Complete,
     Number(Number, Op, i64),
 }
 
@@ -47,4 +55,12 @@ pub enum Number {
     /// Last end minus first start, in nanoseconds.
     Duration,
     Spans,
+    /// Different services.
+    Services,
+    /// Spans on the longest way from a root down.
+    Depth,
+    /// The most calls of one kind, by service and name, that one span made, of spans that are such.
+    Siblings(Formula<SpanTest>),
+    /// The hash of who calls whom, its bits as they are.
+    Shape,
 }

@@ -35,6 +35,10 @@ fn accepts_the_language() {
         "any(span.resource.attributes[\"k\"] == \"\" and span.service == \"\" and span.duration == 0s and span.name > \"a\")",
         "trace.span_count >= 100 and IsMatch(root.attributes[\"k\"], \"5..\")",
         "any(IsMatch(name, \"x\") == true) and (none(true) != false) == false",
+        "trace.error_count > 3 and trace.services >= 2 and trace.depth < 10 and trace.complete and not trace.complete",
+        "trace.complete == false or trace.shape != \"0123456789abcdeF\"",
+        "child_of(status.code == STATUS_CODE_ERROR, service == \"a\") or descendant_of(true, name == \"a\")",
+        "calls(\"a\", \"b\") and siblings(kind == SPAN_KIND_CLIENT) > 10",
         "true",
         "root.attributes[\"k\"] == -9223372036854775808",
     ] {
@@ -123,7 +127,7 @@ fn names_unknown_words() {
 
         trace.spans > 5
         ^^^^^^^^^^^ unknown path `trace.spans`
-        hint: a trace has `trace.duration` and `trace.span_count`
+        hint: did you mean `trace.span_count`?
 
         any(status.code == STATUS_CODE_EROR)
                            ^^^^^^^^^^^^^^^^ unknown constant `STATUS_CODE_EROR`
@@ -147,7 +151,7 @@ fn names_unknown_words() {
 
         any(HasPrefix(name, "a"))
             ^^^^^^^^^ unknown function `HasPrefix`
-            hint: the functions are `any`, `all`, `none`, `IsMatch`, `count`, `Duration`
+            hint: the functions are `any`, `all`, `none`, `child_of`, `descendant_of`, `calls`, `IsMatch`, `count`, `siblings`, `Duration`
 
         any(name == null)
                     ^^^^ unknown path `null`
@@ -231,7 +235,7 @@ fn names_wrong_types() {
                                hint: did you mean `status.code`? the number is 2
 
         count(true) > 1.5
-                      ^^^ `count(true)` is a number of spans and `1.5` is no whole number
+                      ^^^ `count(true)` is a number and `1.5` is no whole number
                       hint: write `10`
 
         trace.span_count == nil
@@ -448,6 +452,69 @@ fn names_where_the_text_breaks() {
 
         any(name == "é") § true
                          ^ `§` means nothing here
+    "#);
+}
+
+#[test]
+fn names_what_is_wrong_about_structure() {
+    assert_snapshot!(all(&[
+        "trace.complet",
+        "trace.complete == 3",
+        "trace.shape > \"0123456789abcdef\"",
+        "trace.shape == \"12\"",
+        "any(trace.complete)",
+        "child_of(name == \"a\")",
+        "child_of(root.name == \"a\", trace.depth > 1)",
+        "any(child_of(true, true))",
+        "calls(service, \"a\")",
+        "siblings(true)",
+        "calls(\"a\", \"b\") > 3",
+    ]), @r#"
+        trace.complet
+        ^^^^^^^^^^^^^ unknown path `trace.complet`
+        hint: did you mean `trace.complete`?
+
+        trace.complete == 3
+        ^^^^^^^^^^^^^^ `trace.complete` is true or false by itself
+        hint: write `trace.complete` or `not trace.complete`
+
+        trace.shape > "0123456789abcdef"
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ `trace.shape > "0123456789abcdef"` orders a hash
+        hint: compare it with `==` or `!=`
+
+        trace.shape == "12"
+                       ^^^^ `trace.shape` is a hash and `"12"` is none
+                       hint: it is written as text of 16 hexadecimal digits, as `tailwater explain` shows it
+
+        any(trace.complete)
+            ^^^^^^^^^^^^^^ `trace.complete` inside `any(…)`, which looks at one span at a time
+            hint: move it outside: `trace.complete and any(…)`
+
+        child_of(name == "a")
+        ^^^^^^^^^^^^^^^^^^^^^ `child_of` takes two conditions on spans, not 1
+        hint: write `child_of(status.code == STATUS_CODE_ERROR, service == "checkout")`: the first is the one below
+
+        child_of(root.name == "a", trace.depth > 1)
+                 ^^^^^^^^^ `root.name` inside `child_of(…)`, which looks at one span at a time
+                 hint: move it outside: `root.name == "a" and child_of(…)`
+                                   ^^^^^^^^^^^ `trace.depth` inside `child_of(…)`, which looks at one span at a time
+                                   hint: move it outside: `trace.depth > 1 and child_of(…)`
+
+        any(child_of(true, true))
+            ^^^^^^^^^^^^^^^^^^^^ `child_of(…)` inside `any(…)`
+            hint: the argument is tested on one span: join quantifiers outside, with `and` or `or`
+
+        calls(service, "a")
+        ^^^^^^^^^^^^^^^^^^^ `calls` takes the names of two services
+        hint: write `calls("checkout", "payments")`: who calls, and who is called
+
+        siblings(true)
+        ^^^^^^^^^^^^^^ `siblings(true)` is a value, not a condition
+        hint: compare it: `siblings(true) > 3`
+
+        calls("a", "b") > 3
+        ^^^^^^^^^^^^^^^ `calls("a", "b")` is a condition, not a value
+        hint: conditions are joined with `and` and `or`, and negated with `not`
     "#);
 }
 

@@ -14,8 +14,10 @@ pub enum Type {
     Kind,
     Status,
     Duration,
-    /// A number of spans.
+    /// A number of spans, or of what they have.
     Count,
+    /// A hash, written as 16 hexadecimal digits.
+    Shape,
 }
 
 /// A constant that still knows how it was written.
@@ -72,6 +74,9 @@ pub fn constant(value: Value, kind: Type, path: &str, written: &str, at: &Range<
         (Type::Status, Status(value) | Literal(Int(value @ 0..=2))) => return Ok(Constant::Int(value)),
         (Type::Duration, Literal(Duration(ns))) => return Ok(Constant::Int(i64::try_from(ns).unwrap_or(i64::MAX))),
         (Type::Count, Literal(Int(value))) => return Ok(Constant::Int(value)),
+        (Type::Shape, Literal(Text(text))) if shape(&text).is_some() => {
+            return Ok(Constant::Int(shape(&text).unwrap_or_default()));
+        }
 
         (Type::Any, Literal(Duration(_))) => (
             format!("`{path}` is an attribute and has no unit of time"),
@@ -112,11 +117,21 @@ pub fn constant(value: Value, kind: Type, path: &str, written: &str, at: &Range<
             format!("`{path}` is a duration and `{written}` is none"),
             "a duration is written `2s`, `1500ms` or `1m30s`".to_owned(),
         ),
+        (Type::Shape, _) => (
+            format!("`{path}` is a hash and `{written}` is none"),
+            "it is written as text of 16 hexadecimal digits, as `tailwater explain` shows it".to_owned(),
+        ),
         (Type::Count, _) => {
-            (format!("`{path}` is a number of spans and `{written}` is no whole number"), "write `10`".to_owned())
+            (format!("`{path}` is a number and `{written}` is no whole number"), "write `10`".to_owned())
         }
     };
     Err(Error::new(at.clone(), message).hint(hint))
+}
+
+/// The bits of a hash.
+fn shape(text: &str) -> Option<i64> {
+    let is_hash = text.len() == 16 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+    is_hash.then(|| u64::from_str_radix(text, 16).ok().map(u64::cast_signed)).flatten()
 }
 
 /// The constant that a word without its prefix, or with a slip in it, may stand for.
