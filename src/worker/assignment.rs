@@ -40,6 +40,8 @@ pub struct Owned {
     pub watermark_age: u64,
     /// When it was last seen at the head of its log, in milliseconds of the wall clock, and the position there.
     pub at_head: Option<(i64, i64)>,
+    /// Milliseconds in which nothing was heard of it between two moments at the head, and when the later one was.
+    pub unheard: Option<(u64, i64)>,
     /// Milliseconds that its records came behind the wall clock before it was ours. Those that are there when it comes are read
     /// late, and do not tell; so until it is first seen at the head of its log.
     pub delay: Option<i64>,
@@ -49,6 +51,11 @@ pub struct Owned {
     pub stale: u8,
 }
 
+/// Longer than it takes to look at a partition twice, every half second.
+const UNHEARD_MS: u64 = 2_000;
+/// A producer tries again to connect after 10 s at most, by librdkafka's default; the other clients' is 1 s.
+const BACK_MS: i64 = 10_000;
+
 // === impl Owned ===
 
 impl Owned {
@@ -57,6 +64,24 @@ impl Owned {
         if !self.finished && self.end.is_some_and(|end| self.position >= end) {
             self.finish(engine);
         }
+    }
+
+    /// The time that has passed for it, seen at the head of its log now: all since it was there before, unless something came in
+    /// between. If nothing was heard of it for long, the broker may have been away, and producers come back later than we do.
+    pub fn passed(&mut self, at: i64) -> u64 {
+        let before = self.at_head.replace((at, self.position)).filter(|&(_, position)| self.position <= position);
+        let Some((before, _)) = before else {
+            self.unheard = None;
+            return 0;
+        };
+        let ms = (at - before).max(0) as u64;
+        if ms > UNHEARD_MS {
+            let more = self.unheard.map_or(0, |(ms, _)| ms);
+            self.unheard = Some((more + ms, at));
+            return 0;
+        }
+        let over = self.unheard.take_if(|&mut (_, since)| at - since >= BACK_MS);
+        ms + over.map_or(0, |(ms, _)| ms)
     }
 
     pub fn finish(&mut self, engine: &mut Engine) {

@@ -111,6 +111,7 @@ impl<I: Io> Worker<I> {
                 watermark_age: 0,
                 expired: expired as u64,
                 at_head: None,
+                unheard: None,
                 delay: metadata.wall.zip(metadata.clock).map(|(wall, clock)| wall - clock),
                 flows: None,
                 stale: 0,
@@ -233,9 +234,7 @@ impl<I: Io> Worker<I> {
         if let Some(frontier) = self.orders.frontier.as_ref().and_then(|frontier| frontier.settled(head.at)) {
             self.engine.limit(owned.at, frontier);
         }
-        // Nothing has come since it was at the head before: all the time in between has passed for it, whatever the worker did.
-        let before = owned.at_head.replace((at, owned.position)).filter(|&(_, position)| owned.position <= position);
-        let ms = before.map_or(0, |(before, _)| (at - before).max(0)) as u64;
+        let ms = owned.passed(at);
         let (partition, delay) = (owned.at, owned.delay.take());
         let ceiling = self.ceiling();
         self.engine.elapse(partition, ms, ceiling);

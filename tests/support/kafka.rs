@@ -389,8 +389,12 @@ impl Topic {
         while ended.contains(&false) {
             match consumer.poll(ANSWER) {
                 Some(Ok(message)) => {
-                    next[message.partition() as usize] = message.offset() + 1;
-                    see(&Record::from(&message));
+                    let next = &mut next[message.partition() as usize];
+                    // A broker that starts again may not know yet what it has, and what was read is read from the start.
+                    if message.offset() >= *next {
+                        *next = message.offset() + 1;
+                        see(&Record::from(&message));
+                    }
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => ended[partition as usize] = true,
                 // A broker that is gone for a while.
@@ -436,7 +440,14 @@ impl Topic {
         let mut config = client(&self.bootstrap);
         let consumer: BaseConsumer = config.set("isolation.level", readers).create().expect("a consumer");
         let of = |partition| {
-            wait_for("watermarks", PATIENCE, || consumer.fetch_watermarks(&self.name, partition, REQUEST).ok())
+            wait_for("watermarks", PATIENCE, || {
+                let watermarks = consumer.fetch_watermarks(&self.name, partition, REQUEST).ok();
+                if watermarks.is_none() {
+                    // A partition that was between two leaders is remembered without one until somebody asks.
+                    _ = consumer.fetch_metadata(Some(&self.name), REQUEST);
+                }
+                watermarks
+            })
         };
         (0..self.partitions).map(of).collect()
     }
