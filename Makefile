@@ -21,7 +21,7 @@ demo: build-tools
 
 test:
 	@echo "make test, on a fresh machine with two cores about 25 minutes, later less:"
-	@echo "  fetches   about 200 crates, 54 MB of Apache Kafka with Maven, the sources of cargo-deny"
+	@echo "  fetches   about 240 crates, 54 MB of Apache Kafka with Maven, the sources of cargo-deny"
 	@echo "  builds    the dependencies twice, to check and to run (8 minutes), cargo-deny (2 minutes), Tailwater (1 minute)"
 	@echo "  runs      formatting, lints, licences, unit tests, then all of it on a real Kafka (10 minutes)"
 	@$(MAKE) --no-print-directory prerequisites

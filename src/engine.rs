@@ -521,7 +521,7 @@ impl Engine {
                     } else {
                         self.stats.late_dropped += 1;
                         self.stats.dropped += 1;
-                        self.regret(scope, payload, batch, span);
+                        self.regret(origin, scope, payload, batch, span);
                     }
                 }
                 Placed::Skipped => self.stats.skipped += 1,
@@ -577,7 +577,7 @@ impl Engine {
     }
 
     /// Whether a policy would have kept the trace for the sake of this span, had it come in time (I2).
-    fn regret(&mut self, scope: u32, payload: &[u8], batch: &Batch, span: &Span) {
+    fn regret(&mut self, origin: Origin, scope: u32, payload: &[u8], batch: &Batch, span: &Span) {
         let Self { assembly, policies, scratch: Workspace { observe, bits, counts, notes, tree, .. }, stats, .. } =
             self;
         let Some(context) = &assembly.envelopes.get(scope).context else { return };
@@ -604,6 +604,7 @@ impl Engine {
             duration_ns: span.duration(),
             span_count: 1,
             randomness: span.randomness.unwrap_or_else(|| TraceId(span.trace_id).randomness()),
+            time: origin.seen,
         });
         if let (true, Some(policy)) = (verdict.keep, verdict.policy) {
             stats.regret[usize::from(policy)] += 1;
@@ -653,6 +654,7 @@ impl Engine {
 
     fn decide(&mut self, trace: u32, reason: Reason) {
         let summary = self.assembly.summary(trace);
+        let decided = self.assembly.decided(trace, reason);
         let verdict = match self.assembly.bound(trace) {
             Some(bound) => bound.verdict,
             None => {
@@ -661,7 +663,7 @@ impl Engine {
                 }
                 let tree = &self.scratch.tree;
                 let (bits, counts) = self.assembly.facts(trace);
-                self.policies.decide(Facts {
+                let facts = Facts {
                     complete: reason == Reason::Structure || summary.root_ended && tree.is_whole(),
                     tree,
                     bits,
@@ -669,10 +671,12 @@ impl Engine {
                     duration_ns: summary.duration,
                     span_count: summary.span_count,
                     randomness: summary.randomness,
-                })
+                    time: decided,
+                };
+                self.policies.shadows(facts, |policy, keep| self.stats.shadowed(policy, keep));
+                self.policies.decide(facts)
             }
         };
-        let decided = self.assembly.decided(trace, reason);
         self.log(trace, Decision { trace: summary.id, verdict, reason, decided, spans: summary.span_count });
         self.stats.decided(verdict, reason);
         let shared = summary.spread && self.settings.keying == Keying::Keyed;

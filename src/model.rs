@@ -73,6 +73,11 @@ impl fmt::Debug for TraceId {
 impl Threshold {
     pub const ALWAYS: Self = Self(0);
     pub const NEVER: Self = Self(1 << 56);
+
+    /// Keeps the share that this one drops.
+    pub fn complement(self) -> Self {
+        Self(Self::NEVER.0 - self.0)
+    }
 }
 
 /// In the first word of what is noted of a span: it acts as the root of its trace.

@@ -22,6 +22,8 @@ pub struct Stats {
     pub past: u64,
     /// Late spans of dropped traces for which a policy would have kept them, by policy.
     pub regret: Vec<u64>,
+    /// Traces that a policy in the shadow would have dropped, and kept, by policy.
+    pub shadows: Vec<[u64; 2]>,
     /// Records in the dead letters as a whole; what spans they held is not known.
     pub rejected_records: u64,
     /// Records whose time is off by more than `max_wait`.
@@ -38,7 +40,16 @@ pub struct Stats {
 
 impl Stats {
     pub fn new(policies: usize) -> Self {
-        Self { decided: vec![Default::default(); policies + 1], regret: vec![0; policies], ..Self::default() }
+        Self {
+            decided: vec![Default::default(); policies + 1],
+            regret: vec![0; policies],
+            shadows: vec![Default::default(); policies],
+            ..Self::default()
+        }
+    }
+
+    pub fn shadowed(&mut self, policy: u16, keep: bool) {
+        self.shadows[usize::from(policy)][usize::from(keep)] += 1;
     }
 
     pub fn decided(&mut self, verdict: Verdict, reason: Reason) {

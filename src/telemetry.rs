@@ -191,6 +191,14 @@ impl Telemetry {
         for (policy, spans) in self.policies.iter().zip(&stats.regret).filter(|(_, spans)| **spans > 0) {
             total.regret.push((policy.clone(), *spans));
         }
+        for (policy, [drop, keep]) in self.policies.iter().zip(&stats.shadows) {
+            total.shadows.extend(
+                [("drop", drop), ("keep", keep)]
+                    .into_iter()
+                    .filter(|(_, traces)| **traces > 0)
+                    .map(|(verdict, traces)| ([("verdict", verdict.to_owned()), ("policy", policy.clone())], *traces)),
+            );
+        }
         total.late_kept += stats.late_kept;
         total.late_dropped += stats.late_dropped;
         total.spans_held += spans_held;
@@ -243,6 +251,7 @@ struct Totals {
     decided: Vec<([(&'static str, String); 3], u64)>,
     /// By policy.
     regret: Vec<(String, u64)>,
+    shadows: Vec<([(&'static str, String); 2], u64)>,
 }
 
 // === impl Totals ===
@@ -271,6 +280,11 @@ impl Totals {
             let spans = of.iter().map(|(_, spans)| spans).sum();
             counter!("tailwater_regret_spans_total", "policy" => of[0].0.clone()).absolute(spans);
         }
+        let mut shadows = self.shadows;
+        shadows.sort();
+        for of in shadows.chunk_by(|(a, _), (b, _)| a == b) {
+            counter!("tailwater_shadow_traces_total", &of[0].0).absolute(of.iter().map(|(_, traces)| traces).sum());
+        }
         let mut decided = self.decided;
         decided.sort();
         for of in decided.chunk_by(|(a, _), (b, _)| a == b) {
@@ -297,6 +311,10 @@ fn describe() {
     describe_counter!(
         "tailwater_regret_spans_total",
         "Late spans of dropped traces for which this policy would have kept them"
+    );
+    describe_counter!(
+        "tailwater_shadow_traces_total",
+        "Traces that this policy, of which it was said `shadow: true`, would have kept or dropped"
     );
     describe_counter!("tailwater_records_rejected_total", "Records in the dead letters as a whole");
     describe_counter!("tailwater_records_expired_total", "Records removed from the input before they were read");

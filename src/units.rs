@@ -1,8 +1,10 @@
-//! Texts with units: durations, sizes, probabilities.
+//! Texts with units: durations, sizes, probabilities, dates.
 
 use std::time::Duration;
 
-use crate::{diagnostic::Diagnostics, yaml::Node};
+use jiff::{Timestamp, civil::Date, tz::Offset};
+
+use crate::{diagnostic::Diagnostics, model::RecordTime, yaml::Node};
 
 /// `500ms`, `2s`, `1m30s`, `1.5h`: numbers with units, large before small, to the millisecond.
 ///
@@ -74,6 +76,23 @@ pub fn probability(text: &str) -> Result<f64, Mistake> {
         return Err(Mistake::new(format!("`{text}` is more than all"), "write 100% or less"));
     }
     Ok(value)
+}
+
+/// The last millisecond of a date, in UTC, or of a moment: `2026-12-24`, `2026-12-24T18:00:00Z`, `2026-12-24T19:00:00+01:00`.
+///
+/// # Errors
+/// Anything else: also a time without an offset.
+pub fn until(text: &str) -> Result<RecordTime, Mistake> {
+    if let Ok(date) = Date::strptime("%Y-%m-%d", text) {
+        let last = Offset::UTC.to_timestamp(date.at(23, 59, 59, 999_000_000));
+        let last = last.map_err(|_| Mistake::new(format!("`{text}` is too far away"), "write a nearer date"))?;
+        return Ok(RecordTime(last.as_millisecond()));
+    }
+    match (text.parse::<Timestamp>(), format!("{text}Z").parse::<Timestamp>()) {
+        (Ok(moment), _) => Ok(RecordTime(moment.as_millisecond())),
+        (_, Ok(_)) => Err(Mistake::new(format!("`{text}` has no offset from UTC"), format!("did you mean {text}Z?"))),
+        _ => Err(Mistake::new(format!("`{text}` is no date"), "write 2026-12-24 or 2026-12-24T18:00:00Z")),
+    }
 }
 
 /// A field's value by one of the above. None, and an error at the node, where it is wrong. `what`: "`quiet`".
@@ -243,11 +262,32 @@ mod tests {
         }
     }
 
+    #[test]
+    fn dates() {
+        let ms = |text| until(text).map(|RecordTime(ms)| ms);
+        assert_eq!(ms("1970-01-01"), Ok(86_399_999), "the whole day");
+        assert_eq!(ms("2026-12-24"), Ok(1_798_156_799_999));
+        assert_eq!(ms("2024-02-29"), Ok(1_709_251_199_999));
+        assert_eq!(ms("2026-12-24T18:00:00Z"), Ok(1_798_135_200_000));
+        assert_eq!(ms("2026-12-24t18:00:00.5z"), Ok(1_798_135_200_500));
+        assert_eq!(ms("2026-12-24T19:00:00+01:00"), Ok(1_798_135_200_000));
+        assert_eq!(
+            wrong(until("2026-12-24T18:00:00")),
+            "`2026-12-24T18:00:00` has no offset from UTC; did you mean 2026-12-24T18:00:00Z?"
+        );
+        assert_eq!(wrong(until("9999-12-31")), "`9999-12-31` is too far away; write a nearer date");
+        for text in ["", "tomorrow", "2026-02-29", "2026-13-01", "24.12.2026", "2026-12", "10m", "1798135200", "18:00"]
+        {
+            assert!(wrong(until(text)).contains("is no date; write 2026-12-24 or"), "{text}");
+        }
+    }
+
     proptest! {
         #[test]
-        fn nothing_panics(text in "([0-9.]{0,22}|ms|[smh]|[KMGT]iB|%|/|\\PC){0,4}") {
+        fn nothing_panics(text in "([0-9.]{0,22}|ms|[smhTZ]|[KMGT]iB|%|/|-|:|\\PC){0,9}") {
             let _ = duration(&text);
             let _ = size(&text);
+            let _ = until(&text);
             if let Ok(value) = probability(&text) {
                 prop_assert!((0.0..=1.0).contains(&value));
             }

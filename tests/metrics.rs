@@ -13,6 +13,7 @@ fn a_live_processor_counts_by_these_names() {
     let _output = kafka().topic("metrics-kept", 1);
     let mut job = Job::named("metrics");
     job.max_wait = "30m";
+    job.policies = job.policies.replace("otherwise:", "  - { name: all, keep: always, shadow: true }\notherwise:");
     let idle: Vec<Record> = passing_time(0, 100, 60_000).collect();
     let mut without_id = keyed(0, 50, vec![span([0; 16], 1, 0, 0)]);
     without_id.key = None;
@@ -49,6 +50,7 @@ fn a_live_processor_counts_by_these_names() {
         ("tailwater_traces_held", nothing, 1),
         ("tailwater_traces_decided_total", &decided("keep", "errors")[..], 1),
         ("tailwater_traces_decided_total", &decided("drop", "otherwise")[..], 1 + idle),
+        ("tailwater_shadow_traces_total", &[("verdict", "keep"), ("policy", "all")][..], 2 + idle),
         ("tailwater_traces_spread_total", nothing, 0),
         ("tailwater_records_rejected_total", nothing, 1),
         ("tailwater_records_skewed_total", nothing, 0),

@@ -78,7 +78,7 @@ pub struct Origin {
     pub offset: i64,
     /// When its spans were seen: never before the partition's clock, and not at it where the record is later, for the
     /// clock stands for some records after a lull and then leaps.
-    seen: RecordTime,
+    pub seen: RecordTime,
     /// That is so far ahead of the clock that the record's producer may be wrong.
     leaps: bool,
 }

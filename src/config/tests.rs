@@ -1,3 +1,5 @@
+mod schema;
+
 use std::{fs, path::PathBuf};
 
 use insta::assert_snapshot;
@@ -536,11 +538,11 @@ fn compile(name: &str, text: &str, folder: &Path) -> Result<Arc<PolicySet>, Diag
     policies.filter(|_| diagnostics.is_empty()).ok_or(diagnostics)
 }
 
-#[test]
-fn what_the_repository_shows_works() {
+/// The configurations and policy files that people are shown, each with where.
+fn shown() -> Vec<(String, String)> {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |path: &Path| fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let mut shown = vec![("the folder".to_owned(), LEAST.replace("[ { name: errors, keep: always } ]", "[policies/]"))];
+    let mut shown = Vec::new();
     for folder in ["policies", "benchmarks"] {
         for entry in fs::read_dir(repository.join(folder)).expect("a folder") {
             let path = entry.expect("an entry").path();
@@ -549,14 +551,24 @@ fn what_the_repository_shows_works() {
             }
         }
     }
-    let readme = read(&repository.join("README.md"));
-    let blocks = readme.split("```yaml\n").skip(1).map(|block| block.split("```").next().unwrap_or_default());
-    shown.extend(blocks.map(|block| ("README.md".to_owned(), block.to_owned())));
+    for name in ["README.md", "docs/policies.md"] {
+        let text = read(&repository.join(name));
+        let blocks = text.split("```yaml\n").skip(1).map(|block| block.split("```").next().unwrap_or_default());
+        shown.extend(blocks.map(|block| (name.to_owned(), block.to_owned())));
+    }
+    assert!(shown.len() >= 12, "less is shown than there was: {}", shown.len());
+    shown
+}
+
+#[test]
+fn what_the_repository_shows_works() {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut shown = shown();
+    shown.push(("the folder".to_owned(), LEAST.replace("[ { name: errors, keep: always } ]", "[policies/]")));
     for (name, text) in &shown {
         let policies = compile(name, text, repository).unwrap_or_else(|mistakes| panic!("{mistakes}"));
         assert!(!policies.policies().is_empty(), "{name} has no policies:\n{text}");
     }
-    assert!(shown.len() >= 6, "less is shown than there was: {}", shown.len());
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! span is folded into its trace's facts, a few words of bits and counters ([`PolicySet::observe`]), and the verdict is a
 //! function of these facts and the trace's randomness ([`PolicySet::decide`]).
 
+mod answer;
 pub mod condition;
 mod memo;
 mod observe;
@@ -16,7 +17,7 @@ mod tree;
 mod verdict;
 
 pub use observe::{Context, Scratch};
-pub use policy::{Action, Match, Policy};
+pub use policy::{Action, List, Match, Policy};
 pub use probability::threshold;
 pub use read::Part;
 pub use set::PolicySet;

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use super::{
-    Action, Match,
+    Action, List, Match,
     condition::{self, Formula, SpanTest, TraceTest},
     probability::threshold,
 };
 use crate::{
     diagnostic::{Diagnostics, Location},
-    model::Threshold,
+    model::{RecordTime, Threshold},
     units,
     yaml::{Fields, Kind, Node},
 };
@@ -18,6 +18,8 @@ use crate::{
 const POLICIES_MAX: usize = 10_000;
 /// Bytes of a name: it becomes a label of metrics and a field of every decision.
 const NAME_MAX: usize = 128;
+/// Groups inside each other: nobody follows more, and they are walked on the stack.
+const DEPTH_MAX: usize = 8;
 
 /// A piece of the list of policies in the configuration.
 #[derive(Clone, Copy, Debug)]
@@ -33,9 +35,9 @@ pub enum Part<'a> {
 /// All policies of all parts.
 #[derive(Debug)]
 pub struct Policies {
-    pub matching: Match,
+    pub list: List,
+    /// In the order written, each group before what it is made of.
     pub policies: Vec<Policy>,
-    pub otherwise: Threshold,
     pub root: Option<Formula<SpanTest>>,
 }
 
@@ -44,6 +46,8 @@ pub struct Policy {
     pub name: String,
     pub at: Location,
     pub when: Formula<TraceTest>,
+    pub until: Option<RecordTime>,
+    pub shadow: bool,
     pub action: Action,
 }
 
@@ -53,114 +57,122 @@ pub fn read(parts: &[Part<'_>], diagnostics: &mut Diagnostics) -> Option<Policie
     let mut reader = Reader {
         diagnostics,
         policies: Vec::new(),
-        count: 0,
         names: HashMap::new(),
         matching: None,
         otherwise: None,
         root: None,
     };
+    // How policies meet may be said in a file that comes after them.
+    let parts: Vec<_> = parts.iter().filter_map(|part| reader.head(*part)).collect();
+    let matching = reader.matching.map_or(Some(Match::default()), |(matching, _)| matching);
+    let around = Around { matching, depth: 0 };
     for part in parts {
         match part {
-            Part::File(node) => reader.file(node),
-            Part::Policy(node) => reader.add(node),
-            Part::Root(node) => reader.root = reader.condition(node, "`root`", condition::read_span),
+            Opened::File(fields) => reader.file(fields, around),
+            Opened::Policy(node) => reader.add(node, around),
         }
     }
-    let Reader { diagnostics, policies, matching, otherwise, root, .. } = reader;
-    (diagnostics.0.len() == before).then(|| Policies {
-        matching: matching.map_or(Match::default(), |(matching, _)| matching),
-        policies,
-        otherwise: otherwise.map_or(Threshold::NEVER, |(threshold, _)| threshold),
-        root,
-    })
+    let Reader { diagnostics, policies, otherwise, root, .. } = reader;
+    if diagnostics.0.len() > before {
+        return None;
+    }
+    let otherwise = otherwise.map_or(Some(Threshold::NEVER), |(threshold, _)| threshold);
+    let list = List { matching: matching?, policies: 0..place(policies.len()), otherwise };
+    Some(Policies { list, policies: policies.into_iter().collect::<Option<_>>()?, root })
+}
+
+/// A part of which the mistakes were named that make it no mapping, and of which `match` was read.
+enum Opened<'a> {
+    File(Fields<'a>),
+    Policy(&'a Node),
 }
 
 struct Reader<'a, 'd> {
     diagnostics: &'d mut Diagnostics,
-    policies: Vec<Policy>,
-    /// Those with mistakes too.
-    count: usize,
+    /// None where there was a mistake.
+    policies: Vec<Option<Policy>>,
     names: HashMap<&'a str, &'a Location>,
-    matching: Option<(Match, &'a Location)>,
-    otherwise: Option<(Threshold, &'a Location)>,
+    /// Of all files, and where it stands.
+    matching: Option<(Option<Match>, &'a Location)>,
+    otherwise: Option<(Option<Threshold>, &'a Location)>,
     root: Option<Formula<SpanTest>>,
+}
+
+/// What a policy stands in.
+#[derive(Clone, Copy)]
+struct Around {
+    /// Of its list; None where that is not known, for it was a mistake.
+    matching: Option<Match>,
+    /// In so many groups.
+    depth: usize,
 }
 
 // === impl Reader ===
 
 impl<'a> Reader<'a, '_> {
-    fn file(&mut self, node: &'a Node) {
-        let Some(mut fields) = Fields::of(node, "a policy file", self.diagnostics) else { return };
+    fn head(&mut self, part: Part<'a>) -> Option<Opened<'a>> {
+        let node = match part {
+            Part::File(node) => node,
+            Part::Policy(node) => return Some(Opened::Policy(node)),
+            Part::Root(node) => {
+                self.root = self.condition(node, "`root`", condition::read_span);
+                return None;
+            }
+        };
+        let mut fields = Fields::of(node, "a policy file", self.diagnostics)?;
         if let Some(node) = fields.take("match") {
-            let matching = match &node.kind {
-                _ if node.is_text("any") => Some(Match::Any),
-                _ if node.is_text("first") => Some(Match::First),
-                _ => self.error(node, "`match` is neither any nor first", "write `match: any` or `match: first`"),
-            };
+            let matching = self.how(node);
             once("match", node, &mut self.matching, matching, self.diagnostics);
         }
+        Some(Opened::File(fields))
+    }
+
+    fn file(&mut self, mut fields: Fields<'a>, around: Around) {
         if let Some(node) = fields.take("policies")
             && let Some(policies) = node.as_seq("`policies`", self.diagnostics)
         {
-            policies.iter().for_each(|policy| self.add(policy));
+            policies.iter().for_each(|policy| self.add(policy, around));
         }
         if let Some(node) = fields.take("otherwise") {
-            let otherwise = match &node.kind {
-                _ if node.is_text("drop") => Some(Threshold::NEVER),
-                _ if node.is_text("keep") => Some(Threshold::ALWAYS),
-                Kind::Map(_) => self.sampler(node),
-                _ => self.error(
-                    node,
-                    "`otherwise` is neither drop, keep nor a sampler",
-                    "write `otherwise: { probability: 1% }`",
-                ),
-            };
+            let otherwise = self.rest(node);
             once("otherwise", node, &mut self.otherwise, otherwise, self.diagnostics);
         }
         self.later(&mut fields, &["budget", "tests"]);
         fields.finish(self.diagnostics);
     }
 
-    fn add(&mut self, node: &'a Node) {
-        self.count += 1;
-        if self.count == POLICIES_MAX + 1 {
+    fn add(&mut self, node: &'a Node, around: Around) {
+        let number = self.policies.len();
+        if number > POLICIES_MAX {
+            return;
+        }
+        self.policies.push(None);
+        if number == POLICIES_MAX {
             self.diagnostics.error(&node.at, format!("more than {POLICIES_MAX} policies"));
+            return;
         }
-        if let Some(policy) = self.policy(node)
-            && self.count <= POLICIES_MAX
-        {
-            self.policies.push(policy);
-        }
+        self.policies[number] = self.policy(node, around);
     }
 
-    fn policy(&mut self, node: &'a Node) -> Option<Policy> {
+    fn policy(&mut self, node: &'a Node, around: Around) -> Option<Policy> {
         let mut fields = Fields::of(node, "a policy", self.diagnostics)?;
         let name = fields.require("name", "write `name: errors`", self.diagnostics).and_then(|node| self.name(node));
         let when = match fields.take("when") {
             Some(node) => self.condition(node, "`when`", condition::read),
             None => Some(Formula::constant(true)),
         };
-        let action = match (fields.take("keep"), fields.take("drop")) {
-            (Some(node), None) => self.keep(node).map(Action::Keep),
-            (None, Some(node)) if node.is_text("always") => Some(Action::Drop),
-            (None, Some(node)) if matches!(node.kind, Kind::Map(_) | Kind::Seq(_)) => self.error(
-                node,
-                "`drop` with a sampler is not available yet",
-                "write `drop: always`; what a sampler keeps is written with `keep`",
-            ),
-            (None, Some(node)) => self.error(node, "`drop` is not `always`", "write `drop: always`"),
-            (Some(_), Some(node)) => {
-                self.error(node, "a policy has `keep` or `drop`, not both", "make two policies of it")
-            }
-            (None, None) => {
-                let hint = "write `keep: always`, `keep: { probability: 1% }` or `drop: always`";
-                self.diagnostics.error(fields.at, "a policy needs `keep` or `drop`").hint(hint);
-                None
-            }
+        let until = fields.take("until").and_then(|node| units::read(node, "`until`", units::until, self.diagnostics));
+        let shadow = fields.take("shadow").and_then(|node| node.as_bool("`shadow`", self.diagnostics));
+        if let Some(node) = fields.take("note") {
+            node.as_str("`note`", self.diagnostics);
+        }
+        let action = match fields.take("policies") {
+            Some(policies) => self.group(&mut fields, policies, around).map(Action::Group),
+            None => self.action(&mut fields, around),
         };
-        self.later(&mut fields, &["note", "on_reject", "policies", "protect", "shadow", "until"]);
         fields.finish(self.diagnostics);
-        Some(Policy { name: name?, at: node.at.clone(), when: when?, action: action? })
+        let shadow = shadow.unwrap_or_default();
+        Some(Policy { name: name?, at: node.at.clone(), when: when?, until, shadow, action: action? })
     }
 
     fn name(&mut self, node: &'a Node) -> Option<String> {
@@ -207,7 +219,80 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
-    fn keep(&mut self, node: &Node) -> Option<Threshold> {
+    /// The fields of a group that a policy has not.
+    fn group(&mut self, fields: &mut Fields<'a>, node: &'a Node, around: Around) -> Option<List> {
+        let matching = fields.take("match").map_or(Some(Match::default()), |node| self.how(node));
+        let otherwise = fields.take("otherwise").map(|node| self.rest(node));
+        self.later(fields, &["budget"]);
+        let policies = node.as_seq("`policies`", self.diagnostics)?;
+        if policies.is_empty() {
+            return self.error(node, "a group without policies", "remove the group, or write policies into it");
+        }
+        let inside = Around { matching, depth: around.depth + 1 };
+        if inside.depth > DEPTH_MAX {
+            let hint = "write the groups further in side by side";
+            return self.error(node, &format!("more than {DEPTH_MAX} groups inside each other"), hint);
+        }
+        let first = place(self.policies.len());
+        policies.iter().for_each(|policy| self.add(policy, inside));
+        let policies = first..place(self.policies.len());
+        let otherwise = match otherwise {
+            Some(threshold) => Some(threshold?),
+            None => None,
+        };
+        Some(List { matching: matching?, policies, otherwise })
+    }
+
+    /// The fields of a policy that a group has not.
+    fn action(&mut self, fields: &mut Fields<'a>, around: Around) -> Option<Action> {
+        let (keep, drop) = (fields.take("keep"), fields.take("drop"));
+        let protect = fields.take("protect").filter(|node| node.as_bool("`protect`", self.diagnostics) == Some(true));
+        let on_reject = fields.take("on_reject");
+        let (node, name) = match (keep, drop) {
+            (Some(node), None) => (node, "keep"),
+            (None, Some(node)) => (node, "drop"),
+            (Some(_), Some(node)) => {
+                return self.error(node, "a policy has `keep` or `drop`, not both", "make two policies of it");
+            }
+            (None, None) => {
+                let hint =
+                    "write `keep: always`, `keep: { probability: 1% }` or `drop: always`; a group has `policies`";
+                self.diagnostics.error(fields.at, "a policy needs `keep` or `drop`").hint(hint);
+                return None;
+            }
+        };
+        let threshold = self.samplers(node, name);
+        if let Some(at) = on_reject {
+            if !at.is_text("next") {
+                let hint = "write `on_reject: next`, or nothing: then the search ends";
+                self.diagnostics.error(&at.at, "`on_reject` is not `next`").hint(hint);
+            } else if around.matching == Some(Match::Any) {
+                let hint = "remove it: with `match: any` every policy is asked";
+                self.diagnostics.error(&at.at, "`on_reject` where a sampler's no ends nothing").hint(hint);
+            } else if node.is_text("always") {
+                let hint = "remove it: `always` rejects nothing";
+                self.diagnostics.error(&at.at, "`on_reject` without a sampler").hint(hint);
+            }
+        }
+        if let Some(at) = protect {
+            if drop.is_some() {
+                let hint = "write it at the policies that no `drop` may veto";
+                self.diagnostics.error(&at.at, "`protect` for what is dropped").hint(hint);
+            } else if around.matching == Some(Match::First) {
+                let hint = "with `match: first` the policy that stands first decides: move this one up";
+                self.diagnostics.error(&at.at, "`protect` where nothing vetoes").hint(hint);
+            }
+        }
+        let ends = around.matching == Some(Match::First) && on_reject.is_none();
+        Some(match drop {
+            // What is dropped has the least randomness, so that the rest is what a sampler would keep.
+            Some(_) => Action::Drop { threshold: threshold?.complement(), ends },
+            None => Action::Keep { threshold: threshold?, protect: protect.is_some(), ends },
+        })
+    }
+
+    /// What `keep` and `drop` take, as the threshold of what is kept, or would be.
+    fn samplers(&mut self, node: &Node, name: &str) -> Option<Threshold> {
         match &node.kind {
             _ if node.is_text("always") => Some(Threshold::ALWAYS),
             Kind::Map(_) => self.sampler(node),
@@ -218,8 +303,8 @@ impl<'a> Reader<'a, '_> {
             }
             _ => self.error(
                 node,
-                "`keep` is neither `always`, a sampler nor a list of samplers",
-                "write `keep: always` or `keep: { probability: 1% }`",
+                &format!("`{name}` is neither `always`, a sampler nor a list of samplers"),
+                &format!("write `{name}: always` or `{name}: {{ probability: 1% }}`"),
             ),
         }
     }
@@ -234,6 +319,27 @@ impl<'a> Reader<'a, '_> {
             Some(node) => units::read(node, "`probability`", units::probability, self.diagnostics).map(threshold),
             None if self.diagnostics.0.len() == before => self.error(node, "no sampler", "write `{ probability: 1% }`"),
             None => None,
+        }
+    }
+
+    fn how(&mut self, node: &Node) -> Option<Match> {
+        match &node.kind {
+            _ if node.is_text("any") => Some(Match::Any),
+            _ if node.is_text("first") => Some(Match::First),
+            _ => self.error(node, "`match` is neither any nor first", "write `match: any` or `match: first`"),
+        }
+    }
+
+    fn rest(&mut self, node: &Node) -> Option<Threshold> {
+        match &node.kind {
+            _ if node.is_text("drop") => Some(Threshold::NEVER),
+            _ if node.is_text("keep") => Some(Threshold::ALWAYS),
+            Kind::Map(_) => self.sampler(node),
+            _ => self.error(
+                node,
+                "`otherwise` is neither drop, keep nor a sampler",
+                "write `otherwise: { probability: 1% }`",
+            ),
         }
     }
 
@@ -256,7 +362,7 @@ impl<'a> Reader<'a, '_> {
 fn once<'a, T>(
     name: &str,
     node: &'a Node,
-    place: &mut Option<(T, &'a Location)>,
+    place: &mut Option<(Option<T>, &'a Location)>,
     value: Option<T>,
     diagnostics: &mut Diagnostics,
 ) {
@@ -265,9 +371,14 @@ fn once<'a, T>(
             .error(&node.at, format!("`{name}` stands in two files"))
             .also(first, "the first is here")
             .hint("the files are read as one list: write it in one of them");
-    } else if let Some(value) = value {
+    } else {
         *place = Some((value, &node.at));
     }
+}
+
+/// A place among at most [`POLICIES_MAX`].
+fn place(number: usize) -> u16 {
+    u16::try_from(number).unwrap_or(u16::MAX)
 }
 
 #[cfg(test)]

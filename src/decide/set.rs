@@ -1,22 +1,25 @@
 //! All policies of a processor, compiled.
 
+use std::{iter, ops::Range};
+
 use super::{
-    Context, Match, Part, Policy, Scratch,
+    Action, Context, Part, Policy, Scratch,
+    policy::List,
     program::{self, Program},
     read,
 };
 use crate::{
     decode::{Batch, Keys, Span},
     diagnostic::Diagnostics,
-    model::Threshold,
 };
 
 /// Policies as they are in force: never changed, and shared by all workers.
 #[derive(Debug)]
 pub struct PolicySet {
-    pub(super) matching: Match,
-    pub(super) policies: Vec<Policy>,
-    pub(super) otherwise: Threshold,
+    /// Those of the files; the others are in groups.
+    pub(super) list: List,
+    policies: Vec<Policy>,
+    pub(super) has_shadows: bool,
     pub(super) program: Program,
     blank: Vec<u64>,
 }
@@ -35,11 +38,15 @@ impl PolicySet {
                 return None;
             }
         };
-        let policy = |(read, when): (read::Policy, _)| Policy { name: read.name, action: read.action, when };
-        let policies = read.policies.into_iter().zip(facts).map(policy).collect();
+        let policy = |(read, when)| {
+            let read::Policy { name, action, shadow, until, .. } = read;
+            Policy { name, action, shadow, until, when }
+        };
+        let policies: Vec<_> = read.policies.into_iter().zip(facts).map(policy).collect();
+        let has_shadows = policies.iter().any(|policy| policy.shadow);
         let mut blank = vec![0; program.seen_words()];
         blank.extend_from_slice(&program.nil[..program.root_words()]);
-        Some(Self { matching: read.matching, policies, otherwise: read.otherwise, program, blank })
+        Some(Self { list: read.list, policies, has_shadows, program, blank })
     }
 
     /// The span attributes to look for when decoding.
@@ -47,9 +54,23 @@ impl PolicySet {
         &self.program.keys
     }
 
-    /// In their order; `Verdict::policy` is a place in it.
+    /// In the order written, each group before what it is made of; `Verdict::policy` is a place in it.
     pub fn policies(&self) -> &[Policy] {
         &self.policies
+    }
+
+    /// The policies and groups of a list, with their places, but not what is in its groups.
+    pub(super) fn members(&self, list: &List) -> impl Iterator<Item = (u16, &Policy)> {
+        let Range { mut start, end } = list.policies;
+        iter::from_fn(move || {
+            let number = start;
+            let policy = (number < end).then(|| &self.policies[usize::from(number)])?;
+            start = match &policy.action {
+                Action::Group(inner) => inner.policies.end,
+                _ => number + 1,
+            };
+            Some((number, policy))
+        })
     }
 
     /// How many words of bits the facts of a trace take.

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     decode::{Batch, decode},
     diagnostic::{Diagnostics, Source},
-    model::{Randomness, Threshold},
+    model::{Randomness, RecordTime, Threshold},
     yaml,
 };
 
@@ -91,7 +91,8 @@ impl Observed {
     fn facts(&self, randomness: u64) -> Facts<'_> {
         let Self { bits, counts, duration_ns, span_count, tree } = self;
         let (duration_ns, span_count, complete) = (*duration_ns, *span_count, tree.is_whole());
-        Facts { bits, counts, duration_ns, span_count, randomness: Randomness(randomness), complete, tree }
+        let (randomness, time) = (Randomness(randomness), RecordTime(0));
+        Facts { bits, counts, duration_ns, span_count, randomness, time, complete, tree }
     }
 }
 

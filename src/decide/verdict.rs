@@ -2,9 +2,11 @@
 
 use super::{
     Action, Match, Policy, PolicySet, Tree,
+    answer::{Answer, Said},
+    policy::List,
     program::{Fact, bit},
 };
-use crate::model::{Randomness, Threshold};
+use crate::model::{Randomness, RecordTime, Threshold};
 
 /// What is known of a trace when it is judged.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +18,8 @@ pub struct Facts<'a> {
     pub duration_ns: u64,
     pub span_count: u32,
     pub randomness: Randomness,
+    /// Of the records, when it is judged.
+    pub time: RecordTime,
     /// Its root has ended and every parent is there.
     pub complete: bool,
     /// Grown only if `PolicySet::asks_tree`.
@@ -25,10 +29,10 @@ pub struct Facts<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
     pub keep: bool,
-    /// In `PolicySet::policies`; None: `otherwise`.
+    /// In `PolicySet::policies`: the policy, or the group by its own `otherwise`. None: the `otherwise` of all.
     pub policy: Option<u16>,
     /// Of all traces with these facts, those are kept whose randomness reaches it; so it does not depend on the trace's
-    /// own. `NEVER` of what a policy drops.
+    /// own. `NEVER` of what a policy always drops.
     pub threshold: Threshold,
 }
 
@@ -36,47 +40,72 @@ pub struct Verdict {
 
 impl PolicySet {
     pub fn decide(&self, facts: Facts<'_>) -> Verdict {
-        match self.matching {
-            Match::Any => self.decide_any(facts),
-            Match::First => self.decide_first(facts),
+        let answer = self.ask(&self.list, None, facts);
+        let threshold = answer.threshold();
+        Verdict { keep: facts.randomness.0 >= threshold.0, policy: answer.by, threshold }
+    }
+
+    /// Tells what each policy in the shadow would say of the trace, if it would say anything: whether to keep it.
+    pub fn shadows(&self, facts: Facts<'_>, mut tell: impl FnMut(u16, bool)) {
+        if self.has_shadows {
+            self.ask_shadows(&self.list, facts, &mut tell);
         }
     }
 
-    fn decide_any(&self, facts: Facts<'_>) -> Verdict {
-        let policies = || (0_u16..).zip(&self.policies);
-        let veto = policies().find(|(_, policy)| policy.action == Action::Drop && self.matches(policy, facts));
-        if let Some((policy, _)) = veto {
-            return Verdict { keep: false, policy: Some(policy), threshold: Threshold::NEVER };
-        }
-        // All use the same randomness: what the lowest threshold lets pass is the union of what they all do.
-        let mut lowest: Option<(Threshold, u16)> = None;
-        for (number, policy) in policies() {
-            if let Action::Keep(threshold) = policy.action
-                && lowest.is_none_or(|(lowest, _)| threshold < lowest)
-                && self.matches(policy, facts)
-            {
-                lowest = Some((threshold, number));
-                if threshold == Threshold::ALWAYS {
-                    break;
+    fn ask_shadows(&self, list: &List, facts: Facts<'_>, tell: &mut dyn FnMut(u16, bool)) {
+        for (number, policy) in self.members(list).filter(|(_, policy)| self.is_asked(policy, facts)) {
+            if policy.shadow {
+                match self.answer(number, policy, facts).said(facts.randomness) {
+                    Said::Nothing => {}
+                    said => tell(number, matches!(said, Said::Keep | Said::Protected)),
                 }
             }
+            if let Action::Group(list) = &policy.action {
+                self.ask_shadows(list, facts, tell);
+            }
         }
-        let (by_policy, policy) =
-            lowest.map_or((Threshold::NEVER, None), |(threshold, policy)| (threshold, Some(policy)));
-        // What no policy keeps, `otherwise` may: it belongs to the union.
-        let threshold = by_policy.min(self.otherwise);
-        let named = if facts.randomness.0 >= by_policy.0 { policy } else { None };
-        Verdict { keep: facts.randomness.0 >= threshold.0, policy: named, threshold }
     }
 
-    fn decide_first(&self, facts: Facts<'_>) -> Verdict {
-        let first = (0..).zip(&self.policies).find(|(_, policy)| self.matches(policy, facts));
-        let (policy, threshold) = match first {
-            Some((number, Policy { action: Action::Keep(threshold), .. })) => (Some(number), *threshold),
-            Some((number, Policy { action: Action::Drop, .. })) => (Some(number), Threshold::NEVER),
-            None => (None, self.otherwise),
-        };
-        Verdict { keep: facts.randomness.0 >= threshold.0, policy, threshold }
+    /// `by` answers for the list's own `otherwise`.
+    fn ask(&self, list: &List, by: Option<u16>, facts: Facts<'_>) -> Answer {
+        let mut answer = Answer::NOTHING;
+        for (number, policy) in self.members(list).filter(|(_, policy)| !policy.shadow) {
+            if answer.ended {
+                break;
+            }
+            if list.matching == Match::Any && is_idle(policy, &answer) || !self.is_asked(policy, facts) {
+                continue;
+            }
+            let more = self.answer(number, policy, facts);
+            answer = match list.matching {
+                Match::Any => answer.beside(more, facts.randomness),
+                // Else a sampler's no that leads to a protected policy could be worth more than its yes.
+                Match::First => answer.before(more.exposed(), facts.randomness),
+            };
+        }
+        match list.otherwise {
+            Some(keep) => answer.before(Answer { keep, ended: true, by, ..Answer::NOTHING }, facts.randomness),
+            None => answer,
+        }
+    }
+
+    fn is_asked(&self, policy: &Policy, facts: Facts<'_>) -> bool {
+        policy.until.is_none_or(|until| facts.time <= until) && self.matches(policy, facts)
+    }
+
+    fn answer(&self, number: u16, policy: &Policy, facts: Facts<'_>) -> Answer {
+        let by = Some(number);
+        match &policy.action {
+            Action::Keep { threshold: keep, protect, ends } => {
+                let protected = if *protect { *keep } else { Threshold::NEVER };
+                Answer { protected, keep: *keep, ended: *ends, by, ..Answer::NOTHING }
+            }
+            Action::Drop { threshold: veto, ends } => {
+                let keep = if *ends { *veto } else { Threshold::NEVER };
+                Answer { veto: *veto, keep, ended: *ends, by, ..Answer::NOTHING }
+            }
+            Action::Group(list) => self.ask(list, by, facts),
+        }
     }
 
     pub(super) fn matches(&self, policy: &Policy, facts: Facts<'_>) -> bool {
@@ -101,132 +130,12 @@ impl PolicySet {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::decide::tests::policy_set;
-
-    const ALWAYS: &str = "keep: always";
-    const DROP: &str = "drop: always";
-    const HALF: &str = "keep: { probability: 50% }";
-    const TENTH: &str = "keep: { probability: 10% }";
-
-    const T_HALF: Threshold = Threshold(1 << 55);
-
-    /// The verdict on a trace with two spans; a policy with `!` before its action does not match.
-    fn judge(matching: &str, otherwise: &str, actions: &[&str], randomness: u64) -> (bool, Option<u16>, Threshold) {
-        let mut text = format!("match: {matching}\notherwise: {otherwise}\n");
-        text += if actions.is_empty() { "" } else { "policies:\n" };
-        for (i, action) in actions.iter().enumerate() {
-            let when = if action.starts_with('!') { "trace.span_count == 3" } else { "trace.span_count == 2" };
-            text += &format!("- {{ name: p{i}, when: {when}, {} }}\n", action.trim_start_matches('!'));
-        }
-        let set = policy_set(&text);
-        let randomness = Randomness(randomness);
-        let tree = Tree::default();
-        let facts = Facts {
-            bits: set.blank(),
-            counts: &[],
-            duration_ns: 0,
-            span_count: 2,
-            randomness,
-            complete: false,
-            tree: &tree,
-        };
-        let Verdict { keep, policy, threshold } = set.decide(facts);
-        (keep, policy, threshold)
-    }
-
-    /// {any, first} × {keep, drop, a sampler says no, nothing matches} × otherwise.
-    #[test]
-    fn follows_the_table() {
-        let (always, never) = (Threshold::ALWAYS, Threshold::NEVER);
-        let low = 0; // every sampler says no
-        let high = (1 << 56) - 1; // every sampler says yes
-        let tenth = super::super::threshold(0.1);
-        let middle = 3 << 54; // 50 % says yes, 10 % says no
-        type Row = (&'static str, &'static str, &'static [&'static str], u64, (bool, Option<u16>, Threshold));
-        let table: &[Row] = &[
-            // Kept by the first that keeps.
-            ("any", "drop", &["!drop: always", ALWAYS, ALWAYS], low, (true, Some(1), always)),
-            ("first", "drop", &["!drop: always", ALWAYS, ALWAYS], low, (true, Some(1), always)),
-            // A veto stands anywhere, and the first of them is named; in `first` only what comes first counts.
-            ("any", "keep", &[ALWAYS, DROP, DROP], high, (false, Some(1), never)),
-            ("first", "keep", &[ALWAYS, DROP], high, (true, Some(0), always)),
-            ("first", "keep", &[DROP, ALWAYS], high, (false, Some(0), never)),
-            ("any", "keep", &["!drop: always", ALWAYS], low, (true, Some(1), always)),
-            // A sampler says no.
-            ("any", "drop", &[HALF], low, (false, None, T_HALF)),
-            ("any", "keep", &[HALF], low, (true, None, always)),
-            ("any", "drop", &[HALF, ALWAYS], low, (true, Some(1), always)),
-            ("first", "keep", &[HALF, ALWAYS], low, (false, Some(0), T_HALF)),
-            // It says yes.
-            ("any", "drop", &[HALF], high, (true, Some(0), T_HALF)),
-            ("first", "drop", &[HALF], high, (true, Some(0), T_HALF)),
-            // A union has the lowest threshold, whoever let the trace pass.
-            ("any", "drop", &[TENTH, HALF], middle, (true, Some(1), T_HALF)),
-            ("any", "drop", &[TENTH, HALF], high, (true, Some(1), T_HALF)),
-            ("any", "drop", &[HALF, HALF], high, (true, Some(0), T_HALF)),
-            ("any", "{ probability: 50% }", &[TENTH], middle, (true, None, T_HALF)),
-            ("any", "{ probability: 50% }", &[TENTH], high, (true, Some(0), T_HALF)),
-            ("first", "{ probability: 50% }", &[TENTH], middle, (false, Some(0), tenth)),
-            // Those of a list must agree.
-            ("any", "drop", &["keep: [{ probability: 50% }, { probability: 10% }]"], middle, (false, None, tenth)),
-            ("any", "drop", &["keep: [{ probability: 50% }, { probability: 10% }]"], high, (true, Some(0), tenth)),
-            // Never by a probability of 0, always by one of 100 %.
-            ("any", "drop", &["keep: { probability: 0 }"], high, (false, None, never)),
-            ("first", "drop", &["keep: { probability: 100% }"], low, (true, Some(0), always)),
-            // Nothing matches.
-            ("any", "drop", &["!keep: always"], high, (false, None, never)),
-            ("any", "keep", &["!drop: always"], low, (true, None, always)),
-            ("first", "{ probability: 50% }", &["!keep: always"], low, (false, None, T_HALF)),
-            ("first", "{ probability: 50% }", &["!keep: always"], high, (true, None, T_HALF)),
-            ("any", "keep", &[], low, (true, None, always)),
-        ];
-        for (matching, otherwise, actions, randomness, expected) in table {
-            let verdict = judge(matching, otherwise, actions, *randomness);
-            assert_eq!(verdict, *expected, "{matching}, otherwise {otherwise}, {actions:?}, {randomness:x}");
-        }
-    }
-
-    #[test]
-    fn keeps_the_share_it_says() {
-        let set = policy_set("policies: [{ name: some, keep: { probability: 1% } }]");
-        let mut id = 0x9e37_79b9_7f4a_7c15_u64;
-        let n = 1_000_000;
-        let mut kept = 0;
-        for _ in 0..n {
-            // A splitmix sequence for ids.
-            id = id.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mixed = (id ^ id >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-            let randomness = Randomness((mixed ^ mixed >> 31) & (Threshold::NEVER.0 - 1));
-            let facts = Facts {
-                bits: set.blank(),
-                counts: &[],
-                duration_ns: 0,
-                span_count: 1,
-                randomness,
-                complete: false,
-                tree: &Tree::default(),
-            };
-            let verdict = set.decide(facts);
-            assert_eq!(verdict.keep, randomness.0 >= verdict.threshold.0);
-            kept += u32::from(verdict.keep);
-        }
-        // Five standard deviations of a binomial: sqrt(n · p · (1 − p)) is 99.5.
-        assert!(kept.abs_diff(n / 100) < 500, "{kept} of {n}");
-    }
-
-    proptest! {
-        /// A threshold keeps exactly the share it was made of, to one of 2^56.
-        #[test]
-        fn thresholds_are_shares(share in 0.0..=1.0_f64) {
-            let threshold = super::super::threshold(share);
-            let kept = (Threshold::NEVER.0 - threshold.0) as f64 / Threshold::NEVER.0 as f64;
-            prop_assert!((kept - share).abs() <= 0.5 / Threshold::NEVER.0 as f64 || threshold.0 == Threshold::NEVER.0 - 1);
-        }
-    }
+/// Whether the policy, of a list with `match: any`, has nothing to add to what the others said: its condition is not worth
+/// a look.
+fn is_idle(policy: &Policy, answer: &Answer) -> bool {
+    let Action::Keep { threshold, protect: false, .. } = policy.action else { return false };
+    threshold >= answer.keep || answer.veto == Threshold::NEVER
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,7 +32,8 @@ pub struct Decision {
     /// Whether the trace goes to the output.
     #[prost(bool, tag = "2")]
     pub keep: bool,
-    /// The policy it is due to: 1 for the first of `policies`, and so on. 0 if it is due to none, but to `otherwise`.
+    /// The policy it is due to, or the group whose `otherwise` it is: 1 for the first of `policies`, and so on. 0 if it is due
+    /// to the `otherwise` of all.
     #[prost(uint32, tag = "3")]
     pub policy: u32,
     /// Why the trace was decided when it was.

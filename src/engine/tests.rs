@@ -1088,3 +1088,35 @@ fn a_late_span_that_would_have_kept_its_trace_is_regretted() {
     rig.spans(1, 2_000, &[CHILD, Spec { error: true, ..CHILD }]);
     assert_eq!((rig.engine.stats().late_dropped, &*rig.engine.stats().regret), (2, &[1][..]));
 }
+
+#[test]
+fn policies_end_by_record_time() {
+    // The trace is decided at 1000, kept to 64 ms, rounded up; also where time has run out.
+    for (until, kept) in [("1970-01-01T00:00:01.024Z", 1), ("1970-01-01T00:00:01.023Z", 0)] {
+        for ended in [false, true] {
+            let mut rig = Rig::keyed(&format!("policies: [ {{ name: a, keep: always, until: {until} }} ]"));
+            rig.spans(0, 0, &[ROOT]);
+            if ended {
+                rig.engine.finish(0);
+            } else {
+                rig.engine.elapse(0, 100_000, RecordTime::END);
+            }
+            rig.advance();
+            assert_eq!(rig.kept.len(), kept, "{until}, {ended}");
+        }
+    }
+}
+
+#[test]
+fn what_is_said_in_the_shadow_is_counted_and_not_done() {
+    let mut rig = Rig::keyed(
+        "policies: [ { name: all, keep: always, shadow: true }, { name: errors, when: any(status.code == STATUS_CODE_ERROR), drop: always, shadow: true } ]",
+    );
+    rig.spans(0, 0, &[ROOT, Spec { trace: 2, error: true, ..ROOT }]);
+    rig.engine.elapse(0, 100_000, RecordTime::END);
+    rig.advance();
+    rig.spans(1, 100_000, &[CHILD]);
+    assert_eq!(rig.engine.stats().shadows, [[0, 2], [1, 0]]);
+    assert_eq!(rig.decisions(), [((false, Reason::Structure), 2)].into());
+    assert_eq!(rig.engine.stats().regret, [0, 0]);
+}

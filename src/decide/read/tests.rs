@@ -5,8 +5,8 @@ use std::sync::Arc;
 use insta::assert_snapshot;
 
 use crate::{
-    decide::{Part, PolicySet},
-    diagnostic::{Diagnostics, Source},
+    decide::{Action, Part, PolicySet},
+    diagnostic::{Diagnostic, Diagnostics, Source},
     yaml,
 };
 
@@ -80,7 +80,7 @@ policies:
       slowest: { quantile: 0.999, by: [root.service] }
   - name: quoted
     when: 'any(name == "it''s" and kind == SERVER)'
-    drop: { probability: 1% }
+    drop: { probability: 10 }
   - just text
 otherwise: always
 tests: []
@@ -126,7 +126,7 @@ tests: []
         9 |   - name: slow
           |     ^^^^^^^^^^
           |
-          = hint: write `keep: always`, `keep: { probability: 1% }` or `drop: always`
+          = hint: write `keep: always`, `keep: { probability: 1% }` or `drop: always`; a group has `policies`
 
         error: unknown field `keeps`, did you mean `keep`?
           --> one.yaml:13:5
@@ -164,7 +164,7 @@ tests: []
         18 |   - name: nothing
            |     ^^^^^^^^^^^^^
            |
-           = hint: write `keep: always`, `keep: { probability: 1% }` or `drop: always`
+           = hint: write `keep: always`, `keep: { probability: 1% }` or `drop: always`; a group has `policies`
 
         error: `slowest` is not available yet
           --> one.yaml:21:16
@@ -180,13 +180,13 @@ tests: []
            |
            = hint: did you mean `SPAN_KIND_SERVER`?
 
-        error: `drop` with a sampler is not available yet
-          --> one.yaml:24:11
+        error: `probability`: `10` could be per cent or all
+          --> one.yaml:24:26
            |
-        24 |     drop: { probability: 1% }
-           |           ^^^^^^^^^^^^^^^^^^^
+        24 |     drop: { probability: 10 }
+           |                          ^^
            |
-           = hint: write `drop: always`; what a sampler keeps is written with `keep`
+           = hint: did you mean 10%? all is 100%
 
         error: a policy must be a mapping, not text
           --> one.yaml:25:5
@@ -212,12 +212,101 @@ tests: []
     "#);
 }
 
+/// The messages and hints, a line each.
+fn messages(files: &[&str]) -> String {
+    let errors = compile(files).expect_err("wrong files").0;
+    let line = |error: &Diagnostic| match &error.hint {
+        Some(hint) => format!("{}: {hint}\n", error.message),
+        None => format!("{}\n", error.message),
+    };
+    errors.iter().map(line).collect()
+}
+
 #[test]
-fn drop_takes_one_word() {
-    let said = mistakes(&["policies:\n- { name: a, drop: true }\n- { name: b, drop: [{ probability: 1% }] }\n"]);
-    for words in ["`drop` is not `always`", "`drop` with a sampler is not available yet", "2 errors"] {
-        assert!(said.contains(words), "{words} in:\n{said}");
-    }
+fn refuses_what_could_have_no_effect() {
+    let beside_any = messages(&[r#"
+policies:
+  - { name: a, drop: true }
+  - { name: b, keep: { probability: 1% }, on_reject: next }
+  - { name: c, drop: { probability: 1% }, protect: true, on_reject: drop }
+  - { name: d, keep: always, protect: yes, shadow: 1, note: [], until: tomorrow }
+  - { name: e, keep: always, match: first }
+  - name: f
+    match: first
+    keep: always
+    policies:
+      - { name: g, keep: always, on_reject: next }
+      - { name: h, keep: { probability: 1% }, on_reject: next, protect: true }
+      - { name: i, match: one, policies: [{ name: j, keep: { probability: 1% }, on_reject: next }], otherwise: 1% }
+  - { name: k, policies: [] }
+  - { name: l, policies: {}, budget: 1 }
+  - { name: m, until: 2026-12-01T10:00:00, keep: always }
+"#]);
+    let beside_first = messages(&[
+        "policies:\n- { name: a, keep: always, protect: true }\n- { name: b, match: first, policies: [{ name: c, keep: always, protect: true }] }\n",
+        "match: first\npolicies:\n- { name: d, keep: always, protect: false }\n- { name: e, policies: [{ name: f, keep: always, protect: true }] }\n",
+    ]);
+    assert_snapshot!(format!("{beside_any}\n{beside_first}"), @"
+    `drop` is neither `always`, a sampler nor a list of samplers: write `drop: always` or `drop: { probability: 1% }`
+    `on_reject` where a sampler's no ends nothing: remove it: with `match: any` every policy is asked
+    `on_reject` is not `next`: write `on_reject: next`, or nothing: then the search ends
+    `protect` for what is dropped: write it at the policies that no `drop` may veto
+    `until`: `tomorrow` is no date: write 2026-12-24 or 2026-12-24T18:00:00Z
+    `shadow` must be true or false
+    `note` must be text, not a list
+    `protect` must be true or false
+    unknown field `match`: known fields: name, when, until, shadow, note, policies, keep, drop, protect, on_reject
+    `on_reject` without a sampler: remove it: `always` rejects nothing
+    `protect` where nothing vetoes: with `match: first` the policy that stands first decides: move this one up
+    `match` is neither any nor first: write `match: any` or `match: first`
+    `otherwise` is neither drop, keep nor a sampler: write `otherwise: { probability: 1% }`
+    unknown field `keep`: known fields: name, when, until, shadow, note, policies, match, otherwise, budget
+    a group without policies: remove the group, or write policies into it
+    `budget` is not available yet
+    `policies` must be a list, not a mapping
+    `until`: `2026-12-01T10:00:00` has no offset from UTC: did you mean 2026-12-01T10:00:00Z?
+
+    `protect` where nothing vetoes: with `match: first` the policy that stands first decides: move this one up
+    `protect` where nothing vetoes: with `match: first` the policy that stands first decides: move this one up
+    ");
+    // What `match` was meant to be is not known: nothing is said of what depends on it.
+    let told =
+        messages(&["match: all\npolicies: [{ name: a, keep: { probability: 1% }, protect: true, on_reject: next }]\n"]);
+    assert_eq!(told.lines().count(), 1, "{told}");
+}
+
+#[test]
+fn groups_are_read_in_their_order() {
+    let set = compile(&[
+        "policies:\n- name: a\n  policies:\n  - { name: b, policies: [{ name: c, keep: always }] }\n  - { name: d, drop: always }\n- { name: e, keep: always }\n",
+    ]);
+    let set = set.unwrap();
+    assert_eq!(set.policies().iter().map(|policy| policy.name.as_str()).collect::<Vec<_>>(), ["a", "b", "c", "d", "e"]);
+    let ranges = set.policies().iter().map(|policy| match &policy.action {
+        Action::Group(list) => list.policies.clone(),
+        _ => 0..0,
+    });
+    assert_eq!(ranges.collect::<Vec<_>>(), [1..4, 2..3, 0..0, 0..0, 0..0]);
+}
+
+#[test]
+fn names_are_unique_over_groups() {
+    let told = messages(&[
+        "policies: [{ name: a, policies: [{ name: b, keep: always }] }]",
+        "policies: [{ name: c, policies: [{ name: a, keep: always }, { name: b, policies: [{ name: c, drop: always }] }] }]",
+    ]);
+    assert_eq!(told, "two policies named `a`\ntwo policies named `b`\ntwo policies named `c`\n");
+}
+
+#[test]
+fn bounds_the_depth_of_groups() {
+    let nested = |depth: usize| {
+        let group = |inside: String, i| format!("{{ name: g{i}, policies: [{inside}] }}");
+        format!("policies: [{}]", (0..depth).fold("{ name: p, keep: always }".to_owned(), group))
+    };
+    assert_eq!(compile(&[&nested(8)]).unwrap().policies().len(), 9);
+    let told = messages(&[&nested(9)]);
+    assert_eq!(told, "more than 8 groups inside each other: write the groups further in side by side\n");
 }
 
 #[test]
