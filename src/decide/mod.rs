@@ -5,6 +5,7 @@
 //! function of these facts and the trace's randomness ([`PolicySet::decide`]).
 
 pub mod condition;
+mod look;
 mod memo;
 mod observe;
 mod policy;
