@@ -4,7 +4,7 @@ use super::condition::{Around, Computed, Field, SpanTest, Subject, Test};
 use crate::decode::{
     Batch, Keys, Span, Value, attribute,
     detail::{self, Detail, Item},
-    resource_attribute, trace_state_entry,
+    resource_attribute, scope_attribute, trace_state_entry,
 };
 
 /// A span, and what it takes to look at all of it.
@@ -44,7 +44,7 @@ pub fn of_around<'a>(subject: &Subject, resource: &'a [u8], scope: &'a [u8]) -> 
         Subject::Around(Around::ResourceSchemaUrl) => Value::Str(detail::schema_url(resource)),
         Subject::Around(Around::ScopeName) => Value::Str(detail::scope(scope).0),
         Subject::Around(Around::ScopeVersion) => Value::Str(detail::scope(scope).1),
-        Subject::Around(Around::ScopeAttribute(key)) => detail::scope_attribute(scope, key.as_bytes()),
+        Subject::Around(Around::ScopeAttribute(key)) => scope_attribute(scope, key.as_bytes()),
         Subject::Around(Around::ScopeSchemaUrl) => Value::Str(detail::schema_url(scope)),
         Subject::Inside(outer, keys) => {
             keys.iter().fold(of_around(outer, resource, scope), |value, key| value.entry(key))

@@ -6,7 +6,7 @@
 //! Field numbers: opentelemetry-proto, `trace/v1/trace.proto`.
 
 use super::{
-    value::{Bodies, Value, attribute},
+    value::Bodies,
     wire::{Reader, Wire},
 };
 
@@ -46,12 +46,6 @@ pub fn scope(rest: &[u8]) -> (&[u8], &[u8]) {
         version = text(scope, 2).unwrap_or(version);
     }
     (name, version)
-}
-
-/// The value of an attribute of the scope, as of the resource's.
-pub fn scope_attribute<'a>(rest: &'a [u8], key: &[u8]) -> Value<'a> {
-    // A message that is given twice is one with the fields of both.
-    Bodies::of(rest, 1).map(|scope| attribute(scope, 3, key)).find(|value| *value != Value::Nil).unwrap_or(Value::Nil)
 }
 
 /// The schema URL in the fields of a `ResourceSpans` or a `ScopeSpans`.

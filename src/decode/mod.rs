@@ -19,7 +19,7 @@ use std::borrow::Cow;
 pub use keys::Keys;
 pub use otlp::decode;
 pub use tracestate::trace_state_entry;
-pub use value::{Bodies, Key, Value, attribute, elements, resource_attribute};
+pub use value::{Bodies, Key, Value, attribute, elements, resource_attribute, scope_attribute};
 pub use wire::{Malformed, Range};
 
 use crate::{limits, model::Randomness};

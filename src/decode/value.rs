@@ -103,8 +103,18 @@ pub enum Key {
 /// The value of an attribute of the resource in `rest`, the fields of a `ResourceSpans` other than its scopes; of a key
 /// given twice the first counts, as in the Collector. Malformed attributes count as absent.
 pub fn resource_attribute<'a>(rest: &'a [u8], key: &[u8]) -> Value<'a> {
-    let resources = Bodies::of(rest, 1);
-    resources.flat_map(|resource| Bodies::of(resource, 1)).find_map(|pair| value_of(pair, key)).unwrap_or(Value::Nil)
+    attribute_in(rest, 1, key)
+}
+
+/// The same of the scope in `rest`, the fields of a `ScopeSpans` other than its spans.
+pub fn scope_attribute<'a>(rest: &'a [u8], key: &[u8]) -> Value<'a> {
+    attribute_in(rest, 3, key)
+}
+
+/// A message that is given twice has the attributes of both.
+fn attribute_in<'a>(rest: &'a [u8], number: u32, key: &[u8]) -> Value<'a> {
+    let attributes = Bodies::of(rest, 1).flat_map(|message| Bodies::of(message, number));
+    attributes.into_iter().find_map(|pair| value_of(pair, key)).unwrap_or(Value::Nil)
 }
 
 /// The value of an attribute of a message whose attributes are its fields of this number.

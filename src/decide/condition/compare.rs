@@ -87,9 +87,21 @@ impl Op {
 // === impl Constant ===
 
 impl Constant {
-    /// How a value stands to this constant; None where they have no order.
+    /// How a value stands to this constant; None where they have no order. As [`order`], without a second value to be made:
+    /// this is where the time of comparisons goes.
+    #[inline]
     pub fn order(&self, value: Value<'_>) -> Option<Ordering> {
-        order(value, self.value())
+        match (value, self) {
+            (Value::Nil, Constant::Nil) => Some(Ordering::Equal),
+            (Value::Bool(a), Constant::Bool(b)) => Some(a.cmp(b)),
+            (Value::Int(a), Constant::Int(b)) => Some(a.cmp(b)),
+            (Value::Int(a), Constant::Float(b)) => (a as f64).partial_cmp(b),
+            (Value::Double(a), Constant::Int(b)) => a.partial_cmp(&(*b as f64)),
+            (Value::Double(a), Constant::Float(b)) => a.partial_cmp(b),
+            (Value::Str(a), Constant::Text(b)) => Some(a.cmp(b.as_bytes())),
+            (Value::Bytes(a), Constant::Bytes(b)) => Some(a.cmp(b)),
+            _ => None,
+        }
     }
 
     pub fn value(&self) -> Value<'_> {

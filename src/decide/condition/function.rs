@@ -288,3 +288,142 @@ fn substring<'a>(text: &[u8], start: i64, length: i64) -> Result<Computed<'a>, U
     let part = text.get(start..end).filter(|part| !part.is_empty()).ok_or(Uncomputable)?;
     computed(part.to_vec())
 }
+
+#[cfg(test)]
+mod tests {
+    use Value::{Bool, Bytes, Double, Int, Nil, Str};
+
+    use super::*;
+
+    /// What it comes to, shown; None where it cannot be computed.
+    fn come(name: &str, args: &[Value<'_>]) -> Option<String> {
+        let args: Vec<_> = args.iter().map(|arg| Computed::Value(*arg)).collect();
+        let show = |value: Value<'_>| match value {
+            Str(text) => format!("{:?}", String::from_utf8_lossy(text)),
+            value => format!("{value:?}"),
+        };
+        call(named(name).expect("a function").function, &args).ok().map(|computed| match computed.elements() {
+            Some(items) => items.into_iter().map(show).collect::<Vec<_>>().join(" "),
+            None => show(computed.value().expect("no list")),
+        })
+    }
+
+    /// Source: the tests of `pkg/ottl/ottlfuncs` (v0.160), as far as they are of values that spans have.
+    #[test]
+    fn comes_to_what_ottl_says() {
+        let text = |text: &'static str| Str(text.as_bytes());
+        // An encoded list of "a", 1, and a map with one key.
+        let (list, map) = (Value::List(b"\x0a\x03\x0a\x01a\x0a\x02\x18\x01"), Value::Map(b"\x0a\x03\x0a\x01k"));
+        let table: &[(&str, &[Value<'_>], Option<&str>)] = &[
+            ("Int", &[text("50")], Some("Int(50)")),
+            ("Int", &[text("+5")], Some("Int(5)")),
+            ("Int", &[text("test")], None),
+            ("Int", &[text("333333333.3")], None),
+            ("Int", &[text("")], None),
+            ("Int", &[Double(-55.9)], Some("Int(-55)")),
+            ("Int", &[Bool(true)], Some("Int(1)")),
+            ("Int", &[Nil], Some("Nil")),
+            ("Int", &[list], None),
+            ("Double", &[text("0.5")], Some("Double(0.5)")),
+            ("Double", &[text("50")], Some("Double(50.0)")),
+            ("Double", &[text("a")], None),
+            ("Double", &[Bool(false)], Some("Double(0.0)")),
+            ("Double", &[Nil], Some("Nil")),
+            ("Bool", &[text("True")], Some("Bool(true)")),
+            ("Bool", &[text("yes")], None),
+            ("Bool", &[Int(2)], Some("Bool(true)")),
+            ("Bool", &[Double(0.0)], Some("Bool(false)")),
+            ("Bool", &[Nil], Some("Nil")),
+            ("String", &[Int(7)], Some("\"7\"")),
+            ("String", &[Double(1e21)], Some("\"1e+21\"")),
+            ("String", &[Bool(true)], Some("\"true\"")),
+            ("String", &[Nil], Some("Nil")),
+            ("String", &[Bytes(b"a")], None),
+            ("Len", &[text("ä")], Some("Int(2)")),
+            ("Len", &[Bytes(b"abc")], Some("Int(3)")),
+            ("Len", &[list], Some("Int(2)")),
+            ("Len", &[map], Some("Int(1)")),
+            ("Len", &[Int(5)], None),
+            ("Len", &[Nil], None),
+            ("Substring", &[text("123456789"), Int(3), Int(3)], Some("\"456\"")),
+            ("Substring", &[text("123456789"), Int(0), Int(9)], Some("\"123456789\"")),
+            ("Substring", &[text("123456789"), Int(3), Int(20)], None),
+            ("Substring", &[text("123456789"), Int(-2), Int(6)], None),
+            ("Substring", &[text("123456789"), Int(3), Int(0)], None),
+            ("Substring", &[text(""), Int(0), Int(1)], None),
+            ("Substring", &[text("1"), Int(i64::MAX), Int(i64::MAX)], None),
+            ("Substring", &[Nil, Int(0), Int(1)], None),
+            ("Split", &[text("A|B|C"), text("|")], Some(r#""A" "B" "C""#)),
+            ("Split", &[text("A|B|C"), text("-")], Some(r#""A|B|C""#)),
+            ("Split", &[text(""), text("|")], Some("\"\"")),
+            ("Split", &[text("aä"), text("")], Some(r#""a" "ä""#)),
+            ("Split", &[Int(1), text("|")], None),
+            ("Concat", &[list, text(" ")], Some("\"a 1\"")),
+            ("Concat", &[text("a"), text(" ")], None),
+            ("ContainsValue", &[list, text("a")], Some("Bool(true)")),
+            ("ContainsValue", &[list, Double(1.0)], Some("Bool(true)")),
+            ("ContainsValue", &[list, Nil], Some("Bool(false)")),
+            ("ContainsValue", &[Nil, text("a")], None),
+            ("HasPrefix", &[text("hello"), text("hel")], Some("Bool(true)")),
+            ("HasPrefix", &[text("hello"), text("lo")], Some("Bool(false)")),
+            ("HasPrefix", &[Nil, text("lo")], None),
+            ("HasSuffix", &[text("hello"), text("lo")], Some("Bool(true)")),
+            ("HasSuffix", &[Int(5), text("5")], None),
+            ("ToLowerCase", &[text("COMPLEX_STRING Ä")], Some("\"complex_string ä\"")),
+            ("ToUpperCase", &[text("")], Some("\"\"")),
+            ("ToUpperCase", &[Int(5)], None),
+            ("Trim", &[text(" this is a test ")], Some("\"this is a test\"")),
+            ("Trim", &[text("--a-b-"), text("-")], Some("\"a-b\"")),
+            ("TrimPrefix", &[text("/a/a"), text("/a")], Some("\"/a\"")),
+            ("TrimSuffix", &[text("/a/a"), text("/b")], Some("\"/a/a\"")),
+            ("IsString", &[text("")], Some("Bool(true)")),
+            ("IsString", &[Nil], Some("Bool(false)")),
+            ("IsInt", &[Double(1.0)], Some("Bool(false)")),
+            ("IsDouble", &[Double(1.0)], Some("Bool(true)")),
+            ("IsBool", &[Bool(false)], Some("Bool(true)")),
+            ("IsMap", &[map], Some("Bool(true)")),
+            ("IsMap", &[list], Some("Bool(false)")),
+            ("IsList", &[list], Some("Bool(true)")),
+            ("Hours", &[Int(5_400_000_000_000)], Some("Double(1.5)")),
+            ("Minutes", &[Int(90_000_000_000)], Some("Double(1.5)")),
+            ("Seconds", &[Int(1_500_000_000)], Some("Double(1.5)")),
+            ("Milliseconds", &[Int(1_999_999)], Some("Int(1)")),
+            ("Microseconds", &[Int(-1_999)], Some("Int(-1)")),
+            ("Nanoseconds", &[Int(5)], Some("Int(5)")),
+            ("Seconds", &[Nil], None),
+        ];
+        for (name, args, expected) in table {
+            assert_eq!(come(name, args).as_deref(), *expected, "{name} of {args:?}");
+        }
+        let named = |name: &&str| table.iter().any(|(other, ..)| other == name);
+        let untried: Vec<_> = FUNCTIONS.iter().map(|signature| signature.name).filter(|name| !named(name)).collect();
+        assert!(untried.is_empty(), "{untried:?}");
+    }
+
+    #[test]
+    fn what_is_computed_is_bounded() {
+        let long = "a".repeat(COMPUTED_MAX + 1);
+        let text = Str(long.as_bytes());
+        assert_eq!(come("Len", &[text]), Some(format!("Int({})", COMPUTED_MAX + 1)));
+        assert_eq!(come("HasPrefix", &[text, Str(b"aaa")]).as_deref(), Some("Bool(true)"));
+        for (name, args) in [
+            ("ToLowerCase", &[text][..]),
+            ("Trim", &[text]),
+            ("Split", &[text, Str(b"")]),
+            ("String", &[text]),
+            ("TrimPrefix", &[text, Str(b"b")]),
+            ("Substring", &[text, Int(0), Int(COMPUTED_MAX as i64 + 1)]),
+        ] {
+            assert_eq!(come(name, args), None, "{name}");
+        }
+    }
+
+    /// Their examples are shown with mistakes, so they have to be right.
+    #[test]
+    fn examples_are_right() {
+        for Signature { example, .. } in &FUNCTIONS {
+            let condition = format!("any({example} == nil or {example} != nil)");
+            assert!(super::super::read(&condition).is_ok(), "{example}");
+        }
+    }
+}

@@ -974,10 +974,13 @@ proptest! {
 
     #[test]
     fn never_panics(text in prop_oneof![".{0,64}", soup(), "[a-z0-9.()\\[\\]\"\\\\<>=!&|' µé+-]{0,64}"]) {
-        if let Err(errors) = read(&text) {
-            prop_assert!(!errors.is_empty());
-            for error in errors {
-                prop_assert!(text.get(error.at.clone()).is_some(), "{error:?} is not within the text");
+        match read(&text) {
+            Ok(condition) => _ = crate::decide::program::compile(&[condition], None),
+            Err(errors) => {
+                prop_assert!(!errors.is_empty());
+                for error in errors {
+                    prop_assert!(text.get(error.at.clone()).is_some(), "{error:?} is not within the text");
+                }
             }
         }
         let mut lexer = Lexer::new(&text);
