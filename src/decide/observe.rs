@@ -235,7 +235,7 @@ impl Program {
         let scope = batch.scopes[span.scope as usize];
         let resource = batch.resources[scope.resource as usize];
         let around = (resource.rest.of(&batch.rest), scope.rest.of(&batch.rest));
-        let detail = Detail::of(span.bytes.of(payload));
+        let detail = if self.rare.detailed { Detail::of(span.bytes.of(payload)) } else { Detail::default() };
         let passing = Passing { payload, batch, span, keys: &self.keys, detail, around };
         for (field, probe) in &self.rare.fields {
             if let Some(value) = passing.field(field).value() {

@@ -102,6 +102,8 @@ pub struct Rare {
     pub fields: Vec<(Field, Probe)>,
     /// Asked of every span: places in `Program::computations`.
     pub asked: Vec<u16>,
+    /// Some of it has to be found in the span's bytes.
+    pub detailed: bool,
 }
 
 /// A question that is no comparison with a constant.
@@ -426,7 +428,7 @@ impl Builder {
                 }
             }
         }
-        let Probes { keys, attributes, name, kind, status, duration, around_several, asked, .. } = probes;
+        let Probes { keys, attributes, name, kind, status, duration, around_several, asked, detailed, .. } = probes;
         let fields = probes.fields.items.into_iter().zip(probes.field_probes).collect();
         Program {
             keys: Keys::new(keys.items.iter().map(Vec::as_slice)),
@@ -437,7 +439,7 @@ impl Builder {
             duration,
             around: probes.around.items.into_iter().zip(probes.around_probes).collect(),
             around_several,
-            rare: Rare { fields, asked },
+            rare: Rare { fields, asked, detailed },
             computations,
             patterns: self.patterns.items,
             nil,
@@ -468,6 +470,7 @@ struct Probes {
     fields: Numbered<Field>,
     field_probes: Vec<Probe>,
     asked: Vec<u16>,
+    detailed: bool,
 }
 
 // === impl Probes ===
@@ -481,7 +484,10 @@ impl Probes {
             Subject::Status => (&mut self.status, 3),
             Subject::Duration => (&mut self.duration, 4),
             Subject::Kind => (&mut self.kind, 5),
-            Subject::Field(field) => (slot(&mut self.fields, field, &mut self.field_probes), 6),
+            Subject::Field(field) => {
+                self.detailed |= field.is_detail();
+                (slot(&mut self.fields, field, &mut self.field_probes), 6)
+            }
             Subject::Inside(outer, keys) => {
                 let (probe, cost) = self.of(outer);
                 (inside(&mut probe.more.get_or_insert_default().inside, keys), cost)
@@ -509,6 +515,7 @@ impl Probes {
         let mut on_span = false;
         expression.subjects(&mut |subject| {
             on_span |= !subject.is_around();
+            self.detailed |= matches!(subject, Subject::Field(field) if field.is_detail());
             if let Subject::Attribute(key) = outermost(subject) {
                 slot(&mut self.keys, &key.as_bytes().to_vec(), &mut self.attributes);
             }

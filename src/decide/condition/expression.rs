@@ -12,7 +12,7 @@ use super::{
 };
 use crate::decode::{Key, Value, elements};
 
-/// The longest text that is computed, and the most parts of one: beyond it nothing is, so that a span takes no memory to
+/// The longest text that is computed, and the values of a list that are looked at, so that a span takes little memory to
 /// judge. What is only looked at may be longer.
 pub const COMPUTED_MAX: usize = 64 << 10;
 

@@ -41,6 +41,9 @@ pub enum Function {
     TrimSuffix,
 }
 
+/// Parts into which a text is split, each with memory of its own: paths and lists of names have some tens at most.
+const PARTS_MAX: usize = 1024;
+
 /// What a function takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Param {
@@ -207,7 +210,7 @@ fn to_int<'a>(arg: &Computed<'_>) -> Result<Computed<'a>, Uncomputable> {
         Value::Int(value) => Value::Int(value),
         Value::Double(value) => Value::Int(value as i64),
         Value::Bool(value) => Value::Int(i64::from(value)),
-        Value::Str(text) => Value::Int(parsed(text)?),
+        Value::Str(text) => Value::Int(utf8(text)?.parse().map_err(|_| Uncomputable)?),
         _ => return Err(Uncomputable),
     }))
 }
@@ -218,13 +221,13 @@ fn to_double<'a>(arg: &Computed<'_>) -> Result<Computed<'a>, Uncomputable> {
         Value::Int(value) => Value::Double(value as f64),
         Value::Double(value) => Value::Double(value),
         Value::Bool(value) => Value::Double(f64::from(u8::from(value))),
-        Value::Str(text) => Value::Double(parsed(text)?),
+        Value::Str(text) => Value::Double(utf8(text)?.parse().map_err(|_| Uncomputable)?),
         _ => return Err(Uncomputable),
     }))
 }
 
-fn parsed<T: std::str::FromStr>(text: &[u8]) -> Result<T, Uncomputable> {
-    str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or(Uncomputable)
+fn utf8(text: &[u8]) -> Result<&str, Uncomputable> {
+    str::from_utf8(text).map_err(|_| Uncomputable)
 }
 
 /// Of texts those that Go takes for one.
@@ -270,14 +273,15 @@ fn concat<'a>(list: &Computed<'_>, between: &[u8]) -> Result<Computed<'a>, Uncom
 
 /// By nothing it is split into its characters.
 fn split<'a>(text: &[u8], by: &[u8]) -> Result<Computed<'a>, Uncomputable> {
-    let text = lossy(text)?;
-    let by = String::from_utf8_lossy(by);
+    let (text, by) = (lossy(text)?, String::from_utf8_lossy(by));
     let part = |part: &str| Computed::Text(part.as_bytes().to_vec());
-    Ok(Computed::List(if by.is_empty() {
-        text.char_indices().map(|(at, c)| part(&text[at..at + c.len_utf8()])).collect()
+    let parts: Vec<_> = if by.is_empty() {
+        let characters = text.char_indices().map(|(at, c)| part(&text[at..at + c.len_utf8()]));
+        characters.take(PARTS_MAX + 1).collect()
     } else {
-        text.split(&*by).map(part).collect()
-    }))
+        text.split(&*by).map(part).take(PARTS_MAX + 1).collect()
+    };
+    if parts.len() > PARTS_MAX { Err(Uncomputable) } else { Ok(Computed::List(parts)) }
 }
 
 /// In bytes, all of which must be there.
@@ -405,11 +409,13 @@ mod tests {
         let long = "a".repeat(COMPUTED_MAX + 1);
         let text = Str(long.as_bytes());
         assert_eq!(come("Len", &[text]), Some(format!("Int({})", COMPUTED_MAX + 1)));
+        assert!(come("Split", &[Str(&long.as_bytes()[..PARTS_MAX]), Str(b"")]).is_some());
         assert_eq!(come("HasPrefix", &[text, Str(b"aaa")]).as_deref(), Some("Bool(true)"));
         for (name, args) in [
             ("ToLowerCase", &[text][..]),
             ("Trim", &[text]),
-            ("Split", &[text, Str(b"")]),
+            ("Split", &[text, Str(b"-")]),
+            ("Split", &[Str(&long.as_bytes()[..PARTS_MAX + 1]), Str(b"")]),
             ("String", &[text]),
             ("TrimPrefix", &[text, Str(b"b")]),
             ("Substring", &[text, Int(0), Int(COMPUTED_MAX as i64 + 1)]),

@@ -145,6 +145,29 @@ impl Deny for TraceTest {
     }
 }
 
+// === impl Field ===
+
+impl Field {
+    /// Whether it has to be found in the span's bytes.
+    pub fn is_detail(&self) -> bool {
+        match self {
+            Field::KindText | Field::Start | Field::End | Field::Time => false,
+            Field::TraceId | Field::TraceIdText | Field::IsRoot => false,
+            Field::StatusMessage
+            | Field::SpanId
+            | Field::ParentId
+            | Field::SpanIdText
+            | Field::ParentIdText
+            | Field::TraceState
+            | Field::TraceStateEntry(_)
+            | Field::Flags
+            | Field::DroppedAttributes
+            | Field::DroppedEvents
+            | Field::DroppedLinks => true,
+        }
+    }
+}
+
 // === impl Subject ===
 
 impl Subject {

@@ -996,7 +996,7 @@ proptest! {
 /// `docs/conditions.md` says what there is, and its examples are right.
 #[test]
 fn the_reference_is_the_language() {
-    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/conditions.md")).expect("a file");
+    let text = include_str!("../../../docs/conditions.md");
     let blocks =
         text.split("```ottl\n").skip(1).flat_map(|block| block.split("```").next().unwrap_or_default().lines());
     let examples: Vec<_> = blocks.collect();
