@@ -6,6 +6,7 @@
 
 mod answer;
 pub mod condition;
+mod look;
 mod memo;
 mod observe;
 mod policy;

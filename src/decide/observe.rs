@@ -6,12 +6,14 @@
 //! the span, or its resource, gives the policy nothing to look at.
 
 use super::{
+    condition::Computed,
+    look::{Passing, of_around},
     memo::{self, Memo},
-    program::{Probe, Program, bit, flip, words},
+    program::{Computation, Probe, Program, bit, flip, words},
     tree,
 };
 use crate::{
-    decode::{Batch, Range, Span, Value, resource_attribute},
+    decode::{Batch, Range, Span, Value, detail::Detail, resource_attribute},
     model::ACTS,
 };
 
@@ -33,6 +35,8 @@ pub struct Context {
 #[derive(Debug)]
 pub struct Scratch {
     memo: Memo,
+    /// A worker's own: there are patterns in them.
+    computations: Vec<Computation>,
     atoms: Vec<u64>,
     predicates: Vec<u64>,
     /// Predicates to be evaluated again; all zero between spans.
@@ -44,12 +48,20 @@ const SERVICE: &[u8] = b"service.name";
 // === impl Context ===
 
 impl Context {
-    pub fn new(program: &Program, resource: &[u8]) -> Self {
+    pub fn new(program: &Program, resource: &[u8], scope: &[u8]) -> Self {
         let mut atoms = program.nil.clone();
-        for (key, probe) in &program.resource {
-            let value = resource_attribute(resource, key);
-            probe.changes(value, |atom| flip(&mut atoms, atom));
-            memo::matching(&program.patterns, &probe.patterns, value, |atom| flip(&mut atoms, atom));
+        let mut matching = |asked: &[_], value: Value<'_>, matched: &mut dyn FnMut(u16)| {
+            memo::matching(&program.patterns, asked, value, matched);
+        };
+        for (subject, probe) in &program.around {
+            let value = of_around(subject, resource, scope);
+            probe.all_changes(value, &program.computations, &mut matching, &mut |atom| flip(&mut atoms, atom));
+        }
+        for place in &program.around_several {
+            let computation = &program.computations[usize::from(*place)];
+            if computation.changes(&[], &|subject| Computed::Value(of_around(subject, resource, scope))) {
+                flip(&mut atoms, computation.atom);
+            }
         }
         let mut predicates = vec![0; program.seen_words()];
         let mut reasons: Vec<(u16, u16)> = Vec::new();
@@ -109,6 +121,7 @@ impl Scratch {
         let predicates = program.seen_words();
         Self {
             memo: Memo::new(&program.patterns),
+            computations: program.computations.clone(),
             atoms: vec![0; words(program.costs.len())],
             predicates: vec![0; predicates],
             doubtful: vec![0; predicates],
@@ -117,17 +130,37 @@ impl Scratch {
 
     #[inline]
     fn probe(&mut self, context: &Context, probe: &Probe, value: Value<'_>) {
-        let Self { memo, atoms, doubtful, .. } = self;
-        let mut change = |atom| {
-            flip(atoms, atom);
-            for predicate in context.resting_on(atom) {
-                doubtful[usize::from(predicate / 64)] |= 1 << (predicate % 64);
-            }
-        };
+        let Self { memo, computations, atoms, doubtful, .. } = self;
+        let mut change = |atom| changed(context, atoms, doubtful, atom);
         probe.changes(value, &mut change);
         if !probe.patterns.is_empty() {
-            memo.matching(&probe.patterns, value, change);
+            memo.matching(&probe.patterns, value, &mut change);
         }
+        if let Some(more) = &probe.more {
+            let mut matching =
+                |asked: &[_], value: Value<'_>, matched: &mut dyn FnMut(u16)| memo.matching(asked, value, matched);
+            more.changes(value, computations, &mut matching, &mut change);
+        }
+    }
+
+    /// Asks what is asked of every span.
+    fn ask(&mut self, context: &Context, asked: &[u16], passing: &Passing<'_>) {
+        let Self { computations, atoms, doubtful, .. } = self;
+        for place in asked {
+            let computation = &computations[usize::from(*place)];
+            if computation.changes(passing.span.bytes.of(passing.payload), &|subject| passing.subject(subject)) {
+                changed(context, atoms, doubtful, computation.atom);
+            }
+        }
+    }
+}
+
+/// An atom is other than in the baseline, and so may be what rests on it.
+#[inline]
+fn changed(context: &Context, atoms: &mut [u64], doubtful: &mut [u64], atom: u16) {
+    flip(atoms, atom);
+    for predicate in context.resting_on(atom) {
+        doubtful[usize::from(predicate / 64)] |= 1 << (predicate % 64);
     }
 }
 
@@ -168,6 +201,9 @@ impl Program {
             let value = Value::parse(payload, found.value).unwrap_or(Value::Nil);
             scratch.probe(context, &self.attributes[usize::from(found.slot)], value);
         }
+        if !self.rare.is_empty() {
+            self.observe_rare(context, payload, batch, span, scratch);
+        }
         self.settle(scratch);
         for (seen, holds) in bits.iter_mut().zip(&scratch.predicates) {
             *seen |= holds;
@@ -192,6 +228,21 @@ impl Program {
         let acts = self.acts.is_some_and(|acts| bit(predicates, acts));
         let marks = (0..).zip(&self.marked).map(|(mark, predicate)| u64::from(bit(predicates, *predicate)) << mark);
         marks.fold(if acts { ACTS } else { 0 }, |marks, mark| marks | mark)
+    }
+
+    #[inline(never)]
+    fn observe_rare(&self, context: &Context, payload: &[u8], batch: &Batch, span: &Span, scratch: &mut Scratch) {
+        let scope = batch.scopes[span.scope as usize];
+        let resource = batch.resources[scope.resource as usize];
+        let around = (resource.rest.of(&batch.rest), scope.rest.of(&batch.rest));
+        let detail = if self.rare.detailed { Detail::of(span.bytes.of(payload)) } else { Detail::default() };
+        let passing = Passing { payload, batch, span, keys: &self.keys, detail, around };
+        for (field, probe) in &self.rare.fields {
+            if let Some(value) = passing.field(field).value() {
+                scratch.probe(context, probe, value);
+            }
+        }
+        scratch.ask(context, &self.rare.asked, &passing);
     }
 
     /// Evaluates again what is doubtful.

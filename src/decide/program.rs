@@ -7,10 +7,11 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use super::{
-    condition::{Constant, Formula, Number, Op, Pattern, SpanTest, Subject, Test, TraceTest},
+    condition::{Computed, Constant, Field, Formula, Number, Op, Pattern, SpanTest, Subject, Test, TraceTest},
+    look,
     tree::MARKS_MAX,
 };
-use crate::decode::{Keys, Value};
+use crate::decode::{Key, Keys, Value};
 
 /// Atoms, predicates and attribute keys are numbered by 16 bits. At this bound the bits of a trace take 16 kB.
 const NUMBERED_MAX: usize = u16::MAX as usize;
@@ -29,7 +30,12 @@ pub struct Program {
     pub kind: Probe,
     pub status: Probe,
     pub duration: Probe,
-    pub resource: Vec<(Box<[u8]>, Probe)>,
+    /// What the spans of a resource and scope have in common.
+    pub around: Vec<(Subject, Probe)>,
+    /// Of these, the questions about several: places in `computations`.
+    pub around_several: Vec<u16>,
+    pub rare: Rare,
+    pub computations: Vec<Computation>,
     pub patterns: Vec<Pattern>,
     /// The atoms that hold of nil, as bits.
     pub nil: Vec<u64>,
@@ -87,7 +93,39 @@ pub struct Probe {
     comparisons: Vec<(u16, Op, Constant)>,
     /// Atoms and their patterns in `Program::patterns`; none of them holds of nil.
     pub patterns: Vec<(u16, u16)>,
+    pub more: Option<Box<More>>,
 }
+
+/// What few policies look at, and no span is looked at for where none does.
+#[derive(Debug, Default)]
+pub struct Rare {
+    pub fields: Vec<(Field, Probe)>,
+    /// Asked of every span: places in `Program::computations`.
+    pub asked: Vec<u16>,
+    /// Some of it has to be found in the span's bytes.
+    pub detailed: bool,
+}
+
+/// A question that is no comparison with a constant.
+#[derive(Clone, Debug)]
+pub struct Computation {
+    pub atom: u16,
+    /// Whether it holds of nil.
+    pub nil: bool,
+    pub test: SpanTest,
+}
+
+/// Of a probe, what few have.
+#[derive(Debug, Default)]
+pub struct More {
+    /// Places in `Program::computations`.
+    computations: Vec<u16>,
+    /// What stands inside of the value.
+    inside: Vec<(Vec<Key>, Probe)>,
+}
+
+/// Names the atoms of patterns that match a value.
+pub type Matching<'m> = &'m mut dyn FnMut(&[(u16, u16)], Value<'_>, &mut dyn FnMut(u16));
 
 /// A bound on a whole policy set that a condition exceeds.
 #[derive(Debug, thiserror::Error)]
@@ -150,6 +188,8 @@ struct Builder {
     marks: Numbered<u16>,
     asks_tree: bool,
     asks_names: bool,
+    /// So that their probes can be numbered: an expression may look at several.
+    subjects: Numbered<Subject>,
 }
 
 /// Different things in the order they came.
@@ -193,10 +233,31 @@ pub fn flip(words: &mut [u64], number: u16) {
 
 impl Probe {
     pub fn is_empty(&self) -> bool {
-        self.nil.is_empty() && self.texts.is_empty() && self.comparisons.is_empty() && self.patterns.is_empty()
+        self.nil.is_empty()
+            && self.texts.is_empty()
+            && self.comparisons.is_empty()
+            && self.patterns.is_empty()
+            && self.more.is_none()
     }
 
-    /// Names each atom, other than those of patterns, that is for this value other than it is for nil.
+    /// Names each atom that is for this value other than it is for nil.
+    pub fn all_changes(
+        &self,
+        value: Value<'_>,
+        computations: &[Computation],
+        matching: Matching<'_>,
+        change: &mut dyn FnMut(u16),
+    ) {
+        self.changes(value, &mut *change);
+        if !self.patterns.is_empty() {
+            matching(&self.patterns, value, change);
+        }
+        if let Some(more) = &self.more {
+            more.changes(value, computations, matching, change);
+        }
+    }
+
+    /// The same, but for atoms of patterns and those of `more`.
     #[inline]
     pub fn changes(&self, value: Value<'_>, mut change: impl FnMut(u16)) {
         if value == Value::Nil {
@@ -212,6 +273,46 @@ impl Probe {
             if op.holds(constant.order(value)) {
                 change(*atom);
             }
+        }
+    }
+}
+
+// === impl Rare ===
+
+impl Rare {
+    pub fn is_empty(&self) -> bool {
+        self.fields.is_empty() && self.asked.is_empty()
+    }
+}
+
+// === impl Computation ===
+
+impl Computation {
+    /// Whether it is, for a span that `look` shows, other than it is for nil.
+    pub fn changes<'a>(&'a self, span: &'a [u8], look: &dyn Fn(&Subject) -> Computed<'a>) -> bool {
+        look::holds(&self.test, span, look) != self.nil
+    }
+}
+
+// === impl More ===
+
+impl More {
+    pub fn changes(
+        &self,
+        value: Value<'_>,
+        computations: &[Computation],
+        matching: Matching<'_>,
+        change: &mut dyn FnMut(u16),
+    ) {
+        for place in &self.computations {
+            let computation = &computations[usize::from(*place)];
+            if computation.changes(&[], &|_| Computed::Value(value)) {
+                change(computation.atom);
+            }
+        }
+        for (keys, probe) in &self.inside {
+            let inner = keys.iter().fold(value, |value, key| value.entry(key));
+            probe.all_changes(inner, computations, matching, change);
         }
     }
 }
@@ -266,46 +367,69 @@ impl Builder {
     }
 
     fn atom(&mut self, test: &SpanTest) -> Result<u16, Full> {
-        if let Test::Matches(pattern) = &test.test {
-            self.patterns.number(pattern).filter(|number| usize::from(*number) < PATTERNS_MAX).ok_or(Full::Patterns)?;
+        self.count_patterns(test)?;
+        let mut fit = self.subjects.number(&test.subject).is_some();
+        if let Test::Comes(expression, _) = &test.test {
+            expression.subjects(&mut |subject| fit &= self.subjects.number(outermost(subject)).is_some());
         }
-        self.atoms.number(test).ok_or(Full::Atoms)
+        self.atoms.number(test).filter(|_| fit).ok_or(Full::Atoms)
+    }
+
+    fn count_patterns(&mut self, test: &SpanTest) -> Result<(), Full> {
+        let mut count =
+            |pattern: &Pattern| self.patterns.number(pattern).is_some_and(|number| usize::from(number) < PATTERNS_MAX);
+        let mut fit = true;
+        match &test.test {
+            Test::Compare(..) => {}
+            Test::Matches(pattern) => fit = count(pattern),
+            Test::Comes(expression, _) => expression.patterns(&mut |pattern| fit &= count(pattern)),
+            Test::Any(formula) => return formula.try_map(&mut |test| self.count_patterns(test)).map(drop),
+        }
+        if fit { Ok(()) } else { Err(Full::Patterns) }
     }
 
     fn finish(mut self, roots: usize, counters: usize) -> Program {
         let atoms = self.atoms.items;
         let mut nil = vec![0; words(atoms.len())];
         let mut costs = Vec::with_capacity(atoms.len());
-        let mut keys: Numbered<Vec<u8>> = Numbered::default();
-        let mut resource_keys: Numbered<Vec<u8>> = Numbered::default();
-        let [mut name, mut kind, mut status, mut duration] = [(); 4].map(|()| Probe::default());
-        let (mut attributes, mut resource) = (Vec::new(), Vec::new());
-        for (atom, SpanTest { subject, test }) in (0..).zip(&atoms) {
-            let (probe, cost) = match subject {
-                Subject::Attribute(key) => (slot(&mut keys, key, &mut attributes), 1),
-                Subject::ResourceAttribute(key) => (slot(&mut resource_keys, key, &mut resource), 0),
-                Subject::Name => (&mut name, 2),
-                Subject::Status => (&mut status, 3),
-                Subject::Duration => (&mut duration, 4),
-                Subject::Kind => (&mut kind, 5),
-            };
-            costs.push(cost);
-            match test {
-                Test::Compare(op, Constant::Nil) if op.holds(Constant::Nil.order(Value::Nil)) => {
-                    flip(&mut nil, atom);
-                    probe.nil.push(atom);
+        let mut probes = Probes::default();
+        let mut computations = Vec::new();
+        for (atom, test) in (0..).zip(atoms) {
+            match &test.test {
+                Test::Compare(op, constant) => {
+                    let (probe, cost) = probes.of(&test.subject);
+                    costs.push(cost);
+                    match constant {
+                        Constant::Nil if op.holds(Constant::Nil.order(Value::Nil)) => {
+                            flip(&mut nil, atom);
+                            probe.nil.push(atom);
+                        }
+                        Constant::Text(text) if *op == Op::Eq => {
+                            probe.texts.insert(text.as_bytes().into(), atom);
+                        }
+                        constant => probe.comparisons.push((atom, *op, constant.clone())),
+                    }
                 }
-                Test::Compare(Op::Eq, Constant::Text(text)) => {
-                    probe.texts.insert(text.as_bytes().into(), atom);
-                }
-                Test::Compare(op, constant) => probe.comparisons.push((atom, *op, constant.clone())),
                 Test::Matches(pattern) => {
+                    let (probe, cost) = probes.of(&test.subject);
+                    costs.push(cost);
                     if let Some(number) = self.patterns.number(pattern) {
                         probe.patterns.push((atom, number));
                     }
                 }
+                Test::Comes(..) | Test::Any(_) => {
+                    // As many as atoms at most.
+                    costs.push(probes.ask(&test, computations.len() as u16));
+                    let of_nil = look::holds(&test, &[], &|_| Computed::NIL);
+                    if of_nil {
+                        flip(&mut nil, atom);
+                    }
+                    computations.push(Computation { atom, nil: of_nil, test });
+                }
             }
         }
+        let Probes { keys, attributes, name, kind, status, duration, around_several, asked, detailed, .. } = probes;
+        let fields = probes.fields.items.into_iter().zip(probes.field_probes).collect();
         Program {
             keys: Keys::new(keys.items.iter().map(Vec::as_slice)),
             attributes,
@@ -313,7 +437,10 @@ impl Builder {
             kind,
             status,
             duration,
-            resource: resource_keys.items.into_iter().map(Vec::into_boxed_slice).zip(resource).collect(),
+            around: probes.around.items.into_iter().zip(probes.around_probes).collect(),
+            around_several,
+            rare: Rare { fields, asked, detailed },
+            computations,
             patterns: self.patterns.items,
             nil,
             costs,
@@ -328,9 +455,102 @@ impl Builder {
     }
 }
 
-/// The probe of a key, new if the key is. Atoms are at most `NUMBERED_MAX`, and so are their keys.
-fn slot<'p>(keys: &mut Numbered<Vec<u8>>, key: &str, probes: &'p mut Vec<Probe>) -> &'p mut Probe {
-    let slot = keys.number(&key.as_bytes().to_vec()).map_or(0, usize::from);
+/// The probes of a program that is being built.
+#[derive(Default)]
+struct Probes {
+    keys: Numbered<Vec<u8>>,
+    attributes: Vec<Probe>,
+    name: Probe,
+    kind: Probe,
+    status: Probe,
+    duration: Probe,
+    around: Numbered<Subject>,
+    around_probes: Vec<Probe>,
+    around_several: Vec<u16>,
+    fields: Numbered<Field>,
+    field_probes: Vec<Probe>,
+    asked: Vec<u16>,
+    detailed: bool,
+}
+
+// === impl Probes ===
+
+impl Probes {
+    /// The probe of a subject, new if the subject is, and what it costs to rely on it.
+    fn of(&mut self, subject: &Subject) -> (&mut Probe, u32) {
+        match subject {
+            Subject::Attribute(key) => (slot(&mut self.keys, &key.as_bytes().to_vec(), &mut self.attributes), 1),
+            Subject::Name => (&mut self.name, 2),
+            Subject::Status => (&mut self.status, 3),
+            Subject::Duration => (&mut self.duration, 4),
+            Subject::Kind => (&mut self.kind, 5),
+            Subject::Field(field) => {
+                self.detailed |= field.is_detail();
+                (slot(&mut self.fields, field, &mut self.field_probes), 6)
+            }
+            Subject::Inside(outer, keys) => {
+                let (probe, cost) = self.of(outer);
+                (inside(&mut probe.more.get_or_insert_default().inside, keys), cost)
+            }
+            // What is of many, or of several, is asked and not probed.
+            Subject::ResourceAttribute(_)
+            | Subject::Around(_)
+            | Subject::Several
+            | Subject::Events
+            | Subject::Links => (slot(&mut self.around, subject, &mut self.around_probes), 0),
+        }
+    }
+
+    /// Places a computation where what it looks at is known; what it costs to rely on it.
+    fn ask(&mut self, test: &SpanTest, place: u16) -> u32 {
+        let Test::Comes(expression, _) = &test.test else {
+            self.asked.push(place);
+            return 7;
+        };
+        if test.subject != Subject::Several {
+            let (probe, cost) = self.of(&test.subject);
+            probe.more.get_or_insert_default().computations.push(place);
+            return cost;
+        }
+        let mut on_span = false;
+        expression.subjects(&mut |subject| {
+            on_span |= !subject.is_around();
+            self.detailed |= matches!(subject, Subject::Field(field) if field.is_detail());
+            if let Subject::Attribute(key) = outermost(subject) {
+                slot(&mut self.keys, &key.as_bytes().to_vec(), &mut self.attributes);
+            }
+        });
+        if !on_span {
+            self.around_several.push(place);
+            return 0;
+        }
+        self.asked.push(place);
+        8
+    }
+}
+
+fn outermost(subject: &Subject) -> &Subject {
+    match subject {
+        Subject::Inside(outer, _) => outermost(outer),
+        _ => subject,
+    }
+}
+
+fn inside<'p>(probes: &'p mut Vec<(Vec<Key>, Probe)>, keys: &[Key]) -> &'p mut Probe {
+    let place = probes.iter().position(|(known, _)| known == keys).unwrap_or(probes.len());
+    if place == probes.len() {
+        probes.push((keys.to_vec(), Probe::default()));
+    }
+    &mut probes[place].1
+}
+
+/// The probe of a key, new if the key is. Atoms are at most `NUMBERED_MAX`, and what each looks at is bounded by its text.
+fn slot<'p, K: Clone + Eq + std::hash::Hash>(
+    keys: &mut Numbered<K>,
+    key: &K,
+    probes: &'p mut Vec<Probe>,
+) -> &'p mut Probe {
+    let slot = keys.number(key).map_or(0, usize::from);
     if slot == probes.len() {
         probes.push(Probe::default());
     }

@@ -109,9 +109,9 @@ impl PolicySet {
     }
 
     /// What spans of this resource and scope have in common: once for each, kept by the caller. Both are the fields of the
-    /// message around the spans, as in `Batch::rest`. No condition looks at the scope yet.
-    pub fn context(&self, resource_rest: &[u8], _scope_rest: &[u8]) -> Context {
-        Context::new(&self.program, resource_rest)
+    /// message around the spans, as in `Batch::rest`.
+    pub fn context(&self, resource_rest: &[u8], scope_rest: &[u8]) -> Context {
+        Context::new(&self.program, resource_rest, scope_rest)
     }
 
     /// Folds a span of `batch`, which was decoded from `payload` with `keys`, into the facts of its trace, and writes the

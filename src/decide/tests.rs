@@ -4,16 +4,19 @@ use std::sync::Arc;
 
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest,
-    common::v1::{AnyValue, ArrayValue, KeyValue, any_value},
+    common::v1::{AnyValue, ArrayValue, InstrumentationScope, KeyValue, KeyValueList, any_value},
     resource::v1::Resource,
-    trace::v1::{ResourceSpans, ScopeSpans, Span, Status},
+    trace::v1::{
+        ResourceSpans, ScopeSpans, Span, Status,
+        span::{Event, Link},
+    },
 };
 use proptest::prelude::*;
 use prost::Message;
 
 use super::{
     Facts, Node, Part, PolicySet, Tree,
-    condition::reference::{Trace, holds},
+    condition::reference::{Seen, Trace, holds},
 };
 use crate::{
     decode::{Batch, decode},
@@ -41,13 +44,17 @@ struct Observed {
 }
 
 impl Observed {
-    fn new(set: &PolicySet, spans: &[(Span, Resource)], roots: &[bool]) -> Self {
+    fn new(set: &PolicySet, spans: &[Seen], roots: &[bool]) -> Self {
         let request = ExportTraceServiceRequest {
             resource_spans: spans
                 .iter()
-                .map(|(span, resource)| ResourceSpans {
+                .map(|(span, resource, scope)| ResourceSpans {
                     resource: Some(resource.clone()),
-                    scope_spans: vec![ScopeSpans { spans: vec![span.clone()], ..ScopeSpans::default() }],
+                    scope_spans: vec![ScopeSpans {
+                        scope: Some(scope.clone()),
+                        spans: vec![span.clone()],
+                        ..ScopeSpans::default()
+                    }],
                     ..ResourceSpans::default()
                 })
                 .collect(),
@@ -110,23 +117,213 @@ fn comparison(prefix: &'static str) -> impl Strategy<Value = String> {
         "attributes[\"c\"]",
         "resource.attributes[\"a\"]",
         "resource.attributes[\"r\"]",
+        "scope.attributes[\"a\"]",
+        "attributes[\"c\"][\"a\"]",
+        "attributes[\"c\"][\"a\"][1]",
+        "attributes[\"c\"][0]",
     ]);
-    let literal = pick(&["0", "1", "-1", "1.0", "0.5", "\"\"", "\"a\"", "\"b\"", "\"1\"", "true", "false"]);
-    let text = pick(&["\"\"", "\"a\"", "\"b\"", "\"GET /\""]);
+    let words = pick(&[
+        "name",
+        "service",
+        "status.message",
+        "kind.string",
+        "trace_state",
+        "trace_state[\"a\"]",
+        "scope.name",
+        "instrumentation_scope.version",
+        "span_id.string",
+    ]);
+    let number = pick(&[
+        "start_time_unix_nano",
+        "end_time_unix_nano",
+        "flags",
+        "dropped_attributes_count",
+        "dropped_events_count",
+        "dropped_links_count",
+    ]);
+    let id = pick(&["span_id", "parent_span_id"]);
+    let known = pick(&["\"0000000000000000\"", "SpanID(0x0000000000000001)", "0x0000000000000002"]);
+    let literal = pick(&["0", "1", "-1", "1.0", "0.5", "\"\"", "\"a\"", "\"b\"", "\"1\"", "true", "false", "0x61"]);
+    let text = pick(&["\"\"", "\"a\"", "\"b\"", "\"GET /\"", "\"Server\"", "\"0000000000000001\""]);
     let code = pick(&["STATUS_CODE_UNSET", "STATUS_CODE_ERROR", "1"]);
     let kind = pick(&["SPAN_KIND_SERVER", "0", "3"]);
     let duration = pick(&["0s", "5ns", "1us"]);
-    let nilable = pick(&["name", "service", "kind", "duration", "attributes[\"a\"]", "resource.attributes[\"r\"]"]);
-    let matchable = pick(&["name", "service", "attributes[\"a\"]", "attributes[\"b\"]", "resource.attributes[\"r\"]"]);
+    let nilable = pick(&[
+        "name",
+        "service",
+        "kind",
+        "duration",
+        "attributes[\"a\"]",
+        "resource.attributes[\"r\"]",
+        "attributes[\"c\"][\"a\"]",
+        "attributes[\"c\"][0]",
+        "trace_state[\"a\"]",
+        "scope.attributes[\"a\"]",
+    ]);
+    let matchable = pick(&[
+        "name",
+        "service",
+        "attributes[\"a\"]",
+        "attributes[\"b\"]",
+        "resource.attributes[\"r\"]",
+        "status.message",
+        "kind.string",
+        "span_id.string",
+        "scope.name",
+        "attributes[\"c\"][\"a\"]",
+    ]);
     let pattern = pick(&["", "^a", "1", "^$", "[b-z]", "true|GET"]);
     prop_oneof![
         4 => (attribute, op.clone(), literal).prop_map(move |(path, op, value)| format!("{prefix}{path} {op} {value}")),
-        2 => (pick(&["name", "service"]), op.clone(), text).prop_map(move |(path, op, text)| format!("{text} {op} {prefix}{path}")),
+        2 => (words, op.clone(), text).prop_map(move |(path, op, text)| format!("{text} {op} {prefix}{path}")),
         2 => (op.clone(), code).prop_map(move |(op, code)| format!("{prefix}status.code {op} {code}")),
         1 => (op.clone(), kind).prop_map(move |(op, kind)| format!("{prefix}kind {op} {kind}")),
+        1 => (number, op.clone(), pick(&["0", "1", "1000", "0.5"])).prop_map(move |(path, op, value)| format!("{prefix}{path} {op} {value}")),
+        1 => (id, equality.clone(), known).prop_map(move |(path, op, id)| format!("{prefix}{path} {op} {id}")),
         1 => (op, duration).prop_map(move |(op, duration)| format!("{prefix}duration {op} {duration}")),
         1 => (nilable, equality).prop_map(move |(path, op)| format!("{prefix}{path} {op} nil")),
         2 => (matchable, pattern).prop_map(move |(path, pattern)| format!("IsMatch({prefix}{path}, \"{pattern}\")")),
+    ]
+}
+
+/// A value that may be of any type; `deep` bounds how far it is nested.
+fn any_value(prefix: &'static str, deep: u32) -> BoxedStrategy<String> {
+    let path = pick(&[
+        "attributes[\"a\"]",
+        "attributes[\"b\"]",
+        "attributes[\"c\"]",
+        "attributes[\"c\"][\"a\"]",
+        "attributes[\"c\"][0]",
+        "resource.attributes[\"a\"]",
+        "scope.attributes[\"a\"]",
+    ]);
+    let path = path.prop_map(move |path| format!("{prefix}{path}"));
+    if deep == 0 {
+        return path.boxed();
+    }
+    let part = (text(prefix, deep - 1), pick(&["\"\"", "\"a\"", "\"/\""]), 0..3)
+        .prop_map(|(text, by, place)| format!("Split({text}, {by})[{place}]"));
+    let math = (any_value(prefix, deep - 1), pick(&["+", "-", "*", "/"]), number(prefix, deep - 1))
+        .prop_map(|(a, op, b)| format!("({a} {op} {b})"));
+    prop_oneof![3 => path, 1 => part, 1 => math].boxed()
+}
+
+fn text(prefix: &'static str, deep: u32) -> BoxedStrategy<String> {
+    let path = pick(&["name", "status.message", "kind.string", "span_id.string", "scope.name", "trace_state[\"a\"]"]);
+    let path = path.prop_map(move |path| format!("{prefix}{path}"));
+    if deep == 0 {
+        return path.boxed();
+    }
+    let of_text = (pick(&["ToLowerCase", "ToUpperCase", "Trim"]), text(prefix, deep - 1))
+        .prop_map(|(function, text)| format!("{function}({text})"));
+    let of_two = (
+        pick(&["TrimPrefix", "TrimSuffix", "Trim"]),
+        text(prefix, deep - 1),
+        pick(&["\"\"", "\"a\"", "\"GET\"", "\"/ G\""]),
+    )
+        .prop_map(|(function, text, other)| format!("{function}({text}, {other})"));
+    let of_any = any_value(prefix, deep - 1);
+    prop_oneof![
+        3 => path,
+        2 => of_text,
+        1 => of_two,
+        1 => of_any.clone(),
+        1 => of_any.clone().prop_map(|value| format!("String({value})")),
+        1 => (of_any, text(prefix, deep - 1), pick(&["\"\"", "\"-\""]))
+            .prop_map(|(a, b, by)| format!("Concat([{a}, {b}, 1, nil], {by})")),
+        1 => (text(prefix, deep - 1), -1..3, 0..4)
+            .prop_map(|(text, start, length)| format!("Substring({text}, {start}, {length})")),
+    ]
+    .boxed()
+}
+
+fn number(prefix: &'static str, deep: u32) -> BoxedStrategy<String> {
+    let path = pick(&["start_time_unix_nano", "end_time_unix_nano", "flags", "dropped_links_count", "kind"]);
+    let path = path.prop_map(move |path| format!("{prefix}{path}"));
+    let literal = pick(&["0", "1", "-2", "0.5", "9223372036854775807"]).prop_map(str::to_owned);
+    if deep == 0 {
+        return prop_oneof![path, literal].boxed();
+    }
+    let number = number(prefix, deep - 1);
+    prop_oneof![
+        2 => path,
+        1 => literal,
+        2 => (number.clone(), pick(&["+", "-", "*", "/"]), number.clone())
+            .prop_map(move |(a, op, b)| format!("({a} {op} ({b} + {prefix}flags))")),
+        1 => number.prop_map(|a| format!("-{a}")),
+        2 => (pick(&["Len", "Int", "Double"]), prop_oneof![text(prefix, deep - 1), any_value(prefix, deep - 1)])
+            .prop_map(|(function, value)| format!("{function}({value})")),
+        1 => pick(&["Seconds", "Milliseconds", "Microseconds", "Nanoseconds", "Minutes", "Hours"])
+            .prop_map(move |function| format!("{function}({prefix}end_time - {prefix}start_time + 1us)")),
+    ]
+    .boxed()
+}
+
+/// A condition that has to be computed.
+fn computed(prefix: &'static str) -> impl Strategy<Value = String> {
+    let op = || pick(&["==", "!=", "<", "<=", ">", ">="]);
+    let list = pick(&["[\"a\", 1, nil]", "[]", "[0, 0.5, true]", "Split(\"a/b\", \"/\")"]);
+    prop_oneof![
+        (any_value(prefix, 1), op(), any_value(prefix, 2)).prop_map(|(a, op, b)| format!("{a} {op} {b}")),
+        (text(prefix, 2), op(), text(prefix, 1)).prop_map(|(a, op, b)| format!("{a} {op} {b}")),
+        (text(prefix, 2), op(), pick(&["\"a\"", "\"GET\""]))
+            .prop_map(|(a, op, b)| format!("{b} {op} ToLowerCase({a})")),
+        (number(prefix, 2), op(), number(prefix, 1))
+            .prop_map(move |(a, op, b)| format!("{a} {op} {b} + {prefix}flags")),
+        (op(), pick(&["0s", "1us"]))
+            .prop_map(move |(op, d)| format!("{prefix}duration + {prefix}duration {op} {d} + 1us")),
+        op().prop_map(move |op| format!("{prefix}start_time {op} {prefix}end_time - 1us")),
+        (pick(&["==", "!="]), list.clone())
+            .prop_map(move |(op, list)| format!("{prefix}attributes[\"c\"] {op} {list}")),
+        (list, any_value(prefix, 1)).prop_map(|(list, item)| format!("ContainsValue({list}, {item})")),
+        any_value(prefix, 0).prop_map(|list| format!("ContainsValue({list}, 1)")),
+        (text(prefix, 1), pick(&["^a", "[B-Z]", ""]))
+            .prop_map(|(text, pattern)| format!("IsMatch(ToUpperCase({text}), \"{pattern}\")")),
+        (pick(&["HasPrefix", "HasSuffix"]), text(prefix, 1), pick(&["\"a\"", "\"\"", "name"])).prop_map(
+            move |(function, text, other)| {
+                let other = if other == "name" { format!("{prefix}name") } else { other.to_owned() };
+                format!("{function}({text}, {other})")
+            }
+        ),
+        (pick(&["IsString", "IsInt", "IsDouble", "IsBool", "IsMap", "IsList", "Bool"]), any_value(prefix, 1))
+            .prop_map(|(function, value)| format!("{function}({value})")),
+        (any_value(prefix, 1), pick(&["==", "!="])).prop_map(|(value, op)| format!("Int({value}) {op} nil")),
+    ]
+}
+
+/// A condition on an event or a link.
+fn on_item(link: bool) -> impl Strategy<Value = String> {
+    let prefix = if link { "" } else { "spanevent." };
+    let paths = if link {
+        &["attributes[\"a\"]", "trace_state", "trace_state[\"a\"]", "attributes[\"b\"]", "span_id.string"][..]
+    } else {
+        &["attributes[\"a\"]", "name", "attributes[\"b\"]", "attributes[\"c\"][0]", "time_unix_nano"]
+    };
+    let path = prop::sample::select(paths);
+    let op = pick(&["==", "!="]);
+    let literal = if link { pick(&["\"a\"", "\"b\"", "nil"]) } else { pick(&["nil", "nil"]) };
+    let special = if link {
+        pick(&[
+            "span_id == SpanID(0x0101010101010101)",
+            "flags > 0",
+            "trace_id == \"01010101010101010101010101010101\"",
+        ])
+    } else {
+        pick(&["name == \"a\"", "attributes[\"a\"] > 0", "time_unix_nano < 1000", "HasPrefix(name, \"GE\")"])
+    };
+    joined(prop_oneof![
+        (path.clone(), op, literal).prop_map(move |(path, op, value)| format!("{prefix}{path} {op} {value}")),
+        special.prop_map(str::to_owned),
+        path.prop_map(move |path| format!("IsMatch(String({prefix}{path}), \"^[a1]\")")),
+        (pick(&["Len", "Int"])).prop_map(move |f| format!("{f}({prefix}attributes[\"b\"]) >= 1")),
+        pick(&["true", "dropped_attributes_count == 1"]).prop_map(str::to_owned),
+    ])
+}
+
+fn of_items() -> impl Strategy<Value = String> {
+    prop_oneof![
+        on_item(false).prop_map(|inner| format!("any_event({inner})")),
+        on_item(true).prop_map(|inner| format!("any_link({inner})")),
     ]
 }
 
@@ -135,22 +332,31 @@ fn joined(leaf: impl Strategy<Value = String> + 'static) -> impl Strategy<Value 
         prop_oneof![
             prop::collection::vec(inner.clone(), 2..4).prop_map(|parts| format!("({})", parts.join(" and "))),
             prop::collection::vec(inner.clone(), 2..4).prop_map(|parts| format!("({})", parts.join(" or "))),
-            inner.prop_map(|part| format!("not ({part})")),
+            inner.clone().prop_map(|part| format!("not ({part})")),
+            inner.prop_map(|part| format!("(not ({part})) == false")),
         ]
     })
 }
 
 fn condition() -> impl Strategy<Value = String> {
     let on_span = || {
-        joined(
-            prop_oneof![9 => comparison(""), 3 => comparison("span."), 1 => pick(&["true", "false"]).prop_map(str::to_owned)],
-        )
+        joined(prop_oneof![
+            9 => comparison(""),
+            3 => comparison("span."),
+            4 => computed(""),
+            1 => computed("span."),
+            2 => of_items(),
+            1 => Just("IsRootSpan()".to_owned()),
+            1 => pick(&["true", "false"]).prop_map(str::to_owned),
+        ])
     };
     let op = || pick(&["==", "!=", "<", "<=", ">", ">="]);
     joined(prop_oneof![
         4 => (pick(&["any", "all", "none"]), on_span()).prop_map(|(quantifier, inner)| format!("{quantifier}({inner})")),
         2 => (on_span(), op(), -1..4).prop_map(|(inner, op, n)| format!("count({inner}) {op} {n}")),
         3 => comparison("root."),
+        2 => computed("root."),
+        1 => of_items(),
         1 => (op(), pick(&["0s", "5ns", "1us"])).prop_map(|(op, value)| format!("trace.duration {op} {value}")),
         1 => (op(), pick(&["span_count", "error_count", "services", "depth"]), 0..6)
             .prop_map(|(op, of, n)| format!("{n} {op} trace.{of}")),
@@ -163,42 +369,100 @@ fn condition() -> impl Strategy<Value = String> {
 }
 
 fn attributes(keys: &'static [&'static str]) -> impl Strategy<Value = Vec<KeyValue>> {
-    let text = pick(&["", "a", "b", "1", "GET /"]);
-    let value = prop_oneof![
-        Just(None),
-        any::<bool>().prop_map(|value| Some(any_value::Value::BoolValue(value))),
-        (-1_i64..3).prop_map(|value| Some(any_value::Value::IntValue(value))),
-        prop::sample::select(vec![0.0, 0.5, 1.0, f64::NAN])
+    let text = pick(&["", "a", "b", "1", "GET /", "a/b", "True"]);
+    let leaf = prop_oneof![
+        1 => Just(None),
+        2 => any::<bool>().prop_map(|value| Some(any_value::Value::BoolValue(value))),
+        3 => (-1_i64..3).prop_map(|value| Some(any_value::Value::IntValue(value))),
+        2 => prop::sample::select(vec![0.0, 0.5, 1.0, f64::NAN])
             .prop_map(|value| Some(any_value::Value::DoubleValue(value))),
-        text.prop_map(|text| Some(any_value::Value::StringValue(text.into()))),
-        Just(Some(any_value::Value::BytesValue(b"a".to_vec()))),
-        Just(Some(any_value::Value::ArrayValue(ArrayValue::default()))),
-    ];
-    // A key may be there twice.
-    let pair = (pick(keys), value).prop_map(|(key, value)| KeyValue {
-        key: key.into(),
-        value: Some(AnyValue { value }),
-        ..KeyValue::default()
+        3 => text.prop_map(|text| Some(any_value::Value::StringValue(text.into()))),
+        1 => Just(Some(any_value::Value::BytesValue(b"a".to_vec()))),
+    ]
+    .prop_map(|value| AnyValue { value });
+    let value = leaf.prop_recursive(2, 6, 3, |value| {
+        prop_oneof![
+            prop::collection::vec(value.clone(), 0..3)
+                .prop_map(|values| any_value::Value::ArrayValue(ArrayValue { values })),
+            prop::collection::vec(pair(&["a", "b"], value), 0..3)
+                .prop_map(|values| any_value::Value::KvlistValue(KeyValueList { values })),
+        ]
+        .prop_map(|value| AnyValue { value: Some(value) })
     });
-    prop::collection::vec(pair, 0..4)
+    // A key may be there twice.
+    prop::collection::vec(pair(keys, value), 0..4)
 }
 
-fn span() -> impl Strategy<Value = (Span, Resource)> {
-    let intrinsic = (pick(&["", "a", "b", "GET /"]), 0..6, prop::option::of(0..3), 0_u64..2000, 0_u64..2000);
-    let resource = attributes(&["service.name", "a", "r", "other"]);
-    (intrinsic, attributes(&["a", "b", "c", "other"]), resource).prop_map(
-        |((name, kind, status, start, end), attributes, resource)| {
+fn pair(keys: &'static [&'static str], value: impl Strategy<Value = AnyValue>) -> impl Strategy<Value = KeyValue> {
+    (pick(keys), value).prop_map(|(key, value)| KeyValue { key: key.into(), value: Some(value), ..KeyValue::default() })
+}
+
+const STATES: [&str; 4] = ["", "a=b", "b=a, a=GET", "ot=th:8,a="];
+
+fn event() -> impl Strategy<Value = Event> {
+    let intrinsic = (0_u64..2000, pick(&["a", "b", "GET /"]), 0_u32..2);
+    (intrinsic, attributes(&["a", "b", "c"])).prop_map(|((time_unix_nano, name, dropped), attributes)| Event {
+        time_unix_nano,
+        name: name.into(),
+        attributes,
+        dropped_attributes_count: dropped,
+    })
+}
+
+fn link() -> impl Strategy<Value = Link> {
+    let id = |len: usize| prop::sample::select(vec![vec![1; len], vec![2; len], vec![]]);
+    let intrinsic = (id(16), id(8), prop::sample::select(&STATES[..]), 0_u32..2, 0_u32..2);
+    (intrinsic, attributes(&["a", "b"])).prop_map(|((trace_id, span_id, trace_state, dropped, flags), attributes)| {
+        Link {
+            trace_id,
+            span_id,
+            trace_state: trace_state.into(),
+            attributes,
+            dropped_attributes_count: dropped,
+            flags,
+        }
+    })
+}
+
+fn span() -> impl Strategy<Value = Seen> {
+    let status = (0..3, pick(&["", "a", "GET"])).prop_map(|(code, message)| Status { code, message: message.into() });
+    let intrinsic = (pick(&["", "a", "b", "GET /", " Ab "]), 0..7, prop::option::of(status), 0_u64..2000, 0_u64..2000);
+    let rare = (prop::sample::select(&STATES[..]), 0_u32..3, (0_u32..2, 0_u32..2, 0_u32..2));
+    let many = (prop::collection::vec(event(), 0..3), prop::collection::vec(link(), 0..3));
+    let around = (
+        attributes(&["service.name", "a", "r", "other"]),
+        attributes(&["a", "other"]),
+        pick(&["", "a", "b"]),
+        pick(&["", "a"]),
+    );
+    (intrinsic, rare, many, attributes(&["a", "b", "c", "other"]), around).prop_map(
+        |((name, kind, status, start, end), rare, (events, links), attributes, around)| {
+            let (trace_state, flags, dropped) = rare;
+            let (resource, scope, scope_name, version) = around;
             let span = Span {
                 trace_id: vec![1; 16],
+                trace_state: trace_state.into(),
+                flags,
                 name: name.into(),
                 kind,
                 start_time_unix_nano: start,
                 end_time_unix_nano: end,
                 attributes,
-                status: status.map(|code| Status { code, ..Status::default() }),
+                dropped_attributes_count: dropped.0,
+                events,
+                dropped_events_count: dropped.1,
+                links,
+                dropped_links_count: dropped.2,
+                status,
                 ..Span::default()
             };
-            (span, Resource { attributes: resource, ..Resource::default() })
+            let scope = InstrumentationScope {
+                name: scope_name.into(),
+                version: version.into(),
+                attributes: scope,
+                ..InstrumentationScope::default()
+            };
+            (span, Resource { attributes: resource, ..Resource::default() }, scope)
         },
     )
 }
@@ -239,7 +503,7 @@ proptest! {
         }
         let set = policy_set(&text);
         let (mut spans, roots): (Vec<_>, Vec<_>) = spans.into_iter().unzip();
-        for (at, (span, _)) in (1_u64..).zip(&mut spans) {
+        for (at, (span, ..)) in (1_u64..).zip(&mut spans) {
             span.span_id = at.to_be_bytes().to_vec();
             // One before, nobody, or one that is not there.
             let parent = (calls >> (at * 5)) as u64 % (at + 1);

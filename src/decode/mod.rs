@@ -2,6 +2,7 @@
 //!
 //! Part of the pure core: no clock, no lock, no I/O.
 
+pub mod detail;
 mod keys;
 mod otlp;
 mod tracestate;
@@ -17,7 +18,8 @@ use std::borrow::Cow;
 
 pub use keys::Keys;
 pub use otlp::decode;
-pub use value::{Value, resource_attribute};
+pub use tracestate::trace_state_entry;
+pub use value::{Bodies, Key, Value, attribute, elements, resource_attribute, scope_attribute};
 pub use wire::{Malformed, Range};
 
 use crate::{limits, model::Randomness};

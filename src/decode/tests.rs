@@ -10,6 +10,7 @@ use prost::Message;
 
 use super::{
     arbitrary::{shaken, traces_data},
+    detail::Detail,
     tracestate::explicit_randomness,
     *,
 };
@@ -102,14 +103,65 @@ fn assert_same_attributes(payload: &[u8], batch: &Batch, theirs: &TracesData) {
             }
         }
     }
-    for (ours, theirs) in batch.resources.iter().zip(&theirs.resource_spans) {
+    for (ours, around) in batch.resources.iter().zip(&theirs.resource_spans) {
         let rest = &ours.rest.of(&batch.rest)[ours.outer as usize..];
         let none = Resource::default();
-        let attributes = &theirs.resource.as_ref().unwrap_or(&none).attributes;
+        let attributes = &around.resource.as_ref().unwrap_or(&none).attributes;
         for key in WANTED {
             let theirs = first(attributes, key).and_then(|attribute| attribute.value.as_ref());
             let ours = resource_attribute(rest, key.as_bytes());
             assert!(same_value(ours, theirs), "resource {key}: {ours:?}, not {theirs:?}");
+        }
+        assert_eq!(detail::schema_url(rest), around.schema_url.as_bytes());
+    }
+    let scopes = theirs.resource_spans.iter().flat_map(|resource| &resource.scope_spans);
+    for (ours, theirs) in batch.scopes.iter().zip(scopes) {
+        let rest = ours.rest.of(&batch.rest);
+        let scope = theirs.scope.clone().unwrap_or_default();
+        assert_eq!(detail::scope(rest), (scope.name.as_bytes(), scope.version.as_bytes()));
+        assert_eq!(detail::schema_url(rest), theirs.schema_url.as_bytes());
+        for key in WANTED {
+            let theirs = first(&scope.attributes, key).and_then(|attribute| attribute.value.as_ref());
+            let ours = scope_attribute(rest, key.as_bytes());
+            assert!(same_value(ours, theirs), "scope {key}: {ours:?}, not {theirs:?}");
+        }
+    }
+}
+
+/// What only few policies look at, found in a span's bytes.
+fn assert_same_detail(payload: &[u8], batch: &Batch, theirs: &TracesData) {
+    let spans = theirs.resource_spans.iter().flat_map(|r| &r.scope_spans).flat_map(|s| &s.spans);
+    let good = spans.filter(|span| span.trace_id.len() == 16 && span.trace_id.iter().any(|&b| b != 0));
+    for (ours, theirs) in batch.spans.iter().zip(good) {
+        let body = ours.bytes.of(payload);
+        let ours = Detail::of(body);
+        let message = theirs.status.as_ref().map_or("", |status| &status.message);
+        assert_eq!((ours.span_id, ours.parent_id), (&theirs.span_id[..], &theirs.parent_span_id[..]));
+        assert_eq!((ours.trace_state, ours.status_message), (theirs.trace_state.as_bytes(), message.as_bytes()));
+        assert_eq!(
+            (ours.dropped_attributes, ours.dropped_events, ours.dropped_links, ours.flags),
+            (theirs.dropped_attributes_count, theirs.dropped_events_count, theirs.dropped_links_count, theirs.flags)
+        );
+        let events: Vec<_> = detail::events(body).collect();
+        let links: Vec<_> = detail::links(body).collect();
+        assert_eq!((events.len(), links.len()), (theirs.events.len(), theirs.links.len()));
+        let same_attributes = |ours: &detail::Item<'_>, theirs: &[KeyValue]| {
+            for key in WANTED {
+                let theirs = first(theirs, key).and_then(|attribute| attribute.value.as_ref());
+                let ours = attribute(ours.bytes, ours.attributes, key.as_bytes());
+                assert!(same_value(ours, theirs), "{key}: {ours:?}, not {theirs:?}");
+            }
+        };
+        for (ours, theirs) in events.iter().zip(&theirs.events) {
+            assert_eq!((ours.time, ours.name), (theirs.time_unix_nano, theirs.name.as_bytes()));
+            assert_eq!(ours.dropped_attributes, theirs.dropped_attributes_count);
+            same_attributes(ours, &theirs.attributes);
+        }
+        for (ours, theirs) in links.iter().zip(&theirs.links) {
+            assert_eq!((ours.trace_id, ours.span_id), (&theirs.trace_id[..], &theirs.span_id[..]));
+            assert_eq!((ours.trace_state, ours.flags), (theirs.trace_state.as_bytes(), theirs.flags));
+            assert_eq!(ours.dropped_attributes, theirs.dropped_attributes_count);
+            same_attributes(ours, &theirs.attributes);
         }
     }
 }
@@ -130,6 +182,7 @@ proptest! {
                 Ok(batch) => {
                     assert_same(&payload, &batch, &theirs);
                     assert_same_attributes(&payload, &batch, &theirs);
+                    assert_same_detail(&payload, &batch, &theirs);
                 }
                 Err(malformed) => {
                     prop_assert_eq!(malformed, Malformed::Foreign);
@@ -156,10 +209,22 @@ proptest! {
             }
         }
         match (read(&payload), TracesData::decode(&payload[..])) {
-            (Ok(batch), Ok(theirs)) => assert_same(&payload, &batch, &theirs),
+            (Ok(batch), Ok(theirs)) => {
+                assert_same(&payload, &batch, &theirs);
+                assert_same_detail(&payload, &batch, &theirs);
+            }
             (Err(malformed), Ok(_)) => prop_assert!(is_stricter(malformed), "{malformed}"),
-            // What is only carried is not checked.
-            (_, Err(_)) => {}
+            // What is only carried is not checked, and looking at it shows something or nothing.
+            (Ok(batch), Err(_)) => {
+                for span in &batch.spans {
+                    let body = span.bytes.of(&payload);
+                    Detail::of(body);
+                    for item in detail::events(body).chain(detail::links(body)) {
+                        attribute(item.bytes, item.attributes, b"a");
+                    }
+                }
+            }
+            (Err(_), Err(_)) => {}
         }
     }
 

@@ -76,29 +76,85 @@ impl<'a> Value<'a> {
         }
         Ok(value)
     }
+
+    /// What stands under a key of a map, or at a place of a list; nil where nothing does.
+    pub fn entry(self, key: &Key) -> Self {
+        match (self, key) {
+            (Value::Map(map), Key::Name(name)) => attribute(map, 1, name.as_bytes()),
+            (Value::List(list), Key::Place(place)) => elements(list).nth(*place as usize).unwrap_or(Value::Nil),
+            _ => Value::Nil,
+        }
+    }
+}
+
+/// The values in an encoded `ArrayValue`; one that is malformed counts as nil.
+pub fn elements(list: &[u8]) -> impl Iterator<Item = Value<'_>> {
+    Bodies::of(list, 1)
+        .map(|value| Value::parse(value, Range { start: 0, end: value.len() as u32 }).unwrap_or(Value::Nil))
+}
+
+/// How to get further into a value.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Key {
+    Name(String),
+    Place(u32),
 }
 
 /// The value of an attribute of the resource in `rest`, the fields of a `ResourceSpans` other than its scopes; of a key
 /// given twice the first counts, as in the Collector. Malformed attributes count as absent.
 pub fn resource_attribute<'a>(rest: &'a [u8], key: &[u8]) -> Value<'a> {
-    attribute_in(rest, key).ok().flatten().unwrap_or(Value::Nil)
+    attribute_in(rest, 1, key)
 }
 
-fn attribute_in<'a>(rest: &'a [u8], key: &[u8]) -> Result<Option<Value<'a>>, Malformed> {
-    let mut fields = Reader::new(rest)?;
-    while let Some(field) = fields.field()? {
-        if field.number != 1 {
-            continue;
-        }
-        let mut resource = Reader::within(rest, field.bytes()?.1);
-        while let Some(field) = resource.field()? {
-            if field.number == 1 {
-                let (name, value) = key_value(rest, field.bytes()?.1)?;
-                if name == key {
-                    return Value::parse(rest, value).map(Some);
-                }
+/// The same of the scope in `rest`, the fields of a `ScopeSpans` other than its spans.
+pub fn scope_attribute<'a>(rest: &'a [u8], key: &[u8]) -> Value<'a> {
+    attribute_in(rest, 3, key)
+}
+
+/// A message that is given twice has the attributes of both.
+fn attribute_in<'a>(rest: &'a [u8], number: u32, key: &[u8]) -> Value<'a> {
+    let attributes = Bodies::of(rest, 1).flat_map(|message| Bodies::of(message, number));
+    attributes.into_iter().find_map(|pair| value_of(pair, key)).unwrap_or(Value::Nil)
+}
+
+/// The value of an attribute of a message whose attributes are its fields of this number.
+pub fn attribute<'a>(message: &'a [u8], number: u32, key: &[u8]) -> Value<'a> {
+    Bodies::of(message, number).find_map(|pair| value_of(pair, key)).unwrap_or(Value::Nil)
+}
+
+/// The bodies of the fields of one number in a message, up to where it is malformed.
+pub struct Bodies<'a> {
+    reader: Option<Reader<'a>>,
+    number: u32,
+}
+
+/// The value in a `KeyValue` of this key.
+fn value_of<'a>(pair: &'a [u8], key: &[u8]) -> Option<Value<'a>> {
+    let (name, value) = key_value(pair, Range { start: 0, end: pair.len() as u32 }).ok()?;
+    (name == key).then(|| Value::parse(pair, value).unwrap_or(Value::Nil))
+}
+
+// === impl Bodies ===
+
+impl<'a> Bodies<'a> {
+    pub fn of(message: &'a [u8], number: u32) -> Self {
+        Self { reader: Reader::new(message).ok(), number }
+    }
+}
+
+impl<'a> Iterator for Bodies<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let reader = self.reader.as_mut()?;
+        while let Ok(Some(field)) = reader.field() {
+            if field.number == self.number
+                && let Ok((body, _)) = field.bytes()
+            {
+                return Some(body);
             }
         }
+        self.reader = None;
+        None
     }
-    Ok(None)
 }

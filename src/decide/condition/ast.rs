@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::compare::Op;
+use super::{compare::Op, expression::Math};
 
 /// A part of a condition and its byte range in the text; parentheses around it are not part of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +25,17 @@ pub enum ExprKind<'t> {
     And(Vec<Expr<'t>>),
     /// Two or more.
     Or(Vec<Expr<'t>>),
+    /// From left to right, and a chain is one node here too.
+    Math {
+        first: Box<Expr<'t>>,
+        rest: Vec<(Math, Expr<'t>)>,
+    },
+    List(Vec<Expr<'t>>),
+    /// `Split(name, "/")[0]`.
+    Inside {
+        of: Box<Expr<'t>>,
+        keys: Vec<(Literal, Range<usize>)>,
+    },
     Compare {
         op: Op,
         sides: Box<[Expr<'t>; 2]>,
@@ -38,6 +49,7 @@ pub enum Literal {
     Int(i64),
     Float(f64),
     Text(String),
+    Bytes(Vec<u8>),
     /// Nanoseconds.
     Duration(u64),
 }

@@ -3,11 +3,12 @@
 use std::ops::Range;
 
 use super::{
-    Constant, Error, Formula, Number, Op, Pattern, SpanTest, Subject, Test, TraceTest,
+    Constant, Deny, Error, Expression, Field, Formula, Number, Op, Pattern, SpanTest, Subject, Test, TraceTest,
     ast::{Expr, ExprKind, Literal},
-    literal,
+    function, literal,
     path::{self, Path},
     types::{self, Type, Value},
+    value::computed,
 };
 use crate::diagnostic::nearest;
 
@@ -16,7 +17,7 @@ use crate::diagnostic::nearest;
 /// # Errors
 /// Every mistake in it.
 pub fn check_span(text: &str, tree: &Expr<'_>) -> Result<Formula<SpanTest>, Vec<Error>> {
-    let mut checker = Checker { text, quantifier: Some("completion.root"), errors: Vec::new() };
+    let mut checker = Checker { text, quantifier: Some("completion.root"), item: None, errors: Vec::new() };
     match checker.formula(tree, Checker::span_test) {
         Some(formula) if checker.errors.is_empty() => Ok(formula),
         _ => Err(checker.errors),
@@ -28,37 +29,53 @@ pub fn check_span(text: &str, tree: &Expr<'_>) -> Result<Formula<SpanTest>, Vec<
 /// # Errors
 /// Every mistake in it.
 pub fn check(text: &str, tree: &Expr<'_>) -> Result<Formula<TraceTest>, Vec<Error>> {
-    let mut checker = Checker { text, quantifier: None, errors: Vec::new() };
+    let mut checker = Checker { text, quantifier: None, item: None, errors: Vec::new() };
     match checker.formula(tree, Checker::trace_test) {
         Some(formula) if checker.errors.is_empty() => Ok(formula),
         _ => Err(checker.errors),
     }
 }
 
-/// The functions that are true or false.
-const CONDITIONS: [&str; 7] = ["any", "all", "none", "child_of", "descendant_of", "calls", "IsMatch"];
+/// The functions that are true or false of what stands in them.
+const CONDITIONS: [&str; 10] =
+    ["any", "all", "none", "any_event", "any_link", "child_of", "descendant_of", "calls", "IsMatch", "IsRootSpan"];
 /// Those that look at spans on their own.
 const QUANTIFIERS: [&str; 6] = ["any", "all", "none", "child_of", "descendant_of", "calls"];
-/// The functions that are a number of spans.
-const NUMBERS: [&str; 2] = ["count", "siblings"];
+/// The other names that take arguments, beside [`function::FUNCTIONS`].
+const OTHERS: [&str; 5] = ["count", "siblings", "Duration", "SpanID", "TraceID"];
 
-struct Checker<'t> {
-    text: &'t str,
+/// Of all functions.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    CONDITIONS.into_iter().chain(OTHERS).chain(function::FUNCTIONS.iter().map(|signature| signature.name))
+}
+
+pub(super) struct Checker<'t> {
+    pub(super) text: &'t str,
     /// Whose argument is being checked.
     quantifier: Option<&'t str>,
+    /// The same, of those that look at events and links.
+    item: Option<&'t str>,
     errors: Vec<Error>,
 }
 
-/// One side of a comparison.
-enum Operand {
+/// One side of a comparison, or an argument.
+#[derive(Clone, Debug)]
+pub(super) enum Operand {
     Asked(Asked, Type),
+    Computed(Expression, Type),
     Constant(Value),
 }
 
 /// What a constant is compared with.
-enum Asked {
+#[derive(Clone, Debug)]
+pub(super) enum Asked {
     Subject(Subject),
     Number(Number),
+}
+
+enum Comparison {
+    Constant(Asked, Op, Constant),
+    Computed(SpanTest),
 }
 
 // === impl Checker ===
@@ -66,7 +83,7 @@ enum Asked {
 /// None stands for a part with a mistake in it, which is then among the errors.
 impl<'t> Checker<'t> {
     /// A condition; `test` reads what is neither joined nor negated.
-    fn formula<L>(
+    fn formula<L: Deny>(
         &mut self,
         expr: &Expr<'t>,
         test: fn(&mut Self, &Expr<'t>) -> Option<Formula<L>>,
@@ -74,18 +91,18 @@ impl<'t> Checker<'t> {
         match &expr.kind {
             ExprKind::And(parts) => self.formulas(parts, test).map(Formula::All),
             ExprKind::Or(parts) => self.formulas(parts, test).map(Formula::Any),
-            ExprKind::Not(inner) => self.formula(inner, test).map(Formula::negated),
+            ExprKind::Not(inner) => self.formula(inner, test).map(Formula::denied),
             ExprKind::Literal(Literal::Bool(value)) => Some(Formula::constant(*value)),
             ExprKind::Compare { op, sides } => match compared_with_bool(*op, sides) {
                 Some((condition, true)) => self.formula(condition, test),
-                Some((condition, false)) => self.formula(condition, test).map(Formula::negated),
+                Some((condition, false)) => self.formula(condition, test).map(Formula::denied),
                 None => test(self, expr),
             },
             _ => test(self, expr),
         }
     }
 
-    fn formulas<L>(
+    fn formulas<L: Deny>(
         &mut self,
         parts: &[Expr<'t>],
         test: fn(&mut Self, &Expr<'t>) -> Option<Formula<L>>,
@@ -97,16 +114,16 @@ impl<'t> Checker<'t> {
 
     fn trace_test(&mut self, expr: &Expr<'t>) -> Option<Formula<TraceTest>> {
         match &expr.kind {
-            ExprKind::Compare { op, sides } => {
-                let (asked, op, constant) = self.comparison(expr, *op, sides)?;
-                Some(compared(op, |op| match (asked, constant) {
+            ExprKind::Compare { op, sides } => Some(match self.comparison(expr, *op, sides)? {
+                Comparison::Computed(test) => Formula::Leaf(TraceTest::Root(test)),
+                Comparison::Constant(asked, op, constant) => compared(op, |op| match (asked, constant) {
                     (Asked::Number(number), Constant::Int(value)) => TraceTest::Number(number, op, value),
                     (Asked::Subject(subject), constant) => {
                         TraceTest::Root(SpanTest { subject, test: Test::Compare(op, constant) })
                     }
                     (Asked::Number(_), _) => unreachable!("numbers have the types Duration, Count and Shape"),
-                }))
-            }
+                }),
+            }),
             ExprKind::Call { name: name @ ("any" | "all" | "none"), args } => {
                 let inner = self.quantified(expr, name, args)?;
                 Some(match *name {
@@ -114,6 +131,10 @@ impl<'t> Checker<'t> {
                     "none" => Formula::Leaf(TraceTest::Any(inner)).negated(),
                     _ => Formula::Leaf(TraceTest::Any(inner.negated())).negated(),
                 })
+            }
+            ExprKind::Call { name: name @ ("any_event" | "any_link"), args } => {
+                let test = self.any_of(expr, name, args)?;
+                Some(Formula::Leaf(TraceTest::Any(Formula::Leaf(test))))
             }
             ExprKind::Call { name: name @ ("child_of" | "descendant_of"), args } => {
                 let [below, above] = args.as_slice() else {
@@ -128,33 +149,40 @@ impl<'t> Checker<'t> {
                 Some(Formula::Leaf(TraceTest::Under { below: below?, above: above?, direct: *name == "child_of" }))
             }
             ExprKind::Call { name: "calls", args } => self.calls(expr, args).map(Formula::Leaf),
-            ExprKind::Path(segments) if matches!(path::resolve(segments), Ok(Path::Complete)) => {
+            ExprKind::Path(segments) if matches!(path::resolve(segments, None), Ok(Path::Complete)) => {
                 Some(Formula::Leaf(TraceTest::Complete))
             }
             ExprKind::Call { name: "IsMatch", args } => {
                 Some(Formula::Leaf(TraceTest::Root(self.is_match(expr, args)?)))
             }
-            _ => self.no_condition(expr),
+            _ => Some(Formula::Leaf(TraceTest::Root(self.alone(expr)?))),
         }
     }
 
     fn span_test(&mut self, expr: &Expr<'t>) -> Option<Formula<SpanTest>> {
         match &expr.kind {
             ExprKind::Compare { op, sides } => match self.comparison(expr, *op, sides)? {
-                (Asked::Subject(subject), op, constant) => {
+                Comparison::Computed(test) => Some(Formula::Leaf(test)),
+                Comparison::Constant(Asked::Subject(subject), op, constant) => {
                     Some(compared(op, |op| SpanTest { subject, test: Test::Compare(op, constant) }))
                 }
-                (Asked::Number(_), ..) => unreachable!("numbers are refused inside a quantifier"),
+                Comparison::Constant(Asked::Number(_), ..) => {
+                    unreachable!("numbers are refused inside a quantifier")
+                }
             },
+            ExprKind::Call { name: name @ ("any_event" | "any_link"), args } => {
+                self.any_of(expr, name, args).map(Formula::Leaf)
+            }
             ExprKind::Call { name: "IsMatch", args } => self.is_match(expr, args).map(Formula::Leaf),
-            _ => self.no_condition(expr),
+            _ => self.alone(expr).map(Formula::Leaf),
         }
     }
 
     /// The argument of a quantifier.
     fn quantified(&mut self, expr: &Expr<'t>, name: &'t str, args: &[Expr<'t>]) -> Option<Formula<SpanTest>> {
-        if let Some(outer) = self.quantifier {
-            let hint = "the argument is tested on one span: join quantifiers outside, with `and` or `or`";
+        if let Some(outer) = self.around() {
+            let one = self.item.map_or("span", thing);
+            let hint = format!("the argument is tested on one {one}: join quantifiers outside, with `and` or `or`");
             return self.error(&expr.at, format!("`{name}(…)` inside `{outer}(…)`"), hint);
         }
         let [arg] = args else {
@@ -193,6 +221,31 @@ impl<'t> Checker<'t> {
         }
     }
 
+    /// The function inside of which the condition stands.
+    fn around(&self) -> Option<&'t str> {
+        self.item.or(self.quantifier)
+    }
+
+    /// Whether some event or link of a span is such.
+    fn any_of(&mut self, expr: &Expr<'t>, name: &'t str, args: &[Expr<'t>]) -> Option<SpanTest> {
+        let one = thing(name);
+        if let Some(outer) = self.item {
+            let inner = thing(outer);
+            let hint = format!("the argument is tested on one {inner}: join the two outside, with `and` or `or`");
+            return self.error(&expr.at, format!("`{name}(…)` inside `{outer}(…)`"), hint);
+        }
+        let [arg] = args else {
+            let message = format!("`{name}` takes one condition on a span's {one}, not {}", args.len());
+            let example = if one == "event" { "name == \"exception\"" } else { "attributes[\"key\"] != nil" };
+            return self.error(&expr.at, message, format!("write `{name}({example})`"));
+        };
+        self.item = Some(name);
+        let formula = self.formula(arg, Self::span_test);
+        self.item = None;
+        let subject = if one == "event" { Subject::Events } else { Subject::Links };
+        Some(SpanTest { subject, test: Test::Any(Box::new(formula?)) })
+    }
+
     fn is_match(&mut self, expr: &Expr<'t>, args: &[Expr<'t>]) -> Option<SpanTest> {
         let [subject, pattern] = args else {
             let message = format!("`IsMatch` takes a path and a pattern, not {} arguments", args.len());
@@ -209,6 +262,9 @@ impl<'t> Checker<'t> {
             Operand::Asked(Asked::Subject(subject), Type::Any | Type::Text) => {
                 Some(SpanTest { subject, test: Test::Matches(compiled?) })
             }
+            Operand::Computed(of, Type::Any | Type::Text | Type::Int | Type::Double) => {
+                Some(computed(Expression::Matches(Box::new(of), compiled?)))
+            }
             _ => {
                 let message = format!("`{}` has no text to match", self.written(subject));
                 self.error(&subject.at, message, "names, services and attributes have")
@@ -216,8 +272,8 @@ impl<'t> Checker<'t> {
         }
     }
 
-    /// What is asked, and the constant to its right.
-    fn comparison(&mut self, expr: &Expr<'t>, op: Op, sides: &[Expr<'t>; 2]) -> Option<(Asked, Op, Constant)> {
+    /// What is asked, and the constant to its right; or both sides, where neither is one.
+    fn comparison(&mut self, expr: &Expr<'t>, op: Op, sides: &[Expr<'t>; 2]) -> Option<Comparison> {
         let [left, right] = sides;
         // Both sides name their mistakes.
         let operands = (self.operand(expr, left), self.operand(expr, right));
@@ -228,21 +284,17 @@ impl<'t> Checker<'t> {
                 let message = format!("`{}` compares two constants", self.written(expr));
                 return self.error(&expr.at, message, "one side is a path, such as `root.attributes[\"key\"]`");
             }
-            (Operand::Asked(..), Operand::Asked(..)) => {
-                let message = format!("`{}` compares two paths, which is not available yet", self.written(expr));
-                return self.error(&expr.at, message, "one side is a constant");
-            }
+            (a, b) => return self.computed_comparison(expr, op, [(a, left), (b, right)]).map(Comparison::Computed),
         };
-        if kind == Type::Shape && !matches!(op, Op::Eq | Op::Ne) {
-            let message = format!("`{}` orders a hash", self.written(expr));
-            return self.error(&expr.at, message, "compare it with `==` or `!=`");
-        }
+        self.ordered(expr, op, kind)?;
         if value == Value::Literal(Literal::Nil) {
             return match asked {
                 Asked::Number(_) => {
                     self.error(&expr.at, format!("`{}` is never nil", self.written(path)), "compare it with a value")
                 }
-                Asked::Subject(_) if matches!(op, Op::Eq | Op::Ne) => Some((asked, op, Constant::Nil)),
+                Asked::Subject(_) if matches!(op, Op::Eq | Op::Ne) => {
+                    Some(Comparison::Constant(asked, op, Constant::Nil))
+                }
                 Asked::Subject(_) => self.error(
                     &expr.at,
                     format!("`{}` orders nil", self.written(expr)),
@@ -251,11 +303,11 @@ impl<'t> Checker<'t> {
             };
         }
         let fitting = types::constant(value, kind, self.written(path), self.written(constant), &constant.at);
-        Some((asked, op, self.accept(fitting)?))
+        Some(Comparison::Constant(asked, op, self.accept(fitting)?))
     }
 
     /// One side of the comparison, or an argument of the call, `around`.
-    fn operand(&mut self, around: &Expr<'t>, expr: &Expr<'t>) -> Option<Operand> {
+    pub(super) fn operand(&mut self, around: &Expr<'t>, expr: &Expr<'t>) -> Option<Operand> {
         let literal = |literal| Some(Operand::Constant(Value::Literal(literal)));
         match &expr.kind {
             ExprKind::Literal(value) => literal(value.clone()),
@@ -266,7 +318,7 @@ impl<'t> Checker<'t> {
                 {
                     return self.accept(value).map(Operand::Constant);
                 }
-                let path = self.accept(path::resolve(segments))?;
+                let path = self.accept(path::resolve(segments, self.item))?;
                 self.in_scope(around, expr, path)
             }
             ExprKind::Call { name: name @ ("count" | "siblings"), args } => {
@@ -280,12 +332,25 @@ impl<'t> Checker<'t> {
                 }
                 _ => self.error(&expr.at, "`Duration` takes one text", "write `Duration(\"2s\")`, or `2s`"),
             },
-            ExprKind::Call { name, args } if QUANTIFIERS.contains(name) && self.quantifier.is_some() => {
+            ExprKind::Call { name, args } if QUANTIFIERS.contains(name) && self.around().is_some() => {
                 // Names the mistake, which is the nesting.
                 self.quantified(expr, name, args);
                 None
             }
+            ExprKind::Call { name: "IsRootSpan", args } if args.is_empty() => {
+                self.in_scope(around, expr, Path::Span(Subject::Field(Field::IsRoot), Type::Bool))
+            }
+            ExprKind::Call { name: "IsRootSpan", .. } => {
+                self.error(&expr.at, "`IsRootSpan` takes nothing", "write `IsRootSpan()`")
+            }
+            ExprKind::Call { name: name @ ("SpanID" | "TraceID"), args } => self.id(expr, name, args),
+            ExprKind::Call { name, args } if let Some(signature) = function::named(name) => {
+                self.call(around, expr, signature, args)
+            }
             ExprKind::Call { name, .. } if !CONDITIONS.contains(name) => self.unknown_function(name, &expr.at),
+            ExprKind::Math { first, rest } => self.math(around, expr, first, rest),
+            ExprKind::List(items) => self.list(around, items),
+            ExprKind::Inside { of, keys } => self.inside(around, expr, of, keys),
             ExprKind::Call { .. }
             | ExprKind::Not(_)
             | ExprKind::And(_)
@@ -297,14 +362,32 @@ impl<'t> Checker<'t> {
         }
     }
 
-    /// Spans are looked at inside a quantifier, the root and the trace outside.
+    /// Spans are looked at inside a quantifier, the root and the trace outside, events and links inside theirs.
     fn in_scope(&mut self, around: &Expr<'t>, expr: &Expr<'t>, path: Path) -> Option<Operand> {
         let written = self.written(expr);
-        let compared = if around.at == expr.at { format!("{written} == …") } else { self.written(around).to_owned() };
-        match (path, self.quantifier) {
+        let whole = around.at != expr.at || matches!(path, Path::Span(_, Type::Bool));
+        let compared = if whole { self.written(around).to_owned() } else { format!("{written} == …") };
+        match (path, self.around()) {
             (Path::Complete, None) => {
                 let message = format!("`{written}` is true or false by itself");
                 self.error(&expr.at, message, format!("write `{written}` or `not {written}`"))
+            }
+            (Path::Event(subject, kind), Some("any_event")) | (Path::Link(subject, kind), Some("any_link")) => {
+                Some(Operand::Asked(Asked::Subject(subject), kind))
+            }
+            (Path::Event(..), Some("any_link")) => {
+                let message = format!("`{written}` is of an event, and a link has none");
+                self.error(&expr.at, message, format!("move it outside: `any_event({compared}) and any_link(…)`"))
+            }
+            (Path::Event(..) | Path::Link(..), _) => {
+                let message = format!("`{written}` is of an event, and a span has many");
+                self.error(&expr.at, message, format!("did you mean `any_event({compared})`?"))
+            }
+            (Path::Span(..), Some(item @ ("any_event" | "any_link"))) => {
+                let one = thing(item);
+                let message =
+                    format!("`{written}` is of the span, inside `{item}(…)`, which looks at one {one} at a time");
+                self.error(&expr.at, message, format!("move it outside: `any({compared} and {item}(…))`"))
             }
             (Path::Span(subject, kind), Some(_)) | (Path::Root(subject, kind), None) => {
                 Some(Operand::Asked(Asked::Subject(subject), kind))
@@ -316,48 +399,66 @@ impl<'t> Checker<'t> {
             }
             (path, Some(quantifier)) => {
                 let compared = if path == Path::Complete { written } else { &compared };
-                let message = format!("`{written}` inside `{quantifier}(…)`, which looks at one span at a time");
+                let one = self.item.map_or("span", thing);
+                let message = format!("`{written}` inside `{quantifier}(…)`, which looks at one {one} at a time");
                 self.error(&expr.at, message, format!("move it outside: `{compared} and {quantifier}(…)`"))
             }
         }
     }
 
-    /// What stands where a condition should.
-    fn no_condition<T>(&mut self, expr: &Expr<'t>) -> Option<T> {
+    /// A condition that is no comparison: what is true or false by itself.
+    fn alone(&mut self, expr: &Expr<'t>) -> Option<SpanTest> {
         let written = self.written(expr);
         let hint = match self.operand(expr, expr)? {
+            Operand::Asked(Asked::Subject(subject), Type::Bool) => {
+                return Some(SpanTest { subject, test: Test::Compare(Op::Eq, Constant::Bool(true)) });
+            }
+            Operand::Computed(expression, Type::Bool) => return Some(computed(expression)),
             Operand::Asked(_, Type::Any) => {
                 format!("write `{written} == true`, or `{written} != nil` if it is to exist")
             }
-            Operand::Asked(_, Type::Count) => format!("compare it: `{written} > 3`"),
-            Operand::Asked(_, Type::Duration) => format!("compare it: `{written} > 2s`"),
-            Operand::Asked(..) => format!("compare it: `{written} == …`"),
+            Operand::Asked(_, Type::Count) | Operand::Computed(_, Type::Int | Type::Double) => {
+                format!("compare it: `{written} > 3`")
+            }
+            Operand::Asked(_, Type::Duration) | Operand::Computed(_, Type::Duration) => {
+                format!("compare it: `{written} > 2s`")
+            }
+            Operand::Asked(..) | Operand::Computed(..) => format!("compare it: `{written} == …`"),
             Operand::Constant(_) => "compare a path with it".to_owned(),
         };
         self.error(&expr.at, format!("`{written}` is a value, not a condition"), hint)
     }
 
     fn unknown_function<T>(&mut self, name: &str, at: &Range<usize>) -> Option<T> {
-        let known = || CONDITIONS.into_iter().chain(NUMBERS).chain(["Duration"]);
-        let hint = match nearest(name, known()) {
+        let hint = match nearest(name, names()) {
             Some(meant) => format!("did you mean `{meant}`?"),
-            None => format!("the functions are {}", types::listed(known())),
+            None => "docs/conditions.md lists the functions".to_owned(),
         };
         self.error(&(at.start..at.start + name.len()), format!("unknown function `{name}`"), hint)
     }
 
-    fn accept<T>(&mut self, result: Result<T, Error>) -> Option<T> {
+    pub(super) fn accept<T>(&mut self, result: Result<T, Error>) -> Option<T> {
         result.map_err(|error| self.errors.push(error)).ok()
     }
 
-    fn error<T>(&mut self, at: &Range<usize>, message: impl Into<String>, hint: impl Into<String>) -> Option<T> {
+    pub(super) fn error<T>(
+        &mut self,
+        at: &Range<usize>,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Option<T> {
         self.errors.push(Error::new(at.clone(), message).hint(hint));
         None
     }
 
-    fn written(&self, expr: &Expr<'t>) -> &'t str {
+    pub(super) fn written(&self, expr: &Expr<'t>) -> &'t str {
         &self.text[expr.at.clone()]
     }
+}
+
+/// What `any_event` and `any_link` look at one of.
+fn thing(item: &str) -> &'static str {
+    if item == "any_event" { "event" } else { "link" }
 }
 
 /// `IsMatch(…) == true`, as older examples of OTTL write it: the condition, and whether it is meant as it stands.
@@ -370,8 +471,8 @@ fn compared_with_bool<'e, 't>(op: Op, sides: &'e [Expr<'t>; 2]) -> Option<(&'e E
     let is_condition = match &condition.kind {
         ExprKind::Call { name, .. } => CONDITIONS.contains(name),
         ExprKind::Not(_) | ExprKind::And(_) | ExprKind::Or(_) | ExprKind::Compare { .. } => true,
-        ExprKind::Path(segments) => matches!(path::resolve(segments), Ok(Path::Complete)),
-        ExprKind::Literal(_) => false,
+        ExprKind::Path(segments) => matches!(path::resolve(segments, None), Ok(Path::Complete)),
+        ExprKind::Literal(_) | ExprKind::Math { .. } | ExprKind::List(_) | ExprKind::Inside { .. } => false,
     };
     match op {
         Op::Eq if is_condition => Some((condition, value)),

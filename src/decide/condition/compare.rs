@@ -1,7 +1,7 @@
-//! OTTL's comparison of a value with a constant.
+//! OTTL's comparison of values.
 //!
 //! Source: opentelemetry-collector-contrib, `pkg/ottl/compare.go` (v0.160): integers meet floats as floats, false is less
-//! than true, nil equals nil only, and of different types only `!=` holds.
+//! than true, nil equals nil only, and of different types only `!=` holds. Lists and maps have no order.
 
 use std::{
     cmp::Ordering,
@@ -28,6 +28,22 @@ pub enum Constant {
     Int(i64),
     Float(f64),
     Text(Box<str>),
+    /// Ids are bytes too.
+    Bytes(Box<[u8]>),
+}
+
+/// How a value stands to another; None where they have no order.
+pub fn order(a: Value<'_>, b: Value<'_>) -> Option<Ordering> {
+    match (a, b) {
+        (Value::Nil, Value::Nil) => Some(Ordering::Equal),
+        (Value::Bool(a), Value::Bool(b)) => Some(a.cmp(&b)),
+        (Value::Int(a), Value::Int(b)) => Some(a.cmp(&b)),
+        (Value::Int(a), Value::Double(b)) => (a as f64).partial_cmp(&b),
+        (Value::Double(a), Value::Int(b)) => a.partial_cmp(&(b as f64)),
+        (Value::Double(a), Value::Double(b)) => a.partial_cmp(&b),
+        (Value::Str(a), Value::Str(b)) | (Value::Bytes(a), Value::Bytes(b)) => Some(a.cmp(b)),
+        _ => None,
+    }
 }
 
 // === impl Op ===
@@ -71,7 +87,9 @@ impl Op {
 // === impl Constant ===
 
 impl Constant {
-    /// How a value stands to this constant; None where they have no order.
+    /// How a value stands to this constant; None where they have no order. As [`order`], without a second value to be made:
+    /// this is where the time of comparisons goes.
+    #[inline]
     pub fn order(&self, value: Value<'_>) -> Option<Ordering> {
         match (value, self) {
             (Value::Nil, Constant::Nil) => Some(Ordering::Equal),
@@ -81,7 +99,19 @@ impl Constant {
             (Value::Double(a), Constant::Int(b)) => a.partial_cmp(&(*b as f64)),
             (Value::Double(a), Constant::Float(b)) => a.partial_cmp(b),
             (Value::Str(a), Constant::Text(b)) => Some(a.cmp(b.as_bytes())),
+            (Value::Bytes(a), Constant::Bytes(b)) => Some(a.cmp(b)),
             _ => None,
+        }
+    }
+
+    pub fn value(&self) -> Value<'_> {
+        match self {
+            Constant::Nil => Value::Nil,
+            Constant::Bool(value) => Value::Bool(*value),
+            Constant::Int(value) => Value::Int(*value),
+            Constant::Float(value) => Value::Double(*value),
+            Constant::Text(text) => Value::Str(text.as_bytes()),
+            Constant::Bytes(bytes) => Value::Bytes(bytes),
         }
     }
 }
@@ -95,6 +125,7 @@ impl PartialEq for Constant {
             (Constant::Int(a), Constant::Int(b)) => a == b,
             (Constant::Float(a), Constant::Float(b)) => a.to_bits() == b.to_bits(),
             (Constant::Text(a), Constant::Text(b)) => a == b,
+            (Constant::Bytes(a), Constant::Bytes(b)) => a == b,
             _ => false,
         }
     }
@@ -111,6 +142,7 @@ impl Hash for Constant {
             Constant::Int(value) => value.hash(state),
             Constant::Float(value) => value.to_bits().hash(state),
             Constant::Text(value) => value.hash(state),
+            Constant::Bytes(value) => value.hash(state),
         }
     }
 }
@@ -159,6 +191,9 @@ mod tests {
             (V::Bool(true), C::Int(1), other),
             (V::Bool(true), text("true"), other),
             (V::Bytes(b"a"), text("a"), other),
+            (V::Bytes(b"a"), C::Bytes((*b"b").into()), less),
+            (V::Bytes(b"b"), C::Bytes((*b"b").into()), equal),
+            (V::Str(b"b"), C::Bytes((*b"b").into()), other),
             (V::List(b""), C::Nil, other),
             (V::Map(b""), text(""), other),
         ];

@@ -1,5 +1,7 @@
 //! Truth of many things from the truth of each.
 
+use super::Deny;
+
 /// A boolean function over leaves. `All([])` is true and `Any([])` is false.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Formula<L> {
@@ -20,6 +22,20 @@ impl<L> Formula<L> {
         match self {
             Formula::Not(inner) => *inner,
             other => Formula::Not(Box::new(other)),
+        }
+    }
+
+    /// What holds where this can be computed and does not hold.
+    pub fn denied(self) -> Self
+    where
+        L: Deny,
+    {
+        let each = |parts: Vec<Self>| parts.into_iter().map(Self::denied).collect();
+        match self {
+            Formula::Leaf(l) => l.denied(),
+            Formula::Not(inner) => *inner,
+            Formula::All(parts) => Formula::Any(each(parts)),
+            Formula::Any(parts) => Formula::All(each(parts)),
         }
     }
 

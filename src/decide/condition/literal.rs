@@ -64,6 +64,27 @@ fn escape(text: &str) -> Option<(char, usize)> {
     Some((c, 2))
 }
 
+/// The bytes of `0x0af1`.
+///
+/// # Errors
+/// Digits that are none, or half a byte.
+pub fn bytes(text: &str, at: &Range<usize>) -> Result<Vec<u8>, Error> {
+    hex(&text[2..]).ok_or_else(|| {
+        Error::new(at.clone(), format!("`{text}` is not bytes"))
+            .hint("bytes are `0x` and two hexadecimal digits for each")
+    })
+}
+
+/// None where the text is not two hexadecimal digits for each byte, and at least one.
+pub fn hex(digits: &str) -> Option<Vec<u8>> {
+    let digit = |c: &u8| char::from(*c).to_digit(16).map(|digit| digit as u8);
+    let pairs = digits.as_bytes().chunks(2).map(|pair| match pair {
+        [high, low] => Some(digit(high)? << 4 | digit(low)?),
+        _ => None,
+    });
+    pairs.collect::<Option<Vec<u8>>>().filter(|bytes| !bytes.is_empty())
+}
+
 /// Nanoseconds of `1m30s`, `1.5h`, `250ms`; what is finer than a nanosecond is cut.
 ///
 /// # Errors

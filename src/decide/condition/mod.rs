@@ -7,7 +7,9 @@
 mod ast;
 mod check;
 mod compare;
+mod expression;
 mod formula;
+mod function;
 mod literal;
 mod parse;
 mod path;
@@ -15,13 +17,15 @@ mod pattern;
 mod test;
 mod token;
 mod types;
+mod value;
 
 use std::ops::Range;
 
 pub use compare::{Constant, Op};
+pub use expression::{Computed, Expression};
 pub use formula::Formula;
 pub use pattern::Pattern;
-pub use test::{Number, SpanTest, Subject, Test, TraceTest};
+pub use test::{Around, Deny, Field, Number, SpanTest, Subject, Test, TraceTest};
 
 /// One mistake in a condition: a sentence without a full stop, its byte range in the text, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]

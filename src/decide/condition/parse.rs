@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::{
     Error,
     ast::{Expr, ExprKind, Literal, Segment},
+    expression::Math,
     literal,
     token::{Lexer, Token, TokenKind},
 };
@@ -14,12 +15,18 @@ const TEXT_MAX: usize = 16 << 10;
 /// Parentheses, `not`s and calls inside each other. What follows walks the tree recursively, in at most some 100 kB of stack.
 const DEPTH_MAX: usize = 64;
 
-/// How tightly operators bind, as in OTTL: a comparison tightest, then `not`, `and`, `or`.
+/// Values of a list, and arguments of a function: beyond it a regular expression says it better.
+const LIST_MAX: usize = 256;
+
+/// How tightly operators bind, as in OTTL: products tightest, then sums, comparisons, `not`, `and`, `or`.
 const ANY: u8 = 0;
 const OR: u8 = 1;
 const AND: u8 = 2;
 const NOT: u8 = 3;
 const COMPARE: u8 = 4;
+const SUM: u8 = 5;
+const PRODUCT: u8 = 6;
+const SIGN: u8 = 7;
 
 /// # Errors
 /// The first place at which the text is no condition.
@@ -74,9 +81,8 @@ impl<'t> Parser<'t> {
                     let at = left.at.start..right.at.end;
                     Expr { at, kind: ExprKind::Compare { op, sides: Box::new([left, right]) } }
                 }
-                TokenKind::Plus | TokenKind::Minus => {
-                    return Err(Error::new(self.token.at.clone(), "arithmetic is not available yet"));
-                }
+                TokenKind::Plus | TokenKind::Minus if power <= SUM => self.math(left, SUM)?,
+                TokenKind::Star | TokenKind::Slash if power <= PRODUCT => self.math(left, PRODUCT)?,
                 _ => break,
             };
         }
@@ -103,6 +109,25 @@ impl<'t> Parser<'t> {
         Ok(Expr { at: start..end, kind: join(parts) })
     }
 
+    /// All that operators of this power join, as one node.
+    fn math(&mut self, first: Expr<'t>, power: u8) -> Result<Expr<'t>, Error> {
+        let (start, mut end) = (first.at.start, first.at.end);
+        let mut rest = Vec::new();
+        loop {
+            let math = match self.token.kind {
+                TokenKind::Plus if power == SUM => Math::Add,
+                TokenKind::Minus if power == SUM => Math::Sub,
+                TokenKind::Star if power == PRODUCT => Math::Mul,
+                TokenKind::Slash if power == PRODUCT => Math::Div,
+                _ => return Ok(Expr { at: start..end, kind: ExprKind::Math { first: Box::new(first), rest } }),
+            };
+            self.advance()?;
+            let operand = self.expr(power + 1)?;
+            end = operand.at.end;
+            rest.push((math, operand));
+        }
+    }
+
     fn prefix(&mut self) -> Result<Expr<'t>, Error> {
         let Token { kind, at } = self.token.clone();
         let text = &self.text[at.clone()];
@@ -116,13 +141,15 @@ impl<'t> Parser<'t> {
             TokenKind::Open => {
                 self.advance()?;
                 let inner = self.expr(ANY)?;
-                self.close(at)?;
+                self.close(at, TokenKind::Close)?;
                 return Ok(inner);
             }
             TokenKind::Minus | TokenKind::Plus => return self.signed(),
             TokenKind::Number => number(text, at.clone())?,
             TokenKind::Duration => Literal::Duration(literal::duration(text, &at)?),
             TokenKind::Text => Literal::Text(literal::unquote(text, &at)?),
+            TokenKind::Bytes => Literal::Bytes(literal::bytes(text, &at)?),
+            TokenKind::OpenKey => return self.list(),
             _ => return Err(self.unexpected("a value or a condition should stand here")),
         };
         self.advance()?;
@@ -131,17 +158,46 @@ impl<'t> Parser<'t> {
 
     fn signed(&mut self) -> Result<Expr<'t>, Error> {
         let start = self.token.at.start;
+        let math = if self.token.kind == TokenKind::Minus { Math::Sub } else { Math::Add };
         self.advance()?;
         let at = start..self.token.at.end;
         match self.token.kind {
-            // Apart they would be arithmetic.
+            // As one, so that the least number can be written.
             TokenKind::Number if self.token.at.start == start + 1 => {
                 self.advance()?;
                 Ok(Expr { at: at.clone(), kind: ExprKind::Literal(number(&self.text[at.clone()], at)?) })
             }
             TokenKind::Duration => Err(Error::new(at, "a duration has no sign: it is never negative")),
-            _ => Err(Error::new(start..start + 1, "arithmetic is not available yet")),
+            _ => {
+                let zero = Expr { at: start..start + 1, kind: ExprKind::Literal(Literal::Int(0)) };
+                let operand = self.expr(SIGN)?;
+                let at = start..operand.at.end;
+                Ok(Expr { at, kind: ExprKind::Math { first: Box::new(zero), rest: vec![(math, operand)] } })
+            }
         }
+    }
+
+    fn list(&mut self) -> Result<Expr<'t>, Error> {
+        let open = self.advance()?.at;
+        let (items, end) = self.items(open.clone(), TokenKind::CloseKey)?;
+        Ok(Expr { at: open.start..end, kind: ExprKind::List(items) })
+    }
+
+    /// What stands between commas up to the end of the list; where that is.
+    fn items(&mut self, open: Range<usize>, close: TokenKind) -> Result<(Vec<Expr<'t>>, usize), Error> {
+        let mut items = Vec::new();
+        while self.token.kind != close {
+            if items.len() == LIST_MAX {
+                return Err(self.unexpected(&format!("a list has at most {LIST_MAX} values")));
+            }
+            items.push(self.expr(ANY)?);
+            if self.token.kind != TokenKind::Comma {
+                break;
+            }
+            self.advance()?;
+        }
+        let end = self.close(open, close)?;
+        Ok((items, end))
     }
 
     /// A word is a constant, a call or a path.
@@ -165,16 +221,13 @@ impl<'t> Parser<'t> {
 
     fn call(&mut self, name: &'t str, at: Range<usize>) -> Result<Expr<'t>, Error> {
         let open = self.advance()?.at;
-        let mut args = Vec::new();
-        while self.token.kind != TokenKind::Close {
-            args.push(self.expr(ANY)?);
-            if self.token.kind != TokenKind::Comma {
-                break;
-            }
-            self.advance()?;
-        }
-        let end = self.close(open)?;
-        Ok(Expr { at: at.start..end, kind: ExprKind::Call { name, args } })
+        let (args, end) = self.items(open, TokenKind::Close)?;
+        let call = Expr { at: at.start..end, kind: ExprKind::Call { name, args } };
+        let keys = self.keys()?;
+        Ok(match keys.last() {
+            Some((_, last)) => Expr { at: at.start..last.end + 1, kind: ExprKind::Inside { of: Box::new(call), keys } },
+            None => call,
+        })
     }
 
     fn path(&mut self, first: &'t str, at: Range<usize>) -> Result<Expr<'t>, Error> {
@@ -219,12 +272,13 @@ impl<'t> Parser<'t> {
         Ok(keys)
     }
 
-    /// Takes the closing parenthesis; where it ends.
-    fn close(&mut self, open: Range<usize>) -> Result<usize, Error> {
+    /// Takes what closes; where it ends.
+    fn close(&mut self, open: Range<usize>, close: TokenKind) -> Result<usize, Error> {
+        let (what, sign) = if close == TokenKind::Close { ("parenthesis", ")") } else { ("list", "]") };
         match self.token.kind {
-            TokenKind::Close => Ok(self.advance()?.at.end),
-            TokenKind::End => Err(Error::new(open, "this parenthesis is never closed")),
-            _ => Err(self.unexpected("`)` should stand here")),
+            kind if kind == close => Ok(self.advance()?.at.end),
+            TokenKind::End => Err(Error::new(open, format!("this {what} is never closed"))),
+            _ => Err(self.unexpected(&format!("`{sign}` should stand here"))),
         }
     }
 

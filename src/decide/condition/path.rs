@@ -1,17 +1,23 @@
 //! The names of what can be looked at.
 
+use std::ops::Range;
+
 use super::{
-    Constant, Error, Formula, Number, Op, SpanTest, Subject, Test,
+    Around, Constant, Error, Field, Formula, Number, Op, SpanTest, Subject, Test,
     ast::{Literal, Segment},
     types::{Type, listed},
 };
-use crate::diagnostic::nearest;
+use crate::{decode::Key, diagnostic::nearest};
 
 /// What a path names.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Path {
     /// Of each span, inside a quantifier.
     Span(Subject, Type),
+    /// Of each event of a span, inside `any_event`.
+    Event(Subject, Type),
+    /// Of each link of a span, inside `any_link`.
+    Link(Subject, Type),
     /// Of the root span, outside.
     Root(Subject, Type),
     /// Of the whole trace, outside.
@@ -21,19 +27,70 @@ pub enum Path {
 }
 
 /// The paths of a span: alone or behind `span.` and `root.`. An attribute takes a key.
-const SPAN: [&str; 7] = ["name", "kind", "status.code", "duration", "service", "attributes", "resource.attributes"];
+const SPAN: [&str; 33] = [
+    "name",
+    "kind",
+    "status.code",
+    "duration",
+    "service",
+    "attributes",
+    "resource.attributes",
+    "status.message",
+    "kind.string",
+    "start_time_unix_nano",
+    "end_time_unix_nano",
+    "start_time",
+    "end_time",
+    "trace_id",
+    "trace_id.string",
+    "span_id",
+    "span_id.string",
+    "parent_span_id",
+    "parent_span_id.string",
+    "trace_state",
+    "flags",
+    "dropped_attributes_count",
+    "dropped_events_count",
+    "dropped_links_count",
+    "resource.schema_url",
+    "scope.name",
+    "scope.version",
+    "scope.attributes",
+    "scope.schema_url",
+    "instrumentation_scope.name",
+    "instrumentation_scope.version",
+    "instrumentation_scope.attributes",
+    "instrumentation_scope.schema_url",
+];
+/// So many of them, the first, are named where no other help is to be had.
+const COMMON: usize = 7;
+const EVENT: [&str; 5] = ["name", "attributes", "time_unix_nano", "time", "dropped_attributes_count"];
+const LINK: [&str; 8] = [
+    "attributes",
+    "trace_id",
+    "trace_id.string",
+    "span_id",
+    "span_id.string",
+    "trace_state",
+    "flags",
+    "dropped_attributes_count",
+];
 const TRACE: [&str; 7] = ["duration", "span_count", "error_count", "services", "depth", "shape", "complete"];
 
 /// `service` is the resource's attribute of this name.
 const SERVICE: &str = "service.name";
 
+/// Keys behind each other: deeper values are carried, not looked at.
+const KEYS_MAX: usize = 8;
+
+/// What a path names where `item` is the function inside of which it stands, of those that look at events and links.
+///
 /// # Errors
 /// An unknown name, a key that is missing or too much.
-pub fn resolve(segments: &[Segment<'_>]) -> Result<Path, Error> {
+pub fn resolve(segments: &[Segment<'_>], item: Option<&str>) -> Result<Path, Error> {
+    let prefixes = ["span", "spanevent", "root", "trace"];
     let (prefix, rest) = match segments {
-        [first, rest @ ..]
-            if ["span", "root", "trace"].contains(&first.name) && first.keys.is_empty() && !rest.is_empty() =>
-        {
+        [first, rest @ ..] if prefixes.contains(&first.name) && first.keys.is_empty() && !rest.is_empty() => {
             (first.name, rest)
         }
         _ => ("", segments),
@@ -52,25 +109,76 @@ pub fn resolve(segments: &[Segment<'_>]) -> Result<Path, Error> {
                 no_key(rest)?;
                 return Ok(Path::Complete);
             }
-            _ => return Err(unknown(segments)),
+            _ => return Err(unknown(segments, item)),
         };
         no_key(rest)?;
         return Ok(Path::Trace(number, kind));
     }
-    let (subject, kind) = match name.as_str() {
+    // What an event or a link does not have may be its span's, and then that is the mistake.
+    match (prefix, item) {
+        ("spanevent", _) | ("", Some("any_event")) => {
+            if let Some((subject, kind)) = of_event(&name, rest)? {
+                return Ok(Path::Event(subject, kind));
+            }
+        }
+        ("", Some(_)) => {
+            if let Some((subject, kind)) = of_link(&name, rest)? {
+                return Ok(Path::Link(subject, kind));
+            }
+        }
+        _ => {}
+    }
+    match of_span(&name, rest)? {
+        Some((subject, kind)) if prefix == "root" => Ok(Path::Root(subject, kind)),
+        Some((subject, kind)) if prefix != "spanevent" => Ok(Path::Span(subject, kind)),
+        _ => Err(unknown(segments, item)),
+    }
+}
+
+fn of_span(name: &str, segments: &[Segment<'_>]) -> Result<Option<(Subject, Type)>, Error> {
+    let name = name.strip_prefix("instrumentation_").filter(|name| name.starts_with("scope.")).unwrap_or(name);
+    let around = |around| (Subject::Around(around), Type::Text);
+    let (subject, kind) = match name {
         "name" => (Subject::Name, Type::Text),
         "kind" => (Subject::Kind, Type::Kind),
         "status.code" => (Subject::Status, Type::Status),
         "duration" => (Subject::Duration, Type::Duration),
         "service" => (service(), Type::Text),
-        "attributes" => (Subject::Attribute(key(rest)?), Type::Any),
-        "resource.attributes" => (Subject::ResourceAttribute(key(rest)?), Type::Any),
-        _ => return Err(unknown(segments)),
+        "resource.schema_url" => around(Around::ResourceSchemaUrl),
+        "scope.name" => around(Around::ScopeName),
+        "scope.version" => around(Around::ScopeVersion),
+        "scope.schema_url" => around(Around::ScopeSchemaUrl),
+        "attributes" => return attribute(segments, Subject::Attribute).map(Some),
+        "resource.attributes" => return attribute(segments, Subject::ResourceAttribute).map(Some),
+        "scope.attributes" => {
+            return attribute(segments, |key| Subject::Around(Around::ScopeAttribute(key))).map(Some);
+        }
+        "trace_state" => return trace_state(segments).map(Some),
+        _ => {
+            let (field, kind) = match name {
+                "status.message" => (Field::StatusMessage, Type::Text),
+                "kind.string" => (Field::KindText, Type::Text),
+                "start_time_unix_nano" => (Field::Start, Type::Int),
+                "end_time_unix_nano" => (Field::End, Type::Int),
+                "start_time" => (Field::Start, Type::Time),
+                "end_time" => (Field::End, Type::Time),
+                "trace_id" => (Field::TraceId, Type::TraceId),
+                "trace_id.string" => (Field::TraceIdText, Type::Text),
+                "span_id" => (Field::SpanId, Type::SpanId),
+                "span_id.string" => (Field::SpanIdText, Type::Text),
+                "parent_span_id" => (Field::ParentId, Type::SpanId),
+                "parent_span_id.string" => (Field::ParentIdText, Type::Text),
+                "flags" => (Field::Flags, Type::Int),
+                "dropped_attributes_count" => (Field::DroppedAttributes, Type::Int),
+                "dropped_events_count" => (Field::DroppedEvents, Type::Int),
+                "dropped_links_count" => (Field::DroppedLinks, Type::Int),
+                _ => return Ok(None),
+            };
+            (Subject::Field(field), kind)
+        }
     };
-    if kind != Type::Any {
-        no_key(rest)?;
-    }
-    Ok(if prefix == "root" { Path::Root(subject, kind) } else { Path::Span(subject, kind) })
+    no_key(segments)?;
+    Ok(Some((subject, kind)))
 }
 
 /// `service`.
@@ -83,22 +191,72 @@ fn failed() -> SpanTest {
     SpanTest { subject: Subject::Status, test: Test::Compare(Op::Eq, Constant::Int(2)) }
 }
 
-/// The one key of `attributes["key"]`.
-fn key(segments: &[Segment<'_>]) -> Result<String, Error> {
+fn of_event(name: &str, segments: &[Segment<'_>]) -> Result<Option<(Subject, Type)>, Error> {
+    let (subject, kind) = match name {
+        "name" => (Subject::Name, Type::Text),
+        "attributes" => return attribute(segments, Subject::Attribute).map(Some),
+        "time_unix_nano" => (Subject::Field(Field::Time), Type::Int),
+        "time" => (Subject::Field(Field::Time), Type::Time),
+        "dropped_attributes_count" => (Subject::Field(Field::DroppedAttributes), Type::Int),
+        _ => return Ok(None),
+    };
+    no_key(segments)?;
+    Ok(Some((subject, kind)))
+}
+
+fn of_link(name: &str, segments: &[Segment<'_>]) -> Result<Option<(Subject, Type)>, Error> {
+    if LINK.contains(&name) { of_span(name, segments) } else { Ok(None) }
+}
+
+/// `attributes["key"]`, and what is inside of its value.
+fn attribute(segments: &[Segment<'_>], subject: impl Fn(String) -> Subject) -> Result<(Subject, Type), Error> {
     let (Some(last), [.., _]) = (segments.last(), segments) else {
         return Err(Error::new(0..0, "a path has a name"));
     };
     no_key(&segments[..segments.len() - 1])?;
     match last.keys.as_slice() {
-        [(Literal::Text(key), _)] => Ok(key.clone()),
+        [(Literal::Text(key), _)] => Ok((subject(key.clone()), Type::Any)),
         [] => Err(Error::new(last.at.clone(), "`attributes` takes a key").hint("write `attributes[\"key\"]`")),
-        [(Literal::Text(_), _), (_, at), ..] => {
-            Err(Error::new(at.clone(), "a key inside an attribute is not available yet"))
+        [(Literal::Text(key), _), inner @ ..] => {
+            Ok((Subject::Inside(Box::new(subject(key.clone())), keys(inner)?), Type::Any))
         }
         [(_, at), ..] => {
             Err(Error::new(at.clone(), "the key of an attribute is text").hint("a key stands in double quotes"))
         }
     }
+}
+
+/// Keys of maps and places in lists.
+///
+/// # Errors
+/// What is neither, and too many of them.
+pub fn keys(written: &[(Literal, Range<usize>)]) -> Result<Vec<Key>, Error> {
+    if let Some((_, at)) = written.get(KEYS_MAX) {
+        return Err(Error::new(at.clone(), format!("more than {KEYS_MAX} keys behind each other")));
+    }
+    let key = |(key, at): &(Literal, Range<usize>)| match key {
+        Literal::Text(name) => Ok(Key::Name(name.clone())),
+        Literal::Int(place) => u32::try_from(*place)
+            .map(Key::Place)
+            .map_err(|_| Error::new(at.clone(), format!("`{place}` is no place in a list")).hint("the first is `[0]`")),
+        _ => Err(Error::new(at.clone(), "a key is text, or a place in a list").hint("write `[\"key\"]` or `[0]`")),
+    };
+    written.iter().map(key).collect()
+}
+
+fn trace_state(segments: &[Segment<'_>]) -> Result<(Subject, Type), Error> {
+    let field = match segments {
+        [Segment { keys, .. }] => match keys.as_slice() {
+            [] => Field::TraceState,
+            [(Literal::Text(key), _)] => Field::TraceStateEntry(key.clone()),
+            [(_, at)] | [_, (_, at), ..] => {
+                return Err(Error::new(at.clone(), "`trace_state` takes one key, a text")
+                    .hint("write `trace_state[\"vendor\"]`"));
+            }
+        },
+        _ => return Err(Error::new(0..0, "a path has a name")),
+    };
+    Ok((Subject::Field(field), Type::Text))
 }
 
 fn no_key(segments: &[Segment<'_>]) -> Result<(), Error> {
@@ -108,7 +266,7 @@ fn no_key(segments: &[Segment<'_>]) -> Result<(), Error> {
     }
 }
 
-fn unknown(segments: &[Segment<'_>]) -> Error {
+fn unknown(segments: &[Segment<'_>], item: Option<&str>) -> Error {
     let written: Vec<&str> = segments.iter().map(|segment| segment.name).collect();
     let written = written.join(".");
     let at = match segments {
@@ -128,7 +286,7 @@ fn unknown(segments: &[Segment<'_>]) -> Error {
     if let Some((_, meant)) = counted.iter().find(|(name, _)| *name == written) {
         return error.hint(format!("did you mean `{meant}`?"));
     }
-    let known = known();
+    let known = known(item);
     let known = || known.iter().map(String::as_str);
     let nested = |path: &&str| path.strip_prefix(&written).is_some_and(|rest| rest.starts_with('.'));
     if let Some(meant) = nearest(&written, known().chain(["true", "false", "nil"])).or_else(|| known().find(nested)) {
@@ -140,13 +298,36 @@ fn unknown(segments: &[Segment<'_>]) -> Error {
             listed(TRACE.map(|path| format!("trace.{path}")).iter().map(String::as_str))
         ));
     }
-    let paths = listed(SPAN.map(with_key).iter().map(String::as_str));
-    error.hint(format!("a span has {paths}; the root has them behind `root.`"))
+    let shown =
+        |paths: &[&str]| listed(paths.iter().map(|path| with_key(path)).collect::<Vec<_>>().iter().map(String::as_str));
+    match item {
+        Some("any_event") => error.hint(format!("an event has {}", shown(&EVENT))),
+        Some(_) => error.hint(format!("a link has {}", shown(&LINK))),
+        None => error.hint(format!(
+            "a span has {} and more, which docs/conditions.md lists; the root has them behind `root.`",
+            shown(&SPAN[..COMMON])
+        )),
+    }
 }
 
-fn known() -> Vec<String> {
-    let span = SPAN.iter().flat_map(|path| ["", "span.", "root."].map(|prefix| format!("{prefix}{path}")));
-    span.chain(TRACE.iter().map(|path| format!("trace.{path}"))).collect()
+fn known(item: Option<&str>) -> Vec<String> {
+    let prefixed = |paths: &[&str], prefixes: &[&str]| {
+        let paths = paths.iter().flat_map(|path| prefixes.iter().map(move |prefix| format!("{prefix}{path}")));
+        paths.collect::<Vec<_>>()
+    };
+    let inside = match item {
+        Some("any_event") => prefixed(&EVENT, &["", "spanevent."]),
+        Some(_) => prefixed(&LINK, &[""]),
+        None => prefixed(&EVENT, &["spanevent."]),
+    };
+    let span = prefixed(&SPAN, &["", "span.", "root."]);
+    inside.into_iter().chain(span).chain(prefixed(&TRACE, &["trace."])).collect()
+}
+
+/// Of all paths.
+#[cfg(test)]
+pub fn names() -> impl Iterator<Item = &'static str> {
+    SPAN.into_iter().chain(EVENT).chain(LINK)
 }
 
 fn with_key(path: &str) -> String {

@@ -40,28 +40,7 @@ impl Pattern {
 
     /// OTTL's `IsMatch`: numbers and booleans are matched as they are written; nil, and a list, map or bytes, never match.
     pub fn is_match(&self, value: Value<'_>) -> bool {
-        let mut digits = [0; 32];
-        let text = match value {
-            Value::Str(text) => text,
-            Value::Bool(true) => b"true",
-            Value::Bool(false) => b"false",
-            Value::Int(int) => written(&mut digits, format_args!("{int}")),
-            // As JSON has it: digits as long as they are readable, then an exponent with its sign.
-            Value::Double(double) if !double.is_finite() => return false,
-            Value::Double(double) => match double.abs() {
-                1e21.. => {
-                    let plain = written(&mut digits, format_args!("{double:e}")).len();
-                    let e = digits[..plain].iter().position(|&c| c == b'e').unwrap_or(plain);
-                    digits[e + 1..].rotate_right(1);
-                    digits[e + 1] = b'+';
-                    &digits[..plain + 1]
-                }
-                size if size < 1e-6 && size > 0.0 => written(&mut digits, format_args!("{double:e}")),
-                _ => written(&mut digits, format_args!("{double}")),
-            },
-            Value::Nil | Value::Bytes(_) | Value::List(_) | Value::Map(_) => return false,
-        };
-        self.0.is_match(text)
+        text(value, &mut [0; 32]).is_some_and(|text| self.0.is_match(text))
     }
 }
 
@@ -78,6 +57,30 @@ impl Hash for Pattern {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.as_str().hash(state);
     }
+}
+
+/// A value as it is written, in `digits` where it is a number; nil, lists, maps, bytes and what is no number have no text.
+pub fn text<'t>(value: Value<'t>, digits: &'t mut [u8; 32]) -> Option<&'t [u8]> {
+    Some(match value {
+        Value::Str(text) => text,
+        Value::Bool(true) => b"true",
+        Value::Bool(false) => b"false",
+        Value::Int(int) => written(digits, format_args!("{int}")),
+        // As JSON has it: digits as long as they are readable, then an exponent with its sign.
+        Value::Double(double) if !double.is_finite() => return None,
+        Value::Double(double) => match double.abs() {
+            1e21.. => {
+                let plain = written(digits, format_args!("{double:e}")).len();
+                let e = digits[..plain].iter().position(|&c| c == b'e').unwrap_or(plain);
+                digits[e + 1..].rotate_right(1);
+                digits[e + 1] = b'+';
+                &digits[..plain + 1]
+            }
+            size if size < 1e-6 && size > 0.0 => written(digits, format_args!("{double:e}")),
+            _ => written(digits, format_args!("{double}")),
+        },
+        Value::Nil | Value::Bytes(_) | Value::List(_) | Value::Map(_) => return None,
+    })
 }
 
 /// The longest number, -1.2345678901234567e-308, has 24 bytes; one more is left for a sign.

@@ -1,8 +1,9 @@
 //! What a checked condition asks for: of one span, and of a whole trace.
 
-use super::{Constant, Formula, Op, Pattern};
+use super::{Constant, Expression, Formula, Op, Pattern};
+use crate::decode::Key;
 
-/// A question about one span.
+/// A question about one span, or about one of its events or links.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SpanTest {
     pub subject: Subject,
@@ -21,6 +22,52 @@ pub enum Subject {
     Duration,
     Attribute(String),
     ResourceAttribute(String),
+    /// A value inside that of an attribute.
+    Inside(Box<Subject>, Vec<Key>),
+    Field(Field),
+    Around(Around),
+    /// Several of these, as an expression names them.
+    Several,
+    Events,
+    Links,
+}
+
+/// What few policies look at.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Field {
+    /// The kind in OTTL's words: `Server`.
+    KindText,
+    StatusMessage,
+    /// Nanoseconds since the Unix epoch, as are `End` and `Time`.
+    Start,
+    End,
+    /// Of an event.
+    Time,
+    TraceId,
+    SpanId,
+    ParentId,
+    /// In hex.
+    TraceIdText,
+    SpanIdText,
+    ParentIdText,
+    TraceState,
+    TraceStateEntry(String),
+    Flags,
+    DroppedAttributes,
+    DroppedEvents,
+    DroppedLinks,
+    /// Whether it has no parent.
+    IsRoot,
+}
+
+/// What all spans of a resource and scope share, beside the resource's attributes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Around {
+    ResourceSchemaUrl,
+    ScopeName,
+    ScopeVersion,
+    ScopeAttribute(String),
+    ScopeSchemaUrl,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -28,6 +75,10 @@ pub enum Test {
     /// Never `Op::Ne`, which is the negation of `Op::Eq` for every value.
     Compare(Op, Constant),
     Matches(Pattern),
+    /// Whether a condition comes to this. One that cannot be computed comes to nothing, so this is no negation of that.
+    Comes(Box<Expression>, bool),
+    /// Whether some of the subject's many are such.
+    Any(Box<Formula<SpanTest>>),
 }
 
 /// A question about a whole trace.
@@ -63,4 +114,69 @@ pub enum Number {
     Siblings(Formula<SpanTest>),
     /// The hash of who calls whom, its bits as they are.
     Shape,
+}
+
+/// What can be denied: where it cannot be computed, neither it nor its denial holds.
+pub trait Deny: Sized {
+    fn denied(self) -> Formula<Self>;
+}
+
+// === impl SpanTest ===
+
+impl Deny for SpanTest {
+    fn denied(self) -> Formula<Self> {
+        match self.test {
+            Test::Comes(expression, whether) => Formula::Leaf(Self { test: Test::Comes(expression, !whether), ..self }),
+            _ => Formula::Leaf(self).negated(),
+        }
+    }
+}
+
+// === impl TraceTest ===
+
+impl Deny for TraceTest {
+    fn denied(self) -> Formula<Self> {
+        match self {
+            TraceTest::Root(SpanTest { subject, test: Test::Comes(expression, whether) }) => {
+                Formula::Leaf(TraceTest::Root(SpanTest { subject, test: Test::Comes(expression, !whether) }))
+            }
+            _ => Formula::Leaf(self).negated(),
+        }
+    }
+}
+
+// === impl Field ===
+
+impl Field {
+    /// Whether it has to be found in the span's bytes.
+    pub fn is_detail(&self) -> bool {
+        match self {
+            Field::KindText | Field::Start | Field::End | Field::Time => false,
+            Field::TraceId | Field::TraceIdText | Field::IsRoot => false,
+            Field::StatusMessage
+            | Field::SpanId
+            | Field::ParentId
+            | Field::SpanIdText
+            | Field::ParentIdText
+            | Field::TraceState
+            | Field::TraceStateEntry(_)
+            | Field::Flags
+            | Field::DroppedAttributes
+            | Field::DroppedEvents
+            | Field::DroppedLinks => true,
+        }
+    }
+}
+
+// === impl Subject ===
+
+impl Subject {
+    /// Whether spans of one resource and scope have it in common.
+    pub fn is_around(&self) -> bool {
+        match self {
+            Subject::ResourceAttribute(_) | Subject::Around(_) => true,
+            Subject::Inside(outer, _) => outer.is_around(),
+            _ => false,
+        }
+    }
 }

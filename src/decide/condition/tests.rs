@@ -41,6 +41,32 @@ fn accepts_the_language() {
         "calls(\"a\", \"b\") and siblings(kind == SPAN_KIND_CLIENT) > 10",
         "true",
         "root.attributes[\"k\"] == -9223372036854775808",
+        "any(status.message == \"x\" and kind.string == \"Server\" and span.trace_state[\"a\"] != nil and flags == 1)",
+        "any(trace_id == TraceID(0x0102030405060708090a0b0c0d0e0f10) and span_id != SpanID(\"0102030405060708\"))",
+        "any(trace_id == \"0102030405060708090A0b0c0d0e0f10\" and parent_span_id != 0x0102030405060708)",
+        "root.trace_id.string >= \"8\" and root.end_time_unix_nano - root.start_time_unix_nano > 1000000",
+        "any((end_time_unix_nano - start_time_unix_nano) > 1000000 and end_time - start_time > 1ms)",
+        "any(dropped_attributes_count + dropped_events_count + dropped_links_count > 0)",
+        "any(scope.name == \"a\" and instrumentation_scope.version != \"b\" and scope.attributes[\"a\"] == 1)",
+        "any(resource.schema_url == \"\" or scope.schema_url == \"\" or resource.attributes[\"a\"][0][\"b\"] == nil)",
+        "any(attributes[\"a\"][\"b\"][0] == 0x0aff) and root.attributes[\"a\"][3] == nil",
+        "any(IsRootSpan() and not IsRootSpan()) and any(IsRootSpan() == false)",
+        "any_event(name == \"exception\" and spanevent.attributes[\"exception.type\"] != nil) and not any_link(true)",
+        "all(any_event(time_unix_nano > 5 and time > time) or not any_link(trace_state[\"a\"] == \"b\"))",
+        "count(any_link(trace_id == \"0102030405060708090a0b0c0d0e0f10\" or span_id.string == \"a\")) > 2",
+        "any(attributes[\"a\"] == attributes[\"b\"] and kind > attributes[\"c\"] and kind == status.code)",
+        "any(Len(name) > 5 and Int(attributes[\"a\"]) / 2 + 1 >= -kind * 3 and Double(attributes[\"b\"]) < 1)",
+        "any(Concat([name, service, 5], \"-\") == \"a\" and Substring(name, 0, 3) != \"b\" and String(kind) == \"2\")",
+        "any(Split(name, \"/\")[1] == \"api\" and Split(name, \"/\") != [] and ContainsValue(Split(name, \"/\"), \"a\"))",
+        "any(ContainsValue([\"a\", \"b\"], name) and ToLowerCase(name) == ToUpperCase(service) and Trim(name, \" /\") == Trim(name))",
+        "any(HasPrefix(name, \"GET \") and not HasSuffix(attributes[\"a\"], \"z\") and HasPrefix(name, service) == true)",
+        "any(IsString(attributes[\"a\"]) or IsInt(attributes[\"a\"]) or IsDouble(attributes[\"a\"]) or IsBool(attributes[\"a\"]))",
+        "any(IsMap(attributes[\"a\"]) or IsList(attributes[\"a\"]) or Bool(attributes[\"a\"]) or Bool(attributes[\"a\"]) != true)",
+        "any(Seconds(duration) > 1.5 and Milliseconds(duration) >= attributes[\"budget\"] and duration < duration + 1s)",
+        "any(IsMatch(ToLowerCase(name), \"^get\") and IsMatch(Split(name, \" \")[0], \"GET\"))",
+        "trace.span_count > 2 * (3 + 4) - 1 and trace.duration > 1s + 500ms and root.name == Concat([\"a\", 1], \"-\")",
+        "any(1 < flags and 3 == Len(name) and \"a\" == ToLowerCase(name) and nil != Int(attributes[\"a\"]))",
+        "HasPrefix(root.name, \"GET\") and Int(root.attributes[\"a\"]) == nil and root.duration > root.duration - 1ms",
     ] {
         assert!(read(text).is_ok(), "{}", mistakes(text));
     }
@@ -104,7 +130,8 @@ fn names_unknown_words() {
         "any(kind == QUEUE)",
         "any(kind == SERVER)",
         "Any(name == \"a\")",
-        "any(HasPrefix(name, \"a\"))",
+        "any(HasPrefx(name, \"a\"))",
+        "any(Sha256(name) == \"a\")",
         "any(name == null)",
         "any(name == True)",
         "any(latency > 2s)",
@@ -149,9 +176,13 @@ fn names_unknown_words() {
         ^^^ unknown function `Any`
         hint: did you mean `any`?
 
-        any(HasPrefix(name, "a"))
-            ^^^^^^^^^ unknown function `HasPrefix`
-            hint: the functions are `any`, `all`, `none`, `child_of`, `descendant_of`, `calls`, `IsMatch`, `count`, `siblings`, `Duration`
+        any(HasPrefx(name, "a"))
+            ^^^^^^^^ unknown function `HasPrefx`
+            hint: did you mean `HasPrefix`?
+
+        any(Sha256(name) == "a")
+            ^^^^^^ unknown function `Sha256`
+            hint: docs/conditions.md lists the functions
 
         any(name == null)
                     ^^^^ unknown path `null`
@@ -163,7 +194,7 @@ fn names_unknown_words() {
 
         any(latency > 2s)
             ^^^^^^^ unknown path `latency`
-            hint: a span has `name`, `kind`, `status.code`, `duration`, `service`, `attributes["…"]`, `resource.attributes["…"]`; the root has them behind `root.`
+            hint: a span has `name`, `kind`, `status.code`, `duration`, `service`, `attributes["…"]`, `resource.attributes["…"]` and more, which docs/conditions.md lists; the root has them behind `root.`
     "#);
 }
 
@@ -186,7 +217,6 @@ fn names_wrong_types() {
         "root.attributes[\"k\"] < nil",
         "1 == 2",
         "STATUS_CODE_ERROR == 2",
-        "any(attributes[\"a\"] == attributes[\"b\"])",
         "root.name == any(true)",
         "(root.name == \"a\") == \"b\"",
     ]), @r#"
@@ -254,10 +284,6 @@ fn names_wrong_types() {
         ^^^^^^^^^^^^^^^^^^^^^^ `STATUS_CODE_ERROR == 2` compares two constants
         hint: one side is a path, such as `root.attributes["key"]`
 
-        any(attributes["a"] == attributes["b"])
-            ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ `attributes["a"] == attributes["b"]` compares two paths, which is not available yet
-            hint: one side is a constant
-
         root.name == any(true)
                      ^^^^^^^^^ `any(true)` is a condition, not a value
                      hint: conditions are joined with `and` and `or`, and negated with `not`
@@ -285,7 +311,7 @@ fn names_what_is_no_condition() {
         "any(IsMatch(attributes[\"k\"], \"(a\"))",
         "any(attributes == 1)",
         "any(attributes[5] == 1)",
-        "any(attributes[\"a\"][\"b\"] == 1)",
+        "any(attributes[\"a\"][-1] == 1)",
         "any(name[\"a\"] == \"b\")",
         "Duration(2) == trace.duration",
         "trace.duration > Duration(\"2d\")",
@@ -346,8 +372,9 @@ fn names_what_is_no_condition() {
                        ^ the key of an attribute is text
                        hint: a key stands in double quotes
 
-        any(attributes["a"]["b"] == 1)
-                            ^^^ a key inside an attribute is not available yet
+        any(attributes["a"][-1] == 1)
+                            ^ a key should stand here, found `-`
+                            hint: a key stands in double quotes: `["key"]`
 
         any(name["a"] == "b")
                  ^^^ `name` takes no key
@@ -379,7 +406,11 @@ fn names_where_the_text_breaks() {
         "1 < trace.span_count < 5",
         "trace.duration > -2s",
         "trace.duration > 2d",
-        "trace.span_count > 1 + 1",
+        "trace.span_count > 1 +",
+        "any(name == [\"a\", ",
+        "any(name == [\"a\" \"b\"])",
+        "any(attributes[\"a\"] == 0xabc)",
+        "any(attributes[\"a\"] == 0xz)",
         "trace.span_count > 99999999999999999999",
         "root. == 1",
         "root.attributes[k] == 1",
@@ -434,8 +465,22 @@ fn names_where_the_text_breaks() {
                          ^^ `d` is no unit of time
                          hint: a duration is written `2s`, `1500ms` or `1m30s`
 
-        trace.span_count > 1 + 1
-                             ^ arithmetic is not available yet
+        trace.span_count > 1 +
+                              ^ a value or a condition should stand here, the condition ends
+
+        any(name == ["a", 
+                          ^ a value or a condition should stand here, the condition ends
+
+        any(name == ["a" "b"])
+                         ^^^ `]` should stand here, found `"b"`
+
+        any(attributes["a"] == 0xabc)
+                               ^^^^^ `0xabc` is not bytes
+                               hint: bytes are `0x` and two hexadecimal digits for each
+
+        any(attributes["a"] == 0xz)
+                               ^^^ `0xz` is not bytes
+                               hint: bytes are `0x` and two hexadecimal digits for each
 
         trace.span_count > 99999999999999999999
                            ^^^^^^^^^^^^^^^^^^^^ `99999999999999999999` does not fit a number of 64 bits
@@ -519,6 +564,306 @@ fn names_what_is_wrong_about_structure() {
 }
 
 #[test]
+fn names_the_scope_of_events_and_links() {
+    assert_snapshot!(all(&[
+        "spanevent.name == \"a\"",
+        "any(spanevent.name == \"a\")",
+        "any_event(span.name == \"a\")",
+        "any_event(kind == SPAN_KIND_SERVER and root.name == \"a\")",
+        "any_event(trace.duration > 2s)",
+        "any_link(spanevent.name == \"a\")",
+        "any_link(name == \"a\")",
+        "any_event(any_link(true))",
+        "any_event(any(true))",
+        "any(any_event(count(true) > 1))",
+        "any_event()",
+        "any_event(nmae == \"a\")",
+        "any_event(colour == 1)",
+        "any_link(color == 1)",
+        "any_event(IsRootSpan())",
+        "IsRootSpan()",
+        "any(IsRootSpan(name))",
+        "any_event(true) == \"a\"",
+        "any(event.name == \"a\")",
+    ]), @r#"
+        spanevent.name == "a"
+        ^^^^^^^^^^^^^^ `spanevent.name` is of an event, and a span has many
+        hint: did you mean `any_event(spanevent.name == "a")`?
+
+        any(spanevent.name == "a")
+            ^^^^^^^^^^^^^^ `spanevent.name` is of an event, and a span has many
+            hint: did you mean `any_event(spanevent.name == "a")`?
+
+        any_event(span.name == "a")
+                  ^^^^^^^^^ `span.name` is of the span, inside `any_event(…)`, which looks at one event at a time
+                  hint: move it outside: `any(span.name == "a" and any_event(…))`
+
+        any_event(kind == SPAN_KIND_SERVER and root.name == "a")
+                  ^^^^ `kind` is of the span, inside `any_event(…)`, which looks at one event at a time
+                  hint: move it outside: `any(kind == SPAN_KIND_SERVER and any_event(…))`
+                                               ^^^^^^^^^ `root.name` inside `any_event(…)`, which looks at one event at a time
+                                               hint: move it outside: `root.name == "a" and any_event(…)`
+
+        any_event(trace.duration > 2s)
+                  ^^^^^^^^^^^^^^ `trace.duration` inside `any_event(…)`, which looks at one event at a time
+                  hint: move it outside: `trace.duration > 2s and any_event(…)`
+
+        any_link(spanevent.name == "a")
+                 ^^^^^^^^^^^^^^ `spanevent.name` is of an event, and a link has none
+                 hint: move it outside: `any_event(spanevent.name == "a") and any_link(…)`
+
+        any_link(name == "a")
+                 ^^^^ `name` is of the span, inside `any_link(…)`, which looks at one link at a time
+                 hint: move it outside: `any(name == "a" and any_link(…))`
+
+        any_event(any_link(true))
+                  ^^^^^^^^^^^^^^ `any_link(…)` inside `any_event(…)`
+                  hint: the argument is tested on one event: join the two outside, with `and` or `or`
+
+        any_event(any(true))
+                  ^^^^^^^^^ `any(…)` inside `any_event(…)`
+                  hint: the argument is tested on one event: join quantifiers outside, with `and` or `or`
+
+        any(any_event(count(true) > 1))
+                      ^^^^^^^^^^^ `count(…)` inside `any_event(…)`
+                      hint: the argument is tested on one event: join quantifiers outside, with `and` or `or`
+
+        any_event()
+        ^^^^^^^^^^^ `any_event` takes one condition on a span's event, not 0
+        hint: write `any_event(name == "exception")`
+
+        any_event(nmae == "a")
+                  ^^^^ unknown path `nmae`
+                  hint: did you mean `name`?
+
+        any_event(colour == 1)
+                  ^^^^^^ unknown path `colour`
+                  hint: an event has `name`, `attributes["…"]`, `time_unix_nano`, `time`, `dropped_attributes_count`
+
+        any_link(color == 1)
+                 ^^^^^ unknown path `color`
+                 hint: a link has `attributes["…"]`, `trace_id`, `trace_id.string`, `span_id`, `span_id.string`, `trace_state`, `flags`, `dropped_attributes_count`
+
+        any_event(IsRootSpan())
+                  ^^^^^^^^^^^^ `IsRootSpan()` is of the span, inside `any_event(…)`, which looks at one event at a time
+                  hint: move it outside: `any(IsRootSpan() and any_event(…))`
+
+        IsRootSpan()
+        ^^^^^^^^^^^^ `IsRootSpan()` is of a span, and a trace has many
+        hint: did you mean `any(IsRootSpan())`?
+
+        any(IsRootSpan(name))
+            ^^^^^^^^^^^^^^^^ `IsRootSpan` takes nothing
+            hint: write `IsRootSpan()`
+
+        any_event(true) == "a"
+        ^^^^^^^^^^^^^^^ `any_event(true)` is a condition, not a value
+        hint: conditions are joined with `and` and `or`, and negated with `not`
+
+        any(event.name == "a")
+            ^^^^^^^^^^ unknown path `event.name`
+            hint: did you mean `spanevent.name`?
+    "#);
+}
+
+#[test]
+fn names_what_cannot_be_computed() {
+    assert_snapshot!(all(&[
+        "any(Len(name) > \"a\")",
+        "any(Len(name))",
+        "any(ToLowerCase(name))",
+        "any(Len() > 1)",
+        "any(Substring(name, 1) == \"a\")",
+        "any(HasPrefix(kind, \"S\"))",
+        "any(HasPrefix(trace_id, \"00\"))",
+        "any(HasPrefix(5, \"00\"))",
+        "any(Seconds(5) > 1)",
+        "any(Concat(name, \"-\") == \"a\")",
+        "any(name == kind)",
+        "any(duration > attributes[\"budget\"])",
+        "any(start_time > 5)",
+        "any(start_time > start_time_unix_nano)",
+        "any(duration * 2 > 1s)",
+        "any(name + 1 > 2)",
+        "any(span_id == \"abc\")",
+        "any(trace_id == SpanID(0x0102030405060708))",
+        "any(span_id < 0x0102030405060708)",
+        "any(span_id == trace_id)",
+        "any(SpanID(name) == span_id)",
+        "any(attributes[\"a\"] == [\"a\"] and Split(name, \"/\") == \"a\")",
+        "any([1] == [1])",
+        "any(Len(\"abc\") == 3)",
+        "any(flags == 1 / 0)",
+        "trace.duration > root.duration",
+        "count(true) / 2 > 3",
+        "any(trace_state[1] == \"a\")",
+        "any(attributes[\"a\"][\"1\"][\"2\"][\"3\"][\"4\"][\"5\"][\"6\"][\"7\"][\"8\"][\"9\"] == 1)",
+        "any(Len(name)[0] == 1)",
+        "any(Int(attributes[\"a\"]) < nil)",
+        "any(IsMatch(Split(name, \"/\"), \"a\"))",
+        "any(flags > 2s)",
+        "any(Bool(attributes[\"a\"]) == 1)",
+        "ToLowerCase(name) == \"a\" and HasPrefix(name, \"a\") and end_time - start_time > 1s",
+        "any(ToLowerCase(nmae) == Concat([kidn, 1 + status], 5))",
+    ]), @r#"
+        any(Len(name) > "a")
+                        ^^^ `Len(name)` is a number and `"a"` is none
+                        hint: a number stands alone: `10`, `0.5`
+
+        any(Len(name))
+            ^^^^^^^^^ `Len(name)` is a value, not a condition
+            hint: compare it: `Len(name) > 3`
+
+        any(ToLowerCase(name))
+            ^^^^^^^^^^^^^^^^^ `ToLowerCase(name)` is a value, not a condition
+            hint: compare it: `ToLowerCase(name) == …`
+
+        any(Len() > 1)
+            ^^^^^ `Len` takes 1 argument, not 0
+            hint: write `Len(attributes["db.query.text"])`
+
+        any(Substring(name, 1) == "a")
+            ^^^^^^^^^^^^^^^^^^ `Substring` takes 3 arguments, not 2
+            hint: write `Substring(name, 0, 4)`
+
+        any(HasPrefix(kind, "S"))
+                      ^^^^ `kind` is a span kind, and `HasPrefix` takes text
+                      hint: did you mean `kind.string`?
+
+        any(HasPrefix(trace_id, "00"))
+                      ^^^^^^^^ `trace_id` is a trace id, and `HasPrefix` takes text
+                      hint: did you mean `trace_id.string`?
+
+        any(HasPrefix(5, "00"))
+                      ^ `5` is a number, and `HasPrefix` takes text
+                      hint: did you mean `String(5)`?
+
+        any(Seconds(5) > 1)
+                    ^ `5` is a number, and `Seconds` takes a duration
+                    hint: durations are `duration`, `2s` and what is between two times
+
+        any(Concat(name, "-") == "a")
+                   ^^^^ `name` is text, and `Concat` takes a list
+                   hint: did you mean `[name]`?
+
+        any(name == kind)
+            ^^^^^^^^^^^^ `name == kind` compares text with a span kind
+            hint: `Int(…)`, `Double(…)` and `String(…)` make one of the other
+
+        any(duration > attributes["budget"])
+            ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ `duration > attributes["budget"]` compares a duration with an attribute
+            hint: a duration is a number behind `Seconds(…)`, `Milliseconds(…)` or `Nanoseconds(…)`
+
+        any(start_time > 5)
+                         ^ `start_time` is a point in time and `5` is none
+                         hint: its difference from another is a duration: `end_time - start_time > 2s`
+
+        any(start_time > start_time_unix_nano)
+            ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ `start_time > start_time_unix_nano` compares a point in time with a number
+            hint: times are compared with times; a number is `start_time_unix_nano`, and so on
+
+        any(duration * 2 > 1s)
+                       ^ `duration * 2` calculates with a duration and a number
+                       hint: a duration is a number behind `Seconds(…)`, `Milliseconds(…)` or `Nanoseconds(…)`
+
+        any(name + 1 > 2)
+                   ^ `name + 1` calculates with text and a number
+                   hint: `Int(…)`, `Double(…)` and `String(…)` make one of the other
+
+        any(span_id == "abc")
+                       ^^^^^ `span_id` is a span id and `"abc"` is none
+                       hint: it has 8 bytes: 16 hexadecimal digits in double quotes, or `SpanID(0x…)`
+
+        any(trace_id == SpanID(0x0102030405060708))
+                        ^^^^^^^^^^^^^^^^^^^^^^^^^^ `trace_id` is a trace id and `SpanID(0x0102030405060708)` is none
+                        hint: it has 16 bytes: 32 hexadecimal digits in double quotes, or `TraceID(0x…)`
+
+        any(span_id < 0x0102030405060708)
+            ^^^^^^^^^^^^^^^^^^^^^^^^^^^^ `span_id < 0x0102030405060708` orders a span id
+            hint: compare it with `==` or `!=`
+
+        any(span_id == trace_id)
+            ^^^^^^^^^^^^^^^^^^^ `span_id == trace_id` compares a span id with a trace id
+            hint: an id is text behind `.string`
+
+        any(SpanID(name) == span_id)
+            ^^^^^^^^^^^^ `SpanID` takes 8 bytes
+            hint: write `SpanID(0x0123456789abcdef)`
+
+        any(attributes["a"] == ["a"] and Split(name, "/") == "a")
+                                                             ^^^ `Split(name, "/")` is a list and `"a"` is none
+                                                             hint: did you mean `ContainsValue(Split(name, "/"), "a")`?
+
+        any([1] == [1])
+            ^^^^^^^^^^ `[1] == [1]` compares two constants
+            hint: one side is a path, such as `root.attributes["key"]`
+
+        any(Len("abc") == 3)
+            ^^^^^^^^^^^^^^^ `Len("abc") == 3` compares two constants
+            hint: one side is a path, such as `root.attributes["key"]`
+
+        any(flags == 1 / 0)
+                     ^^^^^ `1 / 0` has no value
+                     hint: it can never be computed
+
+        trace.duration > root.duration
+        ^^^^^^^^^^^^^^ `trace.duration` is known only when the trace is judged
+        hint: compare it with a constant
+
+        count(true) / 2 > 3
+        ^^^^^^^^^^^ `count(true)` is known only when the trace is judged
+        hint: compare it with a constant
+
+        any(trace_state[1] == "a")
+                        ^ `trace_state` takes one key, a text
+                        hint: write `trace_state["vendor"]`
+
+        any(attributes["a"]["1"]["2"]["3"]["4"]["5"]["6"]["7"]["8"]["9"] == 1)
+                                                                    ^^^ more than 8 keys behind each other
+
+        any(Len(name)[0] == 1)
+            ^^^^^^^^^^^^ `Len(name)` has nothing inside
+            hint: keys stand behind attributes and `Split(…)`
+
+        any(Int(attributes["a"]) < nil)
+            ^^^^^^^^^^^^^^^^^^^^^^^^^^ `Int(attributes["a"]) < nil` orders nil
+            hint: compare nil with `==` or `!=`
+
+        any(IsMatch(Split(name, "/"), "a"))
+                    ^^^^^^^^^^^^^^^^ `Split(name, "/")` has no text to match
+                    hint: names, services and attributes have
+
+        any(flags > 2s)
+                    ^^ `flags` is a number and `2s` a duration
+                    hint: in nanoseconds it is 2000000000
+
+        any(Bool(attributes["a"]) == 1)
+                                     ^ `Bool(attributes["a"])` is true or false and never `1`
+                                     hint: write `Bool(attributes["a"])` alone
+
+        ToLowerCase(name) == "a" and HasPrefix(name, "a") and end_time - start_time > 1s
+                    ^^^^ `name` is of a span, and a trace has many
+                    hint: did you mean `any(ToLowerCase(name) == "a")`?
+                                               ^^^^ `name` is of a span, and a trace has many
+                                               hint: did you mean `any(HasPrefix(name, "a"))`?
+                                                              ^^^^^^^^ `end_time` is of a span, and a trace has many
+                                                              hint: did you mean `any(end_time - start_time > 1s)`?
+                                                                         ^^^^^^^^^^ `start_time` is of a span, and a trace has many
+                                                                         hint: did you mean `any(end_time - start_time > 1s)`?
+
+        any(ToLowerCase(nmae) == Concat([kidn, 1 + status], 5))
+                        ^^^^ unknown path `nmae`
+                        hint: did you mean `name`?
+                                         ^^^^ unknown path `kidn`
+                                         hint: did you mean `kind`?
+                                                   ^^^^^^ unknown path `status`
+                                                   hint: did you mean `status.code`?
+                                                            ^ `5` is a number, and `Concat` takes text
+                                                            hint: did you mean `String(5)`?
+    "#);
+}
+
+#[test]
 fn names_every_mistake() {
     assert_snapshot!(mistakes("any(nmae == 5 and kind == \"a\") or trace.duration > 2 and any(any(latency > 1))"), @r#"
         any(nmae == 5 and kind == "a") or trace.duration > 2 and any(any(latency > 1))
@@ -542,6 +887,13 @@ fn bounds_length_and_depth() {
     // A chain is no depth.
     let chain = vec!["any(true)"; 1000].join(" and ");
     assert!(read(&chain).is_ok());
+    // Neither is a sum, and its signs are.
+    let sum = vec!["flags"; 1000].join(" - ");
+    assert!(read(&format!("any({sum} > 1)")).is_ok());
+    assert!(read(&format!("any({}flags > 1)", "- ".repeat(1000))).is_err());
+    assert!(read(&format!("any({}name{} == nil)", "[".repeat(1000), "]".repeat(1000))).is_err());
+    assert!(read(&format!("any(ContainsValue([{}], name))", "1,".repeat(257))).is_err());
+    assert!(read(&format!("any(ContainsValue([{}], name))", "1,".repeat(256))).is_ok());
     assert!(read(&" ".repeat((16 << 10) + 1)).unwrap_err()[0].message.starts_with("a condition of 16385 bytes"));
 }
 
@@ -592,6 +944,27 @@ fn soup() -> impl Strategy<Value = String> {
         "\"\\",
         "é",
         "\"(\"",
+        "any_event(",
+        "any_link(",
+        "spanevent.",
+        "IsRootSpan()",
+        "Len(",
+        "Split(",
+        "Concat(",
+        "HasPrefix(",
+        "Substring(",
+        "Seconds(",
+        "SpanID(",
+        "trace_id",
+        "span_id.string",
+        "trace_state[\"a\"]",
+        "start_time",
+        "flags",
+        "[0]",
+        "*",
+        "/",
+        "0x0a",
+        "0x",
     ]);
     prop::collection::vec(words, 0..24).prop_map(|words| words.join(" "))
 }
@@ -601,10 +974,13 @@ proptest! {
 
     #[test]
     fn never_panics(text in prop_oneof![".{0,64}", soup(), "[a-z0-9.()\\[\\]\"\\\\<>=!&|' µé+-]{0,64}"]) {
-        if let Err(errors) = read(&text) {
-            prop_assert!(!errors.is_empty());
-            for error in errors {
-                prop_assert!(text.get(error.at.clone()).is_some(), "{error:?} is not within the text");
+        match read(&text) {
+            Ok(condition) => _ = crate::decide::program::compile(&[condition], None),
+            Err(errors) => {
+                prop_assert!(!errors.is_empty());
+                for error in errors {
+                    prop_assert!(text.get(error.at.clone()).is_some(), "{error:?} is not within the text");
+                }
             }
         }
         let mut lexer = Lexer::new(&text);
@@ -614,5 +990,23 @@ proptest! {
                 break;
             }
         }
+    }
+}
+
+/// `docs/conditions.md` says what there is, and its examples are right.
+#[test]
+fn the_reference_is_the_language() {
+    let text = include_str!("../../../docs/conditions.md");
+    let blocks =
+        text.split("```ottl\n").skip(1).flat_map(|block| block.split("```").next().unwrap_or_default().lines());
+    let examples: Vec<_> = blocks.collect();
+    assert!(examples.len() >= 30, "{} examples", examples.len());
+    for example in examples {
+        assert!(read(example).is_ok(), "{}", mistakes(example));
+    }
+    let shown = |name: &str| ["`", "(", "["].iter().any(|end| text.contains(&format!("`{name}{end}")));
+    for name in super::check::names().chain(super::path::names()) {
+        let name = name.strip_prefix("instrumentation_").unwrap_or(name);
+        assert!(shown(name), "`{name}` is missing");
     }
 }

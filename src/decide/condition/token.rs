@@ -23,6 +23,8 @@ pub enum TokenKind {
     Number,
     /// Digits with a unit: not yet known to be one.
     Duration,
+    /// `0x` and hexadecimal digits.
+    Bytes,
     /// In double quotes, which are part of it.
     Text,
     And,
@@ -31,6 +33,8 @@ pub enum TokenKind {
     Compare(Op),
     Minus,
     Plus,
+    Star,
+    Slash,
     Dot,
     Comma,
     Open,
@@ -59,6 +63,7 @@ impl<'t> Lexer<'t> {
         let second = rest.next();
         let kind = match first {
             'a'..='z' | 'A'..='Z' | '_' => self.word(),
+            '0' if second == Some('x') => self.bytes(),
             '0'..='9' => self.number(),
             '.' if second.is_some_and(|c| c.is_ascii_digit()) => self.number(),
             '"' => self.string()?,
@@ -99,6 +104,12 @@ impl<'t> Lexer<'t> {
         if self.at == number { TokenKind::Number } else { TokenKind::Duration }
     }
 
+    /// What is no digit is named when the value is read.
+    fn bytes(&mut self) -> TokenKind {
+        self.skip(is_word);
+        TokenKind::Bytes
+    }
+
     fn string(&mut self) -> Result<TokenKind, Error> {
         let start = self.at;
         let mut escaped = false;
@@ -125,6 +136,8 @@ impl<'t> Lexer<'t> {
             ('>', _) => (TokenKind::Compare(Op::Gt), 1),
             ('-', _) => (TokenKind::Minus, 1),
             ('+', _) => (TokenKind::Plus, 1),
+            ('*', _) => (TokenKind::Star, 1),
+            ('/', _) => (TokenKind::Slash, 1),
             ('.', _) => (TokenKind::Dot, 1),
             (',', _) => (TokenKind::Comma, 1),
             ('(', _) => (TokenKind::Open, 1),
@@ -195,7 +208,7 @@ mod tests {
     fn tells_numbers_durations_and_dots_apart() {
         use TokenKind::*;
         assert_eq!(
-            kinds("a.b[\"c\\\"d\"] >= -1.5e3 .5 1m30s 2µs 1e 7x.5").unwrap(),
+            kinds("a.b[\"c\\\"d\"] >= -1.5e3 .5 1m30s 2µs 1e 7x.5 0x0aF*/").unwrap(),
             [
                 (Word, "a"),
                 (Dot, "."),
@@ -211,6 +224,9 @@ mod tests {
                 (Duration, "2µs"),
                 (Duration, "1e"),
                 (Duration, "7x.5"),
+                (Bytes, "0x0aF"),
+                (Star, "*"),
+                (Slash, "/"),
             ]
         );
         assert_eq!(kinds("android and(or)not").unwrap().len(), 6);

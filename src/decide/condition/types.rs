@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Constant, Error, ast::Literal};
+use super::{Constant, Error, ast::Literal, expression::Math, literal::hex};
 use crate::diagnostic::nearest;
 
 /// The type of a path.
@@ -18,6 +18,14 @@ pub enum Type {
     Count,
     /// A hash, written as 16 hexadecimal digits.
     Shape,
+    Bool,
+    Int,
+    Double,
+    List,
+    /// A point in time.
+    Time,
+    TraceId,
+    SpanId,
 }
 
 /// A constant that still knows how it was written.
@@ -61,7 +69,7 @@ pub fn named(name: &str, at: &Range<usize>) -> Option<Result<Value, Error>> {
 /// # Errors
 /// At `at`, where the constant stands, if it does not fit.
 pub fn constant(value: Value, kind: Type, path: &str, written: &str, at: &Range<usize>) -> Result<Constant, Error> {
-    use super::ast::Literal::{Bool, Duration, Float, Int, Nil, Text};
+    use super::ast::Literal::{Bool, Bytes, Duration, Float, Int, Nil, Text};
     use Value::{Kind, Literal, Status};
     let (message, hint) = match (kind, value) {
         (Type::Any, Literal(Nil)) => return Ok(Constant::Nil),
@@ -73,10 +81,17 @@ pub fn constant(value: Value, kind: Type, path: &str, written: &str, at: &Range<
         (Type::Kind, Kind(value) | Literal(Int(value @ 0..=5))) => return Ok(Constant::Int(value)),
         (Type::Status, Status(value) | Literal(Int(value @ 0..=2))) => return Ok(Constant::Int(value)),
         (Type::Duration, Literal(Duration(ns))) => return Ok(Constant::Int(i64::try_from(ns).unwrap_or(i64::MAX))),
-        (Type::Count, Literal(Int(value))) => return Ok(Constant::Int(value)),
         (Type::Shape, Literal(Text(text))) if shape(&text).is_some() => {
             return Ok(Constant::Int(shape(&text).unwrap_or_default()));
         }
+        (Type::Count | Type::Int | Type::Double, Literal(Int(value))) => return Ok(Constant::Int(value)),
+        (Type::Int | Type::Double, Literal(Float(value))) => return Ok(Constant::Float(value)),
+        (Type::Bool, Literal(Bool(value))) => return Ok(Constant::Bool(value)),
+        (Type::Any, Literal(Bytes(bytes))) => return Ok(Constant::Bytes(bytes.into())),
+        (Type::TraceId, Literal(Bytes(id))) if id.len() == 16 => return Ok(Constant::Bytes(id.into())),
+        (Type::SpanId, Literal(Bytes(id))) if id.len() == 8 => return Ok(Constant::Bytes(id.into())),
+        (Type::TraceId, Literal(Text(text))) if let Some(id) = id(&text, 16) => return Ok(id),
+        (Type::SpanId, Literal(Text(text))) if let Some(id) = id(&text, 8) => return Ok(id),
 
         (Type::Any, Literal(Duration(_))) => (
             format!("`{path}` is an attribute and has no unit of time"),
@@ -124,6 +139,31 @@ pub fn constant(value: Value, kind: Type, path: &str, written: &str, at: &Range<
         (Type::Count, _) => {
             (format!("`{path}` is a number and `{written}` is no whole number"), "write `10`".to_owned())
         }
+        (Type::Int | Type::Double, Literal(Duration(ns))) => {
+            (format!("`{path}` is a number and `{written}` a duration"), format!("in nanoseconds it is {ns}"))
+        }
+        (Type::Int | Type::Double, _) => {
+            (format!("`{path}` is a number and `{written}` is none"), "a number stands alone: `10`, `0.5`".to_owned())
+        }
+        (Type::Bool, _) => {
+            (format!("`{path}` is true or false and never `{written}`"), format!("write `{path}` alone"))
+        }
+        (Type::List, _) => (
+            format!("`{path}` is a list and `{written}` is none"),
+            format!("did you mean `ContainsValue({path}, {written})`?"),
+        ),
+        (Type::Time, _) => (
+            format!("`{path}` is a point in time and `{written}` is none"),
+            "its difference from another is a duration: `end_time - start_time > 2s`".to_owned(),
+        ),
+        (Type::TraceId, _) => (
+            format!("`{path}` is a trace id and `{written}` is none"),
+            "it has 16 bytes: 32 hexadecimal digits in double quotes, or `TraceID(0x…)`".to_owned(),
+        ),
+        (Type::SpanId, _) => (
+            format!("`{path}` is a span id and `{written}` is none"),
+            "it has 8 bytes: 16 hexadecimal digits in double quotes, or `SpanID(0x…)`".to_owned(),
+        ),
     };
     Err(Error::new(at.clone(), message).hint(hint))
 }
@@ -132,6 +172,93 @@ pub fn constant(value: Value, kind: Type, path: &str, written: &str, at: &Range<
 fn shape(text: &str) -> Option<i64> {
     let is_hash = text.len() == 16 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
     is_hash.then(|| u64::from_str_radix(text, 16).ok().map(u64::cast_signed)).flatten()
+}
+
+/// Whether values of these types can be equal. An attribute is whatever its sender wrote, and has no unit.
+pub fn comparable(a: Type, b: Type) -> bool {
+    let number = |kind| matches!(kind, Type::Int | Type::Double | Type::Kind | Type::Status | Type::Count);
+    let scalar = |kind| number(kind) || matches!(kind, Type::Any | Type::Text | Type::Bool | Type::List);
+    a == b || number(a) && number(b) || a == Type::Any && scalar(b) || b == Type::Any && scalar(a)
+}
+
+/// What the difference of two types is met with.
+pub fn converted(a: Type, b: Type) -> &'static str {
+    let both = [a, b];
+    if both.contains(&Type::Duration) {
+        "a duration is a number behind `Seconds(…)`, `Milliseconds(…)` or `Nanoseconds(…)`"
+    } else if both.contains(&Type::Time) {
+        "times are compared with times; a number is `start_time_unix_nano`, and so on"
+    } else if both.contains(&Type::TraceId) || both.contains(&Type::SpanId) {
+        "an id is text behind `.string`"
+    } else {
+        "`Int(…)`, `Double(…)` and `String(…)` make one of the other"
+    }
+}
+
+/// What a calculation comes to; None where it has no meaning. As in OTTL, which knows it only when it calculates.
+pub fn math(math: Math, a: Type, b: Type) -> Option<Type> {
+    let number = |kind| matches!(kind, Type::Int | Type::Double | Type::Kind | Type::Status | Type::Any);
+    Some(match (a, b, math) {
+        (Type::Time, Type::Time, Math::Sub) => Type::Duration,
+        (Type::Time, Type::Duration, Math::Add | Math::Sub) | (Type::Duration, Type::Time, Math::Add) => Type::Time,
+        (Type::Duration, Type::Duration, Math::Add | Math::Sub) => Type::Duration,
+        (Type::Any, b, _) if number(b) => Type::Any,
+        (a, Type::Any, _) if number(a) => Type::Any,
+        (Type::Double, b, _) if number(b) => Type::Double,
+        (a, Type::Double, _) if number(a) => Type::Double,
+        (a, b, _) if number(a) && number(b) => Type::Int,
+        _ => return None,
+    })
+}
+
+/// Of a constant that stands in an expression.
+pub fn of(value: &Value) -> Type {
+    match value {
+        Value::Literal(Literal::Nil | Literal::Bytes(_)) => Type::Any,
+        Value::Literal(Literal::Bool(_)) => Type::Bool,
+        Value::Literal(Literal::Int(_)) => Type::Int,
+        Value::Literal(Literal::Float(_)) => Type::Double,
+        Value::Literal(Literal::Text(_)) => Type::Text,
+        Value::Literal(Literal::Duration(_)) => Type::Duration,
+        Value::Kind(_) => Type::Kind,
+        Value::Status(_) => Type::Status,
+    }
+}
+
+/// A constant as it stands in an expression: durations in nanoseconds, enums as OTLP's numbers.
+pub fn plain(value: Value) -> Constant {
+    match value {
+        Value::Literal(Literal::Nil) => Constant::Nil,
+        Value::Literal(Literal::Bool(value)) => Constant::Bool(value),
+        Value::Literal(Literal::Int(value)) | Value::Kind(value) | Value::Status(value) => Constant::Int(value),
+        Value::Literal(Literal::Float(value)) => Constant::Float(value),
+        Value::Literal(Literal::Text(text)) => Constant::Text(text.into()),
+        Value::Literal(Literal::Bytes(bytes)) => Constant::Bytes(bytes.into()),
+        Value::Literal(Literal::Duration(ns)) => Constant::Int(i64::try_from(ns).unwrap_or(i64::MAX)),
+    }
+}
+
+/// For a sentence.
+pub fn name(kind: Type) -> &'static str {
+    match kind {
+        Type::Any => "an attribute",
+        Type::Text => "text",
+        Type::Kind => "a span kind",
+        Type::Status => "a status code",
+        Type::Duration => "a duration",
+        Type::Count => "a number of spans",
+        Type::Shape => "a hash",
+        Type::Bool => "true or false",
+        Type::Int | Type::Double => "a number",
+        Type::List => "a list",
+        Type::Time => "a point in time",
+        Type::TraceId => "a trace id",
+        Type::SpanId => "a span id",
+    }
+}
+
+fn id(text: &str, len: usize) -> Option<Constant> {
+    hex(text).filter(|bytes| bytes.len() == len).map(|bytes| Constant::Bytes(bytes.into()))
 }
 
 /// The constant that a word without its prefix, or with a slip in it, may stand for.
