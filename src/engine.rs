@@ -581,6 +581,7 @@ impl Engine {
         let Self { assembly, policies, scratch: Workspace { observe, bits, counts, notes, tree, .. }, stats, .. } =
             self;
         let Some(context) = &assembly.envelopes.get(scope).context else { return };
+        let trace = TraceId(span.trace_id);
         bits.clear();
         bits.extend_from_slice(policies.blank());
         counts.clear();
@@ -603,7 +604,7 @@ impl Engine {
             counts,
             duration_ns: span.duration(),
             span_count: 1,
-            randomness: span.randomness.unwrap_or_else(|| TraceId(span.trace_id).randomness()),
+            randomness: policies.randomness(trace, span.randomness.unwrap_or_else(|| trace.randomness())),
             time: origin.seen,
         });
         if let (true, Some(policy)) = (verdict.keep, verdict.policy) {
@@ -670,7 +671,7 @@ impl Engine {
                     counts,
                     duration_ns: summary.duration,
                     span_count: summary.span_count,
-                    randomness: summary.randomness,
+                    randomness: self.policies.randomness(summary.id, summary.randomness),
                     time: decided,
                 };
                 self.policies.shadows(facts, |policy, keep| self.stats.shadowed(policy, keep));

@@ -13,6 +13,7 @@ pub mod encode;
 pub mod engine;
 pub mod forward;
 pub mod generate;
+pub mod import;
 pub mod instance;
 pub mod limits;
 pub mod model;

@@ -2,6 +2,7 @@
 
 mod check;
 mod configured;
+mod import;
 mod run;
 
 use std::process::ExitCode;
@@ -29,6 +30,9 @@ enum Command {
     /// Show every mistake in the configuration; with --preflight, try out what a run needs of the brokers
     Check(check::Args),
 
+    /// Write another sampler's policies as Tailwater's: the Collector's tail_sampling, Refinery's rules
+    Import(import::Args),
+
     /// See it work, with nothing to set up: a broker, traffic, and a processor that gets killed, checked against the truth
     Demo(demo::Args),
 }
@@ -43,6 +47,7 @@ pub fn main() -> ExitCode {
     let result = match command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(args),
+        Command::Import(args) => import::run(args),
         Command::Demo(args) => demo::run(args),
     };
     result.unwrap_or_else(|error| {

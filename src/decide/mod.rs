@@ -12,6 +12,7 @@ mod observe;
 mod policy;
 mod probability;
 mod program;
+mod randomness;
 mod read;
 mod set;
 mod tree;

@@ -6,6 +6,7 @@ use super::{
     Action, List, Match,
     condition::{self, Formula, SpanTest, TraceTest},
     probability::threshold,
+    randomness,
 };
 use crate::{
     diagnostic::{Diagnostics, Location},
@@ -38,6 +39,7 @@ pub struct Policies {
     pub list: List,
     /// In the order written, each group before what it is made of.
     pub policies: Vec<Policy>,
+    pub randomness: randomness::Source,
     pub root: Option<Formula<SpanTest>>,
 }
 
@@ -60,6 +62,7 @@ pub fn read(parts: &[Part<'_>], diagnostics: &mut Diagnostics) -> Option<Policie
         names: HashMap::new(),
         matching: None,
         otherwise: None,
+        randomness: None,
         root: None,
     };
     // How policies meet may be said in a file that comes after them.
@@ -72,13 +75,14 @@ pub fn read(parts: &[Part<'_>], diagnostics: &mut Diagnostics) -> Option<Policie
             Opened::Policy(node) => reader.add(node, around),
         }
     }
-    let Reader { diagnostics, policies, otherwise, root, .. } = reader;
+    let Reader { diagnostics, policies, otherwise, randomness, root, .. } = reader;
+    let randomness = randomness.map_or(Some(randomness::Source::default()), |(source, _)| source);
     if diagnostics.0.len() > before {
         return None;
     }
     let otherwise = otherwise.map_or(Some(Threshold::NEVER), |(threshold, _)| threshold);
     let list = List { matching: matching?, policies: 0..place(policies.len()), otherwise };
-    Some(Policies { list, policies: policies.into_iter().collect::<Option<_>>()?, root })
+    Some(Policies { list, policies: policies.into_iter().collect::<Option<_>>()?, randomness: randomness?, root })
 }
 
 /// A part of which the mistakes were named that make it no mapping, and of which `match` was read.
@@ -95,6 +99,7 @@ struct Reader<'a, 'd> {
     /// Of all files, and where it stands.
     matching: Option<(Option<Match>, &'a Location)>,
     otherwise: Option<(Option<Threshold>, &'a Location)>,
+    randomness: Option<(Option<randomness::Source>, &'a Location)>,
     root: Option<Formula<SpanTest>>,
 }
 
@@ -137,8 +142,29 @@ impl<'a> Reader<'a, '_> {
             let otherwise = self.rest(node);
             once("otherwise", node, &mut self.otherwise, otherwise, self.diagnostics);
         }
+        if let Some(node) = fields.take("randomness") {
+            let source = self.randomness(node);
+            once("randomness", node, &mut self.randomness, source, self.diagnostics);
+        }
         self.later(&mut fields, &["budget", "tests"]);
         fields.finish(self.diagnostics);
+    }
+
+    fn randomness(&mut self, node: &Node) -> Option<randomness::Source> {
+        if node.is_text("trace") {
+            return Some(randomness::Source::Trace);
+        }
+        if !matches!(node.kind, Kind::Map(_)) {
+            return self.error(
+                node,
+                "`randomness` is neither trace nor a hash",
+                "write `randomness: { fnv: default-hash-seed }` to pick the traces that the Collector picks",
+            );
+        }
+        let mut fields = Fields::of(node, "`randomness`", self.diagnostics)?;
+        let salt = fields.require("fnv", "write `fnv: default-hash-seed`, the Collector's salt", self.diagnostics);
+        fields.finish(self.diagnostics);
+        Some(randomness::Source::Fnv(salt?.as_str("`fnv`", self.diagnostics)?.into()))
     }
 
     fn add(&mut self, node: &'a Node, around: Around) {

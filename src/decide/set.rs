@@ -6,11 +6,12 @@ use super::{
     Action, Context, Part, Policy, Scratch,
     policy::List,
     program::{self, Program},
-    read,
+    randomness, read,
 };
 use crate::{
     decode::{Batch, Keys, Span},
     diagnostic::Diagnostics,
+    model::{Randomness, TraceId},
 };
 
 /// Policies as they are in force: never changed, and shared by all workers.
@@ -20,6 +21,7 @@ pub struct PolicySet {
     pub(super) list: List,
     policies: Vec<Policy>,
     pub(super) has_shadows: bool,
+    randomness: randomness::Source,
     pub(super) program: Program,
     blank: Vec<u64>,
 }
@@ -46,7 +48,7 @@ impl PolicySet {
         let has_shadows = policies.iter().any(|policy| policy.shadow);
         let mut blank = vec![0; program.seen_words()];
         blank.extend_from_slice(&program.nil[..program.root_words()]);
-        Some(Self { list: read.list, policies, has_shadows, program, blank })
+        Some(Self { list: read.list, policies, has_shadows, randomness: read.randomness, program, blank })
     }
 
     /// The span attributes to look for when decoding.
@@ -101,6 +103,11 @@ impl PolicySet {
     /// Whether the call tree is asked for.
     pub fn asks_tree(&self) -> bool {
         self.program.asks_tree
+    }
+
+    /// What probabilities are decided by, of a trace with its `own` randomness.
+    pub fn randomness(&self, trace: TraceId, own: Randomness) -> Randomness {
+        self.randomness.of(trace, own)
     }
 
     /// What a worker needs to observe spans.
