@@ -245,8 +245,8 @@ impl Reader<'_> {
         }
         let reads_zero = min <= 0 && max >= 0;
         let bounds = |path: &str| {
-            let lower = (min != 0).then(|| format!(" and {path} >= {min}")).unwrap_or_default();
-            let upper = (max != 0).then(|| format!(" and {path} <= {max}")).unwrap_or_default();
+            let lower = if min != 0 { format!(" and {path} >= {min}") } else { Default::default() };
+            let upper = if max != 0 { format!(" and {path} <= {max}") } else { Default::default() };
             let integer = format!("IsInt({path}){lower}{upper}");
             if reads_zero { format!("{integer} or {path} != nil and not IsInt({path})") } else { integer }
         };

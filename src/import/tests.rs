@@ -116,7 +116,10 @@ fn judge(policies: &str, spans: &[(Resource, Span)]) -> bool {
     keeps(Arc::new(compiled(&draft.text())), spans)
 }
 
-fn table(rows: &[(&str, &[(Resource, Span)], bool)]) {
+/// Policies, the spans of a trace, and whether it is kept.
+type Row<'a> = (&'a str, &'a [(Resource, Span)], bool);
+
+fn table(rows: &[Row<'_>]) {
     for (policies, spans, kept) in rows {
         assert_eq!(judge(policies, spans), *kept, "{policies} on {spans:?}");
     }
@@ -205,7 +208,7 @@ fn strings() {
 fn numbers() {
     let of = |bounds: &str| format!("type: numeric_attribute, numeric_attribute: {{ key: n, {bounds} }}");
     let n = |n: i64| [span(&[("n", Value::IntValue(n))])];
-    let rows: &[(&str, &[(Resource, Span)], bool)] = &[
+    let rows: &[Row<'_>] = &[
         ("min_value: 400", &n(500), true),
         ("min_value: 400", &n(300), false),
         ("min_value: 400", &n(400), true),
