@@ -467,6 +467,93 @@ fn span() -> impl Strategy<Value = Seen> {
     )
 }
 
+/// What OTTL v0.160 answers on `one_of_everything`, as it did when it was run.
+const OTTL: &str = include_str!("tests/ottl-0.160.txt");
+
+/// Where the language is other than OTTL on purpose, and what it answers.
+const OTHERWISE: [(&str, bool); 8] = [
+    // What is not there is nil, inside of a value too.
+    ("attributes[\"list\"][9] == nil", true),
+    ("attributes[\"list\"][9] != \"x\"", true),
+    ("attributes[\"str\"][\"x\"] == nil", true),
+    ("Split(name, \"/\")[9] == nil", true),
+    // A list is its values, whoever made it.
+    ("Split(name, \"/\") == [\"GET \", \"api\", \"Users\"]", true),
+    // A map is equal to nothing.
+    ("attributes[\"map\"] == attributes[\"map\"]", false),
+    // What does not depend on what cannot be computed holds.
+    ("attributes[\"str\"] + 1 == 2 or name == \"GET /api/Users\"", true),
+    ("not (attributes[\"str\"] + 1 == 2) or name == \"GET /api/Users\"", true),
+];
+
+/// An error is `error_mode: ignore`: the span does not fulfil the condition.
+#[test]
+fn answers_as_ottl() {
+    let trace = [one_of_everything()];
+    let mut tried = 0;
+    for line in OTTL.lines() {
+        let (answer, condition) = line.split_once(char::is_whitespace).expect("an answer and a condition");
+        let condition = condition.trim();
+        let chosen = OTHERWISE.iter().find(|(other, _)| *other == condition);
+        let expected = chosen.map_or(answer == "true", |(_, ours)| *ours);
+        let when = serde_json::to_string(&format!("any({condition})")).unwrap();
+        let set = policy_set(&format!("policies: [{{ name: a, when: {when}, keep: always }}]"));
+        let observed = Observed::new(&set, &trace, &[true]);
+        assert_eq!(set.matches(&set.policies()[0], observed.facts(0)), expected, "{condition}");
+        let reference = Trace { spans: &trace, root: Some(0) };
+        assert_eq!(holds(&format!("any({condition})"), &reference), expected, "{condition}, in the reference");
+        tried += usize::from(chosen.is_some());
+    }
+    assert_eq!(tried, OTHERWISE.len(), "some difference is not tried");
+}
+
+fn one_of_everything() -> Seen {
+    let any = |value| AnyValue { value: Some(value) };
+    let text = |text: &str| any(any_value::Value::StringValue(text.into()));
+    let int = |value| any(any_value::Value::IntValue(value));
+    let list = |values| any(any_value::Value::ArrayValue(ArrayValue { values }));
+    let pair = |key: &str, value| KeyValue { key: key.into(), value: Some(value), ..KeyValue::default() };
+    let map = vec![pair("in", text("deep")), pair("list", list(vec![int(1), int(7)]))];
+    let attributes = vec![
+        pair("a", text("a")),
+        pair("str", text("hello")),
+        pair("numstr", text("503")),
+        pair("truestr", text("true")),
+        pair("int", int(5)),
+        pair("int2", int(5)),
+        pair("double", any(any_value::Value::DoubleValue(5.5))),
+        pair("bool", any(any_value::Value::BoolValue(true))),
+        pair("bytes", any(any_value::Value::BytesValue(vec![1, 2]))),
+        pair("list", list(vec![text("a"), text("b")])),
+        pair("nums", list(vec![int(1), int(2)])),
+        pair("map", any(any_value::Value::KvlistValue(KeyValueList { values: map }))),
+    ];
+    let span = Span {
+        trace_id: (1..=16).collect(),
+        span_id: (1..=8).collect(),
+        trace_state: "a=b,ot=th:8".into(),
+        flags: 257,
+        name: "GET /api/Users".into(),
+        kind: 2,
+        start_time_unix_nano: 1_000_000_000,
+        end_time_unix_nano: 3_500_000_000,
+        attributes,
+        dropped_attributes_count: 3,
+        dropped_events_count: 4,
+        dropped_links_count: 5,
+        status: Some(Status { code: 2, message: "boom".into() }),
+        ..Span::default()
+    };
+    let service = vec![pair("service.name", text("checkout"))];
+    let scope = InstrumentationScope {
+        name: "lib".into(),
+        version: "1.2".into(),
+        attributes: vec![pair("sa", text("x"))],
+        ..InstrumentationScope::default()
+    };
+    (span, Resource { attributes: service, ..Resource::default() }, scope)
+}
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Action {
     Keep(u32),

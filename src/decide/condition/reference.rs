@@ -16,6 +16,7 @@ use super::{
     Op,
     ast::{Expr, ExprKind, Literal, Segment},
     expression::Math,
+    literal,
     parse::parse,
 };
 
@@ -197,7 +198,11 @@ fn call(name: &str, args: &[Value]) -> Option<Value> {
     };
     let made = |text: &str| Value::Text(text.as_bytes().to_vec());
     Some(match name {
-        "SpanID" | "TraceID" => args[0].clone(),
+        "SpanID" | "TraceID" => match &args[0] {
+            Value::Text(digits) => Value::Bytes(literal::hex(str::from_utf8(digits).expect("digits")).expect("digits")),
+            bytes => bytes.clone(),
+        },
+        "Duration" => Value::Int(i128::from(literal::duration(&text(0)?, &(0..0)).expect("a duration"))),
         "Len" => Value::Int(match &args[0] {
             Value::Text(bytes) | Value::Bytes(bytes) => bytes.len(),
             Value::List(items) => items.len(),
@@ -313,6 +318,7 @@ fn path(segments: &[Segment<'_>], at: At<'_>) -> Value {
             return Value::Int(i128::from(end.saturating_sub(start)));
         }
         ["STATUS_CODE_UNSET"] => return Value::Int(0),
+        ["STATUS_CODE_OK" | "SPAN_KIND_INTERNAL"] => return Value::Int(1),
         ["STATUS_CODE_ERROR" | "SPAN_KIND_SERVER"] => return Value::Int(2),
         ["trace", "span_count"] => return Value::Int(trace.spans.len() as i128),
         ["trace", "error_count"] => {
