@@ -9,6 +9,7 @@ use rdkafka::producer::Producer;
 
 use crate::support::{
     kafka::{Topic, kafka},
+    log::Log,
     observer::Observer,
     oracle::{Copies, Expected, count},
     processor::{Job, Metrics, Processor},
@@ -135,5 +136,5 @@ fn decided(metrics: &Metrics) -> u64 {
 fn judge(input: &Topic, output: &Topic, observer: Observer) {
     let expected = Expected::of(&[input]);
     expected.check(&output.records(), Copies::One);
-    observer.end().check(&[input], &expected);
+    observer.end().check(&Log::read(&[input]), &expected);
 }
