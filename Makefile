@@ -78,7 +78,7 @@ WITNESSES := bad-input-dead-letters bad-input-huge bad-input-oversize crash-batc
   crash-matrix-spread crash-matrix-topics crash-pair crash-rest crash-run-batched crash-run-keyed crash-twice \
   end-to-end-batched end-to-end-keyed expired-decisions expired-input fault-broker fault-decisions fault-fenced fault-held fault-late \
   fault-leaders fault-namesake fault-nap fault-open fault-retention fault-rolling fault-scale fault-scale-eager fault-scale-newer \
-  fault-sleeper fault-sleeper-fenced fault-storm \
+  fault-sleeper fault-sleeper-fenced fault-storm fault-wire \
   lifecycle-away lifecycle-empty lifecycle-missing lifecycle-term metrics \
   preflight-past preflight-ready preflight-rights preflight-wanting \
   rekey rekey-bad rekey-crash rekey-plain rekey-two \

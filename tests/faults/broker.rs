@@ -79,7 +79,7 @@ fn leaders_that_stand_still_at_the_end_of_a_transaction() {
     witness("fault-leaders");
 }
 
-fn goes_on(processor: &mut Processor) {
+pub fn goes_on(processor: &mut Processor) {
     let forwarded = processor.metrics().expect("it runs").forwarded();
     processor.wait_until("it to go on", |metrics| metrics.forwarded() > forwarded && metrics.lost() == 0);
 }
