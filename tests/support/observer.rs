@@ -16,7 +16,6 @@ use super::{
     kafka::{Group, Topic},
     log::{Log, Place},
     oracle::{Expected, hex},
-    wait::wait_until,
 };
 
 /// Looks again and again at the commits of a group, then at what readers of committed records find in what it writes: the output,
@@ -45,8 +44,6 @@ pub struct Observed {
 
 /// Between two looks at commits that do not change.
 const PAUSE: Duration = Duration::from_millis(20);
-/// A transaction that a killed program left open ends with the next program's start, or after this.
-const OPEN: Duration = Duration::from_secs(60);
 
 // === impl Observer ===
 
@@ -129,13 +126,9 @@ impl Commit {
 // === impl Observed ===
 
 impl Observed {
-    /// Reads everything there is by now. Commit markers reach partitions at different times, so it waits for those of the
-    /// output.
+    /// Reads everything there is by now.
     fn read(&mut self, output: &Topic) {
-        let now = output.open_ends();
-        wait_until("the transactions in the output to end", OPEN, || {
-            output.ends().iter().zip(&now).all(|(stable, end)| stable >= end)
-        });
+        output.settle();
         self.output.read_on(output);
     }
 

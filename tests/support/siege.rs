@@ -144,6 +144,7 @@ impl Siege {
         self.job.run_until_end();
         let inputs: Vec<&Topic> = self.inputs.iter().collect();
         let expected = Expected::of(&inputs);
+        self.output.settle();
         expected.check(&self.output.records(), Copies::One);
         let mut log = Log::read(&inputs);
         if let Some(rekeyed) = rekeyed {
