@@ -4,3 +4,4 @@ mod broker;
 mod group;
 mod log;
 mod upstream;
+mod wire;

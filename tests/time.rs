@@ -1,18 +1,26 @@
 //! Record time: late spans, partitions that lag behind, an outage that splits nothing.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    thread,
+    time::{Duration, Instant},
+};
 
+use rdkafka::producer::Producer;
 use tailwater::{decisions, generate::Shape};
 
 use crate::support::{
     kafka::{Record, Topic, kafka},
     oracle::{Copies, Expected, count},
-    processor::Job,
+    processor::{Job, Processor},
     seed::seed,
     spans::{EPOCH, failed, keyed, passing_time, span, trace},
     traffic::Shop,
     witness,
 };
+
+/// Of a broker.
+const ANSWER: Duration = Duration::from_secs(30);
 
 #[test]
 fn late_spans_follow_the_verdict() {
@@ -94,56 +102,147 @@ fn traces_over_two_topics_come_out_whole() {
 /// spans, whoever reads it and however (I5).
 #[test]
 fn verdicts_do_not_depend_on_the_reader() {
-    const PARTITIONS: i32 = 4;
-    const HOUR: i64 = 3_600_000;
-    let input = kafka().topic("reader-spans", PARTITIONS);
-    let shape = Shape { spans_per_second: 200.0, ..Shape::default() };
-    let shop = Shop { seed: seed(), traces: 8_000, shape };
-    let mut seen = [0; PARTITIONS as usize];
-    input.produce(shop.keyed(PARTITIONS).map(|record| {
-        let seen = &mut seen[record.partition as usize];
-        *seen += 1;
-        let wrong = if *seen % 10 > 0 { 0 } else { HOUR * if *seen % 20 > 0 { 1 } else { -1 } };
-        Record { timestamp: record.timestamp + wrong, ..record }
-    }));
-    let read = |name: &str, workers: usize, properties: &str, kills: u64| {
-        let output = kafka().topic(&format!("{name}-kept"), 1);
-        let mut job = Job::named(name);
-        job.inputs = vec![input.name.clone()];
-        job.more = format!("workers: {workers}\n");
-        job.properties = properties.to_owned();
+    const SLOWLY: &str = "queued.min.messages: 1, fetch.queue.backoff.ms: 50, fetch.message.max.bytes: 10000";
+    const SINGLY: &str = "queued.min.messages: 1, fetch.queue.backoff.ms: 0, fetch.message.max.bytes: 1";
+    const AT_ONCE: &str = "queued.min.messages: 100000, fetch.message.max.bytes: 20000000, fetch.min.bytes: 5000000";
+    let traffic = ten_minutes(seed());
+    let [input, singles] = ["reader-spans", "reader-single-spans"].map(|name| kafka().topic(name, PARTITIONS));
+    input.produce(traffic.clone());
+    // A fetch brings one batch at least.
+    singles.sender_of(1).send(traffic.clone());
+    let expected = Expected::of(&[&input]);
+    let read = |name: &str, input: &Topic, workers: usize, properties: &str, kills: u64| {
+        let job = reader(name, input, workers, properties);
         for kill in 0..kills {
             let mut processor = job.run();
             processor.wait_until("some of it to be read", |metrics| metrics.received() > 10_000 * (kill + 1));
             processor.kill();
         }
         job.run_until_end();
-        Expected::of(&[&input]).check(&output.records(), Copies::One);
-        verdicts(&kafka().existing(&format!("{name}-decisions"), PARTITIONS))
+        verdicts(&job, &expected)
     };
-    const SLOWLY: &str = "queued.min.messages: 1, fetch.queue.backoff.ms: 50, fetch.message.max.bytes: 10000";
-    let one = read("reader-one", 1, "", 0);
-    assert_eq!(one.len(), 8_000);
-    for (name, workers, properties, kills) in
-        [("reader-four", 4, "", 0), ("reader-slow", 1, SLOWLY, 0), ("reader-killed", 2, SLOWLY, 2)]
-    {
-        let other = read(name, workers, properties, kills);
-        let differs = one.iter().filter(|(trace, verdict)| other.get(*trace) != Some(verdict));
-        let differs: Vec<_> = differs.map(|(trace, verdict)| (verdict, other.get(trace))).collect();
-        assert!(differs.is_empty(), "{name}: {} verdicts differ, such as {:?}", differs.len(), differs[0]);
-    }
+    let one = read("reader-one", &input, 1, "", 0);
+    assert_eq!(one.len(), TRACES);
+    thread::scope(|scope| {
+        scope.spawn(|| same("reader-open", &one, &held_up(&traffic, &expected)));
+        scope.spawn(|| same("reader-throttled", &one, &throttled(&traffic, &expected)));
+        same("reader-four", &one, &read("reader-four", &input, 4, "", 0));
+        same("reader-slow", &one, &read("reader-slow", &input, 1, SLOWLY, 0));
+        same("reader-killed", &one, &read("reader-killed", &input, 2, SLOWLY, 2));
+        same("reader-at-once", &one, &read("reader-at-once", &input, 1, AT_ONCE, 0));
+        same("reader-single", &one, &read("reader-single", &singles, 1, SINGLY, 0));
+    });
     witness("time-reader");
 }
 
+const PARTITIONS: i32 = 4;
+const TRACES: usize = 8_000;
+
+/// Keyed records, of which one in ten is an hour ahead or behind, and a minute more in which all of it is decided.
+fn ten_minutes(seed: u64) -> Vec<Record> {
+    const MINUTE: i64 = 60_000;
+    const HOUR: i64 = 60 * MINUTE;
+    let shop = Shop { seed, traces: TRACES, shape: Shape { spans_per_second: 200.0, ..Shape::default() } };
+    let mut seen = [0; PARTITIONS as usize];
+    let traffic = shop.keyed(PARTITIONS).map(|record| {
+        let seen = &mut seen[record.partition as usize];
+        *seen += 1;
+        let wrong = if *seen % 10 > 0 { 0 } else { HOUR * if *seen % 20 > 0 { 1 } else { -1 } };
+        Record { timestamp: record.timestamp + wrong, ..record }
+    });
+    // The last may be one of the wrong.
+    let end = (shop.traces().last().expect("traces").start_ms as i64) + shop.epoch() - EPOCH;
+    let mut minute: Vec<Record> =
+        (0..PARTITIONS).flat_map(|partition| passing_time(partition, end, end + MINUTE)).collect();
+    minute.sort_by_key(|record| record.timestamp);
+    traffic.chain(minute).collect()
+}
+
+fn reader(name: &str, input: &Topic, workers: usize, properties: &str) -> Job {
+    let mut job = Job::named(name);
+    kafka().topic(&job.output, 1);
+    (job.keyed, job.inputs) = ("yes", vec![input.name.clone()]);
+    job.more = format!("workers: {workers}\n");
+    job.properties = properties.to_owned();
+    job
+}
+
+/// One partition stands in twenty transactions that end one by one, each when what was before it is read: all others are read long
+/// before it.
+fn throttled(traffic: &[Record], expected: &Expected) -> Verdicts {
+    const PORTIONS: usize = 20;
+    let input = kafka().topic("reader-throttled-spans", PARTITIONS);
+    let (theirs, rest): (Vec<Record>, Vec<Record>) = traffic.iter().cloned().partition(|record| record.partition == 2);
+    let portions: Vec<_> = theirs
+        .chunks(theirs.len().div_ceil(PORTIONS))
+        .map(|portion| (input.produce_open(portion.to_vec()), spans(portion)))
+        .collect();
+    let mut read = spans(&rest);
+    input.produce(rest);
+    let job = reader("reader-throttled", &input, 2, "");
+    let mut processor = job.run();
+    for (portion, spans) in portions {
+        processor.wait_until("all that is to be had", |metrics| metrics.received() == read);
+        portion.commit_transaction(ANSWER).expect("a commit");
+        read += spans;
+    }
+    finished(&job, processor, expected)
+}
+
+/// Amid one partition's records is a transaction that stays open for twenty seconds.
+fn held_up(traffic: &[Record], expected: &Expected) -> Verdicts {
+    const OPEN: Duration = Duration::from_secs(20);
+    let input = kafka().topic("reader-open-spans", PARTITIONS);
+    let (before, after) = traffic.split_at(traffic.len() / 2);
+    let (theirs, others): (Vec<Record>, Vec<Record>) = after.iter().cloned().partition(|record| record.partition == 1);
+    let read = spans(before) + spans(&others);
+    let (now, later) = theirs.split_at(theirs.len() / 10);
+    input.produce(before.to_vec());
+    let (upstream, start) = (input.produce_open(now.to_vec()), Instant::now());
+    input.produce([later, &others].concat());
+    let job = reader("reader-open", &input, 2, "");
+    let mut processor = job.run();
+    processor.wait_until("all that is to be had", |metrics| metrics.received() == read);
+    thread::sleep(OPEN.saturating_sub(start.elapsed()));
+    assert_eq!(processor.metrics().expect("it runs").received(), read);
+    upstream.commit_transaction(ANSWER).expect("a commit");
+    finished(&job, processor, expected)
+}
+
+fn spans(records: &[Record]) -> u64 {
+    records.iter().map(|record| count(&record.value)).sum()
+}
+
+/// When all is read, the rest of its time is over at once.
+fn finished(job: &Job, mut processor: Processor, expected: &Expected) -> Verdicts {
+    processor.wait_until("all of it to be read", |metrics| metrics.received() == expected.spans as u64);
+    let ended = processor.terminate();
+    assert!(ended.status.success(), "{}", ended.said);
+    job.run_until_end();
+    verdicts(job, expected)
+}
+
 /// Whether each trace was kept, why it was complete, and on how many spans.
-fn verdicts(log: &Topic) -> BTreeMap<[u8; 16], (bool, String, u32)> {
+type Verdicts = BTreeMap<[u8; 16], (bool, String, u32)>;
+
+/// Of a job that has judged all of its input.
+fn verdicts(job: &Job, expected: &Expected) -> Verdicts {
+    expected.check(&kafka().existing(&job.output, 1).records(), Copies::One);
     let mut verdicts = BTreeMap::new();
-    log.each(|record| {
+    kafka().existing(&format!("{}-decisions", job.group), PARTITIONS).each(|record| {
         for decision in decisions::decode(&record.value, &[]).expect("a record of decisions").decisions {
             let verdict = (decision.verdict.keep, decision.reason.name().to_owned(), decision.spans);
-            // One that late spans asked for is written again.
-            verdicts.entry(decision.trace.0).or_insert(verdict);
+            // One that late spans asked for is written again. Those of the last minute pass time, and some are left at the end.
+            if decision.trace.0[8..] != trace(0)[8..] {
+                verdicts.entry(decision.trace.0).or_insert(verdict);
+            }
         }
     });
     verdicts
+}
+
+fn same(name: &str, one: &Verdicts, other: &Verdicts) {
+    let differs = one.iter().filter(|(trace, verdict)| other.get(*trace) != Some(verdict));
+    let differs: Vec<_> = differs.map(|(trace, verdict)| (verdict, other.get(trace))).collect();
+    assert!(differs.is_empty(), "{name}: {} verdicts differ, such as {:?}", differs.len(), differs[0]);
 }

@@ -186,7 +186,11 @@ impl Reading {
                     self.patience.restart();
                     return self.logs[log].begin(low, high, self.to_end);
                 }
-                Err(error) => self.failed(error)?,
+                Err(error) => {
+                    // A partition that was between two leaders is remembered without one, unless somebody asks.
+                    _ = self.asking.fetch_metadata(Some(topic), REQUEST);
+                    self.failed(error)?;
+                }
             }
             _ = self.asking.poll(PAUSE);
             self.heed_events(|reading| &reading.asking)?;

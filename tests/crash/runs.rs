@@ -68,7 +68,7 @@ fn one_run(name: &str, seed: u64, hold_ms: i64, records: Records) -> Outcome {
             at = now.iter().map(|commit| commit.position).sum();
             at >= target && now != before && now.iter().all(|commit| commit.watermark > least)
         });
-        siege.kill(processor, format!("at {:.0} %", at as f64 / all as f64 * 100.0), false);
+        siege.kill(processor, format!("at {:.0} %", at as f64 / all as f64 * 100.0), None);
     }
     siege.judge(hold_ms)
 }

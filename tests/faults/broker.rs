@@ -45,7 +45,7 @@ fn a_broker_in_trouble() {
     }
     let _open = kafka.outside.open();
     goes_on(&mut processor);
-    siege.kill(processor, "at last", false);
+    siege.kill(processor, "at last", None);
     load.end();
     siege.judge(i64::MAX);
     witness("fault-broker");
@@ -72,14 +72,14 @@ fn leaders_that_stand_still_at_the_end_of_a_transaction() {
         thread::sleep(Duration::from_secs(12));
         kafka.thaw(leader);
         next.wait_until("it to deliver", |metrics| metrics.forwarded() > 0 && metrics.lost() == 0);
-        siege.kill(next, "when it stood no more", false);
+        siege.kill(next, "when it stood no more", None);
     }
     load.end();
     siege.judge(i64::MAX);
     witness("fault-leaders");
 }
 
-fn goes_on(processor: &mut Processor) {
+pub fn goes_on(processor: &mut Processor) {
     let forwarded = processor.metrics().expect("it runs").forwarded();
     processor.wait_until("it to go on", |metrics| metrics.forwarded() > forwarded && metrics.lost() == 0);
 }

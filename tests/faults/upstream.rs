@@ -9,6 +9,7 @@ use rdkafka::producer::Producer;
 
 use crate::support::{
     kafka::{Topic, kafka},
+    log::Log,
     observer::Observer,
     oracle::{Copies, Expected, count},
     processor::{Job, Metrics, Processor},
@@ -53,47 +54,71 @@ fn an_open_transaction_upstream_stops_time() {
     witness("fault-open");
 }
 
-/// A verdict holds for `late_window`, over a crash too. What comes later is judged by itself.
+/// A verdict holds for `late_window`, over a crash too; the next crash is between a late span and its verdict. What comes later is
+/// judged by itself.
 #[test]
 fn late_spans_follow_the_verdict_over_a_crash() {
-    const WINDOW: i64 = 20_000;
-    let input = kafka().topic("fault-late-spans", 1);
+    const WINDOW: i64 = 60_000;
+    // Of three partitions: half a window after the verdicts, which fall at some 2 s, one and a half, three.
+    const LATE: [i64; 3] = [2_000 + WINDOW / 2, 2_000 + WINDOW * 3 / 2, 2_000 + WINDOW * 3];
+    let input = kafka().topic("fault-late-spans", 3);
     let output = kafka().topic("fault-late-kept", 1);
     let observer = Observer::start("fault-late", &[&input], &output);
     let mut job = Job::named("fault-late");
-    job.more = "late_window: 20s\ntick: { interval: 100ms }\n".to_owned();
-    (job.keyed, job.properties) = ("yes", "group.instance.id: fault-late, ".to_owned());
-    let pass = |from, to| input.produce(passing_time(0, from, to));
+    (job.keyed, job.max_wait, job.properties) = ("yes", "5s", "group.instance.id: fault-late, ".to_owned());
+    let with = |tick: &str| Job {
+        more: format!("late_window: 60s\nworkers: 1\ntick: {{ interval: {tick} }}\n"),
+        ..job.clone()
+    };
     let settled = |processor: &mut Processor| {
-        let end = input.ends()[0].to_string();
-        processor.wait_until("all of it to be read and committed", |_| {
-            input.committed("fault-late")[0].metadata.split(':').nth(3) == Some(&end)
+        let ends = input.ends();
+        processor.wait_until("all of it to be decided and committed", |_| {
+            input.committed("fault-late").iter().zip(&ends).all(|(of, end)| of.offset == Some(*end))
         });
     };
+    let (kept, dropped) = (|partition: i32| trace(1 + partition as u64), |partition: i32| trace(11 + partition as u64));
 
-    // Decided at some 2 s.
-    input.produce([keyed(0, 0, vec![failed(span(trace(1), 1, 0, 0))])]);
-    pass(100, WINDOW / 2);
-    let mut processor = job.run();
-    processor.wait_until("the verdict", |metrics| metrics.forwarded() == 1);
+    for partition in 0..3 {
+        input.produce([
+            keyed(partition, 0, vec![failed(span(kept(partition), 1, 0, 0))]),
+            keyed(partition, 0, vec![span(dropped(partition), 1, 0, 0)]),
+        ]);
+        input.produce(passing_time(partition, 100, 3_000));
+    }
+    let mut processor = with("100ms").run();
+    processor.wait_until("the verdicts", |metrics| metrics.forwarded() == 3);
+    settled(&mut processor);
+    (0..).zip(LATE).for_each(|(partition, late)| input.produce(passing_time(partition, 5_100, late - 2_000)));
     settled(&mut processor);
     processor.kill();
-    input.produce([keyed(0, WINDOW / 2, vec![span(trace(1), 2, 1, 5)])]);
+    let before = input.ends();
+    for (partition, late) in (0..).zip(LATE) {
+        input.produce([
+            keyed(partition, late, vec![span(kept(partition), 2, 1, 5)]),
+            keyed(partition, late, vec![failed(span(dropped(partition), 2, 1, 5))]),
+        ]);
+    }
 
-    let mut processor = job.run();
-    processor.wait_until("the late span", |metrics| metrics.forwarded() == 1 && metrics.late() == 1);
-    // It may be committed by now, or not.
+    let mut processor = with("30s").run();
+    processor
+        .wait_until("the late spans", |metrics| metrics.late() == 2 && metrics.sum("tailwater_spans_past_total") == 4);
     processor.kill();
-    let expected = Expected::of(&[&input]);
-    let after = 2 * WINDOW + WINDOW / 2;
-    pass(WINDOW / 2 + 100, after);
-    let mut processor = job.run();
-    settled(&mut processor);
-    processor.kill();
-    input.produce([keyed(0, after + 2_000, vec![span(trace(1), 3, 1, 5)])]);
-    job.run_until_end();
+    let committed = input.committed("fault-late");
+    assert_eq!(
+        committed.iter().map(|of| of.offset).collect::<Vec<_>>(),
+        before.into_iter().map(Some).collect::<Vec<_>>()
+    );
+    with("100ms").run_until_end();
+
+    // The oracle knows no windows.
+    let mut expected = Expected::of(&[&input]);
+    expected.kept.remove(&dropped(0)).expect("a span of it failed");
+    for partition in 1..3 {
+        expected.kept.get_mut(&kept(partition)).expect("a span of it failed").truncate(1);
+        expected.kept.get_mut(&dropped(partition)).expect("a span of it failed").remove(0);
+    }
     expected.check(&output.records(), Copies::One);
-    // It would ask for the last span too.
+    // It would ask for the whole of them.
     observer.end();
     witness("fault-late");
 }
@@ -135,5 +160,5 @@ fn decided(metrics: &Metrics) -> u64 {
 fn judge(input: &Topic, output: &Topic, observer: Observer) {
     let expected = Expected::of(&[input]);
     expected.check(&output.records(), Copies::One);
-    observer.end().check(&[input], &expected);
+    observer.end().check(&Log::read(&[input]), &expected);
 }

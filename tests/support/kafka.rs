@@ -119,6 +119,8 @@ const ANSWER: Duration = Duration::from_secs(30);
 /// One request to a broker that may stand still, and all that are tried.
 const REQUEST: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(60);
+/// A transaction that a killed program left open ends with the next program's start, or after this.
+const OPEN: Duration = Duration::from_secs(60);
 
 // === impl Kafka ===
 
@@ -362,7 +364,13 @@ impl Topic {
     }
 
     pub fn sender(&self) -> Sender {
+        self.sender_of(10_000)
+    }
+
+    /// In batches of so many records at most.
+    pub fn sender_of(&self, batch: usize) -> Sender {
         let mut config = client(&self.bootstrap);
+        config.set("batch.num.messages", batch.to_string());
         config.set("enable.idempotence", "true").set("compression.type", "lz4").set("linger.ms", "20");
         config.set("message.max.bytes", "20000000");
         let producer = config.create_with_context(Refusals::default()).expect("a producer");
@@ -426,6 +434,12 @@ impl Topic {
         self.bounds_for("read_committed")
     }
 
+    /// Waits until transactions that hold its readers up by now have ended: their markers reach partitions at different times.
+    pub fn settle(&self) {
+        let now = self.open_ends();
+        wait_until("its transactions to end", OPEN, || self.ends().iter().zip(&now).all(|(stable, end)| stable >= end));
+    }
+
     /// By partition.
     pub fn committed(&self, group: &str) -> Vec<Committed> {
         Group::of(group, &[self]).committed()
@@ -468,7 +482,9 @@ impl Topic {
     /// Records in a transaction that stays open until the producer says otherwise.
     pub fn produce_open(&self, records: impl IntoIterator<Item = Record>) -> BaseProducer {
         let mut config = client(&self.bootstrap);
-        config.set("transactional.id", format!("{}-upstream", self.name)).set("transaction.timeout.ms", "60000");
+        // One name has one transaction.
+        let name = format!("{}-upstream-{:x}", self.name, fastrand::u64(..));
+        config.set("transactional.id", name).set("transaction.timeout.ms", "300000");
         let producer: BaseProducer = config.create().expect("a producer");
         producer.init_transactions(ANSWER).expect("transactions");
         producer.begin_transaction().expect("a transaction");

@@ -5,6 +5,7 @@ mod certificates;
 pub mod kafka;
 mod leash;
 pub mod load;
+pub mod log;
 pub mod observer;
 pub mod oracle;
 mod port;

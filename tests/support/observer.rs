@@ -14,11 +14,12 @@ use std::{
 
 use super::{
     kafka::{Group, Topic},
-    oracle::{Expected, TraceId, hex, named},
-    wait::wait_until,
+    log::{Log, Place},
+    oracle::{Expected, hex},
 };
 
-/// Looks again and again at the commits of a group, then at what readers of committed records find in the output.
+/// Looks again and again at the commits of a group, then at what readers of committed records find in what it writes: the output,
+/// or the topic of re-keyed spans.
 pub struct Observer {
     ending: Arc<AtomicBool>,
     watching: JoinHandle<Observed>,
@@ -35,18 +36,14 @@ pub struct Commit {
 }
 
 /// All that was seen.
-#[derive(Default)]
 pub struct Observed {
-    /// Commits by topic and partition, and how many spans of the output had been read after they were known.
-    looks: Vec<(Vec<Commit>, usize)>,
-    /// In the order they were read.
-    output: Vec<(TraceId, Vec<u8>)>,
+    /// Commits by topic and partition, and how far the output had been read after they were known.
+    looks: Vec<(Vec<Commit>, Vec<i64>)>,
+    pub output: Log,
 }
 
 /// Between two looks at commits that do not change.
 const PAUSE: Duration = Duration::from_millis(20);
-/// A transaction that a killed program left open ends with the next program's start, or after this.
-const OPEN: Duration = Duration::from_secs(60);
 
 // === impl Observer ===
 
@@ -59,8 +56,7 @@ impl Observer {
         let watching = thread::spawn({
             let ending = ending.clone();
             move || {
-                let mut observed = Observed::default();
-                let mut next = vec![0; output.partitions as usize];
+                let mut observed = Observed { looks: Vec::new(), output: Log::of(&output) };
                 loop {
                     // Before the look, so that the last one comes after the end.
                     let last = ending.load(Ordering::SeqCst);
@@ -68,8 +64,8 @@ impl Observer {
                     let before = observed.looks.last().map(|(commits, _)| commits);
                     if before != Some(&commits) {
                         before.iter().for_each(|before| nothing_fell(before, &commits));
-                        observed.read(&output, &mut next);
-                        observed.looks.push((commits, observed.output.len()));
+                        observed.read(&output);
+                        observed.looks.push((commits, observed.output.ends()));
                     }
                     if last {
                         return observed;
@@ -130,52 +126,30 @@ impl Commit {
 // === impl Observed ===
 
 impl Observed {
-    /// Reads everything there is by now. Commit markers reach partitions at different times, so it waits for those of the
-    /// output.
-    fn read(&mut self, output: &Topic, next: &mut [i64]) {
-        let now = output.open_ends();
-        wait_until("the transactions in the output to end", OPEN, || {
-            output.ends().iter().zip(&now).all(|(stable, end)| stable >= end)
-        });
-        output.each_from(next, |record| {
-            self.output.extend(named(&record.value).into_iter().map(|span| (span.trace, span.span)));
-        });
+    /// Reads everything there is by now.
+    fn read(&mut self, output: &Topic) {
+        output.settle();
+        self.output.read_on(output);
     }
 
     /// Panics where a trace that had to be kept, of which something lay below a watermark, was not out with all its spans that
     /// lay below the positions; and where a span was out twice. Returns how many such traces and looks there were.
-    pub fn check(&self, inputs: &[&Topic], expected: &Expected) -> (usize, usize) {
-        let mut seen: HashMap<(&TraceId, &[u8]), usize> = HashMap::new();
-        for (place, (trace, span)) in self.output.iter().enumerate() {
-            let before = seen.insert((trace, span), place);
+    pub fn check(&self, inputs: &Log, expected: &Expected) -> (usize, usize) {
+        let mut seen = HashMap::new();
+        for Place { partition, offset, trace, span } in self.output.places() {
+            let before = seen.insert((trace, span), (partition, offset));
             assert!(before.is_none(), "a span of trace {} was out twice", hex(trace));
         }
-        // Of every kept trace: partition, offset, span.
-        let mut places: HashMap<TraceId, Vec<(usize, i64, Vec<u8>)>> = HashMap::new();
-        let mut base = 0;
-        for input in inputs {
-            input.each(|record| {
-                let partition = base + record.partition as usize;
-                for span in named(&record.value) {
-                    if expected.kept.contains_key(&span.trace) {
-                        places.entry(span.trace).or_default().push((partition, record.offset, span.span));
-                    }
-                }
-            });
-            base += input.partitions as usize;
-        }
+        // Nothing falls, so all that matters is the first look at which it is so.
+        let first = |so: &dyn Fn(&[Commit]) -> bool| self.looks.partition_point(|(commits, _)| !so(commits));
         let mut checked = 0;
-        for (trace, spans) in &places {
-            // Nothing falls, so all that matters is the first look at which it is so.
-            let first = |so: &dyn Fn(&[Commit]) -> bool| self.looks.partition_point(|(commits, _)| !so(commits));
-            let passed = |(partition, offset, _): &(usize, i64, Vec<u8>)| {
-                first(&|commits| commits[*partition].watermark > *offset)
-            };
+        for (trace, spans) in inputs.kept(expected) {
+            let passed = |of: &Place<'_>| first(&|commits| commits[of.partition].watermark > of.offset);
             let done = spans.iter().map(passed).min().unwrap_or(usize::MAX);
-            for (partition, offset, span) in spans {
-                let handled = first(&|commits| commits[*partition].position > *offset);
+            for Place { partition, offset, span, .. } in spans {
+                let handled = first(&|commits| commits[partition].position > offset);
                 let Some((commits, read)) = self.looks.get(done.max(handled)) else { continue };
-                let out = seen.get(&(trace, &span[..])).is_some_and(|place| place < read);
+                let out = seen.get(&(trace, span)).is_some_and(|(partition, offset)| *offset < read[*partition]);
                 assert!(
                     out,
                     "look {} of {}: trace {} was committed, and its span at {offset} of partition {partition} was not out: \

@@ -5,7 +5,8 @@ use std::{collections::HashMap, fmt, time::Duration};
 use super::{
     kafka::{Group, Kafka, Topic},
     load::{Deal, Load},
-    observer::{Commit, Observer, commits},
+    log::{Entry, Log, Place},
+    observer::{Commit, Observed, Observer, commits},
     oracle::{Copies, Expected, TraceId, named},
     processor::{Job, Processor},
     wait::wait_until,
@@ -16,12 +17,20 @@ pub struct Siege {
     pub job: Job,
     pub inputs: Vec<Topic>,
     pub output: Topic,
-    group: Group,
-    observer: Observer,
+    /// The last are the workers. Before them is the stage that re-keys, if there is one.
+    stages: Vec<Stage>,
     kills: Vec<Kill>,
     /// How far the output was read at the last kill, and at which kill each trace was out first.
     next: Vec<i64>,
     out: HashMap<TraceId, usize>,
+}
+
+/// What reads some topics as a group and writes one.
+pub struct Stage {
+    pub output: Topic,
+    inputs: Vec<Topic>,
+    group: Group,
+    observer: Observer,
 }
 
 struct Kill {
@@ -29,8 +38,8 @@ struct Kill {
     when: String,
     /// What was committed at that moment.
     commits: Vec<Commit>,
-    /// Nothing had been committed by this life of the program, and the position of the one before not been reached.
-    replaying: bool,
+    /// How many spans this life of the program had read, where it had committed nothing.
+    read: Option<u64>,
 }
 
 /// What came of a siege.
@@ -48,11 +57,31 @@ pub struct Outcome {
 /// Reading takes seconds, so that a kill finds the program amid it.
 pub const SLOWLY: &str = "queued.min.messages: 1, fetch.queue.backoff.ms: 100, fetch.message.max.bytes: 5000, ";
 
+/// For all that an input holds to be read.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 // === impl Siege ===
 
 impl Siege {
     /// Of new topics, each with so many partitions.
     pub fn new(kafka: &Kafka, name: &str, inputs: &[&str], partitions: i32) -> Self {
+        let mut siege = Self::unwatched(kafka, name, inputs, partitions);
+        siege.stages = vec![Stage::new(name, &siege.inputs, &siege.output)];
+        siege
+    }
+
+    /// With the stage that re-keys before the workers.
+    pub fn rekeyed(kafka: &Kafka, name: &str, inputs: &[&str], partitions: i32) -> Self {
+        let mut siege = Self::unwatched(kafka, name, inputs, partitions);
+        siege.job.keyed = "rekey";
+        // There from the start, so that it can be watched.
+        let between = kafka.topic_with(&format!("{name}-by-trace"), partitions, &[("retention.ms", "-1")]);
+        let rekey = Stage::new(&format!("{name}-rekey"), &siege.inputs, &between);
+        siege.stages = vec![rekey, Stage::new(name, &[between], &siege.output)];
+        siege
+    }
+
+    fn unwatched(kafka: &Kafka, name: &str, inputs: &[&str], partitions: i32) -> Self {
         let inputs: Vec<Topic> =
             inputs.iter().map(|input| kafka.topic(&format!("{name}-{input}"), partitions)).collect();
         let mut job = Job::named(name);
@@ -63,68 +92,81 @@ impl Siege {
         // The group knows who comes back, and does not wait for the session of a member that was killed.
         job.properties = format!("group.instance.id: {name}, ");
         let output = kafka.topic(&job.output, 2);
-        let all: Vec<&Topic> = inputs.iter().collect();
-        let (group, observer) = (Group::of(name, &all), Observer::start(name, &all, &output));
-        Self { job, inputs, output, group, observer, kills: Vec::new(), next: vec![0; 2], out: HashMap::new() }
+        let (stages, kills) = (Vec::new(), Vec::new());
+        Self { job, inputs, output, stages, kills, next: vec![0; 2], out: HashMap::new() }
     }
 
     pub fn load(&self, seed: u64, deal: Deal) -> Load {
         Load::start(&self.inputs.iter().collect::<Vec<_>>(), seed, deal)
     }
 
+    /// Of the workers.
     pub fn commits(&self) -> Vec<Commit> {
-        commits(&self.group)
+        self.workers().commits()
+    }
+
+    fn workers(&self) -> &Stage {
+        self.stages.last().expect("there are workers")
+    }
+
+    pub fn stages(&self) -> &[Stage] {
+        &self.stages
     }
 
     /// Waits until all that the input holds by now is read and committed.
     pub fn wait_for_all(&self) {
-        let ends: Vec<i64> = self.inputs.iter().flat_map(Topic::ends).collect();
-        wait_until("all of the input to be read", Duration::from_secs(120), || {
-            self.commits().iter().zip(&ends).all(|(commit, end)| commit.position >= *end)
-        });
+        self.stages.iter().for_each(Stage::wait_for_all);
     }
 
     /// Whether a transaction is open in the output.
     pub fn is_open(&self) -> bool {
-        self.output.ends() != self.output.open_ends()
+        self.workers().is_open()
     }
 
-    /// Records between the watermarks and the positions committed: what a start reads before it decides.
-    pub fn behind(&self) -> u64 {
-        self.commits().iter().map(|commit| (commit.position - commit.watermark).unsigned_abs()).sum()
-    }
-
-    pub fn kill(&mut self, processor: Processor, when: impl Into<String>, replaying: bool) {
+    pub fn kill(&mut self, processor: Processor, when: impl Into<String>, read: Option<u64>) {
         processor.kill();
         let kill = self.kills.len();
-        self.kills.push(Kill { when: when.into(), commits: self.commits(), replaying });
+        self.kills.push(Kill { when: when.into(), commits: self.commits(), read });
         self.output.each_from(&mut self.next, |record| {
             named(&record.value).iter().for_each(|span| _ = self.out.entry(span.trace).or_insert(kill));
         });
     }
 
     /// Handles the rest and judges all of it. No start may have had more than `hold_ms` of record time to read again.
-    pub fn judge(self, hold_ms: i64) -> Outcome {
+    pub fn judge(mut self, hold_ms: i64) -> Outcome {
+        let workers = self.stages.pop().expect("there are workers");
+        let rekeyed: Option<Observed> = self.stages.pop().map(|rekey| {
+            // What is decided is removed from its topic at the end, so that is too late for a last look.
+            let _processor = self.job.run();
+            rekey.wait_for_all();
+            rekey.observer.end()
+        });
         self.job.run_until_end();
         let inputs: Vec<&Topic> = self.inputs.iter().collect();
         let expected = Expected::of(&inputs);
+        self.output.settle();
         expected.check(&self.output.records(), Copies::One);
-        let (checked, looks) = self.observer.end().check(&inputs, &expected);
+        let mut log = Log::read(&inputs);
+        if let Some(rekeyed) = rekeyed {
+            let (checked, looks) = rekeyed.check(&log, &expected);
+            assert!(checked > 0 && looks > self.kills.len(), "{checked} re-keyed traces in {looks} looks");
+            assert_eq!(rekeyed.output.places().count(), expected.spans, "re-keyed spans");
+            log = rekeyed.output;
+        }
+        let (checked, looks) = workers.observer.end().check(&log, &expected);
         assert!(checked > 0 && looks > self.kills.len(), "{checked} traces in {looks} looks");
 
-        let log = Log::read(&inputs);
-        let places = places(&inputs, &expected);
+        let (kept, busy) = (log.kept(&expected), Busy::of(&log));
         let (mut counting, mut replaying) = (0, 0);
         for (number, kill) in self.kills.iter().enumerate() {
-            let Kill { when, commits, .. } = kill;
-            let tenth =
-                commits.iter().zip(&log.0).all(|(commit, records)| commit.watermark > records.len() as i64 / 10);
+            let Kill { when, commits, read: before } = kill;
+            let tenth = commits.iter().zip(log.ends()).all(|(commit, end)| commit.watermark > end / 10);
             let out = |trace: &TraceId| self.out.get(trace).is_some_and(|at| *at <= number);
-            let read = |of: &(usize, i64)| commits[of.0].position > of.1;
-            let at_risk = places.iter().filter(|(trace, spans)| !out(trace) && spans.iter().any(read)).count();
+            let read = |of: &Place<'_>| commits[of.partition].position > of.offset;
+            let at_risk = kept.iter().filter(|(trace, spans)| !out(trace) && spans.iter().any(read)).count();
             let delivered = self.out.values().filter(|at| **at <= number).count();
-            let reread: i64 = commits.iter().map(|commit| commit.position - commit.watermark).sum();
-            let hold = log.hold(commits);
+            let again = log.within(commits.iter().map(|commit| commit.watermark..commit.position));
+            let (reread, hold) = (again.iter().map(Vec::len).sum::<usize>(), busy.longest(&again));
             let counts = tenth && at_risk > 0 && delivered > 0;
             println!(
                 "kill {:>2} {when:<26} {delivered:>5} traces out, {at_risk:>3} at risk, {reread:>6} records read again, of \
@@ -138,67 +180,72 @@ impl Siege {
                 "{hold} ms of records are read again, and nothing is held for more than {hold_ms}"
             );
             counting += usize::from(counts);
-            replaying += usize::from(kill.replaying);
+            let spans: usize = again.iter().flatten().map(|record| record.spans.len()).sum();
+            // Numbers are published every 250 ms.
+            replaying += usize::from(before.is_some_and(|read| read < spans as u64 * 2 / 3));
         }
         Outcome { kept: expected.kept.len(), kills: self.kills.len(), counting, replaying, looks }
     }
 }
 
-/// Where the spans of kept traces are: partition, over all topics, and offset.
-fn places(inputs: &[&Topic], expected: &Expected) -> HashMap<TraceId, Vec<(usize, i64)>> {
-    let mut places: HashMap<TraceId, Vec<(usize, i64)>> = HashMap::new();
-    let mut base = 0;
-    for input in inputs {
-        input.each(|record| {
-            for span in named(&record.value) {
-                if expected.kept.contains_key(&span.trace) {
-                    places.entry(span.trace).or_default().push((base + record.partition as usize, record.offset));
-                }
-            }
-        });
-        base += input.partitions as usize;
+// === impl Stage ===
+
+impl Stage {
+    fn new(group: &str, inputs: &[Topic], output: &Topic) -> Self {
+        let all: Vec<&Topic> = inputs.iter().collect();
+        let (group, observer) = (Group::of(group, &all), Observer::start(group, &all, output));
+        Self { output: output.clone(), inputs: inputs.to_vec(), group, observer }
     }
-    places
+
+    pub fn commits(&self) -> Vec<Commit> {
+        commits(&self.group)
+    }
+
+    /// Whether a transaction is open in what it writes.
+    pub fn is_open(&self) -> bool {
+        self.output.ends() != self.output.open_ends()
+    }
+
+    fn wait_for_all(&self) {
+        let ends: Vec<i64> = self.inputs.iter().flat_map(Topic::ends).collect();
+        wait_until("all of the input to be read", PATIENCE, || {
+            self.commits().iter().zip(&ends).all(|(commit, end)| commit.position >= *end)
+        });
+    }
 }
 
-/// The times of all records, by partition and offset, without the rests between them.
-struct Log(Vec<Vec<i64>>);
+/// Record times, without the rests between them.
+struct Busy(HashMap<i64, i64>);
 
 /// Longer than this, nothing came.
 const LULL_MS: i64 = 1_000;
 
-// === impl Log ===
+// === impl Busy ===
 
-impl Log {
-    fn read(inputs: &[&Topic]) -> Self {
-        let mut times = Vec::new();
-        for input in inputs {
-            let base = times.len();
-            times.resize(base + input.partitions as usize, Vec::new());
-            input.each(|record| times[base + record.partition as usize].push(record.timestamp));
-        }
-        let mut all: Vec<i64> = times.iter().flatten().copied().collect();
-        all.sort_unstable();
-        let (mut busy, mut at) = (HashMap::new(), 0);
-        let mut before = all.first().copied().unwrap_or(0);
-        for time in all {
+impl Busy {
+    fn of(log: &Log) -> Self {
+        let mut times: Vec<i64> = log.partitions().iter().flatten().map(|record| record.timestamp).collect();
+        times.sort_unstable();
+        let (mut at, mut before) = (0, times.first().copied().unwrap_or(0));
+        let busy = times.into_iter().map(|time| {
             at += (time - before).min(LULL_MS);
             before = time;
-            busy.insert(time, at);
-        }
-        times.iter_mut().flatten().for_each(|time| *time = busy[&*time]);
-        Self(times)
+            (time, at)
+        });
+        Self(busy.collect())
     }
 
-    /// Milliseconds of traffic between the watermarks and the positions, at most.
-    fn hold(&self, commits: &[Commit]) -> i64 {
-        let of = |(commit, records): (&Commit, &Vec<i64>)| {
-            let last = usize::try_from(commit.position - 1).ok().and_then(|at| records.get(at))?;
-            Some(last - records.get(commit.watermark as usize)?)
+    /// Milliseconds of traffic among records, at most of a partition.
+    fn longest(&self, partitions: &[Vec<&Entry>]) -> i64 {
+        let of = |records: &Vec<&Entry>| {
+            let times = || records.iter().map(|record| self.0[&record.timestamp]);
+            Some(times().max()? - times().min()?)
         };
-        commits.iter().zip(&self.0).filter_map(of).max().unwrap_or(0)
+        partitions.iter().filter_map(of).max().unwrap_or(0)
     }
 }
+
+// === impl Outcome ===
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

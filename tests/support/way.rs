@@ -1,9 +1,9 @@
-//! A way to the broker that can be cut.
+//! A way to the broker that can be cut, and on which requests can be held back.
 
 use std::{
-    io,
+    io::{self, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
 };
 
@@ -13,10 +13,30 @@ pub struct Way {
     pub port: u16,
     /// The connections that lead through; None while the way is cut.
     streams: Arc<Mutex<Option<Vec<TcpStream>>>>,
+    gate: Arc<Gate>,
+}
+
+/// A kind of request, by its number in Kafka's protocol.
+#[derive(Clone, Copy)]
+pub enum Request {
+    Produce = 0,
+    EndTxn = 26,
 }
 
 /// The way is open for as long as this lives; its end cuts every connection.
 pub struct Open<'way>(&'way Way);
+
+/// For as long as this lives, a connection stops at its next request of a kind. At the end the request goes on, though its client
+/// may be gone.
+pub struct Held<'way>(&'way Gate);
+
+/// Where requests wait.
+#[derive(Default)]
+struct Gate {
+    /// The kind that does not pass, and how many have come.
+    closed: Mutex<Option<(i16, usize)>>,
+    opened: Condvar,
+}
 
 // === impl Way ===
 
@@ -26,25 +46,32 @@ impl Way {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("bound").port();
         let streams = Arc::new(Mutex::new(None));
+        let gate = Arc::new(Gate::default());
         thread::spawn({
-            let streams = streams.clone();
+            let (streams, gate) = (streams.clone(), gate.clone());
             move || {
                 for near in listener.incoming() {
                     // Under the lock: a way that is cut meanwhile cuts this connection too.
                     let Some(open) = &mut *lock(&streams) else { continue };
-                    if let Err(error) = near.and_then(|near| pass_on(near, target, open)) {
+                    if let Err(error) = near.and_then(|near| pass_on(near, target, open, &gate)) {
                         eprintln!("the way to {target}: {error}");
                     }
                 }
             }
         });
-        Self { port, streams }
+        Self { port, streams, gate }
     }
 
     pub fn open(&self) -> Open<'_> {
         let before = lock(&self.streams).replace(Vec::new());
         assert!(before.is_none(), "the way is open already");
         Open(self)
+    }
+
+    pub fn hold(&self, request: Request) -> Held<'_> {
+        let before = lock(&self.gate.closed).replace((request as i16, 0));
+        assert!(before.is_none(), "requests are held back already");
+        Held(&self.gate)
     }
 }
 
@@ -56,16 +83,63 @@ impl Drop for Open<'_> {
     }
 }
 
-fn pass_on(near: TcpStream, target: u16, streams: &mut Vec<TcpStream>) -> io::Result<()> {
+// === impl Held ===
+
+impl Held<'_> {
+    /// Whether a request has come.
+    pub fn is_reached(&self) -> bool {
+        lock(&self.0.closed).is_some_and(|(_, waiting)| waiting > 0)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.closed) = None;
+        self.0.opened.notify_all();
+    }
+}
+
+// === impl Gate ===
+
+impl Gate {
+    fn pass(&self, request: i16) {
+        let is_held = |closed: &mut Option<(i16, usize)>| closed.is_some_and(|(held, _)| held == request);
+        let mut closed = lock(&self.closed);
+        if is_held(&mut closed) {
+            *closed = closed.map(|(held, waiting)| (held, waiting + 1));
+            drop(self.opened.wait_while(closed, is_held));
+        }
+    }
+}
+
+fn pass_on(near: TcpStream, target: u16, streams: &mut Vec<TcpStream>, gate: &Arc<Gate>) -> io::Result<()> {
     let far = TcpStream::connect(("127.0.0.1", target))?;
     streams.extend([near.try_clone()?, far.try_clone()?]);
-    for (mut from, mut to) in [(near.try_clone()?, far.try_clone()?), (far, near)] {
-        thread::spawn(move || {
-            let _ = io::copy(&mut from, &mut to);
-            let _ = to.shutdown(Shutdown::Both);
-        });
-    }
+    let (gate, mut requests, mut answers) = (gate.clone(), [near.try_clone()?, far.try_clone()?], [far, near]);
+    thread::spawn(move || {
+        let [from, to] = &mut requests;
+        let _ = pass_requests(from, to, &gate);
+        let _ = to.shutdown(Shutdown::Both);
+    });
+    thread::spawn(move || {
+        let [from, to] = &mut answers;
+        let _ = io::copy(from, to);
+        let _ = to.shutdown(Shutdown::Both);
+    });
     Ok(())
+}
+
+/// One by one, until there are no more: a length, then as much, of which two bytes are the kind.
+fn pass_requests(from: &mut TcpStream, to: &mut TcpStream, gate: &Gate) -> io::Result<()> {
+    loop {
+        let mut length = [0; 4];
+        from.read_exact(&mut length)?;
+        let mut request = vec![0; u32::from_be_bytes(length) as usize];
+        from.read_exact(&mut request)?;
+        let kind = request.first_chunk().ok_or(io::ErrorKind::InvalidData)?;
+        gate.pass(i16::from_be_bytes(*kind));
+        to.write_all(&[&length, &request[..]].concat())?;
+    }
 }
 
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {

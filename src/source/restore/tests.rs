@@ -87,8 +87,15 @@ impl Broker {
     }
 
     fn restore(&self, wanted: Vec<Wanted>, to_end: bool, max_bytes: usize) -> anyhow::Result<Vec<Restored>> {
-        let config = config(&self.cluster.bootstrap_servers());
-        outcome(Restore::new(&config, wanted, names(), to_end, max_bytes)?)
+        outcome(self.begin(wanted, to_end, max_bytes)?)
+    }
+
+    fn begin(&self, wanted: Vec<Wanted>, to_end: bool, max_bytes: usize) -> anyhow::Result<Restore> {
+        Restore::new(&config(&self.cluster.bootstrap_servers()), wanted, names(), to_end, max_bytes)
+    }
+
+    fn lead(&self, partition: i32, leader: Option<i32>) {
+        self.cluster.partition_leader("tailwater-decisions", partition, leader).expect("a leader, or none");
     }
 
     fn error(&self, wanted: Vec<Wanted>, max_bytes: usize) -> String {
@@ -122,6 +129,17 @@ fn reads_on_to_the_end_where_that_is_wanted() {
     let restored = broker.restore(vec![wanted(0, 1, Some(2)), wanted(1, 0, None)], true, 1 << 20).expect("all");
     let expected = [(0, 1, false, 11), (0, 2, false, 12), (0, 3, true, 13), (1, 0, true, 20), (1, 1, true, 21)];
     assert_eq!(seen(&restored), expected);
+}
+
+#[test]
+fn a_partition_between_two_leaders_is_asked_for_again() {
+    let broker = Broker::start();
+    broker.decide(0, 10..12);
+    broker.lead(0, None);
+    let mut restore = broker.begin(vec![wanted(0, 0, Some(1))], false, 1 << 20).expect("begun");
+    assert_eq!(restore.poll(Duration::from_secs(1)).expect("it goes on"), None);
+    broker.lead(0, Some(1));
+    assert_eq!(seen(&outcome(restore).expect("all")), [(0, 0, false, 10), (0, 1, false, 11)]);
 }
 
 #[test]
