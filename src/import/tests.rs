@@ -289,8 +289,8 @@ fn and_not_and_drop() {
     let [found, failed] = [span(&[("k", text("v"))]), coded(2)];
     let live = span(&[("route", text("/live"))]);
     table(&[
-        (STRING_AND_ERROR, &[failed.clone()], false),
-        (STRING_AND_ERROR, &[found.clone()], false),
+        (STRING_AND_ERROR, std::slice::from_ref(&failed), false),
+        (STRING_AND_ERROR, std::slice::from_ref(&found), false),
         // By different spans.
         (STRING_AND_ERROR, &[found, failed.clone()], true),
         (
@@ -485,9 +485,17 @@ fn refinerys_rules() {
         (&[span(&[("status", Value::IntValue(503)), gold.clone()])], true),
         // Of one span, both; then a rule of all spans, of which one is not gold.
         (&[query("SELECT (a)", &[("db.system", text("x")), gold.clone()])], true),
-        (&[span(&[gold.clone()]), span(&[gold.clone()]), span(&[gold.clone()]), span(&[])], true),
-        (&vec![span(&[gold.clone()]); 4], false),
-        (&[of_resource(&[gold.clone()])], true),
+        (
+            &[
+                span(std::slice::from_ref(&gold)),
+                span(std::slice::from_ref(&gold)),
+                span(std::slice::from_ref(&gold)),
+                span(&[]),
+            ],
+            true,
+        ),
+        (&vec![span(std::slice::from_ref(&gold)); 4], false),
+        (&[of_resource(std::slice::from_ref(&gold))], true),
     ];
     for (spans, kept) in table {
         assert_eq!(keeps(set.clone(), spans), *kept, "{spans:?}");
