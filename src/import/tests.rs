@@ -292,7 +292,7 @@ fn and_not_and_drop() {
         (STRING_AND_ERROR, std::slice::from_ref(&failed), false),
         (STRING_AND_ERROR, std::slice::from_ref(&found), false),
         // By different spans.
-        (STRING_AND_ERROR, &[found, failed.clone()], true),
+        (STRING_AND_ERROR, &[found.clone(), failed.clone()], true),
         (
             "type: not, not: { not_sub_policy: { name: a, type: latency, latency: { threshold_ms: 1000 } } }",
             &[lasting(0, 500_000)],
@@ -305,7 +305,7 @@ fn and_not_and_drop() {
         ),
         (METRICS, &[span(&[("url.path", text("/metrics"))])], false),
         (METRICS, &[span(&[("url.path", text("/health"))])], true),
-        (PROBES, &[live.clone(), failed], true),
+        (PROBES, &[live.clone(), failed.clone()], true),
         (PROBES, &[live], false),
         ("type: drop, drop: { drop_sub_policy: [{ name: a, type: always_sample }] }", &[span(&[])], false),
     ]);
