@@ -2,7 +2,11 @@
 
 mod check;
 mod configured;
+mod explain;
+mod progress;
+mod record;
 mod run;
+mod test;
 
 use std::process::ExitCode;
 
@@ -29,6 +33,15 @@ enum Command {
     /// Show every mistake in the configuration; with --preflight, try out what a run needs of the brokers
     Check(check::Args),
 
+    /// Run the tests that stand beside the policies
+    Test(test::Args),
+
+    /// Copy a range of a topic into a file
+    Record(record::Args),
+
+    /// Say why a trace was kept or dropped
+    Explain(explain::Args),
+
     /// See it work, with nothing to set up: a broker, traffic, and a processor that gets killed, checked against the truth
     Demo(demo::Args),
 }
@@ -43,6 +56,9 @@ pub fn main() -> ExitCode {
     let result = match command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(args),
+        Command::Test(args) => test::run(args),
+        Command::Record(args) => record::run(args),
+        Command::Explain(args) => explain::run(args),
         Command::Demo(args) => demo::run(args),
     };
     result.unwrap_or_else(|error| {

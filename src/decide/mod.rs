@@ -5,6 +5,7 @@
 //! function of these facts and the trace's randomness ([`PolicySet::decide`]).
 
 pub mod condition;
+pub mod explain;
 mod memo;
 mod observe;
 mod policy;
@@ -17,7 +18,7 @@ mod verdict;
 
 pub use observe::{Context, Scratch};
 pub use policy::{Action, Match, Policy};
-pub use probability::threshold;
+pub use probability::{percentage, threshold};
 pub use read::Part;
 pub use set::PolicySet;
 pub use tree::{Node, Tree};

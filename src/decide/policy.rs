@@ -7,6 +7,8 @@ use crate::model::Threshold;
 pub struct Policy {
     /// Unique in its set.
     pub name: String,
+    /// The condition, as text; empty where there is none.
+    pub written: String,
     pub action: Action,
     pub(super) when: Compiled,
 }

@@ -36,7 +36,7 @@ pub struct Policies {
     pub matching: Match,
     pub policies: Vec<Policy>,
     pub otherwise: Threshold,
-    pub root: Option<Formula<SpanTest>>,
+    pub root: Option<(Formula<SpanTest>, String)>,
 }
 
 #[derive(Debug)]
@@ -44,6 +44,8 @@ pub struct Policy {
     pub name: String,
     pub at: Location,
     pub when: Formula<TraceTest>,
+    /// As text; empty where there is none.
+    pub written: String,
     pub action: Action,
 }
 
@@ -63,7 +65,10 @@ pub fn read(parts: &[Part<'_>], diagnostics: &mut Diagnostics) -> Option<Policie
         match part {
             Part::File(node) => reader.file(node),
             Part::Policy(node) => reader.add(node),
-            Part::Root(node) => reader.root = reader.condition(node, "`root`", condition::read_span),
+            Part::Root(node) => {
+                reader.root =
+                    reader.condition(node, "`root`", condition::read_span).map(|root| (root, node.text().to_owned()));
+            }
         }
     }
     let Reader { diagnostics, policies, matching, otherwise, root, .. } = reader;
@@ -83,7 +88,7 @@ struct Reader<'a, 'd> {
     names: HashMap<&'a str, &'a Location>,
     matching: Option<(Match, &'a Location)>,
     otherwise: Option<(Threshold, &'a Location)>,
-    root: Option<Formula<SpanTest>>,
+    root: Option<(Formula<SpanTest>, String)>,
 }
 
 // === impl Reader ===
@@ -117,7 +122,9 @@ impl<'a> Reader<'a, '_> {
             };
             once("otherwise", node, &mut self.otherwise, otherwise, self.diagnostics);
         }
-        self.later(&mut fields, &["budget", "tests"]);
+        self.later(&mut fields, &["budget"]);
+        // Read by `cases`, which knows the policies of all files.
+        fields.take("tests");
         fields.finish(self.diagnostics);
     }
 
@@ -136,9 +143,9 @@ impl<'a> Reader<'a, '_> {
     fn policy(&mut self, node: &'a Node) -> Option<Policy> {
         let mut fields = Fields::of(node, "a policy", self.diagnostics)?;
         let name = fields.require("name", "write `name: errors`", self.diagnostics).and_then(|node| self.name(node));
-        let when = match fields.take("when") {
-            Some(node) => self.condition(node, "`when`", condition::read),
-            None => Some(Formula::constant(true)),
+        let (when, written) = match fields.take("when") {
+            Some(node) => (self.condition(node, "`when`", condition::read), node.text()),
+            None => (Some(Formula::constant(true)), ""),
         };
         let action = match (fields.take("keep"), fields.take("drop")) {
             (Some(node), None) => self.keep(node).map(Action::Keep),
@@ -160,7 +167,7 @@ impl<'a> Reader<'a, '_> {
         };
         self.later(&mut fields, &["note", "on_reject", "policies", "protect", "shadow", "until"]);
         fields.finish(self.diagnostics);
-        Some(Policy { name: name?, at: node.at.clone(), when: when?, action: action? })
+        Some(Policy { name: name?, at: node.at.clone(), when: when?, written: written.to_owned(), action: action? })
     }
 
     fn name(&mut self, node: &'a Node) -> Option<String> {

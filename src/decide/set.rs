@@ -17,6 +17,8 @@ pub struct PolicySet {
     pub(super) matching: Match,
     pub(super) policies: Vec<Policy>,
     pub(super) otherwise: Threshold,
+    /// The condition on what counts as a root, as text.
+    pub(super) root: Option<String>,
     pub(super) program: Program,
     blank: Vec<u64>,
 }
@@ -28,18 +30,22 @@ impl PolicySet {
     pub fn compile(parts: &[Part<'_>], diagnostics: &mut Diagnostics) -> Option<Self> {
         let read = read::read(parts, diagnostics)?;
         let conditions: Vec<_> = read.policies.iter().map(|policy| policy.when.clone()).collect();
-        let (program, facts) = match program::compile(&conditions, read.root.as_ref()) {
+        let (program, facts) = match program::compile(&conditions, read.root.as_ref().map(|(root, _)| root)) {
             Ok(compiled) => compiled,
             Err((place, full)) => {
                 diagnostics.error(&read.policies[place].at, full.to_string());
                 return None;
             }
         };
-        let policy = |(read, when): (read::Policy, _)| Policy { name: read.name, action: read.action, when };
+        let policy = |(read, when): (read::Policy, _)| {
+            let read::Policy { name, written, action, .. } = read;
+            Policy { name, written, action, when }
+        };
         let policies = read.policies.into_iter().zip(facts).map(policy).collect();
         let mut blank = vec![0; program.seen_words()];
         blank.extend_from_slice(&program.nil[..program.root_words()]);
-        Some(Self { matching: read.matching, policies, otherwise: read.otherwise, program, blank })
+        let root = read.root.map(|(_, written)| written);
+        Some(Self { matching: read.matching, policies, otherwise: read.otherwise, root, program, blank })
     }
 
     /// The span attributes to look for when decoding.
@@ -50,6 +56,11 @@ impl PolicySet {
     /// In their order; `Verdict::policy` is a place in it.
     pub fn policies(&self) -> &[Policy] {
         &self.policies
+    }
+
+    /// What of the rest is kept.
+    pub fn otherwise(&self) -> Threshold {
+        self.otherwise
     }
 
     /// How many words of bits the facts of a trace take.

@@ -361,7 +361,7 @@ impl<'t> Checker<'t> {
 }
 
 /// `IsMatch(…) == true`, as older examples of OTTL write it: the condition, and whether it is meant as it stands.
-fn compared_with_bool<'e, 't>(op: Op, sides: &'e [Expr<'t>; 2]) -> Option<(&'e Expr<'t>, bool)> {
+pub fn compared_with_bool<'e, 't>(op: Op, sides: &'e [Expr<'t>; 2]) -> Option<(&'e Expr<'t>, bool)> {
     let (condition, value) = match sides {
         [condition, Expr { kind: ExprKind::Literal(Literal::Bool(value)), .. }]
         | [Expr { kind: ExprKind::Literal(Literal::Bool(value)), .. }, condition] => (condition, *value),

@@ -9,6 +9,7 @@ mod check;
 mod compare;
 mod formula;
 mod literal;
+mod outline;
 mod parse;
 mod path;
 mod pattern;
@@ -20,8 +21,11 @@ use std::ops::Range;
 
 pub use compare::{Constant, Op};
 pub use formula::Formula;
+pub use literal::duration;
+pub use outline::{Part, Scope, outline};
 pub use pattern::Pattern;
 pub use test::{Number, SpanTest, Subject, Test, TraceTest};
+pub use types::name_of;
 
 /// One mistake in a condition: a sentence without a full stop, its byte range in the text, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]

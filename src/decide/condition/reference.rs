@@ -1,7 +1,7 @@
 //! The language a second time, as simply as it can be said: a walk over the tree and all spans. The compiled evaluator
 //! is held against it.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, ops::Range};
 
 use opentelemetry_proto::tonic::{
     common::v1::{AnyValue, KeyValue, any_value},
@@ -25,6 +25,46 @@ pub struct Trace<'a> {
 pub fn holds(condition: &str, trace: &Trace<'_>) -> bool {
     let tree = parse(condition).expect("a condition that parses");
     is_true(&tree, trace, None)
+}
+
+/// Whether a condition holds, put together from the answers to its parts, which [`super::outline`] names.
+pub fn recombine(condition: &str, part: &mut dyn FnMut(&Range<usize>) -> bool) -> bool {
+    joined(&parse(condition).expect("a condition that parses"), part)
+}
+
+/// All quantifiers: where the part stands that one is in, its name, and where its argument stands, in parentheses.
+pub fn quantified(condition: &str) -> Vec<(Range<usize>, &str, Range<usize>)> {
+    let tree = parse(condition).expect("a condition that parses");
+    let (mut found, mut left) = (Vec::new(), vec![&tree]);
+    while let Some(expr) = left.pop() {
+        match &expr.kind {
+            ExprKind::And(parts) | ExprKind::Or(parts) => left.extend(parts),
+            ExprKind::Not(inner) => left.push(inner),
+            ExprKind::Call { name: name @ ("any" | "all" | "none"), .. } => {
+                found.push((expr.at.clone(), *name, expr.at.start + name.len()..expr.at.end));
+            }
+            ExprKind::Compare { sides, .. } => {
+                for side in sides.iter() {
+                    if let ExprKind::Call { name: name @ "count", .. } = &side.kind {
+                        found.push((expr.at.clone(), *name, side.at.start + name.len()..side.at.end));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+fn joined(expr: &Expr<'_>, part: &mut dyn FnMut(&Range<usize>) -> bool) -> bool {
+    match &expr.kind {
+        // Not short-circuited: every part has its answer.
+        ExprKind::And(parts) => parts.iter().map(|expr| joined(expr, part)).fold(true, |all, holds| all & holds),
+        ExprKind::Or(parts) => parts.iter().map(|expr| joined(expr, part)).fold(false, |any, holds| any | holds),
+        ExprKind::Not(inner) => !joined(inner, part),
+        ExprKind::Literal(Literal::Bool(value)) => *value,
+        _ => part(&expr.at),
+    }
 }
 
 #[derive(Clone, Debug)]
