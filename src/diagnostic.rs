@@ -5,6 +5,7 @@
 use std::{fmt, ops::Range, sync::Arc};
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use serde_json::json;
 
 use crate::secret;
 
@@ -78,6 +79,12 @@ impl Diagnostics {
         self.render(&Renderer::styled())
     }
 
+    /// For programs: objects with file, line, column, end (line and column too), severity, message and hint. What stands
+    /// nowhere has no file, line, column and end; they are null then, as the hint is that there is none of.
+    pub fn json(&self) -> Vec<serde_json::Value> {
+        self.0.iter().map(Diagnostic::json).collect()
+    }
+
     fn render(&self, renderer: &Renderer) -> String {
         let mut text = String::new();
         for diagnostic in self.0.iter().take(SHOWN) {
@@ -113,6 +120,20 @@ impl Diagnostic {
         self
     }
 
+    fn json(&self) -> serde_json::Value {
+        let start = self.at.as_ref().map(Location::line_column);
+        let end = self.at.as_ref().map(Location::end);
+        json!({
+            "file": self.at.as_ref().map(|at| &at.source.name),
+            "line": start.map(|(line, _)| line),
+            "column": start.map(|(_, column)| column),
+            "end": end.map(|(line, column)| json!({ "line": line, "column": column })),
+            "severity": "error",
+            "message": self.message,
+            "hint": self.hint,
+        })
+    }
+
     fn group(&self) -> Group<'_> {
         let mut group = Group::with_title(Level::ERROR.primary_title(self.message.as_str()));
         if let Some(at) = &self.at {
@@ -133,7 +154,16 @@ impl Diagnostic {
 impl Location {
     /// The line and the column of the start, both from 1, the column in characters.
     pub fn line_column(&self) -> (usize, usize) {
-        let before = &self.source.text[..self.clamped().start];
+        self.line_column_of(self.clamped().start)
+    }
+
+    /// The same of what comes right behind it.
+    pub fn end(&self) -> (usize, usize) {
+        self.line_column_of(self.clamped().end)
+    }
+
+    fn line_column_of(&self, at: usize) -> (usize, usize) {
+        let before = &self.source.text[..at];
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
     }
@@ -270,6 +300,27 @@ mod tests {
         5 errors
         ");
         assert!(diagnostics.coloured().contains("\x1b["));
+    }
+
+    #[test]
+    fn is_shown_to_programs() {
+        let file = source("größe: 1\nkafka:\n  brokers: a\n");
+        let mut diagnostics = Diagnostics::default();
+        diagnostics.error(&at(&file, 11..16), "unknown `kafka`").hint("write `cafka`");
+        diagnostics.error(&at(&file, 0..7), "wrong");
+        diagnostics.error_nowhere("cannot read nothing.yaml");
+        let end = json!({ "line": 1, "column": 6 });
+        assert_eq!(
+            serde_json::Value::from(diagnostics.json()),
+            json!([
+                { "file": "tailwater.yaml", "line": 2, "column": 1, "end": { "line": 2, "column": 6 }, "severity": "error",
+                  "message": "unknown `kafka`", "hint": "write `cafka`" },
+                { "file": "tailwater.yaml", "line": 1, "column": 1, "end": end, "severity": "error",
+                  "message": "wrong", "hint": null },
+                { "file": null, "line": null, "column": null, "end": null, "severity": "error",
+                  "message": "cannot read nothing.yaml", "hint": null },
+            ])
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod tests;
 use std::{borrow::Cow, sync::Arc};
 
 use crate::{
-    assemble::{Assembly, Completion, Cut, Keying, Origin, Placed, Reason, Standing, Start},
+    assemble::{Assembly, Completion, Cut, Keying, Origin, Placed, Reason, Standing, Start, Summary},
     decide::{Context, Facts, Node, PolicySet, Scratch, Tree, Verdict},
     decisions::Decision,
     decode::{self, Batch, Span},
@@ -362,6 +362,14 @@ impl Engine {
         self.assembly.traces_held()
     }
 
+    /// What is known by now of a trace that is held, and the id of the span that is its root.
+    pub fn held(&mut self, id: TraceId) -> Option<(Facts<'_>, Option<u64>)> {
+        let Self { assembly, policies, scratch, .. } = self;
+        let trace = assembly.held(&id.0)?;
+        let root = assembly.root(trace);
+        Some((facts(assembly, policies, scratch, trace, false, RecordTime::START), root))
+    }
+
     /// Bytes allocated for everything held (I3).
     pub fn bytes_held(&self) -> usize {
         self.assembly.bytes() + self.tick.allocated() + self.spare.allocated() + self.out.0 + self.scratch.bytes()
@@ -659,23 +667,10 @@ impl Engine {
         let verdict = match self.assembly.bound(trace) {
             Some(bound) => bound.verdict,
             None => {
-                if self.policies.asks_tree() {
-                    self.grow(trace);
-                }
-                let tree = &self.scratch.tree;
-                let (bits, counts) = self.assembly.facts(trace);
-                let facts = Facts {
-                    complete: reason == Reason::Structure || summary.root_ended && tree.is_whole(),
-                    tree,
-                    bits,
-                    counts,
-                    duration_ns: summary.duration,
-                    span_count: summary.span_count,
-                    randomness: self.policies.randomness(summary.id, summary.randomness),
-                    time: decided,
-                };
-                self.policies.shadows(facts, |policy, keep| self.stats.shadowed(policy, keep));
-                self.policies.decide(facts)
+                let Self { assembly, policies, scratch, .. } = self;
+                let facts = facts(assembly, policies, scratch, trace, reason == Reason::Structure, decided);
+                policies.shadows(facts, |policy, keep| self.stats.shadowed(policy, keep));
+                policies.decide(facts)
             }
         };
         self.log(trace, Decision { trace: summary.id, verdict, reason, decided, spans: summary.span_count });
@@ -698,20 +693,6 @@ impl Engine {
             }
         }
         self.wrote();
-    }
-
-    /// Puts the call tree of a trace together.
-    fn grow(&mut self, trace: u32) {
-        let Self { assembly, scratch: Workspace { spans, tree, .. }, .. } = self;
-        assembly.spans_of(trace, spans);
-        tree.grow(spans.iter().map(|&at| {
-            let (id, parent, scope, notes) = assembly.link(at);
-            let node = noted(Node { id, parent, ..Node::default() }, notes);
-            Node {
-                service: assembly.envelopes.get(scope).context.as_ref().map_or(0, |context| context.service),
-                ..node
-            }
-        }));
     }
 
     /// Notes a decision for the log of each partition that a restart may read the trace from. Of an unkeyed input all are
@@ -795,6 +776,37 @@ impl Engine {
     fn overfull(&self) -> usize {
         self.settings.tick_bytes + self.settings.output_record_bytes
     }
+}
+
+/// What is known by now of a held trace. `complete` where assembly has found it so.
+fn facts<'a>(
+    assembly: &'a mut Assembly<Context, Decided>,
+    policies: &PolicySet,
+    scratch: &'a mut Workspace,
+    trace: u32,
+    complete: bool,
+    time: RecordTime,
+) -> Facts<'a> {
+    let Workspace { spans, tree, .. } = scratch;
+    if policies.asks_tree() {
+        grow(assembly, spans, tree, trace);
+    }
+    let Summary { id, duration, span_count, randomness, root_ended, .. } = assembly.summary(trace);
+    let randomness = policies.randomness(id, randomness);
+    let (bits, counts) = assembly.facts(trace);
+    let complete = complete || root_ended && tree.is_whole();
+    Facts { bits, counts, duration_ns: duration, span_count, randomness, time, complete, tree }
+}
+
+/// Puts the call tree of a trace together; `spans` is scratch space.
+fn grow(assembly: &mut Assembly<Context, Decided>, spans: &mut Vec<u32>, tree: &mut Tree, trace: u32) {
+    assembly.spans_of(trace, spans);
+    tree.grow(spans.iter().map(|&at| {
+        let (id, parent, scope, notes) = assembly.link(at);
+        let node = noted(Node { id, parent, ..Node::default() }, notes);
+        let context = assembly.envelopes.get(scope).context.as_ref();
+        Node { service: context.map_or(0, |context| context.service), ..node }
+    }));
 }
 
 /// A node with what is noted of its span.

@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 pub mod assemble;
+pub mod cases;
 pub mod cli;
 pub mod config;
 pub mod decide;
@@ -11,6 +12,7 @@ pub mod demo;
 pub mod diagnostic;
 pub mod encode;
 pub mod engine;
+pub mod explain;
 pub mod forward;
 pub mod generate;
 pub mod import;
@@ -20,6 +22,7 @@ pub mod model;
 mod mutant;
 pub mod ops;
 pub mod pipeline;
+pub mod recording;
 pub mod rekey;
 mod secret;
 pub mod source;

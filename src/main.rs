@@ -4,11 +4,12 @@ use std::{
 };
 
 fn main() {
-    let code = i32::from(tailwater::cli::main() != ExitCode::SUCCESS);
+    let ended = tailwater::cli::main();
+    let code = (0..=2).find(|code| ExitCode::from(*code) == ended).unwrap_or(1);
     _ = stdout().flush();
     // librdkafka's threads may still be at work: a broker need not answer before we go. Exit handlers would take away what they
     // work with, OpenSSL's tables for one, and now and then a process that had said why it ends died of that instead.
     //
     // SAFETY: `_exit` asks nothing of its caller and does not return; it runs no code of this process.
-    unsafe { libc::_exit(code) }
+    unsafe { libc::_exit(i32::from(code)) }
 }

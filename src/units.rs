@@ -95,6 +95,11 @@ pub fn until(text: &str) -> Result<RecordTime, Mistake> {
     }
 }
 
+/// Nanoseconds in the largest unit that fits: `1.5s`, `250ms`.
+pub fn nanoseconds(ns: u64) -> String {
+    format!("{:?}", Duration::from_nanos(ns))
+}
+
 /// A field's value by one of the above. None, and an error at the node, where it is wrong. `what`: "`quiet`".
 pub fn read<T>(
     node: &Node,

@@ -210,6 +210,14 @@ impl Node {
         }
     }
 
+    /// The text of a scalar, empty of all else.
+    pub fn text(&self) -> &str {
+        match &self.kind {
+            Kind::Scalar { text, .. } => text,
+            _ => "",
+        }
+    }
+
     /// Whether the node is this text, quoted or not.
     pub fn is_text(&self, wanted: &str) -> bool {
         matches!(&self.kind, Kind::Scalar { text, .. } if text == wanted)

@@ -16,3 +16,4 @@ mod rekey;
 mod security;
 mod support;
 mod time;
+mod tools;

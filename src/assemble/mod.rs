@@ -456,6 +456,18 @@ impl<C, V: Copy> Assembly<C, V> {
         Some(Cut { offset, since, position: at.next, floor, last, settled, clock })
     }
 
+    /// A trace that is held, by its id.
+    pub fn held(&self, id: &[u8; 16]) -> Option<u32> {
+        let Self { table, traces, verdicts, hasher, .. } = self;
+        let id_of = |at: u32| if at & REMEMBERED == 0 { &traces[at].id } else { verdicts.id(at & !REMEMBERED) };
+        table.find(hasher.hash_one(id), |&at| id_of(at) == id).copied().filter(|at| at & REMEMBERED == 0)
+    }
+
+    /// The id of the span that is a held trace's root by now.
+    pub fn root(&self, trace: u32) -> Option<u64> {
+        self.traces[trace].root.map(|root| root.id)
+    }
+
     /// What policies have seen of a held trace.
     pub fn facts(&mut self, trace: u32) -> (&mut [u64], &mut [u32]) {
         (self.bits.row(trace), self.counts.row(trace))

@@ -1,58 +1,147 @@
 //! `tailwater check`
 
-use std::{process::ExitCode, sync::Arc};
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
-use super::configured::Configured;
+use serde_json::{Value, json};
+
+use super::configured::{self, Configured};
 use crate::{
-    config::Config,
-    pipeline::{self, Level},
+    cases,
+    config::{self, Config, Policies},
+    decide::PolicySet,
+    diagnostic::Diagnostics,
+    pipeline::{self, Finding, Level},
+    yaml::Node,
 };
 
-/// Shows every mistake in the configuration and its policies, with line and column. With --preflight it also tries out, on
-/// the brokers, all that `run` will need, and says what to do about what is missing.
+/// Shows every mistake in the configuration, its policies and their tests, with line and column; or in policy files alone.
+/// With --preflight it also tries out, on the brokers, all that `run` will need, and says what to do about what is missing.
 ///
 /// The preflight reads records, and writes none: it sends one to each topic that is too large to be taken, in a transaction
 /// that is aborted. It does not join the group and fences no worker, so it can be made while the processor runs.
 #[derive(clap::Args)]
 #[command(after_help = AFTER)]
 pub struct Args {
+    /// Policy files, or folders of them, to be checked without a configuration
+    #[arg(value_name = "FILES", conflicts_with_all = ["config", "preflight"], required_unless_present = "config")]
+    files: Vec<PathBuf>,
+
     #[command(flatten)]
-    configured: Configured,
+    configured: Option<Configured>,
 
     /// Try out brokers, topics, settings, keys, rights and transactions
-    #[arg(long)]
+    #[arg(long, requires = "config")]
     preflight: bool,
+
+    /// How it is printed
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// For people
+    Text,
+    /// For programs: one array on standard output
+    Json,
 }
 
 const AFTER: &str = "\
-A line for each check: ok, warning (it runs, but perhaps not for long) or error (it would not run).
+A line for each check: ok, warning (it runs, but perhaps not for long) or error (it would not
+run). With --format json, an object for each mistake, warning or error:
+  { \"file\": \"policies/shop.yaml\", \"line\": 3, \"column\": 15,
+    \"end\": { \"line\": 3, \"column\": 27 }, \"severity\": \"error\",
+    \"message\": \"unknown path `statuss.code`\", \"hint\": \"did you mean `status.code`?\" }
+Where something stands in no file, file, line, column and end are null; end is the place
+behind it.
+
 Exit codes: 0 no error, 1 an error or a mistake in a file, 2 the command line has mistakes.";
 
 /// # Errors
 /// The program itself cannot work. What the checks find is no error: it is printed, and the exit code says it.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Some(config) = args.configured.load(None) else { return Ok(ExitCode::FAILURE) };
-    let config = Arc::new(config);
-    println!("ok       configuration: {} and its policies have no mistakes", args.configured.config.display());
-    let exposed = exposed(&config);
-    let mut worst = if exposed { Level::Warning } else { Level::Ok };
-    if args.preflight {
+    let found = match &args.configured {
+        Some(configured) => {
+            configured.read(None).and_then(|config| match tests(&config.policy_files, &config.policies) {
+                Some(mistakes) => Err(mistakes),
+                None => Ok(Some(config)),
+            })
+        }
+        None => config::load_policies(&args.files).and_then(|Policies { set, files }| match tests(&files, &set) {
+            Some(mistakes) => Err(mistakes),
+            None => Ok(None),
+        }),
+    };
+    let config = match found {
+        Ok(config) => config,
+        Err(mistakes) => {
+            match args.format {
+                Format::Text => configured::show(&mistakes),
+                Format::Json => println!("{}", Value::from(mistakes.json())),
+            }
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let findings = match config {
+        Some(config) => findings(Arc::new(config), args.preflight)?,
+        None => Vec::new(),
+    };
+    match args.format {
+        Format::Text => {
+            let what = match &args.configured {
+                Some(configured) => {
+                    format!("configuration: {} and its policies have no mistakes", configured.config.display())
+                }
+                None => "policies: they have no mistakes".to_owned(),
+            };
+            println!("ok       {what}");
+            findings.iter().for_each(|finding| println!("{finding}"));
+        }
+        Format::Json => {
+            let findings = findings.iter().filter(|finding| finding.level > Level::Ok);
+            println!("{}", findings.map(object).collect::<Value>());
+        }
+    }
+    let wrong = findings.iter().any(|finding| finding.level == Level::Error);
+    Ok(if wrong { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// The mistakes in the tests of policy files.
+fn tests(files: &[Node], policies: &PolicySet) -> Option<Diagnostics> {
+    let mut mistakes = Diagnostics::default();
+    files.iter().for_each(|file| _ = cases::read(file, policies, &mut mistakes));
+    (!mistakes.is_empty()).then_some(mistakes)
+}
+
+fn findings(config: Arc<Config>, preflight: bool) -> anyhow::Result<Vec<Finding>> {
+    let mut findings = exposed(&config);
+    if preflight {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let found = runtime.block_on(pipeline::preflight(&config));
-        found.iter().for_each(|finding| println!("{finding}"));
-        worst = found.iter().map(|finding| finding.level).fold(worst, Level::max);
+        findings.extend(runtime.block_on(pipeline::preflight(&config)));
         runtime.shutdown_background();
     }
-    Ok(if worst == Level::Error { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(findings)
 }
 
 /// Whoever may read the file reads these secrets.
-fn exposed(config: &Config) -> bool {
-    for name in &config.kafka.exposed {
-        println!(
-            "warning  configuration: `{name}` stands in the file for all to read; write {{ env: VARIABLE }} or {{ file: \
-             PATH }}"
-        );
-    }
-    !config.kafka.exposed.is_empty()
+fn exposed(config: &Config) -> Vec<Finding> {
+    let of = |name: &String| Finding {
+        level: Level::Warning,
+        subject: "configuration",
+        message: format!("`{name}` stands in the file for all to read; write {{ env: VARIABLE }} or {{ file: PATH }}"),
+    };
+    config.kafka.exposed.iter().map(of).collect()
+}
+
+/// As the mistakes in files are shown.
+fn object(finding: &Finding) -> Value {
+    json!({
+        "file": null,
+        "line": null,
+        "column": null,
+        "end": null,
+        "severity": if finding.level == Level::Error { "error" } else { "warning" },
+        "message": format!("{}: {}", finding.subject, finding.message),
+        "hint": null,
+    })
 }

@@ -5,7 +5,10 @@ use std::{
     path::PathBuf,
 };
 
-use crate::config::{Config, Flag};
+use crate::{
+    config::{Config, Flag},
+    diagnostic::Diagnostics,
+};
 
 #[derive(clap::Args)]
 pub struct Configured {
@@ -27,21 +30,32 @@ pub struct Configured {
 impl Configured {
     /// None where there are mistakes: they are all printed, and no broker is contacted.
     pub fn load(&self, more: Option<Flag>) -> Option<Config> {
+        self.read(more).inspect_err(show).ok()
+    }
+
+    /// # Errors
+    /// All mistakes; no broker is contacted.
+    pub fn read(&self, more: Option<Flag>) -> Result<Config, Diagnostics> {
         let flags = [
             ("--brokers", &["kafka", "brokers"], self.brokers.clone()),
             ("--group", &["input", "group"], self.group.clone()),
         ];
         let flags = flags.into_iter().filter_map(|(name, path, value)| Some(Flag { name, path, value: value? }));
-        let variables = std::env::vars_os().filter_map(|(name, value)| {
-            // What is not UTF-8 is none of ours.
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        });
-        Config::load(&self.config, variables, flags.chain(more))
-            .inspect_err(|diagnostics| {
-                eprintln!("{}", if is_coloured() { diagnostics.coloured() } else { diagnostics.to_string() });
-            })
-            .ok()
+        Config::load(&self.config, variables(), flags.chain(more))
     }
+}
+
+/// The environment.
+pub fn variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| {
+        // What is not UTF-8 is none of ours.
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    })
+}
+
+/// Shows mistakes to whoever reads standard error.
+pub fn show(diagnostics: &Diagnostics) {
+    eprintln!("{}", if is_coloured() { diagnostics.coloured() } else { diagnostics.to_string() });
 }
 
 /// Whether standard error is read by a person who has not said no to colours (no-color.org: set and not empty).

@@ -2,8 +2,12 @@
 
 mod check;
 mod configured;
+mod explain;
 mod import;
+mod progress;
+mod record;
 mod run;
+mod test;
 
 use std::process::ExitCode;
 
@@ -32,6 +36,14 @@ enum Command {
 
     /// Write another sampler's policies as Tailwater's: the Collector's tail_sampling, Refinery's rules
     Import(import::Args),
+    /// Run the tests that stand beside the policies
+    Test(test::Args),
+
+    /// Copy a range of a topic into a file
+    Record(record::Args),
+
+    /// Say why a trace was kept or dropped
+    Explain(explain::Args),
 
     /// See it work, with nothing to set up: a broker, traffic, and a processor that gets killed, checked against the truth
     Demo(demo::Args),
@@ -48,6 +60,9 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(args),
         Command::Import(args) => import::run(args),
+        Command::Test(args) => test::run(args),
+        Command::Record(args) => record::run(args),
+        Command::Explain(args) => explain::run(args),
         Command::Demo(args) => demo::run(args),
     };
     result.unwrap_or_else(|error| {

@@ -44,7 +44,10 @@ The least configuration:
   policies: [ policies/ ]
 
 Any value can be set from the environment, which goes before the file, and flags go before both:
-  TAILWATER__INPUT__GROUP=tailwater-eu tailwater run -c tailwater.yaml";
+  TAILWATER__INPUT__GROUP=tailwater-eu tailwater run -c tailwater.yaml
+
+Exit codes: 0 stopped, or all done with --until-end; 1 something went wrong or a file has mistakes, 2 the command line has
+mistakes.";
 
 /// Mistakes in the files are all printed, and then no broker is contacted.
 ///

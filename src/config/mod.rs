@@ -29,6 +29,7 @@ use crate::{
 
 pub use kafka::Kafka;
 pub use layers::Flag;
+pub use policies::{Policies, load as load_policies};
 pub use topics::{Encoding, Input, Keyed, Start, Topic};
 
 /// The whole configuration, checked as far as it can be without a broker.
@@ -48,6 +49,8 @@ pub struct Config {
     pub workers: Workers,
     /// Compiled.
     pub policies: Arc<PolicySet>,
+    /// The roots of the files they stand in, in which their tests are.
+    pub policy_files: Vec<Node>,
     pub http: Http,
     pub tick: Tick,
 }
@@ -104,6 +107,8 @@ pub struct Tick {
     pub bytes: u64,
 }
 
+/// For how long a verdict is remembered where nothing else is said.
+pub const LATE_WINDOW: Duration = Duration::from_secs(600);
 /// The longest hold and the longest memory: after a restart the log is read again from the oldest undecided trace, and
 /// remembered verdicts count in the budget.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -175,7 +180,7 @@ impl Config {
         let delivery = fields.take("delivery").map_or(Some(Delivery::ExactlyOnce), |node| delivery(node, d));
         let memory = memory(fields.take("memory").unwrap_or(&nothing), d);
         let (completion, root) = completion(fields.take("completion").unwrap_or(&nothing), memory.as_ref(), d);
-        let late_window = fields.take("late_window").map_or(Some(Duration::from_secs(600)), |node| {
+        let late_window = fields.take("late_window").map_or(Some(LATE_WINDOW), |node| {
             bounded(node, "`late_window`", units::duration, Duration::ZERO..=DAY, "from 0s to 24h", d)
         });
         let late = fields.take("late").map_or(Some(Past::Decide), |node| {
@@ -187,6 +192,7 @@ impl Config {
         let http = http(fields.take("http").unwrap_or(&nothing), d);
         let tick = tick(fields.take("tick").unwrap_or(&nothing), d);
         fields.finish(d);
+        let policies::Policies { set: policies, files: policy_files } = policies?;
         Some(Self {
             kafka: kafka?,
             input: input?,
@@ -197,10 +203,19 @@ impl Config {
             late_window: late_window?,
             late: late?,
             workers: workers?,
-            policies: policies?,
+            policies,
+            policy_files,
             http: http?,
             tick: tick?,
         })
+    }
+}
+
+// === impl Completion ===
+
+impl Default for Completion {
+    fn default() -> Self {
+        Self { quiet: Duration::from_secs(5), max_wait: Duration::from_secs(30), max_trace_bytes: 16 << 20 }
     }
 }
 
@@ -247,18 +262,17 @@ fn completion<'n>(
 }
 
 fn bounds(mut fields: Fields<'_>, memory: Option<&Memory>, d: &mut Diagnostics) -> Option<Completion> {
-    const QUIET: Duration = Duration::from_secs(5);
-    const MAX_WAIT: Duration = Duration::from_secs(30);
+    let default = Completion::default();
     let shortest = Duration::from_millis(1);
     let (quiet_at, max_wait_at) = (fields.take("quiet"), fields.take("max_wait"));
-    let quiet = quiet_at
-        .filter(|node| !node.is_text("auto"))
-        .map_or(Some(QUIET), |node| bounded(node, "`quiet`", units::duration, shortest..=DAY, "from 1ms to 24h", d));
-    let max_wait = max_wait_at.map_or(Some(MAX_WAIT), |node| {
+    let quiet = quiet_at.filter(|node| !node.is_text("auto")).map_or(Some(default.quiet), |node| {
+        bounded(node, "`quiet`", units::duration, shortest..=DAY, "from 1ms to 24h", d)
+    });
+    let max_wait = max_wait_at.map_or(Some(default.max_wait), |node| {
         bounded(node, "`max_wait`", units::duration, shortest..=DAY, "from 1ms to 24h", d)
     });
     let largest = memory.map_or(u64::MAX, |memory| memory.buffer);
-    let max_trace_bytes = fields.take("max_trace_bytes").map_or(Some(16 << 20), |node| {
+    let max_trace_bytes = fields.take("max_trace_bytes").map_or(Some(default.max_trace_bytes), |node| {
         bounded(node, "`max_trace_bytes`", units::size, 1..=largest, "at most `memory.buffer`", d)
     });
     fields.finish(d);

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     decide::{Part, PolicySet},
-    diagnostic::{Diagnostics, Location},
+    diagnostic::{Diagnostics, Location, Source},
     yaml::{self, Kind, Node},
 };
 
@@ -16,6 +16,14 @@ use super::{Surroundings, values::names};
 
 /// Policy files in all: each is up to a megabyte, and a folder of more is not a folder of policies.
 const MAX_FILES: usize = 1000;
+
+/// Policies, and the files they stand in.
+#[derive(Clone, Debug)]
+pub struct Policies {
+    pub set: Arc<PolicySet>,
+    /// Their roots.
+    pub files: Vec<Node>,
+}
 
 /// Policies, read but not compiled.
 enum PolicySource {
@@ -32,7 +40,7 @@ pub(super) fn read(
     root: Option<&Node>,
     around: &Surroundings<'_>,
     diagnostics: &mut Diagnostics,
-) -> Option<Arc<PolicySet>> {
+) -> Option<Policies> {
     let before = diagnostics.0.len();
     let mut sources = Vec::new();
     let entries = match &node.kind {
@@ -46,18 +54,7 @@ pub(super) fn read(
             continue;
         }
         for (name, at) in names(entry, "`policies`", diagnostics).unwrap_or_default() {
-            for path in files(&around.path(&name, &at), &at, diagnostics) {
-                if sources.len() == MAX_FILES {
-                    diagnostics.error(&at, format!("more than {MAX_FILES} policy files"));
-                    return None;
-                }
-                match yaml::open(&path) {
-                    Ok(source) => sources.extend(yaml::parse(source, diagnostics).map(PolicySource::File)),
-                    Err(message) => {
-                        diagnostics.error(&at, message);
-                    }
-                }
-            }
+            open(&around.path(&name, &at), &at, &mut sources, diagnostics)?;
         }
     }
     if sources.is_empty() && diagnostics.0.len() == before {
@@ -66,12 +63,57 @@ pub(super) fn read(
     if diagnostics.0.len() > before {
         return None;
     }
+    compile(sources, root, diagnostics)
+}
+
+/// Reads and compiles files and folders that were named on the command line.
+///
+/// # Errors
+/// Every mistake in them.
+pub fn load(paths: &[PathBuf]) -> Result<Policies, Diagnostics> {
+    let (mut sources, mut diagnostics) = (Vec::new(), Diagnostics::default());
+    for path in paths {
+        let source = Arc::new(Source { name: "the command line".into(), text: path.display().to_string() });
+        let at = Location { range: 0..source.text.len(), source };
+        if open(path, &at, &mut sources, &mut diagnostics).is_none() {
+            return Err(diagnostics);
+        }
+    }
+    if !diagnostics.is_empty() {
+        return Err(diagnostics);
+    }
+    compile(sources, None, &mut diagnostics).ok_or(diagnostics)
+}
+
+fn compile(sources: Vec<PolicySource>, root: Option<&Node>, diagnostics: &mut Diagnostics) -> Option<Policies> {
     let parts = sources.iter().map(|source| match source {
         PolicySource::File(node) => Part::File(node),
         PolicySource::Inline(node) => Part::Policy(node),
     });
     let parts = parts.chain(root.map(Part::Root));
-    PolicySet::compile(&parts.collect::<Vec<_>>(), diagnostics).map(Arc::new)
+    let set = Arc::new(PolicySet::compile(&parts.collect::<Vec<_>>(), diagnostics)?);
+    let files = sources.into_iter().filter_map(|source| match source {
+        PolicySource::File(node) => Some(node),
+        PolicySource::Inline(_) => None,
+    });
+    Some(Policies { set, files: files.collect() })
+}
+
+/// Reads a file, or those of a folder; None where there are too many.
+fn open(path: &Path, at: &Location, sources: &mut Vec<PolicySource>, diagnostics: &mut Diagnostics) -> Option<()> {
+    for path in files(path, at, diagnostics) {
+        if sources.len() == MAX_FILES {
+            diagnostics.error(at, format!("more than {MAX_FILES} policy files"));
+            return None;
+        }
+        match yaml::open(&path) {
+            Ok(source) => sources.extend(yaml::parse(source, diagnostics).map(PolicySource::File)),
+            Err(message) => {
+                diagnostics.error(at, message);
+            }
+        }
+    }
+    Some(())
 }
 
 /// A path itself, or the policy files in it. Empty, and an error, where there are none.

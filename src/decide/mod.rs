@@ -6,6 +6,7 @@
 
 mod answer;
 pub mod condition;
+pub mod explain;
 mod look;
 mod memo;
 mod observe;
@@ -20,7 +21,7 @@ mod verdict;
 
 pub use observe::{Context, Scratch};
 pub use policy::{Action, List, Match, Policy};
-pub use probability::threshold;
+pub use probability::{percentage, threshold};
 pub use read::Part;
 pub use set::PolicySet;
 pub use tree::{Node, Tree};

@@ -10,6 +10,8 @@ use crate::model::{RecordTime, Threshold};
 pub struct Policy {
     /// Unique in its set.
     pub name: String,
+    /// The condition, as text; empty where there is none.
+    pub written: String,
     pub action: Action,
     /// As if absent; what it would say is counted.
     pub shadow: bool,

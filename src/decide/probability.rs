@@ -15,6 +15,15 @@ pub fn threshold(probability: f64) -> Threshold {
     Threshold(never - kept.clamp(least, never))
 }
 
+/// The probability that a threshold stands for, in per cent: `100 %`, `1 %`, `0.1 %`.
+pub fn percentage(threshold: Threshold) -> String {
+    let kept = (Threshold::NEVER.0 - threshold.0.min(Threshold::NEVER.0)) as f64 / Threshold::NEVER.0 as f64;
+    // Six digits are as many as anybody writes.
+    let rounded = format!("{:.6}", kept * 100.0);
+    let short = rounded.trim_end_matches('0').trim_end_matches('.');
+    if short == "0" && kept > 0.0 { format!("{:.1e} %", kept * 100.0) } else { format!("{short} %") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -31,5 +40,16 @@ mod tests {
         assert_eq!(threshold(7.0), Threshold::ALWAYS);
         assert_eq!(threshold(-7.0), Threshold::NEVER);
         assert_eq!(threshold(f64::NAN), Threshold::NEVER);
+    }
+
+    #[test]
+    fn is_shown_in_per_cent() {
+        let shown = |probability| percentage(threshold(probability));
+        assert_eq!(shown(1.0), "100 %");
+        assert_eq!(shown(0.01), "1 %");
+        assert_eq!(shown(0.125), "12.5 %");
+        assert_eq!(shown(1.0 / 3.0), "33.333333 %");
+        assert_eq!(shown(0.0), "0 %");
+        assert_eq!(shown(1e-12), "1.0e-10 %");
     }
 }

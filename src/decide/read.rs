@@ -40,7 +40,7 @@ pub struct Policies {
     /// In the order written, each group before what it is made of.
     pub policies: Vec<Policy>,
     pub randomness: randomness::Source,
-    pub root: Option<Formula<SpanTest>>,
+    pub root: Option<(Formula<SpanTest>, String)>,
 }
 
 #[derive(Debug)]
@@ -48,6 +48,8 @@ pub struct Policy {
     pub name: String,
     pub at: Location,
     pub when: Formula<TraceTest>,
+    /// As text; empty where there is none.
+    pub written: String,
     pub until: Option<RecordTime>,
     pub shadow: bool,
     pub action: Action,
@@ -100,7 +102,7 @@ struct Reader<'a, 'd> {
     matching: Option<(Option<Match>, &'a Location)>,
     otherwise: Option<(Option<Threshold>, &'a Location)>,
     randomness: Option<(Option<randomness::Source>, &'a Location)>,
-    root: Option<Formula<SpanTest>>,
+    root: Option<(Formula<SpanTest>, String)>,
 }
 
 /// What a policy stands in.
@@ -120,7 +122,8 @@ impl<'a> Reader<'a, '_> {
             Part::File(node) => node,
             Part::Policy(node) => return Some(Opened::Policy(node)),
             Part::Root(node) => {
-                self.root = self.condition(node, "`root`", condition::read_span);
+                self.root =
+                    self.condition(node, "`root`", condition::read_span).map(|root| (root, node.text().to_owned()));
                 return None;
             }
         };
@@ -146,7 +149,9 @@ impl<'a> Reader<'a, '_> {
             let source = self.randomness(node);
             once("randomness", node, &mut self.randomness, source, self.diagnostics);
         }
-        self.later(&mut fields, &["budget", "tests"]);
+        self.later(&mut fields, &["budget"]);
+        // Read by `cases`, which knows the policies of all files.
+        fields.take("tests");
         fields.finish(self.diagnostics);
     }
 
@@ -183,9 +188,9 @@ impl<'a> Reader<'a, '_> {
     fn policy(&mut self, node: &'a Node, around: Around) -> Option<Policy> {
         let mut fields = Fields::of(node, "a policy", self.diagnostics)?;
         let name = fields.require("name", "write `name: errors`", self.diagnostics).and_then(|node| self.name(node));
-        let when = match fields.take("when") {
-            Some(node) => self.condition(node, "`when`", condition::read),
-            None => Some(Formula::constant(true)),
+        let (when, written) = match fields.take("when") {
+            Some(node) => (self.condition(node, "`when`", condition::read), node.text()),
+            None => (Some(Formula::constant(true)), ""),
         };
         let until = fields.take("until").and_then(|node| units::read(node, "`until`", units::until, self.diagnostics));
         let shadow = fields.take("shadow").and_then(|node| node.as_bool("`shadow`", self.diagnostics));
@@ -198,7 +203,8 @@ impl<'a> Reader<'a, '_> {
         };
         fields.finish(self.diagnostics);
         let shadow = shadow.unwrap_or_default();
-        Some(Policy { name: name?, at: node.at.clone(), when: when?, until, shadow, action: action? })
+        let written = written.to_owned();
+        Some(Policy { name: name?, at: node.at.clone(), when: when?, written, until, shadow, action: action? })
     }
 
     fn name(&mut self, node: &'a Node) -> Option<String> {

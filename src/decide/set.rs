@@ -11,7 +11,7 @@ use super::{
 use crate::{
     decode::{Batch, Keys, Span},
     diagnostic::Diagnostics,
-    model::{Randomness, TraceId},
+    model::{Randomness, Threshold, TraceId},
 };
 
 /// Policies as they are in force: never changed, and shared by all workers.
@@ -19,9 +19,11 @@ use crate::{
 pub struct PolicySet {
     /// Those of the files; the others are in groups.
     pub(super) list: List,
-    policies: Vec<Policy>,
+    pub(super) policies: Vec<Policy>,
     pub(super) has_shadows: bool,
     randomness: randomness::Source,
+    /// The condition on what counts as a root, as text.
+    pub(super) root: Option<String>,
     pub(super) program: Program,
     blank: Vec<u64>,
 }
@@ -33,7 +35,7 @@ impl PolicySet {
     pub fn compile(parts: &[Part<'_>], diagnostics: &mut Diagnostics) -> Option<Self> {
         let read = read::read(parts, diagnostics)?;
         let conditions: Vec<_> = read.policies.iter().map(|policy| policy.when.clone()).collect();
-        let (program, facts) = match program::compile(&conditions, read.root.as_ref()) {
+        let (program, facts) = match program::compile(&conditions, read.root.as_ref().map(|(root, _)| root)) {
             Ok(compiled) => compiled,
             Err((place, full)) => {
                 diagnostics.error(&read.policies[place].at, full.to_string());
@@ -41,14 +43,15 @@ impl PolicySet {
             }
         };
         let policy = |(read, when)| {
-            let read::Policy { name, action, shadow, until, .. } = read;
-            Policy { name, action, shadow, until, when }
+            let read::Policy { name, written, action, shadow, until, .. } = read;
+            Policy { name, written, action, shadow, until, when }
         };
         let policies: Vec<_> = read.policies.into_iter().zip(facts).map(policy).collect();
         let has_shadows = policies.iter().any(|policy| policy.shadow);
         let mut blank = vec![0; program.seen_words()];
         blank.extend_from_slice(&program.nil[..program.root_words()]);
-        Some(Self { list: read.list, policies, has_shadows, randomness: read.randomness, program, blank })
+        let root = read.root.map(|(_, written)| written);
+        Some(Self { list: read.list, policies, has_shadows, randomness: read.randomness, root, program, blank })
     }
 
     /// The span attributes to look for when decoding.
@@ -73,6 +76,11 @@ impl PolicySet {
             };
             Some((number, policy))
         })
+    }
+
+    /// What of the rest is kept.
+    pub fn otherwise(&self) -> Threshold {
+        self.list.otherwise.unwrap_or(Threshold::NEVER)
     }
 
     /// How many words of bits the facts of a trace take.

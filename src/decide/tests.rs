@@ -16,7 +16,11 @@ use prost::Message;
 
 use super::{
     Facts, Node, Part, PolicySet, Tree,
-    condition::reference::{Seen, Trace, holds},
+    condition::{
+        Scope, outline,
+        reference::{Seen, Trace, holds, quantified, recombine},
+    },
+    explain::{Questions, Row},
 };
 use crate::{
     decode::{Batch, decode},
@@ -34,6 +38,29 @@ pub fn policy_set(text: &str) -> PolicySet {
     set.unwrap_or_else(|| panic!("{diagnostics}"))
 }
 
+/// A request with these spans, and what is decoded of it.
+fn sent(set: &PolicySet, spans: &[Seen]) -> (Vec<u8>, Batch) {
+    let request = ExportTraceServiceRequest {
+        resource_spans: spans
+            .iter()
+            .map(|(span, resource, scope)| ResourceSpans {
+                resource: Some(resource.clone()),
+                scope_spans: vec![ScopeSpans {
+                    scope: Some(scope.clone()),
+                    spans: vec![span.clone()],
+                    ..ScopeSpans::default()
+                }],
+                ..ResourceSpans::default()
+            })
+            .collect(),
+    };
+    let payload = request.encode_to_vec();
+    let mut batch = Batch::default();
+    decode(&payload, set.keys(), &mut batch).expect("a well-formed request");
+    assert_eq!(batch.spans.len(), spans.len());
+    (payload, batch)
+}
+
 /// What a trace comes to when its spans pass in this order; those in `roots` count as the root when they pass.
 struct Observed {
     bits: Vec<u64>,
@@ -45,24 +72,7 @@ struct Observed {
 
 impl Observed {
     fn new(set: &PolicySet, spans: &[Seen], roots: &[bool]) -> Self {
-        let request = ExportTraceServiceRequest {
-            resource_spans: spans
-                .iter()
-                .map(|(span, resource, scope)| ResourceSpans {
-                    resource: Some(resource.clone()),
-                    scope_spans: vec![ScopeSpans {
-                        scope: Some(scope.clone()),
-                        spans: vec![span.clone()],
-                        ..ScopeSpans::default()
-                    }],
-                    ..ResourceSpans::default()
-                })
-                .collect(),
-        };
-        let payload = request.encode_to_vec();
-        let mut batch = Batch::default();
-        decode(&payload, set.keys(), &mut batch).expect("a well-formed request");
-        assert_eq!(batch.spans.len(), spans.len());
+        let (payload, batch) = sent(set, spans);
         let mut scratch = set.scratch();
         let mut observed = Self {
             bits: set.blank().to_vec(),
@@ -338,13 +348,15 @@ fn joined(leaf: impl Strategy<Value = String> + 'static) -> impl Strategy<Value 
     })
 }
 
-fn condition() -> impl Strategy<Value = String> {
-    let on_span = || {
+/// `computes`: parts may be such that they cannot be computed, and then neither they nor their negation holds.
+fn condition(computes: bool) -> impl Strategy<Value = String> {
+    let made = move |prefix| if computes { computed(prefix).boxed() } else { comparison(prefix).boxed() };
+    let on_span = move || {
         joined(prop_oneof![
             9 => comparison(""),
             3 => comparison("span."),
-            4 => computed(""),
-            1 => computed("span."),
+            4 => made(""),
+            1 => made("span."),
             2 => of_items(),
             1 => Just("IsRootSpan()".to_owned()),
             1 => pick(&["true", "false"]).prop_map(str::to_owned),
@@ -355,7 +367,7 @@ fn condition() -> impl Strategy<Value = String> {
         4 => (pick(&["any", "all", "none"]), on_span()).prop_map(|(quantifier, inner)| format!("{quantifier}({inner})")),
         2 => (on_span(), op(), -1..4).prop_map(|(inner, op, n)| format!("count({inner}) {op} {n}")),
         3 => comparison("root."),
-        2 => computed("root."),
+        2 => made("root."),
         1 => of_items(),
         1 => (op(), pick(&["0s", "5ns", "1us"])).prop_map(|(op, value)| format!("trace.duration {op} {value}")),
         1 => (op(), pick(&["span_count", "error_count", "services", "depth"]), 0..6)
@@ -554,6 +566,17 @@ fn one_of_everything() -> Seen {
     (span, Resource { attributes: service, ..Resource::default() }, scope)
 }
 
+/// Gives spans ids and parents.
+fn call(spans: &mut [Seen], calls: u128) {
+    for (at, (span, ..)) in (1_u64..).zip(spans) {
+        span.span_id = at.to_be_bytes().to_vec();
+        // One before, nobody, or one that is not there.
+        let parent = (calls >> (at * 5)) as u64 % (at + 1);
+        let parent = if parent == at { 99 } else { parent };
+        span.parent_span_id = if parent == 0 { Vec::new() } else { parent.to_be_bytes().to_vec() };
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Action {
     Keep(u32),
@@ -571,7 +594,7 @@ proptest! {
     #[test]
     fn evaluates_as_the_reference(
         policies in prop::collection::vec(
-            (condition(), prop_oneof![Just(Action::Drop), prop::sample::select(vec![0, 1, 25, 50, 100]).prop_map(Action::Keep)]),
+            (condition(true), prop_oneof![Just(Action::Drop), prop::sample::select(vec![0, 1, 25, 50, 100]).prop_map(Action::Keep)]),
             1..8,
         ),
         first in any::<bool>(),
@@ -590,13 +613,7 @@ proptest! {
         }
         let set = policy_set(&text);
         let (mut spans, roots): (Vec<_>, Vec<_>) = spans.into_iter().unzip();
-        for (at, (span, ..)) in (1_u64..).zip(&mut spans) {
-            span.span_id = at.to_be_bytes().to_vec();
-            // One before, nobody, or one that is not there.
-            let parent = (calls >> (at * 5)) as u64 % (at + 1);
-            let parent = if parent == at { 99 } else { parent };
-            span.parent_span_id = if parent == 0 { Vec::new() } else { parent.to_be_bytes().to_vec() };
-        }
+        call(&mut spans, calls);
         let observed = Observed::new(&set, &spans, &roots);
         let trace = Trace { spans: &spans, root: roots.iter().rposition(|root| *root) };
         let matching: Vec<bool> = policies.iter().map(|(condition, _)| holds(condition, &trace)).collect();
@@ -625,5 +642,60 @@ proptest! {
             (kept.map(|(_, i)| i), all.unwrap())
         };
         prop_assert_eq!((verdict.keep, verdict.policy, verdict.threshold), (randomness >= t, policy, Threshold(t)));
+    }
+
+    /// A condition that is put together from what is explained of its parts is the condition that decides.
+    #[test]
+    fn explains_what_decides(
+        condition in condition(false),
+        spans in prop::collection::vec((span(), prop::bool::weighted(0.3)), 1..6),
+        calls: u128,
+    ) {
+        let text = serde_json::to_string(&condition).unwrap();
+        let set = policy_set(&format!("policies: [ {{ name: p, when: {text}, keep: always }} ]"));
+        let questions = Questions::new(&set);
+        let parts = outline(&condition);
+        let rows_of = |spans: &[Seen], roots: &[bool]| {
+            let mut tally = questions.tally();
+            let (payload, batch) = sent(questions.policies(), spans);
+            for (at, (span, root)) in batch.spans.iter().zip(roots).enumerate() {
+                questions.ask(&payload, &batch, span, at, *root, &mut tally);
+            }
+            let asked = Observed::new(questions.policies(), spans, roots);
+            let rows: Vec<Row> = questions.rows(0, asked.facts(0), &tally, None);
+            assert_eq!(rows.len(), parts.len());
+            rows
+        };
+        let part = |at: &std::ops::Range<usize>| parts.iter().position(|part| part.at == *at).expect("a part");
+
+        let (mut spans, roots): (Vec<_>, Vec<_>) = spans.into_iter().unzip();
+        call(&mut spans, calls);
+        let rows = rows_of(&spans, &roots);
+        let mut of_trace = |at: &std::ops::Range<usize>| {
+            assert_eq!(rows[part(at)].scope, Scope::Trace);
+            rows[part(at)].holds
+        };
+        let matches = set.holds(0, Observed::new(&set, &spans, &roots).facts(0));
+        prop_assert_eq!(recombine(&condition, &mut of_trace), matches, "{}", condition);
+
+        // What holds of one span, and of how many: an argument is put together span by span.
+        let each: Vec<Vec<Row>> =
+            (0..spans.len()).map(|at| rows_of(&spans[at..=at], &roots[at..=at])).collect();
+        for (row, at) in rows.iter().zip(0..).filter(|(row, _)| row.scope == Scope::Span) {
+            prop_assert_eq!(row.spans, each.iter().filter(|rows| rows[at].holds).count(), "{}", row.text);
+        }
+        for (quantifier, name, argument) in quantified(&condition) {
+            let such = each.iter().filter(|rows| {
+                let moved = |at: &std::ops::Range<usize>| argument.start + at.start..argument.start + at.end;
+                recombine(&condition[argument.clone()], &mut |at| rows[part(&moved(at))].holds)
+            });
+            let (such, row) = (such.count(), &rows[part(&quantifier)]);
+            match name {
+                "any" => prop_assert_eq!(row.holds, such > 0, "{}", row.text),
+                "all" => prop_assert_eq!(row.holds, such == spans.len(), "{}", row.text),
+                "none" => prop_assert_eq!(row.holds, such == 0, "{}", row.text),
+                _ => prop_assert_eq!(&row.found.values[0].value, &such.to_string(), "{}", row.text),
+            }
+        }
     }
 }

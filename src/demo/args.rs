@@ -11,6 +11,9 @@ use crate::generate::Shape;
 /// An embedded broker, a shop's traffic, and the processor as a child that is killed half-way and started again. At the end a table
 /// checks what came out against what was sent; the exit code is 1 where anything is wrong.
 #[derive(Clone, Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes: 0 all is as it must be, 1 it is not, or something went wrong, 2 the command line has mistakes."
+)]
 pub struct Args {
     /// How long traffic flows: 60s, 5m. The processor is killed half-way
     #[arg(long = "for", value_name = "TIME", default_value = "60s", value_parser = duration)]

@@ -4,6 +4,7 @@ mod context;
 mod expired;
 mod keying;
 mod metadata;
+mod range;
 mod refusal;
 mod restore;
 mod spread;
@@ -12,6 +13,7 @@ mod topics;
 pub use expired::{Expired, expired};
 pub use keying::look as look_at_keys;
 pub use metadata::{Metadata, Unknown as UnknownMetadata};
+pub use range::{Offsets, Place, Range, Wanted as WantedRange};
 pub use refusal::{Refusal, Trouble, Use};
 pub use restore::{Restore, Restored, Wanted};
 pub use spread::watch as watch_spread;
@@ -27,7 +29,7 @@ use rdkafka::{
 };
 
 use crate::{
-    config::{Config, Start},
+    config::{Config, Kafka, Start},
     model::RecordTime,
 };
 use context::Context;
@@ -272,11 +274,16 @@ fn reader(config: &Config, group: &str, statistics: Duration) -> ClientConfig {
 
 /// What every client of ours is configured with.
 pub fn client(config: &Config) -> ClientConfig {
+    client_of(&config.kafka)
+}
+
+/// The same, where no more is known than the cluster.
+pub fn client_of(kafka: &Kafka) -> ClientConfig {
     let mut client = ClientConfig::new();
-    client.set("bootstrap.servers", &config.kafka.brokers).set("client.id", "tailwater");
+    client.set("bootstrap.servers", &kafka.brokers).set("client.id", "tailwater");
     // The default of 10 s keeps a worker away for that long after its broker is back.
     client.set("reconnect.backoff.max.ms", "1000");
-    for (name, value) in &config.kafka.properties {
+    for (name, value) in &kafka.properties {
         client.set(name, value);
     }
     client

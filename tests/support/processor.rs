@@ -75,7 +75,7 @@ pub struct Ended {
     pub took: Duration,
 }
 
-/// What `tailwater check` came to, and all it said.
+/// What a command came to, and all it said.
 pub struct Checked {
     pub status: ExitStatus,
     pub said: String,
@@ -140,7 +140,12 @@ impl Job {
 
     /// `tailwater check`.
     pub fn check(&self, flags: &[&str]) -> Checked {
-        let output = self.command("check", &self.folder(), flags).output().expect("the program starts");
+        self.ask("check", flags)
+    }
+
+    /// Another command with the same configuration.
+    pub fn ask(&self, command: &str, flags: &[&str]) -> Checked {
+        let output = self.command(command, &self.folder(), flags).output().expect("the program starts");
         let said = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
         Checked { status: output.status, said }
     }

@@ -462,7 +462,7 @@ fn thing(item: &str) -> &'static str {
 }
 
 /// `IsMatch(…) == true`, as older examples of OTTL write it: the condition, and whether it is meant as it stands.
-fn compared_with_bool<'e, 't>(op: Op, sides: &'e [Expr<'t>; 2]) -> Option<(&'e Expr<'t>, bool)> {
+pub fn compared_with_bool<'e, 't>(op: Op, sides: &'e [Expr<'t>; 2]) -> Option<(&'e Expr<'t>, bool)> {
     let (condition, value) = match sides {
         [condition, Expr { kind: ExprKind::Literal(Literal::Bool(value)), .. }]
         | [Expr { kind: ExprKind::Literal(Literal::Bool(value)), .. }, condition] => (condition, *value),

@@ -11,6 +11,7 @@ mod expression;
 mod formula;
 mod function;
 mod literal;
+mod outline;
 mod parse;
 mod path;
 mod pattern;
@@ -24,8 +25,11 @@ use std::ops::Range;
 pub use compare::{Constant, Op};
 pub use expression::{Computed, Expression};
 pub use formula::Formula;
+pub use literal::duration;
+pub use outline::{Part, Scope, outline};
 pub use pattern::Pattern;
 pub use test::{Around, Deny, Field, Number, SpanTest, Subject, Test, TraceTest};
+pub use types::name_of;
 
 /// One mistake in a condition: a sentence without a full stop, its byte range in the text, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]

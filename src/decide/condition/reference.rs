@@ -1,7 +1,7 @@
 //! The language a second time, as simply as it can be said: a walk over the tree and all spans. The compiled evaluator
 //! is held against it.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, ops::Range};
 
 use opentelemetry_proto::tonic::{
     common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value},
@@ -15,6 +15,7 @@ use opentelemetry_proto::tonic::{
 use super::{
     Op,
     ast::{Expr, ExprKind, Literal, Segment},
+    check::compared_with_bool,
     expression::Math,
     literal,
     parse::parse,
@@ -33,6 +34,52 @@ pub struct Trace<'a> {
 pub fn holds(condition: &str, trace: &Trace<'_>) -> bool {
     let tree = parse(condition).expect("a condition that parses");
     is_true(&tree, At { trace, span: None, item: None }) == Some(true)
+}
+
+/// Whether a condition holds, put together from the answers to its parts, which [`super::outline`] names.
+pub fn recombine(condition: &str, part: &mut dyn FnMut(&Range<usize>) -> bool) -> bool {
+    joined(&parse(condition).expect("a condition that parses"), part)
+}
+
+/// All quantifiers: where the part stands that one is in, its name, and where its argument stands, in parentheses.
+pub fn quantified(condition: &str) -> Vec<(Range<usize>, &str, Range<usize>)> {
+    let tree = parse(condition).expect("a condition that parses");
+    let (mut found, mut left) = (Vec::new(), vec![&tree]);
+    while let Some(expr) = left.pop() {
+        match &expr.kind {
+            ExprKind::And(parts) | ExprKind::Or(parts) => left.extend(parts),
+            ExprKind::Not(inner) => left.push(inner),
+            ExprKind::Call { name: name @ ("any" | "all" | "none"), .. } => {
+                found.push((expr.at.clone(), *name, expr.at.start + name.len()..expr.at.end));
+            }
+            ExprKind::Compare { op, sides } if let Some((inner, _)) = compared_with_bool(*op, sides) => {
+                left.push(inner)
+            }
+            ExprKind::Compare { sides, .. } => {
+                for side in sides.iter() {
+                    if let ExprKind::Call { name: name @ "count", .. } = &side.kind {
+                        found.push((expr.at.clone(), *name, side.at.start + name.len()..side.at.end));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+fn joined(expr: &Expr<'_>, part: &mut dyn FnMut(&Range<usize>) -> bool) -> bool {
+    match &expr.kind {
+        // Not short-circuited: every part has its answer.
+        ExprKind::And(parts) => parts.iter().map(|expr| joined(expr, part)).fold(true, |all, holds| all & holds),
+        ExprKind::Or(parts) => parts.iter().map(|expr| joined(expr, part)).fold(false, |any, holds| any | holds),
+        ExprKind::Not(inner) => !joined(inner, part),
+        ExprKind::Literal(Literal::Bool(value)) => *value,
+        ExprKind::Compare { op, sides } if let Some((inner, as_it_is)) = compared_with_bool(*op, sides) => {
+            joined(inner, part) == as_it_is
+        }
+        _ => part(&expr.at),
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Constant, Error, ast::Literal, expression::Math, literal::hex};
+use super::{Constant, Error, Subject, ast::Literal, expression::Math, literal::hex};
 use crate::diagnostic::nearest;
 
 /// The type of a path.
@@ -46,6 +46,16 @@ const KINDS: [(&str, i64); 6] = [
     ("SPAN_KIND_CONSUMER", 5),
 ];
 const STATUSES: [(&str, i64); 3] = [("STATUS_CODE_UNSET", 0), ("STATUS_CODE_OK", 1), ("STATUS_CODE_ERROR", 2)];
+
+/// How a condition writes a span's kind, or its status.
+pub fn name_of(subject: &Subject, number: i32) -> Option<&'static str> {
+    let names: &[_] = match subject {
+        Subject::Kind => &KINDS,
+        Subject::Status => &STATUSES,
+        _ => &[],
+    };
+    names.iter().find(|(_, known)| *known == i64::from(number)).map(|(name, _)| *name)
+}
 
 /// `STATUS_CODE_ERROR` and the like; None where the name is not written as constants are.
 pub fn named(name: &str, at: &Range<usize>) -> Option<Result<Value, Error>> {

@@ -202,13 +202,7 @@ tests: []
            |
            = hint: write `otherwise: { probability: 1% }`
 
-        error: `tests` is not available yet
-          --> one.yaml:27:8
-           |
-        27 | tests: []
-           |        ^^
-
-        16 errors
+        15 errors
     "#);
 }
 

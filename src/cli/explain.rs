@@ -1,0 +1,194 @@
+//! `tailwater explain`
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::bail;
+use prost::Message;
+
+use super::{
+    configured::{self, variables},
+    progress::Progress,
+    record::place,
+};
+use crate::{
+    assemble::{Completion, Keying},
+    config::{self, Config, Keyed, Policies},
+    decide::percentage,
+    decisions::schema::{Decision, Decisions, Reason},
+    diagnostic::Diagnostics,
+    engine::{Past, Settings},
+    explain::Gathered,
+    model::{Threshold, TraceId},
+    recording::{Reader, Record},
+    source::{self, Place, Range, WantedRange},
+};
+
+/// Says why a trace was kept or dropped: its spans, what each policy asked and found, the verdict, and what completed it.
+///
+/// The records come from a recording, or from the input topics of a configuration; then the verdict that was made is read
+/// from its decision log. No group is joined, and nothing is written to Kafka.
+#[derive(clap::Args)]
+#[command(after_help = AFTER)]
+pub struct Args {
+    /// 32 hex digits
+    #[arg(value_name = "TRACE_ID", value_parser = trace)]
+    trace: TraceId,
+
+    /// The configuration whose policies, topics and decision log are read
+    #[arg(short, long, value_name = "FILE", required_unless_present = "recording")]
+    config: Option<PathBuf>,
+
+    /// A file that `tailwater record` wrote, in place of the topics
+    #[arg(long, value_name = "FILE")]
+    recording: Option<PathBuf>,
+
+    /// Policy files or folders, in place of the configuration's. Default without one: policies/
+    #[arg(long, value_name = "FILES")]
+    policies: Vec<PathBuf>,
+
+    /// Where to begin in the topics: earliest, or -1h for an hour ago
+    #[arg(long, value_name = "PLACE", default_value = "earliest", allow_hyphen_values = true, value_parser = place)]
+    from: Place,
+}
+
+const AFTER: &str = "\
+From the topics, and from a recording:
+  tailwater explain -c tailwater.yaml --from -1h 4bf92f3577b34da6a3ce929d0e0e4736
+  tailwater explain --recording hour.rec 4bf92f3577b34da6a3ce929d0e0e4736
+
+What is explained is what the policies of now say to the records. Where the decision log says
+otherwise, they were others then, or records are missing.
+
+Exit codes: 0 explained; 1 nothing is known of the trace, something went wrong, or a file has
+mistakes; 2 the command line has mistakes.";
+
+/// # Errors
+/// The brokers or the recording cannot be read.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let (config, policies) = match read(&args) {
+        Ok(read) => read,
+        Err(mistakes) => {
+            configured::show(&mistakes);
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let mut gathered = Gathered::new(args.trace);
+    let mut decided = Vec::new();
+    match (&args.recording, &config) {
+        (Some(path), _) => Reader::open(path)?.try_for_each(|record| gathered.add(record?))?,
+        (None, Some(config)) => {
+            let topics = config.input.topics.iter().map(|topic| topic.name.clone()).collect();
+            each(config, topics, args.from, "reading spans", |record| gathered.add(record))?;
+            decided = decisions(config, args.from, args.trace)?;
+        }
+        (None, None) => bail!("a configuration or a recording is needed"),
+    }
+    let explanations = gathered.explain(settings(config.as_ref()), policies.set);
+    for line in &decided {
+        println!("in the decision log: {line}");
+    }
+    for explanation in &explanations {
+        println!("{explanation}");
+    }
+    if explanations.is_empty() {
+        println!("no span of the trace {} is in what was read", args.trace);
+    }
+    let known = !explanations.is_empty() || !decided.is_empty();
+    Ok(if known { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn read(args: &Args) -> Result<(Option<Config>, Policies), Diagnostics> {
+    let config = args.config.as_ref().map(|path| Config::load(path, variables(), [])).transpose()?;
+    let policies = match &config {
+        Some(config) if args.policies.is_empty() => {
+            Policies { set: config.policies.clone(), files: config.policy_files.clone() }
+        }
+        _ if args.policies.is_empty() => config::load_policies(&["policies".into()])?,
+        _ => config::load_policies(&args.policies)?,
+    };
+    Ok((config, policies))
+}
+
+/// Those a worker of the configuration has, but for what depends on how many there are.
+fn settings(config: Option<&Config>) -> Settings {
+    const BUFFER: usize = 1 << 30;
+    let (completion, late_window, past) = match config {
+        Some(Config { completion, late_window, late, .. }) => (completion.clone(), *late_window, *late),
+        None => (config::Completion::default(), config::LATE_WINDOW, Past::Decide),
+    };
+    Settings {
+        keying: Keying::Keyed,
+        completion: Completion {
+            quiet: completion.quiet.as_millis() as u64,
+            max_wait: completion.max_wait.as_millis() as u64,
+            max_trace_bytes: completion.max_trace_bytes as usize,
+        },
+        late_window: late_window.as_millis() as u64,
+        past,
+        buffer: BUFFER,
+        tick_bytes: BUFFER / 8,
+        output_record_bytes: 1 << 20,
+    }
+}
+
+fn each(
+    config: &Config,
+    topics: Vec<String>,
+    from: Place,
+    what: &str,
+    mut take: impl FnMut(Record) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let wanted = WantedRange { topics, from, to: Place::Latest, offsets: Default::default() };
+    let mut range = Range::open(source::client(config), &wanted)?;
+    let mut progress = Progress::new(what);
+    while let Some(record) = range.read()? {
+        take(record)?;
+        progress.at(range.done(), range.total());
+    }
+    Ok(())
+}
+
+/// What the decision log says of a trace, a line for each different verdict.
+fn decisions(config: &Config, from: Place, trace: TraceId) -> anyhow::Result<Vec<String>> {
+    // Decisions are beside the topic that the workers read.
+    let input = if config.input.keyed == Keyed::Rekey { &config.input.behind_rekey() } else { &config.input };
+    let topics = input.topics.iter().map(|topic| input.decisions(&topic.name)).collect();
+    let mut lines: Vec<String> = Vec::new();
+    each(config, topics, from, "reading decisions", |record| {
+        let Ok(Decisions { policies, decisions, .. }) = Decisions::decode(&*record.value.unwrap_or_default()) else {
+            return Ok(());
+        };
+        for decision in decisions.into_iter().filter(|decision| decision.trace_id == trace.0) {
+            let line = said(&decision, &policies);
+            if !lines.contains(&line) {
+                lines.push(line);
+            }
+        }
+        Ok(())
+    })?;
+    Ok(lines)
+}
+
+fn said(decision: &Decision, policies: &[String]) -> String {
+    let Decision { keep, policy, threshold, spans, .. } = *decision;
+    let policy = (policy as usize).checked_sub(1).and_then(|at| policies.get(at));
+    let policy = policy.map_or_else(|| "otherwise".to_owned(), |name| format!("`{name}`"));
+    let threshold = threshold.map_or(if keep { Threshold::ALWAYS } else { Threshold::NEVER }, Threshold);
+    let reason = match decision.reason() {
+        Reason::Unspecified => "unknown",
+        Reason::Structure => "structure",
+        Reason::MaxWait => "max_wait",
+        Reason::Size => "size",
+        Reason::Memory => "memory",
+        Reason::End => "end",
+    };
+    let verdict = if keep { "kept" } else { "dropped" };
+    format!(
+        "{verdict} by {policy}; of such traces {} are kept; complete by {reason}, with {spans} spans",
+        percentage(threshold)
+    )
+}
+
+fn trace(text: &str) -> Result<TraceId, String> {
+    TraceId::from_hex(text.as_bytes()).ok_or_else(|| "a trace id is 32 hex digits, not all 0".to_owned())
+}

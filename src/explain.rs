@@ -1,0 +1,239 @@
+//! One trace followed through the core: what was seen of it, what each policy asked and found, what became of it.
+
+mod gather;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use gather::Gathered;
+
+use std::sync::Arc;
+
+use crate::{
+    assemble::{Completion, Keying, Start},
+    decide::{
+        Action, PolicySet,
+        explain::{Questions, Row, Tally, one_line},
+    },
+    decisions::Decision,
+    decode::{self, Batch},
+    engine::{Engine, Full, Past, Record, Settings},
+    model::{RecordTime, Threshold, TraceId},
+};
+
+/// Reads records as a worker does, and takes notes on one trace.
+pub struct Follow {
+    trace: TraceId,
+    policies: Arc<PolicySet>,
+    questions: Questions,
+    judge: Engine,
+    partitions: Vec<u32>,
+    batch: Batch,
+    open: Option<Open>,
+    told: Vec<Explanation>,
+}
+
+/// What is known of a trace, and why its verdict is what it is.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    pub trace: TraceId,
+    /// The first of them, in the order they came.
+    pub spans: Vec<Seen>,
+    /// As many as the verdict rests on.
+    pub span_count: usize,
+    /// Spans that came when there was a verdict, which they followed.
+    pub late: usize,
+    /// In their order.
+    pub policies: Vec<Policy>,
+    /// What of the rest is kept.
+    pub otherwise: Threshold,
+    /// None only while it is not made.
+    pub decision: Option<Decision>,
+}
+
+/// A span.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub id: u64,
+    pub parent: u64,
+    pub name: String,
+    /// Nanoseconds since the Unix epoch.
+    pub start: u64,
+    /// Nanoseconds.
+    pub duration: u64,
+    /// OTLP's number.
+    pub status: i32,
+}
+
+/// A policy, and what it asked and found.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    pub name: String,
+    pub action: Action,
+    /// As if absent.
+    pub shadow: bool,
+    /// On one line; empty where there is no condition.
+    pub condition: String,
+    pub matches: bool,
+    /// The parts of the condition; none of one that is too large to be taken apart with all others.
+    pub rows: Vec<Row>,
+}
+
+/// Notes on a trace that waits for its verdict.
+struct Open {
+    /// Its policies are the questions. It reads only records that hold spans of the trace, and no time passes for it, so that
+    /// it holds the trace for as long as it is asked.
+    asked: Engine,
+    partition: u32,
+    records: i64,
+    tally: Tally,
+    so_far: Explanation,
+}
+
+/// Spans that are listed: nobody reads more.
+const SPANS: usize = 100;
+
+/// For an engine that only holds one trace, with what else is in its records.
+const ASKED: Settings = Settings {
+    keying: Keying::Keyed,
+    completion: Completion { quiet: u64::MAX / 4, max_wait: u64::MAX / 2, max_trace_bytes: usize::MAX },
+    late_window: 0,
+    past: Past::Decide,
+    buffer: 4 << 30,
+    tick_bytes: 1 << 20,
+    output_record_bytes: 1 << 20,
+};
+
+// === impl Follow ===
+
+impl Follow {
+    pub fn new(trace: TraceId, settings: Settings, policies: Arc<PolicySet>) -> Self {
+        Self {
+            trace,
+            questions: Questions::new(&policies),
+            judge: Engine::new(settings, policies.clone()),
+            policies,
+            partitions: Vec::new(),
+            batch: Batch::default(),
+            open: None,
+            told: Vec::new(),
+        }
+    }
+
+    /// Takes a partition on, whose records begin at an offset; they name it by this number.
+    pub fn assign(&mut self, offset: i64) -> u32 {
+        let partition = self.judge.assign(Start::at(offset));
+        self.partitions.push(partition);
+        partition
+    }
+
+    /// Takes the next record in.
+    pub fn ingest(&mut self, record: Record<'_>) {
+        while let Err(Full) = self.judge.ingest(record, RecordTime::END) {
+            self.settle();
+        }
+        let Some(payload) = record.payload else { return };
+        let mut batch = std::mem::take(&mut self.batch);
+        if decode::decode(payload, self.questions.policies().keys(), &mut batch).is_ok() {
+            let spans = batch.spans.iter().filter(|span| span.trace_id == self.trace.0).count();
+            if spans > 0 {
+                // The record's time may have brought the verdict.
+                self.settle();
+                if self.judge.held(self.trace).is_some() {
+                    self.note(payload, &batch);
+                } else if let Some(last) = self.told.last_mut() {
+                    last.late += spans;
+                }
+            }
+        }
+        self.batch = batch;
+    }
+
+    /// Decides what is left, as at the end of a finite input. What was told of the trace: more than once, where its verdict
+    /// was forgotten.
+    pub fn finish(mut self) -> Vec<Explanation> {
+        for partition in std::mem::take(&mut self.partitions) {
+            self.judge.finish(partition);
+        }
+        while let Err(Full) = self.judge.advance() {
+            self.settle();
+        }
+        self.settle();
+        self.told
+    }
+
+    /// Looks through what was decided.
+    fn settle(&mut self) {
+        let tick = self.judge.cut();
+        let decisions = tick.decisions.iter().map(|(_, decision)| *decision);
+        for decision in decisions.filter(|decision| decision.trace == self.trace) {
+            // It stands in the log of each partition of the trace.
+            self.told.extend(self.open.take().map(|open| Explanation { decision: Some(decision), ..open.so_far }));
+        }
+        self.judge.settle(tick, &[]);
+    }
+
+    /// Notes the spans of a record that joined the trace.
+    fn note(&mut self, payload: &[u8], batch: &Batch) {
+        let Self { trace, policies, questions, judge, open, .. } = self;
+        let Some((facts, root)) = judge.held(*trace) else { return };
+        let open = open.get_or_insert_with(|| Open::new(*trace, questions, policies));
+        let Open { asked, partition, records, tally, so_far } = open;
+        for span in batch.spans.iter().filter(|span| span.trace_id == trace.0) {
+            questions.ask(payload, batch, span, so_far.span_count, root == Some(span.span_id), tally);
+            so_far.span_count += 1;
+            if so_far.spans.len() < SPANS {
+                so_far.spans.push(Seen {
+                    id: span.span_id,
+                    parent: span.parent_id,
+                    name: String::from_utf8_lossy(span.name.of(payload)).into_owned(),
+                    start: span.start,
+                    duration: span.duration(),
+                    status: span.status,
+                });
+            }
+        }
+        for (number, policy) in so_far.policies.iter_mut().enumerate() {
+            policy.matches = policies.holds(number, facts);
+        }
+        let record = Record { partition: *partition, offset: *records, timestamp: None, payload: Some(payload) };
+        *records += 1;
+        while let Err(Full) = asked.ingest(record, RecordTime::END) {
+            let tick = asked.cut();
+            asked.settle(tick, &[]);
+        }
+        if let Some((facts, _)) = asked.held(*trace) {
+            let root = so_far.spans.iter().position(|span| Some(span.id) == root);
+            for (number, policy) in so_far.policies.iter_mut().enumerate() {
+                policy.rows = questions.rows(number, facts, tally, root);
+            }
+        }
+    }
+}
+
+// === impl Open ===
+
+impl Open {
+    fn new(trace: TraceId, questions: &Questions, policies: &PolicySet) -> Self {
+        let mut asked = Engine::new(ASKED, questions.policies().clone());
+        let partition = asked.assign(Start::at(0));
+        let of = |policy: &crate::decide::Policy| Policy {
+            name: policy.name.clone(),
+            action: policy.action.clone(),
+            shadow: policy.shadow,
+            condition: one_line(&policy.written),
+            matches: false,
+            rows: Vec::new(),
+        };
+        let so_far = Explanation {
+            trace,
+            spans: Vec::new(),
+            span_count: 0,
+            late: 0,
+            policies: policies.policies().iter().map(of).collect(),
+            otherwise: policies.otherwise(),
+            decision: None,
+        };
+        Self { asked, partition, records: 0, tally: questions.tally(), so_far }
+    }
+}

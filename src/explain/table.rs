@@ -1,0 +1,153 @@
+//! An explanation for a person to read.
+
+use std::fmt;
+
+use super::{Explanation, Policy, Seen};
+use crate::{
+    decide::{
+        Action,
+        condition::Scope,
+        explain::{Found, Row},
+        percentage,
+    },
+    decisions::Decision,
+    model::Threshold,
+    units,
+};
+
+/// Spans that are printed; the rest is a number.
+const SPANS: usize = 20;
+/// A part that is longer does not move the others to the right.
+const WIDTH: usize = 72;
+/// Levels by which a span is moved to the right.
+const DEPTH: usize = 8;
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "trace {}, {}", self.trace, several(self.span_count, "span"))?;
+        self.spans(f)?;
+        if self.late > 0 {
+            writeln!(f, "  and {} that came after the verdict, and followed it", several(self.late, "span"))?;
+        }
+        writeln!(f)?;
+        self.policies(f)?;
+        writeln!(f)?;
+        self.verdict(f)
+    }
+}
+
+// === impl Explanation ===
+
+impl Explanation {
+    fn spans(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let first = self.spans.iter().map(|span| span.start).filter(|&start| start != 0).min().unwrap_or(0);
+        for span in self.spans.iter().take(SPANS) {
+            let indent = "  ".repeat(self.depth(span) + 1);
+            let after = units::nanoseconds(span.start.saturating_sub(first));
+            let duration = units::nanoseconds(span.duration);
+            let error = if span.status == 2 { "  error" } else { "" };
+            writeln!(f, "{indent}{}  +{after}  {duration}{error}", quoted(&span.name))?;
+        }
+        match self.span_count.saturating_sub(SPANS) {
+            0 => Ok(()),
+            more => writeln!(f, "  … and {more} more"),
+        }
+    }
+
+    /// How many of the listed spans a span is below.
+    fn depth(&self, span: &Seen) -> usize {
+        let parent = |span: &Seen| self.spans.iter().find(|other| span.parent != 0 && other.id == span.parent);
+        std::iter::successors(parent(span), |span| parent(span)).take(DEPTH).count()
+    }
+
+    /// The policies that match and those that do not, with what they asked and found.
+    pub fn policies(&self, f: &mut impl fmt::Write) -> fmt::Result {
+        let width = self.policies.iter().map(|policy| policy.name.chars().count()).max().unwrap_or(0);
+        for Policy { name, action, shadow, condition, matches, rows } in &self.policies {
+            let matches = if *matches { "matches" } else { "does not match" };
+            writeln!(f, "{name:width$}  {:14}  {}", matches, Self::action(action, *shadow))?;
+            // One that is its only part is shown with it.
+            if !condition.is_empty() && rows.first().is_none_or(|row| row.text != *condition) {
+                writeln!(f, "    when {condition}")?;
+            }
+            let width =
+                rows.iter().map(|row| row.text.chars().count() + indent(row).len()).max().unwrap_or(0).min(WIDTH);
+            for row in rows {
+                let text = format!("{}{}", indent(row), row.text);
+                let holds = if row.holds { "true " } else { "false" };
+                writeln!(f, "{}", format!("{text:width$}  {holds}  {}", self.found(row)).trim_end())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn action(action: &Action, shadow: bool) -> String {
+        let action = match action {
+            Action::Keep { threshold, protect: false, .. } => format!("keep {}", percentage(*threshold)),
+            Action::Keep { threshold, .. } => format!("keep {}, protected", percentage(*threshold)),
+            Action::Drop { threshold: Threshold::NEVER, .. } => "drop".to_owned(),
+            Action::Drop { threshold, .. } => format!("drop all but {}", percentage(*threshold)),
+            Action::Group(_) => "group".to_owned(),
+        };
+        if shadow { format!("{action}, in the shadow") } else { action }
+    }
+
+    fn found(&self, row: &Row) -> String {
+        let Found { values, others } = &row.found;
+        let mut parts: Vec<String> = Vec::new();
+        for seen in values {
+            let name = seen.span.and_then(|span| self.spans.get(span)).map(|span| quoted(&span.name));
+            parts.push(match (name, seen.spans) {
+                (Some(name), 1) => format!("{} in {name}", seen.value),
+                (Some(name), spans) => format!("{} in {name} and {} more", seen.value, spans - 1),
+                (None, _) => seen.value.clone(),
+            });
+        }
+        if *others > 0 {
+            parts.push(format!("others in {}", several(*others, "span")));
+        }
+        let found = parts.join("; ");
+        match row.scope {
+            Scope::Span => format!("of {} of {}: {found}", row.spans, several(self.span_count, "span")),
+            Scope::Trace => found,
+        }
+    }
+
+    /// What became of the trace, and why then.
+    pub fn verdict(&self, f: &mut impl fmt::Write) -> fmt::Result {
+        let Some(decision) = &self.decision else {
+            return writeln!(f, "not decided yet: it waits for more spans, or for time to pass");
+        };
+        let Decision { verdict, reason, .. } = decision;
+        writeln!(
+            f,
+            "{} by {}; of such traces {} are kept; complete by {}",
+            if verdict.keep { "kept" } else { "dropped" },
+            self.policy(verdict.policy),
+            percentage(verdict.threshold),
+            reason.name(),
+        )
+    }
+
+    /// The name of what a verdict is due to.
+    pub fn policy(&self, number: Option<u16>) -> String {
+        let policy = number.and_then(|number| self.policies.get(usize::from(number)));
+        policy.map_or_else(|| "otherwise".to_owned(), |policy| format!("`{}`", policy.name))
+    }
+}
+
+fn indent(row: &Row) -> &'static str {
+    match row.scope {
+        Scope::Trace => "    ",
+        Scope::Span => "      ",
+    }
+}
+
+/// Names come from outside: none breaks a line.
+fn quoted(name: &str) -> String {
+    format!("{name:?}")
+}
+
+pub fn several(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}

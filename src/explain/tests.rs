@@ -1,0 +1,124 @@
+//! What is explained is what an engine decided that read everything.
+
+use std::collections::HashMap;
+
+use super::*;
+use crate::{
+    diagnostic::{Diagnostics, Source},
+    generate::{Shape, Traffic, batched, keyed},
+    recording::Record as Recorded,
+    yaml,
+};
+
+const PARTITIONS: u32 = 3;
+const POLICIES: &str = "
+policies:
+  - name: health
+    when: root.attributes[\"http.route\"] == \"/healthz\"
+    drop: always
+  - { name: errors, when: any(status.code == STATUS_CODE_ERROR), keep: always }
+  - { name: slow, when: trace.duration > 5s, keep: { probability: 50% } }
+  - { name: deep, when: trace.depth > 4 and not trace.complete, keep: { probability: 10% } }
+  - { name: baseline, keep: { probability: 1% } }
+";
+
+fn policies() -> Arc<PolicySet> {
+    let mut diagnostics = Diagnostics::default();
+    let source = Arc::new(Source { name: "policies.yaml".into(), text: POLICIES.into() });
+    let root = yaml::parse(source, &mut diagnostics);
+    let set = root.and_then(|root| PolicySet::compile(&[crate::decide::Part::File(&root)], &mut diagnostics));
+    Arc::new(set.unwrap_or_else(|| panic!("{diagnostics}")))
+}
+
+fn settings(keying: Keying) -> Settings {
+    let completion = Completion { quiet: 1000, max_wait: 10_000, max_trace_bytes: 1 << 20 };
+    Settings { keying, completion, late_window: 60_000, ..ASKED }
+}
+
+fn traffic() -> impl Iterator<Item = crate::generate::Trace> {
+    let shape =
+        Shape { spans_per_second: 500.0, late_share: 0.2, slow_share: 0.1, error_share: 0.1, ..Shape::default() };
+    Traffic::new(7, shape).take(400)
+}
+
+/// Every decision on these records, read in this order, and how many spans came late.
+fn decided(records: &[Recorded], keying: Keying) -> (HashMap<TraceId, Decision>, u64) {
+    let mut engine = Engine::new(settings(keying), policies());
+    let partitions: Vec<u32> = (0..PARTITIONS).map(|_| engine.assign(Start::at(0))).collect();
+    for record in records {
+        let record = Record {
+            partition: partitions[record.partition as usize],
+            offset: record.offset,
+            timestamp: record.timestamp.map(RecordTime),
+            payload: record.value.as_deref(),
+        };
+        engine.ingest(record, RecordTime::END).expect("one tick takes it all");
+    }
+    partitions.into_iter().for_each(|partition| engine.finish(partition));
+    engine.advance().expect("one tick takes it all");
+    let late = engine.stats().late_kept + engine.stats().late_dropped;
+    (engine.cut().decisions.into_iter().map(|(_, decision)| (decision.trace, decision)).collect(), late)
+}
+
+fn explained(records: &[Recorded], trace: TraceId) -> Vec<Explanation> {
+    let mut gathered = Gathered::new(trace);
+    records.iter().for_each(|record| gathered.add(record.clone()).expect("few records"));
+    gathered.explain(settings(Keying::Keyed), policies())
+}
+
+fn recorded(records: impl Iterator<Item = (u32, crate::generate::Record)>) -> Vec<Recorded> {
+    let mut offsets = [0; PARTITIONS as usize];
+    let of = |(partition, record): (u32, crate::generate::Record)| {
+        let offset = &mut offsets[partition as usize];
+        *offset += 1;
+        Recorded {
+            topic: "spans".to_owned(),
+            partition: partition as i32,
+            offset: *offset - 1,
+            timestamp: Some(1_767_225_600_000 + record.at_ms as i64),
+            value: Some(record.value),
+            ..Recorded::default()
+        }
+    };
+    records.map(of).collect()
+}
+
+#[test]
+fn a_keyed_trace_is_explained_as_it_was_decided() {
+    let records = recorded(keyed(traffic()).map(|record| (u32::from(record.spans[0].0.0[0]) % PARTITIONS, record)));
+    let (decided, late) = decided(&records, Keying::Keyed);
+    assert!(decided.len() == 400 && late > 10, "{} decided, {late} late", decided.len());
+    let mut late_too = 0;
+    for trace in traffic().step_by(5) {
+        let [explanation] = explained(&records, trace.id).try_into().expect("one verdict");
+        let decision = explanation.decision.expect("all is over");
+        assert_eq!(decision, decided[&trace.id]);
+        assert_eq!(
+            (explanation.span_count, explanation.spans.len().min(SPANS)),
+            (decision.spans as usize, explanation.spans.len())
+        );
+        assert_eq!(explanation.span_count + explanation.late, trace.spans.len());
+        late_too += explanation.late;
+        if let Some(policy) = decision.verdict.policy {
+            assert!(explanation.policies[usize::from(policy)].matches, "{explanation}");
+        }
+        // The parts of each condition are there.
+        assert_eq!(explanation.policies.iter().map(|policy| policy.rows.len()).collect::<Vec<_>>(), [1, 2, 1, 2, 0]);
+    }
+    assert!(late_too > 0);
+}
+
+#[test]
+fn a_trace_over_several_partitions_is_explained_as_it_was_decided() {
+    let records = recorded((0..PARTITIONS).cycle().zip(batched(traffic(), 20)));
+    let (decided, _) = decided(&records, Keying::Unkeyed);
+    let mut compared = 0;
+    for trace in traffic().step_by(5) {
+        let [explanation] = explained(&records, trace.id).try_into().expect("one verdict");
+        let decision = explanation.decision.expect("all is over");
+        assert_eq!(decision.verdict, decided[&trace.id].verdict, "{explanation}");
+        compared += 1;
+    }
+    assert_eq!(compared, 80);
+    assert!(explained(&records, TraceId([9; 16])).is_empty());
+}

@@ -1,0 +1,186 @@
+//! The tools around policies: what they say, and with which exit code.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+use serde_json::Value;
+
+use crate::support::{
+    kafka::kafka,
+    oracle::hex,
+    processor::Job,
+    spans::{failed, keyed, passing_time, span, trace},
+    witness,
+};
+
+fn tailwater(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_tailwater"))
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .expect("the program starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn the_policies_pass_their_tests_together_and_each_alone() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let alone = fs::read_dir(root.join("policies")).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let alone: Vec<String> = alone.map(|path| path.display().to_string()).collect();
+    assert!(alone.len() > 1);
+    let mut tests = 0;
+    for file in &alone {
+        let ran = tailwater(root, &["test", file]);
+        let said = text(&ran.stdout) + &text(&ran.stderr);
+        assert!(ran.status.success(), "{file}: {said}");
+        let count: usize = said.split(' ').next().and_then(|count| count.parse().ok()).expect("a number of tests");
+        assert!(count > 0, "{file} has no tests");
+        tests += count;
+    }
+    // What is not said is the folder `policies`.
+    let together = tailwater(root, &["test"]);
+    assert_eq!(text(&together.stdout), format!("{tests} tests, {tests} passed\n"), "{}", text(&together.stderr));
+}
+
+#[test]
+fn the_examples_in_the_manual_pass() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manual = fs::read_to_string(root.join("docs/tools.md")).expect("a file");
+    let example = manual.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    let help = text(&tailwater(root, &["test", "--help"]).stdout);
+    let lines = help.lines().skip_while(|line| *line != "  tests:").take_while(|line| !line.is_empty());
+    let policies = "policies: [ { name: errors, when: any(status.code == STATUS_CODE_ERROR), keep: always } ]\n";
+    let in_help = lines.map(|line| format!("{}\n", line.strip_prefix("  ").unwrap_or(line))).collect::<String>();
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    for (file, content, tests) in
+        [("manual.yaml", example.to_owned(), 2), ("help.yaml", format!("{policies}{in_help}"), 1)]
+    {
+        fs::write(folder.path().join(file), &content).expect("a file");
+        let ran = tailwater(folder.path(), &["test", file]);
+        let passed = format!("{tests} test{}, {tests} passed\n", if tests == 1 { "" } else { "s" });
+        assert_eq!(text(&ran.stdout), passed, "{content}{}", text(&ran.stderr));
+    }
+}
+
+#[test]
+fn a_test_that_fails_and_a_file_that_is_wrong_are_told_apart() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let policies = "policies: [ { name: errors, when: any(status.code == STATUS_CODE_ERROR), keep: always } ]\n";
+    let write = |tests: &str| fs::write(folder.path().join("shop.yaml"), format!("{policies}{tests}")).expect("a file");
+    let run = || tailwater(folder.path(), &["test", "shop.yaml"]);
+
+    write("tests:\n  - { name: fine, trace: [ { status: ok } ], expect: { keep: errors } }\n");
+    let failed = run();
+    assert_eq!(failed.status.code(), Some(1));
+    let said = text(&failed.stdout);
+    for words in [
+        "FAILED shop.yaml:3: fine",
+        "expected: kept by `errors`",
+        "found:    dropped by otherwise",
+        "of 0 of 1 span: STATUS_CODE_OK",
+        "1 test, 0 passed, 1 failed",
+    ] {
+        assert!(said.contains(words), "{words} in:\n{said}");
+    }
+
+    write("tests:\n  - { name: fine, trace: [ { status: okay } ], expect: { keep: error } }\n");
+    for (arguments, code) in [(&["test", "shop.yaml"][..], 2), (&["check", "shop.yaml"], 1)] {
+        let wrong = tailwater(folder.path(), arguments);
+        assert_eq!(wrong.status.code(), Some(code));
+        let said = text(&wrong.stderr);
+        for words in ["shop.yaml:3:38", "shop.yaml:3:64", "did you mean `errors`?"] {
+            assert!(said.contains(words), "{words} in:\n{said}");
+        }
+    }
+    assert_eq!(tailwater(folder.path(), &["test", "nowhere.yaml"]).status.code(), Some(2));
+}
+
+#[test]
+fn mistakes_are_told_to_programs() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let policies = "policies:\n  - { name: a, when: any(statuss.code == 1), keep: always }\n  - { name: b }\n";
+    fs::write(folder.path().join("shop.yaml"), policies).expect("a file");
+    let checked = tailwater(folder.path(), &["check", "--format", "json", "shop.yaml"]);
+    assert_eq!((checked.status.code(), text(&checked.stderr).as_str()), (Some(1), ""));
+    let found: Value = serde_json::from_slice(&checked.stdout).expect("JSON");
+    let first = serde_json::json!({
+        "file": "shop.yaml", "line": 2, "column": 26, "end": { "line": 2, "column": 38 }, "severity": "error",
+        "message": "unknown path `statuss.code`", "hint": "did you mean `status.code`?",
+    });
+    assert_eq!((found.as_array().map(Vec::len), &found[0]), (Some(2), &first), "{found}");
+
+    fs::write(folder.path().join("shop.yaml"), "policies: [ { name: b, keep: always } ]").expect("a file");
+    let checked = tailwater(folder.path(), &["check", "--format", "json", "shop.yaml"]);
+    assert_eq!((checked.status.code(), text(&checked.stdout).as_str()), (Some(0), "[]\n"));
+}
+
+/// Of the topic, and of a recording of it.
+#[test]
+fn a_trace_is_explained_kept_or_dropped() {
+    let input = kafka().topic("tools-spans", 2);
+    kafka().topic("tools-kept", 1);
+    let job = Job::named("tools");
+    let (kept, dropped, late) = (trace(1), trace(2), failed(span(trace(2), 2, 1, 0)));
+    input.produce([
+        keyed(0, 0, vec![span(kept, 1, 0, 0), failed(span(kept, 2, 1, 3))]),
+        keyed(1, 0, vec![span(dropped, 1, 0, 0)]),
+    ]);
+    input.produce(passing_time(1, 100, 60_000));
+    input.produce([keyed(1, 61_000, vec![late])]);
+    job.run_until_end();
+
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let file = folder.path().join("tools.rec").display().to_string();
+    let recorded = job.ask("record", &["-o", &file]);
+    assert!(recorded.status.success(), "{}", recorded.said);
+    let records: i64 = input.ends().iter().sum();
+    assert!(recorded.said.starts_with(&format!("{records} records, ")), "{}", recorded.said);
+
+    for (id, logged, words) in [
+        (
+            kept,
+            "in the decision log: kept by `errors`; of such traces 100 % are kept; complete by structure, with 2 spans",
+            &["kept by `errors`", "true   of 1 of 2 spans: STATUS_CODE_ERROR in \"span 2\"", "trace.duration > 5s"][..],
+        ),
+        (
+            dropped,
+            "in the decision log: dropped by otherwise; of such traces 1 % are kept; complete by structure, with 1 spans",
+            &[
+                "dropped by otherwise",
+                "false  of 0 of 1 span: STATUS_CODE_UNSET in \"span 1\"",
+                "1 span that came after",
+            ],
+        ),
+    ] {
+        let live = job.ask("explain", &[&hex(&id)]);
+        let read = job.ask("explain", &["--recording", &file, &hex(&id)]);
+        assert!(live.status.success() && read.status.success(), "{}\n{}", live.said, read.said);
+        assert!(live.said.contains(logged), "{}", live.said);
+        for words in words {
+            assert!(read.said.contains(words), "{words} in:\n{}", read.said);
+        }
+        assert!(live.said.contains(&read.said), "{}\n{}", live.said, read.said);
+    }
+    let nobody = job.ask("explain", &["--recording", &file, &hex(&trace(3_000_000))]);
+    assert_eq!(nobody.status.code(), Some(1), "{}", nobody.said);
+
+    // One trace of the recording as a test.
+    let tests = format!(
+        "policies: [ {{ name: failed, when: any(status.code == STATUS_CODE_ERROR), keep: always }} ]\n\
+         tests:\n\
+         - {{ name: kept, record: tools.rec, trace_id: {}, expect: {{ keep: failed }} }}\n\
+         - {{ name: whole, record: tools.rec, trace_id: {}, expect: {{ keep: failed }} }}\n",
+        hex(&kept),
+        hex(&dropped),
+    );
+    fs::write(folder.path().join("policies.yaml"), tests).expect("a file");
+    let ran = tailwater(folder.path(), &["test", "policies.yaml"]);
+    assert_eq!(text(&ran.stdout), "2 tests, 2 passed\n", "{}", text(&ran.stderr));
+    witness("tools");
+}
