@@ -32,6 +32,7 @@ fn text(bytes: &[u8]) -> String {
 fn the_policies_pass_their_tests_together_and_each_alone() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let alone = fs::read_dir(root.join("policies")).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let alone = alone.filter(|path| path.extension().is_some_and(|extension| extension == "yaml"));
     let alone: Vec<String> = alone.map(|path| path.display().to_string()).collect();
     assert!(alone.len() > 1);
     let mut tests = 0;
