@@ -137,8 +137,10 @@ impl Observed {
     pub fn check(&self, inputs: &Log, expected: &Expected) -> (usize, usize) {
         let mut seen = HashMap::new();
         for Place { partition, offset, trace, span } in self.output.places() {
-            let before = seen.insert((trace, span), (partition, offset));
-            assert!(before.is_none(), "a span of trace {} was out twice", hex(trace));
+            if let Some(before) = seen.insert((trace, span), (partition, offset)) {
+                let at = (partition, offset);
+                panic!("a span of trace {} was out twice, at {before:?} and {at:?} of the output", hex(trace));
+            }
         }
         // Nothing falls, so all that matters is the first look at which it is so.
         let first = |so: &dyn Fn(&[Commit]) -> bool| self.looks.partition_point(|(commits, _)| !so(commits));
