@@ -68,8 +68,7 @@ const SETTINGS: Settings = Settings {
 
 /// Reads the `tests` of a policy file, whose root this is, if it has any. They are about all `policies`, of whatever file.
 pub fn read(file: &Node, policies: &PolicySet, diagnostics: &mut Diagnostics) -> Vec<Case> {
-    let Kind::Map(entries) = &file.kind else { return Vec::new() };
-    let Some((_, tests)) = entries.iter().find(|(key, _)| key.is_text("tests")) else { return Vec::new() };
+    let Some(tests) = file.get("tests") else { return Vec::new() };
     let cases = tests.as_seq("`tests`", diagnostics).unwrap_or_default();
     let mut reader = Reader { policies, diagnostics };
     cases.iter().filter_map(|node| reader.case(node)).collect()

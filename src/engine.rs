@@ -16,7 +16,7 @@ use crate::{
     decode::{self, Batch, Span},
     encode::{self, Carried, Item},
     limits,
-    model::{ACTS, RecordTime, TraceId},
+    model::{self, RecordTime, TraceId},
     mutant::{self, Mutant},
     stats::Stats,
     tick::{Dead, Logged, Tick, Watermark},
@@ -550,7 +550,7 @@ impl Engine {
         let Self { assembly, policies, scratch, .. } = self;
         let (context, bits, counts, notes) = assembly.facts_in(trace, at, scope);
         policies.observe(context, payload, batch, span, &mut scratch.observe, bits, counts, notes);
-        let acts = notes.first().is_some_and(|marks| marks & ACTS != 0);
+        let acts = model::acts(notes);
         if (acts || span.is_root()) && assembly.crown(trace, span, acts) {
             policies.crown(&scratch.observe, assembly.facts(trace).0);
         }
@@ -597,7 +597,7 @@ impl Engine {
         notes.clear();
         notes.resize(policies.notes(), 0);
         policies.observe(context, payload, batch, span, observe, bits, counts, notes);
-        let acts = notes.first().is_some_and(|marks| marks & ACTS != 0);
+        let acts = model::acts(notes);
         if acts || span.is_root() {
             policies.crown(observe, bits);
         }
@@ -844,29 +844,14 @@ impl Workspace {
     /// What a huge record needed does not stay.
     fn trim(&mut self) {
         if self.bytes() > LOOK {
-            let Self {
-                batch,
-                scopes,
-                resources,
-                late,
-                past,
-                spans,
-                items,
-                tree,
-                bits: _,
-                counts: _,
-                notes: _,
-                partitions: _,
-                observe: _,
-            } = self;
-            *batch = Batch::default();
-            *tree = Tree::default();
-            *scopes = Vec::new();
-            *resources = Vec::new();
-            *late = Vec::new();
-            *past = Vec::new();
-            *spans = Vec::new();
-            *items = Vec::new();
+            self.batch = Batch::default();
+            self.tree = Tree::default();
+            self.scopes = Vec::new();
+            self.resources = Vec::new();
+            self.late = Vec::new();
+            self.past = Vec::new();
+            self.spans = Vec::new();
+            self.items = Vec::new();
         }
     }
 }

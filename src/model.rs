@@ -83,6 +83,11 @@ impl Threshold {
 /// In the first word of what is noted of a span: it acts as the root of its trace.
 pub const ACTS: u64 = 1 << 63;
 
+/// Whether the span with these notes acts as the root of its trace.
+pub fn acts(notes: &[u64]) -> bool {
+    notes.first().is_some_and(|marks| marks & ACTS != 0)
+}
+
 // === impl RecordTime ===
 
 impl RecordTime {

@@ -156,6 +156,14 @@ impl Node {
             .fold((1, 0, 1), |(nodes, text, depth), child| (nodes + child.0, text + child.1, depth.max(child.2 + 1)))
     }
 
+    /// The value of a field of a mapping; None where there is none, or no mapping.
+    pub fn get(&self, name: &str) -> Option<&Self> {
+        match &self.kind {
+            Kind::Map(entries) => entries.iter().find(|(key, _)| key.is_text(name)).map(|(_, value)| value),
+            _ => None,
+        }
+    }
+
     pub fn is_null(&self) -> bool {
         matches!(&self.kind, Kind::Scalar { text, quoted: false } if text.is_empty())
     }

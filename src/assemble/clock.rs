@@ -80,12 +80,17 @@ impl Clock {
     pub fn elapse(&mut self, ms: u64, ceiling: RecordTime) {
         self.establish();
         if let Some(now) = self.now {
-            self.now = Some(now.max(now.plus(ms).min(ceiling)).max(self.latest(ceiling).unwrap_or(now)));
+            self.now = Some(now.plus(ms).min(ceiling).max(self.caught_up(now, ceiling)));
         }
     }
 
+    /// `now`, or the greatest of the last timestamps not above the ceiling where that is later.
+    pub fn caught_up(&self, now: RecordTime, ceiling: RecordTime) -> RecordTime {
+        self.latest(ceiling).map_or(now, |latest| latest.max(now))
+    }
+
     /// The greatest of the last timestamps not above the ceiling.
-    pub fn latest(&self, ceiling: RecordTime) -> Option<RecordTime> {
+    fn latest(&self, ceiling: RecordTime) -> Option<RecordTime> {
         let sorted = &self.sorted[..self.seen.min(WINDOW)];
         sorted[..sorted.partition_point(|&t| t <= ceiling.0)].last().copied().map(RecordTime)
     }

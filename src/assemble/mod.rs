@@ -30,7 +30,7 @@ pub use verdicts::Standing;
 
 use crate::{
     decode::Span,
-    model::{ACTS, Randomness, RecordTime, TraceId},
+    model::{self, Randomness, RecordTime, TraceId},
     mutant::{self, Mutant},
 };
 use anchors::Anchors;
@@ -240,8 +240,7 @@ impl<C, V: Copy> Assembly<C, V> {
         }
         at.early = false;
         let now = at.clock.now().unwrap_or_default();
-        let latest = at.clock.latest(now.plus(self.completion.max_wait).min(ceiling));
-        let seen = latest.map_or(now, |latest| latest.max(now));
+        let seen = at.clock.caught_up(now, now.plus(self.completion.max_wait).min(ceiling));
         for trace in self.anchors.traces(&at.queue) {
             let entry = &mut self.traces[trace];
             entry.first_seen = entry.first_seen.max(seen.0);
@@ -267,7 +266,7 @@ impl<C, V: Copy> Assembly<C, V> {
             Some(now) if own < Some(now) => {
                 // Where it is not told who was right, a wrong producer's time must not be taken.
                 let bound = if at.is_limited() { now.plus(self.completion.max_wait).min(ceiling) } else { ceiling };
-                at.clock.latest(bound).map_or(now, |latest| latest.max(now))
+                at.clock.caught_up(now, bound)
             }
             _ => own.unwrap_or_default(),
         };
@@ -458,9 +457,7 @@ impl<C, V: Copy> Assembly<C, V> {
 
     /// A trace that is held, by its id.
     pub fn held(&self, id: &[u8; 16]) -> Option<u32> {
-        let Self { table, traces, verdicts, hasher, .. } = self;
-        let id_of = |at: u32| if at & REMEMBERED == 0 { &traces[at].id } else { verdicts.id(at & !REMEMBERED) };
-        table.find(hasher.hash_one(id), |&at| id_of(at) == id).copied().filter(|at| at & REMEMBERED == 0)
+        self.find(id).filter(|at| at & REMEMBERED == 0)
     }
 
     /// The id of the span that is a held trace's root by now.
@@ -760,17 +757,15 @@ impl<C, V: Copy> Assembly<C, V> {
 
     /// A held trace was not seen after `now`, whatever it was stamped with.
     fn pull_back(&mut self, id: &[u8; 16], now: RecordTime) {
-        let Self { table, traces, hasher, .. } = self;
-        let held = |&at: &u32| at & REMEMBERED == 0 && traces[at].id == *id;
-        let Some(&trace) = table.find(hasher.hash_one(id), held) else { return };
+        let Some(trace) = self.held(id) else { return };
         let entry = &mut self.traces[trace];
         entry.first_seen = entry.first_seen.min(now.0);
         entry.last_seen = entry.last_seen.min(now.0);
         self.arm(trace);
     }
 
-    /// Arms a trace, of which something was seen, for its deadline. An earlier alarm stands: when it rings, the deadline is looked at again. One that is
-    /// too large is due at once.
+    /// Arms a trace, of which something was seen, for its deadline. An earlier alarm stands: when it rings, the deadline is
+    /// looked at again. One that is too large is due at once.
     pub fn arm(&mut self, trace: u32) {
         let entry = &self.traces[trace];
         if self.is_too_large(entry) {
@@ -832,7 +827,7 @@ impl<C, V: Copy> Assembly<C, V> {
             let links = std::iter::from_fn(|| {
                 let span = (at != NIL).then(|| &spans[at])?;
                 // What acts as a root needs no parent.
-                let acts = notes.row(at).first().is_some_and(|marks| marks & ACTS != 0);
+                let acts = model::acts(notes.row(at));
                 at = span.next;
                 Some((span.id, if acts { 0 } else { span.parent }))
             });

@@ -7,6 +7,7 @@
 mod answer;
 pub mod condition;
 pub mod explain;
+mod fnv;
 mod look;
 mod memo;
 mod observe;

@@ -1,5 +1,6 @@
 //! Where a trace's randomness comes from.
 
+use super::fnv::fnv;
 use crate::model::{Randomness, TraceId};
 
 /// What probabilities are decided by.
@@ -24,10 +25,8 @@ impl Source {
         match self {
             Self::Trace => own,
             Self::Fnv(salt) => {
-                let fold = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-                let hash = salt.as_bytes().iter().chain(&trace.0).fold(0xcbf2_9ce4_8422_2325, fold);
                 // The lower the hash, the sooner it is kept.
-                Randomness(!hash >> 8)
+                Randomness(!fnv(salt.as_bytes().iter().chain(&trace.0)) >> 8)
             }
         }
     }

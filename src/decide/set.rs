@@ -103,11 +103,6 @@ impl PolicySet {
         self.program.notes()
     }
 
-    /// Whether a condition says what counts as a root.
-    pub fn has_root(&self) -> bool {
-        self.program.acts.is_some()
-    }
-
     /// Whether the call tree is asked for.
     pub fn asks_tree(&self) -> bool {
         self.program.asks_tree

@@ -3,6 +3,7 @@
 //! It is grown from ids when a trace is judged, and only if some policy asks. What it answers does not depend on the order
 //! in which spans arrived, nor on the spans being a tree: ids may be there twice, name each other in circles, or name nobody.
 
+use super::fnv::fnv;
 use crate::model::ACTS;
 
 /// A span, as far as the tree knows it.
@@ -160,8 +161,7 @@ impl Tree {
 
 /// FNV-1a, 64 bits, and never 0. Shapes are written to topics, so it must not change from version to version.
 pub fn hash(text: &[u8]) -> u64 {
-    let fold = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    text.iter().fold(0xcbf2_9ce4_8422_2325, fold).max(1)
+    fnv(text).max(1)
 }
 
 /// Two hashes into one, in this order. The finalizer is MurmurHash3's.

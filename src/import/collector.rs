@@ -152,34 +152,30 @@ impl Reader<'_> {
     fn leaf(&mut self, kind: &str, fields: &mut Fields<'_>) -> Option<Read> {
         let later = |what: &str| Some(Err(Missing(format!("{what} is not available yet"))));
         match kind {
+            "always_sample" => condition("true"),
+            "trace_flags" => condition("any(flags - flags / 2 * 2 == 1)"),
             "latency" => {
                 let block = block(fields, "latency", self.diagnostics)?;
-                return self.latency(block);
+                self.latency(block)
             }
             "numeric_attribute" => {
                 let block = block(fields, "numeric_attribute", self.diagnostics)?;
-                return self.numeric(block);
+                self.numeric(block)
             }
             "probabilistic" => {
                 let block = block(fields, "probabilistic", self.diagnostics)?;
-                return self.probabilistic(block);
+                self.probabilistic(block)
             }
             "not" => {
                 let block = block(fields, "not", self.diagnostics)?;
-                return self.not(block);
+                self.not(block)
             }
-            _ => {}
-        }
-        let d = &mut *self.diagnostics;
-        match kind {
-            "always_sample" => condition("true"),
-            "trace_flags" => condition("any(flags - flags / 2 * 2 == 1)"),
-            "status_code" => status_code(block(fields, "status_code", d)?, d),
-            "string_attribute" => string(block(fields, "string_attribute", d)?, d),
-            "boolean_attribute" => boolean(block(fields, "boolean_attribute", d)?, d),
-            "trace_state" => trace_state(block(fields, "trace_state", d)?, d),
-            "span_count" => span_count(block(fields, "span_count", d)?, d),
-            "ottl_condition" => ottl(block(fields, "ottl_condition", d)?, d),
+            "status_code" => status_code(block(fields, "status_code", self.diagnostics)?, self.diagnostics),
+            "string_attribute" => string(block(fields, "string_attribute", self.diagnostics)?, self.diagnostics),
+            "boolean_attribute" => boolean(block(fields, "boolean_attribute", self.diagnostics)?, self.diagnostics),
+            "trace_state" => trace_state(block(fields, "trace_state", self.diagnostics)?, self.diagnostics),
+            "span_count" => span_count(block(fields, "span_count", self.diagnostics)?, self.diagnostics),
+            "ottl_condition" => ottl(block(fields, "ottl_condition", self.diagnostics)?, self.diagnostics),
             "rate_limiting" => later("a rate of spans"),
             "bytes_limiting" => later("a rate of bytes"),
             "composite" => later("a composite of rates"),
@@ -519,11 +515,11 @@ fn remarks(fields: &mut Fields<'_>) -> Vec<String> {
 
 /// The settings of the processor.
 fn find<'n>(root: &'n Node, processor: Option<&str>, d: &mut Diagnostics) -> Option<&'n Node> {
-    let has = |node: &Node, name: &str| get(node, name).is_some();
+    let has = |node: &Node, name: &str| node.get(name).is_some();
     if has(root, "policies") && !has(root, "processors") {
         return Some(root);
     }
-    let among = get(root, "processors").unwrap_or(root);
+    let among = root.get("processors").unwrap_or(root);
     let Kind::Map(entries) = &among.kind else {
         d.error(&root.at, "no `tail_sampling` here")
             .hint("a whole collector configuration, its `processors`, or the processor's block");
@@ -554,12 +550,5 @@ fn find<'n>(root: &'n Node, processor: Option<&str>, d: &mut Diagnostics) -> Opt
             d.error(&among.at, format!("several processors: {}", names.join(", "))).hint("say which, with --processor");
             None
         }
-    }
-}
-
-pub(super) fn get<'n>(node: &'n Node, name: &str) -> Option<&'n Node> {
-    match &node.kind {
-        Kind::Map(entries) => entries.iter().find(|(key, _)| key.is_text(name)).map(|(_, value)| value),
-        _ => None,
     }
 }

@@ -3,7 +3,7 @@
 //! Source: Refinery 3, `rules.md` and `sample/rules.go`.
 
 use super::{
-    collector::{checked, get},
+    collector::checked,
     draft::{Action, Draft, Entry, Missing, Policy, quoted},
 };
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
 
 /// Whether a file is Refinery's.
 pub fn is_refinery(root: &Node) -> bool {
-    get(root, "RulesVersion").is_some() || get(root, "Samplers").is_some()
+    root.get("RulesVersion").is_some() || root.get("Samplers").is_some()
 }
 
 /// Reads the rules of an environment.
@@ -25,7 +25,7 @@ pub fn refinery(root: &Node, environment: &str, diagnostics: &mut Diagnostics) -
     fields.take("RulesVersion");
     let samplers = fields.require("Samplers", "samplers by environment", diagnostics)?;
     fields.finish(diagnostics);
-    let Some(sampler) = get(samplers, environment) else {
+    let Some(sampler) = samplers.get(environment) else {
         let names = match &samplers.kind {
             Kind::Map(entries) => entries.iter().map(|(key, _)| key.at.text().trim().to_owned()).collect(),
             _ => Vec::new(),
@@ -42,7 +42,7 @@ pub fn refinery(root: &Node, environment: &str, diagnostics: &mut Diagnostics) -
         first: true,
         ..Draft::default()
     };
-    match get(sampler, "RulesBasedSampler") {
+    match sampler.get("RulesBasedSampler") {
         Some(node) => {
             let mut fields = Fields::of(node, "`RulesBasedSampler`", diagnostics)?;
             if fields.take("CheckNestedFields").is_some_and(|node| node.is_text("true")) {
@@ -281,7 +281,7 @@ fn downstream(node: &Node, d: &mut Diagnostics) -> Option<(Action, Vec<String>)>
         return None;
     };
     if key.is_text("DeterministicSampler") {
-        let rate = get(settings, "SampleRate").map_or(Some(1), |node| node.as_u64("`SampleRate`", d))?;
+        let rate = settings.get("SampleRate").map_or(Some(1), |node| node.as_u64("`SampleRate`", d))?;
         return Some((share(rate), Vec::new()));
     }
     let name = key.as_str("a sampler", d)?;
