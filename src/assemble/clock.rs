@@ -13,6 +13,8 @@ pub struct Clock {
     /// The same, sorted.
     sorted: [i64; WINDOW],
     seen: usize,
+    /// Wall-clock milliseconds that passed at the head of the log since the last record.
+    rested: u64,
     /// Of the last timestamps, not above the ceiling of the last.
     median: RecordTime,
     now: Option<RecordTime>,
@@ -54,6 +56,7 @@ impl Clock {
         self.sorted[place] = timestamp.0;
         self.last[slot] = timestamp.0;
         self.seen += 1;
+        self.rested = 0;
         self.median = RecordTime(self.sorted[end / 2]).min(ceiling);
         if self.seen >= WINDOW || self.is_established() {
             self.resumed = false;
@@ -76,11 +79,15 @@ impl Clock {
     }
 
     /// Lets wall-clock milliseconds pass, while the partition is at the head of its log. What came before the latest record
-    /// has been read, so there is no need to stay some records behind it, unless it is from the future.
-    pub fn elapse(&mut self, ms: u64, ceiling: RecordTime) {
+    /// has been read, so there is no need to stay some records behind it, unless it is from the future. Of a log that lags
+    /// behind the wall clock this is not told by the ceiling: what is more than `leap` milliseconds ahead is believed when
+    /// nothing has come for as long.
+    pub fn elapse(&mut self, ms: u64, ceiling: RecordTime, leap: u64) {
         self.establish();
+        self.rested = self.rested.saturating_add(ms);
         if let Some(now) = self.now {
-            self.now = Some(now.plus(ms).min(ceiling).max(self.caught_up(now, ceiling)));
+            let bound = if self.rested < leap { now.plus(leap).min(ceiling) } else { ceiling };
+            self.now = Some(now.plus(ms).min(ceiling).max(self.caught_up(now, bound)));
         }
     }
 
@@ -106,6 +113,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    const LEAP: u64 = 30_000;
 
     fn after(times: impl IntoIterator<Item = i64>) -> Clock {
         let mut clock = Clock::default();
@@ -135,32 +144,48 @@ mod tests {
         clock.establish();
         assert_eq!(clock.now(), Some(RecordTime(2)));
         clock = after([3_600_000, 1, 2]);
-        clock.elapse(10, RecordTime(20));
+        clock.elapse(10, RecordTime(20), LEAP);
         assert_eq!(clock.now(), Some(RecordTime(12)));
         clock = Clock::default();
         clock.establish();
-        clock.elapse(10, RecordTime::END);
+        clock.elapse(10, RecordTime::END, LEAP);
         assert_eq!(clock.now(), None);
     }
 
     #[test]
     fn at_the_head_it_is_as_late_as_the_latest_record() {
-        let mut clock = after((0..20).map(|t| t * 60_000));
-        assert_eq!(clock.now(), Some(RecordTime(12 * 60_000)));
-        clock.elapse(10, RecordTime::END);
-        assert_eq!(clock.now(), Some(RecordTime(19 * 60_000)));
-        clock.elapse(10, RecordTime::END);
-        assert_eq!(clock.now(), Some(RecordTime(19 * 60_000 + 10)));
+        let mut clock = after((0..20).map(|t| t * 4_000));
+        assert_eq!(clock.now(), Some(RecordTime(12 * 4_000)));
+        clock.elapse(10, RecordTime::END, LEAP);
+        assert_eq!(clock.now(), Some(RecordTime(19 * 4_000)));
+        clock.elapse(10, RecordTime::END, LEAP);
+        assert_eq!(clock.now(), Some(RecordTime(19 * 4_000 + 10)));
         // Not as late as one from the future.
         clock = after([100; 16]);
         clock.observe(RecordTime(200), RecordTime(1_500));
         clock.observe(RecordTime(3_600_000), RecordTime(1_500));
-        clock.elapse(10, RecordTime(1_500));
+        clock.elapse(10, RecordTime(1_500), LEAP);
         assert_eq!(clock.now(), Some(RecordTime(200)));
         // And the one that left the window no longer counts.
         clock = after([9_000].into_iter().chain([100; 15]));
-        clock.elapse(0, RecordTime::END);
+        clock.elapse(0, RecordTime::END, LEAP);
         assert_eq!(clock.now(), Some(RecordTime(100)));
+    }
+
+    #[test]
+    fn at_the_head_of_a_log_that_lags_a_leap_is_believed_when_nothing_comes() {
+        let mut clock = after([100; 16]);
+        clock.observe(RecordTime(3_600_000), RecordTime::END);
+        clock.elapse(LEAP - 1, RecordTime::END, LEAP);
+        assert_eq!(clock.now(), Some(RecordTime(100 + LEAP as i64 - 1)));
+        // It was one wrong producer.
+        let mut wrong = clock.clone();
+        wrong.observe(RecordTime(100), RecordTime::END);
+        wrong.elapse(1, RecordTime::END, LEAP);
+        assert_eq!(wrong.now(), Some(RecordTime(100 + LEAP as i64)));
+        // It was a lull.
+        clock.elapse(1, RecordTime::END, LEAP);
+        assert_eq!(clock.now(), Some(RecordTime(3_600_000)));
     }
 
     #[test]
@@ -169,7 +194,7 @@ mod tests {
         clock.observe(RecordTime(5_000), RecordTime(1_000));
         clock.establish();
         assert_eq!(clock.now(), Some(RecordTime(1_000)));
-        clock.elapse(10, RecordTime(1_005));
+        clock.elapse(10, RecordTime(1_005), LEAP);
         assert_eq!(clock.now(), Some(RecordTime(1_005)));
         clock.observe(RecordTime(5_000), RecordTime(1_006));
         assert_eq!(clock.now(), Some(RecordTime(1_006)));

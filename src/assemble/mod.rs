@@ -228,7 +228,7 @@ impl<C, V: Copy> Assembly<C, V> {
     pub fn elapse(&mut self, partition: u32, ms: u64, ceiling: RecordTime) {
         self.time.partition(partition).clock.establish();
         self.stamp_early(partition, ceiling);
-        self.time.elapse(partition, ms, ceiling);
+        self.time.elapse(partition, ms, ceiling, self.completion.max_wait);
     }
 
     /// What came before its clock was established was seen no earlier than the latest of those records: there was nothing

@@ -257,13 +257,13 @@ impl Time {
         self.moved(partition);
     }
 
-    /// The partition is at the head of its log, where `ms` of wall-clock time passed.
-    pub fn elapse(&mut self, partition: u32, ms: u64, ceiling: RecordTime) {
+    /// The partition is at the head of its log, where `ms` of wall-clock time passed; a leap is one of more than so many.
+    pub fn elapse(&mut self, partition: u32, ms: u64, ceiling: RecordTime, leap: u64) {
         let at = self.partition(partition);
         if at.frontier == RecordTime::START {
             return;
         }
-        at.clock.elapse(ms, ceiling.min(at.frontier));
+        at.clock.elapse(ms, ceiling.min(at.frontier), leap);
         let wall_clock = if ceiling == RecordTime::END {
             RecordTime::END
         } else {

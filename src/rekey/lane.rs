@@ -142,8 +142,9 @@ impl Lane {
         self.finished && self.committed.is_some_and(|committed| committed.offset == self.position)
     }
 
-    /// C12: a clock follows the wall clock only at the head of the log, from its last value.
-    pub fn look(&mut self, head: &Head, statistics: Duration, ceiling: RecordTime) {
+    /// C12: a clock follows the wall clock only at the head of the log, from its last value. C11: there a leap of more than so
+    /// many milliseconds is not believed at once.
+    pub fn look(&mut self, head: &Head, statistics: Duration, ceiling: RecordTime, leap: u64) {
         self.high = self.high.max(head.high);
         if self.flows != Some(true) || self.stale > 0 {
             self.stale = self.stale.saturating_sub(1);
@@ -161,7 +162,7 @@ impl Lane {
         let now = Instant::now();
         let since = self.at_head.replace(now).map_or(Duration::ZERO, |before| now - before);
         // A process that was stopped has not seen the time in between.
-        self.clock.elapse(since.min(statistics * 2).as_millis() as u64, ceiling);
+        self.clock.elapse(since.min(statistics * 2).as_millis() as u64, ceiling, leap);
         let unseen = UNSEEN + head.at.elapsed().as_millis() as i64;
         self.idle = (self.clock.seen() == 0).then_some(RecordTime(ceiling.0 - unseen));
     }
@@ -174,13 +175,14 @@ mod tests {
 
     const CEILING: RecordTime = RecordTime(1_000_000);
     const STATISTICS: Duration = Duration::from_millis(500);
+    const LEAP: u64 = 30_000;
 
     fn lane(offset: i64, clock: Option<i64>, end: Option<i64>) -> Lane {
         let metadata = Metadata { position: offset, clock, ..Metadata::default() };
         let beginning = Beginning { offset, committed: true, expired: 0, metadata };
         let mut lane = Lane::new(("spans".into(), 0), 3, &beginning, end);
         lane.regulate(true);
-        (0..STALE).for_each(|_| lane.look(&head(&lane.partition, offset), STATISTICS, CEILING));
+        (0..STALE).for_each(|_| lane.look(&head(&lane.partition, offset), STATISTICS, CEILING, LEAP));
         lane
     }
 
@@ -199,12 +201,12 @@ mod tests {
         for before in [None, Some(5)] {
             let mut lane = lane(7, before, None);
             assert_eq!(clock(&lane), before);
-            lane.look(&head(&lane.partition, 7), STATISTICS, CEILING);
+            lane.look(&head(&lane.partition, 7), STATISTICS, CEILING, LEAP);
             let idle = CEILING.0 - UNSEEN;
             assert!(clock(&lane).is_some_and(|clock| (idle - 1_000..=idle).contains(&clock)));
             lane.pass(7, RecordTime(9), CEILING);
             assert_eq!(clock(&lane), before, "not before its clock is established");
-            lane.look(&head(&lane.partition, 8), STATISTICS, CEILING);
+            lane.look(&head(&lane.partition, 8), STATISTICS, CEILING, LEAP);
             assert!(clock(&lane).is_some_and(|clock| (9..1_000).contains(&clock)));
         }
     }
@@ -238,7 +240,7 @@ mod tests {
         assert!(lane.takes(0) && !lane.finished);
         lane.pass(0, RecordTime(0), CEILING);
         // What is left are markers.
-        lane.look(&head(&lane.partition, 3), STATISTICS, CEILING);
+        lane.look(&head(&lane.partition, 3), STATISTICS, CEILING, LEAP);
         assert!(lane.finished && !lane.takes(3) && !lane.is_done());
         lane.committed = lane.watermark();
         assert!(lane.is_done());

@@ -255,6 +255,7 @@ impl Rekey {
     }
 
     fn handle_events(&mut self) -> anyhow::Result<()> {
+        let leap = furthest(&self.orders.config);
         while let Some(event) = self.source.next_event() {
             match event {
                 Event::Assigned(partitions) => self.arriving = Some(partitions),
@@ -262,7 +263,7 @@ impl Rekey {
                 Event::Heads { heads, .. } => {
                     for head in heads {
                         if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.partition == head.partition) {
-                            lane.look(&head, STATISTICS, ceiling());
+                            lane.look(&head, STATISTICS, ceiling(), leap);
                         }
                     }
                 }

@@ -358,6 +358,11 @@ fn client(bootstrap: &str) -> ClientConfig {
 // === impl Topic ===
 
 impl Topic {
+    /// Another with as many partitions.
+    pub fn beside(&self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self.clone() }
+    }
+
     /// All of them, acknowledged.
     pub fn produce(&self, records: impl IntoIterator<Item = Record>) {
         self.sender().send(records);
@@ -373,6 +378,8 @@ impl Topic {
         config.set("batch.num.messages", batch.to_string());
         config.set("enable.idempotence", "true").set("compression.type", "lz4").set("linger.ms", "20");
         config.set("message.max.bytes", "20000000");
+        // After a broker's fall it is back before what it has is waited for in vain.
+        config.set("reconnect.backoff.max.ms", "1000");
         let producer = config.create_with_context(Refusals::default()).expect("a producer");
         Sender { topic: self.name.clone(), producer }
     }

@@ -81,7 +81,12 @@ impl Expected {
 
     /// Panics with what is wrong: the very traces, each whole, byte for byte, one trace a record, its id the key.
     pub fn check(&self, output: &[Record], copies: Copies) {
-        let mut wrong = Vec::new();
+        self.check_telling(output, copies, |_| String::new());
+    }
+
+    /// As [`Expected::check`]; `tell` says what else is known of traces that are not as they should be.
+    pub fn check_telling(&self, output: &[Record], copies: Copies, tell: impl FnOnce(&[TraceId]) -> String) {
+        let (mut wrong, mut traces) = (Vec::new(), Vec::new());
         let mut seen: HashMap<TraceId, Vec<Carried>> = HashMap::new();
         for record in output {
             let place = format!("{}@{}", record.partition, record.offset);
@@ -101,6 +106,7 @@ impl Expected {
             let seen = seen.remove(id).unwrap_or_default();
             if let Some(fault) = compare(counted(spans), counted(&seen), copies) {
                 wrong.push(format!("trace {} of {} spans: {fault}", hex(id), spans.len()));
+                traces.push(*id);
             }
         }
         wrong.extend(
@@ -108,7 +114,14 @@ impl Expected {
         );
         wrong.sort();
         let few: Vec<&str> = wrong.iter().take(20).map(String::as_str).collect();
-        assert!(wrong.is_empty(), "{} faults in {} kept traces:\n{}", wrong.len(), self.kept.len(), few.join("\n"));
+        assert!(
+            wrong.is_empty(),
+            "{} faults in {} kept traces:\n{}\n{}",
+            wrong.len(),
+            self.kept.len(),
+            few.join("\n"),
+            tell(&traces)
+        );
     }
 }
 

@@ -1,13 +1,17 @@
 //! A processor that is killed again and again, and what each kill was worth.
 
-use std::{collections::HashMap, fmt, time::Duration};
+use std::{
+    collections::HashMap,
+    fmt::{self, Write},
+    time::Duration,
+};
 
 use super::{
-    kafka::{Group, Kafka, Topic},
+    kafka::{Group, Kafka, Record, Topic},
     load::{Deal, Load},
     log::{Entry, Log, Place},
     observer::{Commit, Observed, Observer, commits},
-    oracle::{Copies, Expected, TraceId, named},
+    oracle::{Copies, Expected, TraceId, hex, named},
     processor::{Job, Processor},
     wait::wait_until,
 };
@@ -123,6 +127,38 @@ impl Siege {
         self.workers().is_open()
     }
 
+    /// When the spans of some traces came, and what was decided of them.
+    fn tell(&self, traces: &[TraceId], inputs: &[Topic]) -> String {
+        let mut told = String::new();
+        for input in inputs {
+            let group = &self.job.group;
+            let decisions = match inputs {
+                [_] => format!("{group}-decisions"),
+                _ => format!("{group}-decisions-{}", input.name),
+            };
+            input.each(|record| {
+                let mut spans: Vec<_> = named(&record.value).into_iter().map(|span| span.trace).collect();
+                spans.retain(|trace| traces.contains(trace));
+                if let [trace, ..] = spans[..] {
+                    let Record { partition, offset, timestamp, .. } = record;
+                    let (topic, spans) = (&input.name, spans.len());
+                    _ = writeln!(told, "{}: {spans} spans at {topic}/{partition}@{offset}, {timestamp}", hex(&trace));
+                }
+            });
+            let decisions = input.beside(&decisions);
+            decisions.each(|record| {
+                for of in tailwater::decisions::decode(&record.value, &[]).expect("a record of decisions").decisions {
+                    if traces.contains(&of.trace.0) {
+                        let Record { partition, offset, timestamp, .. } = record;
+                        let topic = &decisions.name;
+                        _ = writeln!(told, "{}: {of:?} at {topic}/{partition}@{offset}, {timestamp}", hex(&of.trace.0));
+                    }
+                }
+            });
+        }
+        told
+    }
+
     pub fn kill(&mut self, processor: Processor, when: impl Into<String>, read: Option<u64>) {
         processor.kill();
         let kill = self.kills.len();
@@ -145,7 +181,8 @@ impl Siege {
         let inputs: Vec<&Topic> = self.inputs.iter().collect();
         let expected = Expected::of(&inputs);
         self.output.settle();
-        expected.check(&self.output.records(), Copies::One);
+        let read = workers.inputs.clone();
+        expected.check_telling(&self.output.records(), Copies::One, |traces| self.tell(traces, &read));
         let mut log = Log::read(&inputs);
         if let Some(rekeyed) = rekeyed {
             let (checked, looks) = rekeyed.check(&log, &expected);

@@ -73,6 +73,8 @@ struct Partition {
     leaps: Vec<(usize, i64, u8)>,
     next: i64,
     silent: Option<i64>,
+    /// At the head, since the last record.
+    rested: u64,
     finished: bool,
     /// What the driver sends next.
     time: i64,
@@ -143,6 +145,7 @@ impl Model {
         let max_wait = self.settings.completion.max_wait as i64;
         let at = self.at(partition);
         at.times.push(time);
+        at.rested = 0;
         at.silent = None;
         let mut last: Vec<_> = at.times.iter().rev().take(15).copied().collect();
         last.sort_unstable();
@@ -193,10 +196,13 @@ impl Model {
             at.clock = at.median;
             self.stamp_early(partition, ceiling);
         }
+        let leap = self.settings.completion.max_wait;
         let at = self.at(partition);
         at.silent = at.times.is_empty().then_some(if ceiling == i64::MAX { ceiling } else { ceiling - 1_000 });
-        let latest = at.times.iter().rev().take(15).filter(|&&time| time <= ceiling).max().copied();
+        at.rested += ms;
         let clock = at.clock;
+        let far = clock.filter(|_| at.rested < leap).map_or(i64::MAX, |clock| clock + leap as i64);
+        let latest = at.times.iter().rev().take(15).filter(|&&time| time <= ceiling.min(far)).max().copied();
         at.clock = clock.max(latest).max(clock.map(|clock| clock.saturating_add(ms as i64).min(ceiling)));
         self.tell_time();
     }
