@@ -33,6 +33,8 @@ pub struct Engine {
     /// Bytes and spans of the tick that is out.
     out: (usize, u64),
     stats: Stats,
+    /// What policies are worth to the traces that were judged; None where nobody asks.
+    weighed: Option<Vec<Weighed>>,
     /// Bytes that may be taken in before the budget is looked at again.
     room: usize,
     /// Bytes a new scope may cost beside its own.
@@ -89,6 +91,14 @@ pub struct Remembered {
     pub record: i64,
     /// Its output may not have been sent: it binds, and its spans are taken in again.
     pub bound: bool,
+}
+
+/// A verdict, and what each policy is worth to it.
+#[derive(Clone, Debug)]
+pub struct Weighed {
+    pub decision: Decision,
+    /// Those that match, and whether the trace would be kept without each.
+    pub matching: Vec<(u16, bool)>,
 }
 
 /// A verdict as it is remembered.
@@ -166,6 +176,7 @@ impl Engine {
                 policies.notes(),
             ),
             stats: Stats::new(policies.policies().len()),
+            weighed: None,
             settings,
             scope_overhead: policies.context(&[], &[]).bytes() + limits::ENVELOPE_OVERHEAD,
             policies,
@@ -351,6 +362,16 @@ impl Engine {
 
     pub fn stats(&self) -> &Stats {
         &self.stats
+    }
+
+    /// From now on notes what each policy is worth to each trace that is judged; whoever asks for it takes the notes.
+    pub fn weigh(&mut self) {
+        self.weighed = Some(Vec::new());
+    }
+
+    /// The notes since they were last taken, in the order of the verdicts.
+    pub fn weighed(&mut self) -> Vec<Weighed> {
+        self.weighed.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Spans in undecided traces and in ticks not yet settled.
@@ -664,16 +685,24 @@ impl Engine {
     fn decide(&mut self, trace: u32, reason: Reason) {
         let summary = self.assembly.summary(trace);
         let decided = self.assembly.decided(trace, reason);
+        let mut matching = Vec::new();
         let verdict = match self.assembly.bound(trace) {
             Some(bound) => bound.verdict,
             None => {
                 let Self { assembly, policies, scratch, .. } = self;
                 let facts = facts(assembly, policies, scratch, trace, reason == Reason::Structure, decided);
                 policies.shadows(facts, |policy, keep| self.stats.shadowed(policy, keep));
+                if self.weighed.is_some() {
+                    policies.weigh(facts, |policy, without| matching.push((policy, without)));
+                }
                 policies.decide(facts)
             }
         };
-        self.log(trace, Decision { trace: summary.id, verdict, reason, decided, spans: summary.span_count });
+        let decision = Decision { trace: summary.id, verdict, reason, decided, spans: summary.span_count };
+        self.log(trace, decision);
+        if let Some(weighed) = &mut self.weighed {
+            weighed.push(Weighed { decision, matching });
+        }
         self.stats.decided(verdict, reason);
         let shared = summary.spread && self.settings.keying == Keying::Keyed;
         self.stats.spread += u64::from(shared);

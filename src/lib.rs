@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 pub mod assemble;
+pub mod backtest;
 pub mod cases;
 pub mod cli;
 pub mod config;

@@ -110,7 +110,7 @@ fn read(args: &Args) -> Result<(Option<Config>, Policies), Diagnostics> {
 }
 
 /// Those a worker of the configuration has, but for what depends on how many there are.
-fn settings(config: Option<&Config>) -> Settings {
+pub fn settings(config: Option<&Config>) -> Settings {
     const BUFFER: usize = 1 << 30;
     let (completion, late_window, past) = match config {
         Some(Config { completion, late_window, late, .. }) => (completion.clone(), *late_window, *late),

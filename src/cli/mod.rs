@@ -1,5 +1,6 @@
 //! The command line: what was typed, and which library call it means.
 
+mod backtest;
 mod check;
 mod configured;
 mod explain;
@@ -42,6 +43,9 @@ enum Command {
     /// Copy a range of a topic into a file
     Record(record::Args),
 
+    /// Show what policies would keep of a recording, or of a range of the topics, and what changes
+    Backtest(backtest::Args),
+
     /// Say why a trace was kept or dropped
     Explain(explain::Args),
 
@@ -62,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Import(args) => import::run(args),
         Command::Test(args) => test::run(args),
         Command::Record(args) => record::run(args),
+        Command::Backtest(args) => backtest::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Demo(args) => demo::run(args),
     };

@@ -113,7 +113,7 @@ pub fn place(text: &str) -> Result<Place, String> {
 }
 
 /// `3:100-200`.
-fn offsets(text: &str) -> Result<(i32, Offsets), String> {
+pub fn offsets(text: &str) -> Result<(i32, Offsets), String> {
     let parsed = || {
         let (partition, offsets) = text.split_once(':')?;
         let (from, to) = offsets.split_once('-')?;

@@ -29,7 +29,7 @@ use crate::{
 
 pub use kafka::Kafka;
 pub use layers::Flag;
-pub use policies::{Policies, load as load_policies};
+pub use policies::{Policies, load as load_policies, load_under as load_policies_under};
 pub use topics::{Encoding, Input, Keyed, Start, Topic};
 
 /// The whole configuration, checked as far as it can be without a broker.

@@ -71,6 +71,14 @@ pub(super) fn read(
 /// # Errors
 /// Every mistake in them.
 pub fn load(paths: &[PathBuf]) -> Result<Policies, Diagnostics> {
+    load_under(paths, None)
+}
+
+/// The same, with a condition on what counts as a root that was checked before.
+///
+/// # Errors
+/// Every mistake in them.
+pub fn load_under(paths: &[PathBuf], root: Option<&str>) -> Result<Policies, Diagnostics> {
     let (mut sources, mut diagnostics) = (Vec::new(), Diagnostics::default());
     for path in paths {
         let source = Arc::new(Source { name: "the command line".into(), text: path.display().to_string() });
@@ -82,7 +90,11 @@ pub fn load(paths: &[PathBuf]) -> Result<Policies, Diagnostics> {
     if !diagnostics.is_empty() {
         return Err(diagnostics);
     }
-    compile(sources, None, &mut diagnostics).ok_or(diagnostics)
+    let root = root.map(|root| {
+        let source = Arc::new(Source { name: "completion.root".into(), text: root.into() });
+        Node::plain(Location { range: 0..root.len(), source }, root)
+    });
+    compile(sources, root.as_ref(), &mut diagnostics).ok_or(diagnostics)
 }
 
 fn compile(sources: Vec<PolicySource>, root: Option<&Node>, diagnostics: &mut Diagnostics) -> Option<Policies> {

@@ -78,6 +78,11 @@ impl PolicySet {
         })
     }
 
+    /// The condition on what counts as a root, as text.
+    pub fn root(&self) -> Option<&str> {
+        self.root.as_deref()
+    }
+
     /// What of the rest is kept.
     pub fn otherwise(&self) -> Threshold {
         self.list.otherwise.unwrap_or(Threshold::NEVER)

@@ -40,9 +40,28 @@ pub struct Verdict {
 
 impl PolicySet {
     pub fn decide(&self, facts: Facts<'_>) -> Verdict {
-        let answer = self.ask(&self.list, None, facts);
+        self.decide_without(None, facts)
+    }
+
+    /// As if a policy were absent.
+    fn decide_without(&self, absent: Option<u16>, facts: Facts<'_>) -> Verdict {
+        let answer = self.ask(&self.list, None, absent, facts);
         let threshold = answer.threshold();
         Verdict { keep: facts.randomness.0 >= threshold.0, policy: answer.by, threshold }
+    }
+
+    /// Tells which policies match, those of a group where the group does, and whether the trace would be kept without each.
+    pub fn weigh(&self, facts: Facts<'_>, mut tell: impl FnMut(u16, bool)) {
+        self.weigh_list(&self.list, facts, &mut tell);
+    }
+
+    fn weigh_list(&self, list: &List, facts: Facts<'_>, tell: &mut dyn FnMut(u16, bool)) {
+        for (number, policy) in self.members(list).filter(|(_, policy)| self.is_asked(policy, facts)) {
+            tell(number, self.decide_without(Some(number), facts).keep);
+            if let Action::Group(list) = &policy.action {
+                self.weigh_list(list, facts, tell);
+            }
+        }
     }
 
     /// Tells what each policy in the shadow would say of the trace, if it would say anything: whether to keep it.
@@ -55,7 +74,7 @@ impl PolicySet {
     fn ask_shadows(&self, list: &List, facts: Facts<'_>, tell: &mut dyn FnMut(u16, bool)) {
         for (number, policy) in self.members(list).filter(|(_, policy)| self.is_asked(policy, facts)) {
             if policy.shadow {
-                match self.answer(number, policy, facts).said(facts.randomness) {
+                match self.answer(number, policy, None, facts).said(facts.randomness) {
                     Said::Nothing => {}
                     said => tell(number, matches!(said, Said::Keep | Said::Protected)),
                 }
@@ -67,16 +86,17 @@ impl PolicySet {
     }
 
     /// `by` answers for the list's own `otherwise`.
-    fn ask(&self, list: &List, by: Option<u16>, facts: Facts<'_>) -> Answer {
+    fn ask(&self, list: &List, by: Option<u16>, absent: Option<u16>, facts: Facts<'_>) -> Answer {
         let mut answer = Answer::NOTHING;
         for (number, policy) in self.members(list).filter(|(_, policy)| !policy.shadow) {
             if answer.ended {
                 break;
             }
-            if list.matching == Match::Any && is_idle(policy, &answer) || !self.is_asked(policy, facts) {
+            let is_idle = list.matching == Match::Any && is_idle(policy, &answer);
+            if is_idle || absent == Some(number) || !self.is_asked(policy, facts) {
                 continue;
             }
-            let more = self.answer(number, policy, facts);
+            let more = self.answer(number, policy, absent, facts);
             answer = match list.matching {
                 Match::Any => answer.beside(more, facts.randomness),
                 // Else a sampler's no that leads to a protected policy could be worth more than its yes.
@@ -93,7 +113,7 @@ impl PolicySet {
         policy.until.is_none_or(|until| facts.time <= until) && self.matches(policy, facts)
     }
 
-    fn answer(&self, number: u16, policy: &Policy, facts: Facts<'_>) -> Answer {
+    fn answer(&self, number: u16, policy: &Policy, absent: Option<u16>, facts: Facts<'_>) -> Answer {
         let by = Some(number);
         match &policy.action {
             Action::Keep { threshold: keep, protect, ends } => {
@@ -104,7 +124,7 @@ impl PolicySet {
                 let keep = if *ends { *veto } else { Threshold::NEVER };
                 Answer { veto: *veto, keep, ended: *ends, by, ..Answer::NOTHING }
             }
-            Action::Group(list) => self.ask(list, by, facts),
+            Action::Group(list) => self.ask(list, by, absent, facts),
         }
     }
 

@@ -1,0 +1,217 @@
+//! Records in the order of time, whatever order they came in.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{BufWriter, Write},
+    os::unix::fs::FileExt,
+};
+
+use anyhow::{Context, ensure};
+
+use super::sample::Sample;
+use crate::{
+    assemble::Clock,
+    decode::{self, Batch, Keys},
+    limits,
+    model::{RecordTime, TraceId},
+    recording,
+};
+
+/// Takes records as they come. Their values wait in a file without a name, their places in memory.
+pub struct Spool {
+    sample: Sample,
+    file: BufWriter<File>,
+    written: u64,
+    notes: Vec<Note>,
+    numbers: HashMap<(String, i32), u32>,
+    /// Where traces of the sample were seen first.
+    seen: HashMap<TraceId, u32>,
+    spread: bool,
+    refused: u64,
+    batch: Batch,
+    nothing_wanted: Keys,
+}
+
+/// Records, merged by (clock, topic, partition, offset).
+pub struct Records {
+    pub sample: Sample,
+    /// Some trace is in several partitions.
+    pub spread: bool,
+    /// Records that no engine takes in.
+    pub refused: u64,
+    /// By their number: the first offset.
+    pub partitions: Vec<i64>,
+    file: File,
+    notes: Vec<Note>,
+}
+
+/// A record when its turn has come.
+#[derive(Clone, Copy, Debug)]
+pub struct Turn<'a> {
+    /// In `Records::partitions`.
+    pub partition: u32,
+    pub offset: i64,
+    pub timestamp: Option<RecordTime>,
+    /// The clock of its partition.
+    pub clock: RecordTime,
+    /// Empty where none of the sample's traces are in it: a message without spans.
+    pub payload: &'a [u8],
+    /// Of its partition.
+    pub is_last: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Note {
+    clock: RecordTime,
+    partition: u32,
+    len: u32,
+    offset: i64,
+    at: u64,
+    timestamp: Option<RecordTime>,
+}
+
+/// 48 bytes each: a gigabyte.
+const RECORDS: usize = 20_000_000;
+/// What is known of each, with what each set of policies says of it, takes some 250 bytes: a gigabyte and a quarter.
+pub const TRACES: usize = 5_000_000;
+
+// === impl Spool ===
+
+impl Spool {
+    /// # Errors
+    /// There is no place for a temporary file.
+    pub fn new(sample: Sample) -> anyhow::Result<Self> {
+        let file = tempfile::tempfile().context("cannot make a temporary file; TMPDIR says where")?;
+        Ok(Self {
+            sample,
+            file: BufWriter::new(file),
+            written: 0,
+            notes: Vec::new(),
+            numbers: HashMap::new(),
+            seen: HashMap::new(),
+            spread: false,
+            refused: 0,
+            batch: Batch::default(),
+            nothing_wanted: Keys::new([]),
+        })
+    }
+
+    /// # Errors
+    /// There are too many records or traces, or the disk is full.
+    pub fn add(&mut self, record: recording::Record) -> anyhow::Result<()> {
+        ensure!(self.notes.len() < RECORDS, "more than {RECORDS} records; choose a shorter range");
+        let recording::Record { topic, partition, offset, timestamp, value, .. } = record;
+        let number = self.numbers.len() as u32;
+        let partition = *self.numbers.entry((topic, partition)).or_insert(number);
+        let value = value
+            .filter(|value| value.len() <= limits::RECORD_BYTES)
+            .filter(|value| decode::decode(value, &self.nothing_wanted, &mut self.batch).is_ok());
+        let Some(value) = value else {
+            self.refused += 1;
+            return self.note(partition, offset, timestamp, &[]);
+        };
+        let mut is_wanted = false;
+        for span in &self.batch.spans {
+            let trace = TraceId(span.trace_id);
+            if self.sample.has(trace) {
+                is_wanted = true;
+                self.spread |= *self.seen.entry(trace).or_insert(partition) != partition;
+            }
+        }
+        ensure!(
+            self.seen.len() <= TRACES,
+            "more than {TRACES} traces; choose a shorter range, or a part of the traces with --sample"
+        );
+        self.note(partition, offset, timestamp, if is_wanted { &value } else { &[] })
+    }
+
+    fn note(&mut self, partition: u32, offset: i64, timestamp: Option<i64>, value: &[u8]) -> anyhow::Result<()> {
+        self.file.write_all(value).context("cannot write to a temporary file; TMPDIR says where it is")?;
+        let (at, len) = (self.written, value.len() as u32);
+        self.written += value.len() as u64;
+        let timestamp = timestamp.map(RecordTime);
+        self.notes.push(Note { clock: RecordTime::START, partition, len, offset, at, timestamp });
+        Ok(())
+    }
+
+    /// All are there.
+    ///
+    /// # Errors
+    /// The disk is full.
+    pub fn merge(self) -> anyhow::Result<Records> {
+        let Self { sample, file, mut notes, numbers, spread, refused, .. } = self;
+        let file = file.into_inner().context("cannot write to a temporary file; TMPDIR says where it is")?;
+        let mut names: Vec<_> = numbers.into_iter().collect();
+        names.sort();
+        let mut places = vec![0; names.len()];
+        for (place, (_, number)) in (0..).zip(names) {
+            places[number as usize] = place;
+        }
+        notes.iter_mut().for_each(|note| note.partition = places[note.partition as usize]);
+        notes.sort_by_key(|note| (note.partition, note.offset));
+        // Nothing is twice in a topic.
+        notes.dedup_by_key(|note| (note.partition, note.offset));
+        let each = notes.chunk_by_mut(|a, b| a.partition == b.partition);
+        let partitions = each.map(|notes| {
+            set_clocks(notes);
+            notes[0].offset
+        });
+        let partitions = partitions.collect();
+        notes.sort_by_key(|note| (note.clock, note.partition, note.offset));
+        Ok(Records { sample, spread, refused, partitions, file, notes })
+    }
+}
+
+/// The clock of a partition at each of its records, as an engine has it. Before it has one it is where it begins.
+fn set_clocks(notes: &mut [Note]) {
+    let (mut clock, mut without) = (Clock::default(), 0);
+    for at in 0..notes.len() {
+        if let Some(timestamp) = notes[at].timestamp {
+            clock.observe(timestamp, RecordTime::END);
+        }
+        match clock.now() {
+            Some(now) => notes[at].clock = now,
+            None => without = at + 1,
+        }
+    }
+    clock.establish();
+    let first = notes.get(without).map_or(clock.now(), |note| Some(note.clock)).unwrap_or(RecordTime::START);
+    notes[..without].iter_mut().for_each(|note| note.clock = first);
+}
+
+// === impl Records ===
+
+impl Records {
+    pub fn len(&self) -> u64 {
+        self.notes.len() as u64
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.notes.is_empty()
+    }
+
+    /// From the first to the last timestamp.
+    pub fn times(&self) -> Option<(RecordTime, RecordTime)> {
+        let times = || self.notes.iter().filter_map(|note| note.timestamp);
+        Some((times().min()?, times().max()?))
+    }
+
+    /// Each in its turn.
+    ///
+    /// # Errors
+    /// The disk gives it back no more.
+    pub fn each(&self, mut take: impl FnMut(Turn<'_>)) -> anyhow::Result<()> {
+        let mut left = vec![0_u64; self.partitions.len()];
+        self.notes.iter().for_each(|note| left[note.partition as usize] += 1);
+        let mut payload = Vec::new();
+        for &Note { clock, partition, len, offset, at, timestamp } in &self.notes {
+            payload.resize(len as usize, 0);
+            self.file.read_exact_at(&mut payload, at).context("cannot read a temporary file again")?;
+            left[partition as usize] -= 1;
+            let is_last = left[partition as usize] == 0;
+            take(Turn { partition, offset, timestamp, clock, payload: &payload, is_last });
+        }
+        Ok(())
+    }
+}

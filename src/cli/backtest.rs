@@ -1,0 +1,232 @@
+//! `tailwater backtest`
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use anyhow::{Context, bail};
+
+use super::{
+    configured::{self, variables},
+    explain,
+    progress::Progress,
+    record::{offsets, place},
+};
+use crate::{
+    backtest::{Question, Records, Report, Sample, Spool, Theirs},
+    config::{self, Config},
+    decide::PolicySet,
+    diagnostic::Diagnostics,
+    recording::{Reader, Record},
+    source::{self, Offsets, Place, Range, WantedRange},
+    units,
+};
+
+/// Shows what policies would keep of records that are there already: how much, what each policy is worth, and what changes.
+///
+/// The records come from a recording, or from a range of the input topics of a configuration. No group is joined, and nothing
+/// is written to Kafka. The same records and files always give the same result, to the byte.
+#[derive(clap::Args)]
+#[command(after_help = AFTER)]
+pub struct Args {
+    /// The policies in question: files, or folders of them. Default: those of the configuration
+    #[arg(value_name = "FILES")]
+    files: Vec<PathBuf>,
+
+    /// The configuration whose topics are read, whose times and bounds apply, and whose policies are the current ones
+    #[arg(short, long, value_name = "FILE", required_unless_present = "recording")]
+    config: Option<PathBuf>,
+
+    /// A file that `tailwater record` wrote, in place of the topics
+    #[arg(long, value_name = "FILE")]
+    recording: Option<PathBuf>,
+
+    /// Policy files or folders to compare with, in place of the configuration's
+    #[arg(long, value_name = "FILES", num_args = 1..)]
+    current: Vec<PathBuf>,
+
+    /// Where to begin in the topics: earliest, latest, or -1h for an hour ago by the records' timestamps
+    #[arg(long, value_name = "PLACE", default_value = "earliest", allow_hyphen_values = true, value_parser = place)]
+    from: Place,
+
+    /// Where to end, in the same words
+    #[arg(long, value_name = "PLACE", default_value = "latest", allow_hyphen_values = true, value_parser = place)]
+    to: Place,
+
+    /// Only these partitions, from one offset to another, which is not included: 0:100-200,3:0-50
+    #[arg(long, value_name = "PARTITION:FROM-TO,…", value_delimiter = ',', value_parser = offsets)]
+    offsets: Vec<(i32, Offsets)>,
+
+    /// Look at a part of the traces only, chosen by a hash of their ids, such as 10%
+    #[arg(long, value_name = "PROBABILITY", default_value = "100%", value_parser = sample)]
+    sample: Sample,
+
+    /// Compare with what another sampler kept: a topic of the same brokers, read from --from to its end
+    #[arg(long, value_name = "TOPIC", requires = "config")]
+    against: Option<String>,
+
+    /// The same, out of a file that `tailwater record` wrote
+    #[arg(long, value_name = "FILE", conflicts_with = "against")]
+    against_recording: Option<PathBuf>,
+
+    /// How it is printed
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// For people
+    Text,
+    /// For programs: one object on standard output
+    Json,
+}
+
+const AFTER: &str = "\
+What new policies would have made of the last hour, beside those that run:
+  tailwater backtest -c tailwater.yaml --from -1h new-policies/
+
+Of a recording, without Kafka, one file against another:
+  tailwater backtest --recording hour.rec new.yaml --current old.yaml
+
+Beside what another sampler kept of the same spans:
+  tailwater backtest -c tailwater.yaml --from -1h --against spans-kept-by-another
+
+What is said:
+  kept, share, bytes   by the real randomness of each trace; bytes are those of the spans
+  expected             what is kept on average, by the probability each trace has
+  matches              traces a policy's condition holds of, whatever else is said of them
+  only it keeps        traces that would be dropped without this policy: what it is worth
+  above p99.9          traces that take longer than 99.9 % of those of the same operation,
+                       which is the service and the name of the root span
+With --sample an interval stands behind each share: of 100 such samples, 95 have the share of
+all traces in theirs. It holds for traces; bytes have none.
+
+Time is that of the records. What is open when they end is decided there, with the reason `end`,
+and what began before them is cut: a longer range has less of both. Values of records wait in a
+temporary file, in TMPDIR.
+
+Exit codes: 0 done; 1 something went wrong, or a file has mistakes; 2 the command line has
+mistakes.";
+
+/// What is asked of.
+struct Sets {
+    candidate: Arc<PolicySet>,
+    current: Option<Arc<PolicySet>>,
+}
+
+/// # Errors
+/// The brokers or a recording cannot be read, or there is too much in them.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let (config, Sets { candidate, current }) = match read(&args) {
+        Ok(read) => read,
+        Err(mistakes) => {
+            configured::show(&mistakes);
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let records = records(&args, config.as_ref())?;
+    if records.is_empty() {
+        bail!("there are no records in the range");
+    }
+    let theirs = theirs(&args, config.as_ref())?;
+    let settings = explain::settings(config.as_ref());
+    let mut progress = Progress::new("judging traces");
+    let question = Question { settings, candidate, current, theirs };
+    let report = question.ask(&records, |done| progress.at(done, records.len()))?;
+    drop(progress);
+    print(&report, args.format)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read(args: &Args) -> Result<(Option<Config>, Sets), Diagnostics> {
+    let config = args.config.as_ref().map(|path| Config::load(path, variables(), [])).transpose()?;
+    let root = config.as_ref().and_then(|config| config.policies.root());
+    let load = |files: &[PathBuf]| config::load_policies_under(files, root).map(|policies| policies.set);
+    let configured = config.as_ref().map(|config| config.policies.clone());
+    let (candidate, beside) = match configured {
+        Some(configured) if args.files.is_empty() => (configured, None),
+        None if args.files.is_empty() => (load(&["policies".into()])?, None),
+        configured => (load(&args.files)?, configured),
+    };
+    let current = if args.current.is_empty() { beside } else { Some(load(&args.current)?) };
+    Ok((config, Sets { candidate, current }))
+}
+
+fn records(args: &Args, config: Option<&Config>) -> anyhow::Result<Records> {
+    let mut spool = Spool::new(args.sample)?;
+    match (&args.recording, config) {
+        (Some(path), _) => recorded(path, |record| spool.add(record))?,
+        (None, Some(config)) => {
+            let topics: Vec<String> = config.input.topics.iter().map(|topic| topic.name.clone()).collect();
+            if !args.offsets.is_empty() && topics.len() > 1 {
+                bail!("--offsets is about one topic, and the input has several; record one, and use --recording");
+            }
+            let offsets = args.offsets.iter().cloned().collect();
+            let wanted = WantedRange { topics, from: args.from, to: args.to, offsets };
+            each(config, &wanted, "reading spans", |record| spool.add(record))?;
+        }
+        (None, None) => bail!("a configuration or a recording is needed"),
+    }
+    spool.merge()
+}
+
+fn theirs(args: &Args, config: Option<&Config>) -> anyhow::Result<Option<(String, Theirs)>> {
+    let mut theirs = Theirs::new(args.sample);
+    let name = match (&args.against_recording, &args.against, config) {
+        (Some(path), ..) => {
+            recorded(path, |record| theirs.add(&record))?;
+            path.display().to_string()
+        }
+        (None, Some(topic), Some(config)) => {
+            // What it kept came out later than it came in.
+            let wanted = WantedRange {
+                topics: vec![topic.clone()],
+                from: args.from,
+                to: Place::Latest,
+                offsets: Default::default(),
+            };
+            each(config, &wanted, "reading what was kept", |record| theirs.add(&record))?;
+            topic.clone()
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some((name, theirs)))
+}
+
+fn recorded(path: &Path, mut take: impl FnMut(Record) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    Reader::open(path)?.try_for_each(|record| take(record?))
+}
+
+fn each(
+    config: &Config,
+    wanted: &WantedRange,
+    what: &str,
+    mut take: impl FnMut(Record) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut range = Range::open(source::client(config), wanted)?;
+    let mut progress = Progress::new(what);
+    while let Some(record) = range.read()? {
+        take(record)?;
+        progress.at(range.done(), range.total());
+    }
+    Ok(())
+}
+
+fn print(report: &Report, format: Format) -> anyhow::Result<()> {
+    match format {
+        Format::Text => print!("{report}"),
+        Format::Json => println!("{}", serde_json::to_string_pretty(report).context("the report is no JSON")?),
+    }
+    Ok(())
+}
+
+fn sample(text: &str) -> Result<Sample, String> {
+    let probability = units::probability(text).map_err(|mistake| mistake.to_string())?;
+    if probability == 0.0 {
+        return Err("a sample of nothing says nothing".to_owned());
+    }
+    Ok(Sample { probability })
+}
