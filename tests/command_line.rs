@@ -21,10 +21,10 @@ fn help_says_what_there_is() {
     let here = Path::new(".");
     let help = tailwater(here, &["--help"]);
     assert!(help.status.success());
-    for word in ["run", "check", "test", "record", "explain", "demo", "Kafka"] {
+    for word in ["run", "check", "test", "record", "backtest", "explain", "demo", "Kafka"] {
         assert!(text(&help.stdout).contains(word), "{word} in:\n{}", text(&help.stdout));
     }
-    for command in ["run", "check", "test", "record", "explain", "demo"] {
+    for command in ["run", "check", "test", "record", "backtest", "explain", "demo"] {
         let help = text(&tailwater(here, &[command, "--help"]).stdout);
         assert!(help.contains("Exit codes: 0 "), "{help}");
     }

@@ -171,6 +171,20 @@ fn a_trace_is_explained_kept_or_dropped() {
     let nobody = job.ask("explain", &["--recording", &file, &hex(&trace(3_000_000))]);
     assert_eq!(nobody.status.code(), Some(1), "{}", nobody.said);
 
+    // The same records judged again: what the processor kept is what is kept.
+    let backtest = |more: &[&str]| {
+        let said = job.ask("backtest", &[&["--format", "json"], more].concat());
+        assert!(said.status.success(), "{}", said.said);
+        serde_json::from_str::<Value>(&said.said).expect("JSON")
+    };
+    let live = backtest(&["--against", "tools-kept"]);
+    assert_eq!((&live["candidate"]["kept"]["kept"], &live["against"]["both"]), (&1.into(), &1.into()), "{live}");
+    for only in ["only_ours", "only_theirs"] {
+        assert_eq!(live["against"][only]["traces"], 0, "{live}");
+    }
+    let read = backtest(&["--recording", &file]);
+    assert_eq!((&read["candidate"], &read["input"]), (&live["candidate"], &live["input"]));
+
     // One trace of the recording as a test.
     let tests = format!(
         "policies: [ {{ name: failed, when: any(status.code == STATUS_CODE_ERROR), keep: always }} ]\n\

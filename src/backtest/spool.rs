@@ -166,13 +166,13 @@ impl Spool {
 /// The clock of a partition at each of its records, as an engine has it. Before it has one it is where it begins.
 fn set_clocks(notes: &mut [Note]) {
     let (mut clock, mut without) = (Clock::default(), 0);
-    for at in 0..notes.len() {
-        if let Some(timestamp) = notes[at].timestamp {
+    for note in notes.iter_mut() {
+        if let Some(timestamp) = note.timestamp {
             clock.observe(timestamp, RecordTime::END);
         }
         match clock.now() {
-            Some(now) => notes[at].clock = now,
-            None => without = at + 1,
+            Some(now) => note.clock = now,
+            None => without += 1,
         }
     }
     clock.establish();

@@ -152,7 +152,7 @@ fn what_is_counted_is_true() {
         let Outcome { kept, expected, policies, services, coverage, operations, .. } = &report.candidate;
         let rows: BTreeMap<&str, &PolicyRow> = policies.iter().map(|row| (row.name.as_str(), row)).collect();
         // All that matches is looked at, whoever decides.
-        let count = |holds: fn(&Trace) -> bool| traffic().filter(|trace| holds(trace)).count() as u64;
+        let count = |holds: fn(&Trace) -> bool| traffic().filter(holds).count() as u64;
         assert_eq!(rows["baseline"].matches.traces, TRACES as u64);
         assert_eq!(rows["health"].matches.traces, count(|trace| trace.truth.health_check));
         assert_eq!(rows["errors"].matches.traces, count(|trace| trace.truth.error));
