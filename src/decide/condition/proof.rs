@@ -255,7 +255,7 @@ impl Question for TraceTest {
             let edges = tests.iter().flat_map(|(_, value, _)| [*value, value.saturating_add(1)]);
             let fulfils =
                 |value: &i64| tests.iter().all(|(op, than, whether)| op.holds(Some(value.cmp(than))) == *whether);
-            let values: Vec<i64> = edges.chain([least, 0]).filter(|value| *value >= least).filter(fulfils).collect();
+            let values: Vec<i64> = edges.chain([least, 0, 1]).filter(|value| *value >= least).filter(fulfils).collect();
             if values.is_empty() {
                 return true;
             }
