@@ -122,6 +122,18 @@ fn warnings_fail_a_check_only_where_they_are_to() {
 }
 
 #[test]
+fn the_worked_policies_give_no_cause_for_warnings() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let files = fs::read_dir(here.join("policies")).expect("a folder").map(|entry| entry.expect("a file").path());
+    let files: Vec<_> = files.filter(|path| path.extension().is_some_and(|extension| extension == "yaml")).collect();
+    assert!(files.len() > 5);
+    for file in files {
+        let check = tailwater(here, &["check", "--deny-warnings", file.to_str().expect("a name")]);
+        assert!(check.status.success(), "{}", text(&check.stderr));
+    }
+}
+
+#[test]
 fn a_file_that_is_not_there_is_named() {
     let run = tailwater(Path::new("."), &["run", "-c", "nowhere.yaml"]);
     let said = text(&run.stderr);
