@@ -30,11 +30,19 @@ pub struct Location {
 /// One mistake: a sentence without a full stop, where, and a hint of what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
+    pub severity: Severity,
     pub message: String,
     pub at: Option<Location>,
     /// A second place that belongs to the mistake, with its label: where a name was first used.
     pub also: Option<(Location, String)>,
     pub hint: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    Error,
+    /// It can be read, and is hardly meant so.
+    Warning,
 }
 
 /// The mistakes found so far.
@@ -57,16 +65,24 @@ pub fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 
 impl Diagnostics {
     pub fn error(&mut self, at: &Location, message: impl Into<String>) -> &mut Diagnostic {
-        self.push(Some(at.clone()), message.into())
+        self.push(Severity::Error, Some(at.clone()), message.into())
+    }
+
+    pub fn warn(&mut self, at: &Location, message: impl Into<String>) -> &mut Diagnostic {
+        self.push(Severity::Warning, Some(at.clone()), message.into())
     }
 
     /// A mistake that stands nowhere: a file that cannot be read.
     pub fn error_nowhere(&mut self, message: impl Into<String>) -> &mut Diagnostic {
-        self.push(None, message.into())
+        self.push(Severity::Error, None, message.into())
     }
 
-    fn push(&mut self, at: Option<Location>, message: String) -> &mut Diagnostic {
-        self.0.push(Diagnostic { message, at, also: None, hint: None });
+    pub fn warn_nowhere(&mut self, message: impl Into<String>) -> &mut Diagnostic {
+        self.push(Severity::Warning, None, message.into())
+    }
+
+    fn push(&mut self, severity: Severity, at: Option<Location>, message: String) -> &mut Diagnostic {
+        self.0.push(Diagnostic { severity, message, at, also: None, hint: None });
         self.0.last_mut().expect("just pushed")
     }
 
@@ -94,8 +110,16 @@ impl Diagnostics {
         if self.0.len() > SHOWN {
             text += &format!("… and {} more\n\n", self.0.len() - SHOWN);
         }
-        text += &format!("{} error{}", self.0.len(), if self.0.len() == 1 { "" } else { "s" });
-        text
+        text + &self.sum()
+    }
+
+    /// "1 error, 2 warnings".
+    fn sum(&self) -> String {
+        let sum = |severity: Severity| {
+            let number = self.0.iter().filter(|diagnostic| diagnostic.severity == severity).count();
+            (number > 0).then(|| format!("{number} {}{}", severity.word(), if number == 1 { "" } else { "s" }))
+        };
+        [Severity::Error, Severity::Warning].into_iter().filter_map(sum).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -106,6 +130,17 @@ impl fmt::Display for Diagnostics {
 }
 
 impl std::error::Error for Diagnostics {}
+
+// === impl Severity ===
+
+impl Severity {
+    fn word(self) -> &'static str {
+        match self {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        }
+    }
+}
 
 // === impl Diagnostic ===
 
@@ -128,14 +163,18 @@ impl Diagnostic {
             "line": start.map(|(line, _)| line),
             "column": start.map(|(_, column)| column),
             "end": end.map(|(line, column)| json!({ "line": line, "column": column })),
-            "severity": "error",
+            "severity": self.severity.word(),
             "message": self.message,
             "hint": self.hint,
         })
     }
 
     fn group(&self) -> Group<'_> {
-        let mut group = Group::with_title(Level::ERROR.primary_title(self.message.as_str()));
+        let level = match self.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let mut group = Group::with_title(level.primary_title(self.message.as_str()));
         if let Some(at) = &self.at {
             group = group.element(at.snippet(AnnotationKind::Primary, None));
         }

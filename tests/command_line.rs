@@ -105,6 +105,35 @@ fn the_readme_shows_what_is_printed() {
 }
 
 #[test]
+fn warnings_fail_a_check_only_where_they_are_to() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let policies = "policies: [ { name: p, when: 'any(name != \"a\")', keep: always } ]\n";
+    fs::write(folder.path().join("shop.yaml"), policies).expect("a file");
+    for (arguments, code, stream) in [
+        (&["check", "shop.yaml"][..], 0, "stderr"),
+        (&["check", "shop.yaml", "--deny-warnings"], 1, "stderr"),
+        (&["check", "shop.yaml", "--format", "json", "--deny-warnings"], 1, "stdout"),
+    ] {
+        let check = tailwater(folder.path(), arguments);
+        let said = text(if stream == "stdout" { &check.stdout } else { &check.stderr });
+        assert_eq!(check.status.code(), Some(code), "{said}");
+        assert!(said.contains("one span that lacks it is enough") && said.contains("warning"), "{said}");
+    }
+}
+
+#[test]
+fn the_worked_policies_give_no_cause_for_warnings() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let files = fs::read_dir(here.join("policies")).expect("a folder").map(|entry| entry.expect("a file").path());
+    let files: Vec<_> = files.filter(|path| path.extension().is_some_and(|extension| extension == "yaml")).collect();
+    assert!(files.len() > 5);
+    for file in files {
+        let check = tailwater(here, &["check", "--deny-warnings", file.to_str().expect("a name")]);
+        assert!(check.status.success(), "{}", text(&check.stderr));
+    }
+}
+
+#[test]
 fn a_file_that_is_not_there_is_named() {
     let run = tailwater(Path::new("."), &["run", "-c", "nowhere.yaml"]);
     let said = text(&run.stderr);

@@ -8,14 +8,12 @@ use super::configured::{self, Configured};
 use crate::{
     cases,
     config::{self, Config, Policies},
-    decide::PolicySet,
     diagnostic::Diagnostics,
     pipeline::{self, Finding, Level},
-    yaml::Node,
 };
 
 /// Shows every mistake in the configuration, its policies and their tests, with line and column; or in policy files alone.
-/// With --preflight it also tries out, on the brokers, all that `run` will need, and says what to do about what is missing.
+/// Where the policies have none, it warns of what they say and can hardly mean. With --preflight it also tries out, on the brokers, all that `run` will need, and says what to do about what is missing.
 ///
 /// The preflight reads records, and writes none: it sends one to each topic that is too large to be taken, in a transaction
 /// that is aborted. It does not join the group and fences no worker, so it can be made while the processor runs.
@@ -32,6 +30,10 @@ pub struct Args {
     /// Try out brokers, topics, settings, keys, rights and transactions
     #[arg(long, requires = "config")]
     preflight: bool,
+
+    /// End with exit code 1 where there is a warning
+    #[arg(long)]
+    deny_warnings: bool,
 
     /// How it is printed
     #[arg(long, value_enum, default_value_t = Format::Text)]
@@ -55,39 +57,45 @@ run). With --format json, an object for each mistake, warning or error:
 Where something stands in no file, file, line, column and end are null; end is the place
 behind it.
 
-Exit codes: 0 no error, 1 an error or a mistake in a file, 2 the command line has mistakes.";
+Exit codes: 0 no error, 1 an error or a mistake in a file, or with --deny-warnings a warning,
+2 the command line has mistakes.";
 
 /// # Errors
 /// The program itself cannot work. What the checks find is no error: it is printed, and the exit code says it.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let found = match &args.configured {
-        Some(configured) => {
-            configured.read(None).and_then(|config| match tests(&config.policy_files, &config.policies) {
-                Some(mistakes) => Err(mistakes),
-                None => Ok(Some(config)),
-            })
-        }
-        None => config::load_policies(&args.files).and_then(|Policies { set, files }| match tests(&files, &set) {
-            Some(mistakes) => Err(mistakes),
-            None => Ok(None),
+    let read = match &args.configured {
+        Some(configured) => configured.read(None).map(|config| {
+            let policies = Policies { set: config.policies.clone(), written: config.written_policies.clone() };
+            (policies, Some(config))
         }),
+        None => config::load_policies(&args.files).map(|policies| (policies, None)),
     };
-    let config = match found {
-        Ok(config) => config,
+    let (policies, config) = match read {
+        Ok(read) => read,
         Err(mistakes) => {
-            match args.format {
-                Format::Text => configured::show(&mistakes),
-                Format::Json => println!("{}", Value::from(mistakes.json())),
-            }
+            tell(args.format, &mistakes);
             return Ok(ExitCode::FAILURE);
         }
     };
+    let mut told = Diagnostics::default();
+    policies.written.files().for_each(|file| _ = cases::read(file, &policies.set, &mut told));
+    let mistaken = !told.is_empty();
+    let lints = policies.written.lint();
+    let mut warned = !lints.is_empty();
+    told.0.extend(lints.0);
+    if mistaken {
+        tell(args.format, &told);
+        return Ok(ExitCode::FAILURE);
+    }
     let findings = match config {
         Some(config) => findings(Arc::new(config), args.preflight)?,
         None => Vec::new(),
     };
     match args.format {
         Format::Text => {
+            if warned {
+                configured::show(&told);
+            }
             let what = match &args.configured {
                 Some(configured) => {
                     format!("configuration: {} and its policies have no mistakes", configured.config.display())
@@ -99,18 +107,19 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         Format::Json => {
             let findings = findings.iter().filter(|finding| finding.level > Level::Ok);
-            println!("{}", findings.map(object).collect::<Value>());
+            println!("{}", told.json().into_iter().chain(findings.map(object)).collect::<Value>());
         }
     }
+    warned |= findings.iter().any(|finding| finding.level == Level::Warning);
     let wrong = findings.iter().any(|finding| finding.level == Level::Error);
-    Ok(if wrong { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if wrong || warned && args.deny_warnings { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// The mistakes in the tests of policy files.
-fn tests(files: &[Node], policies: &PolicySet) -> Option<Diagnostics> {
-    let mut mistakes = Diagnostics::default();
-    files.iter().for_each(|file| _ = cases::read(file, policies, &mut mistakes));
-    (!mistakes.is_empty()).then_some(mistakes)
+fn tell(format: Format, mistakes: &Diagnostics) {
+    match format {
+        Format::Text => configured::show(mistakes),
+        Format::Json => println!("{}", Value::from(mistakes.json())),
+    }
 }
 
 fn findings(config: Arc<Config>, preflight: bool) -> anyhow::Result<Vec<Finding>> {

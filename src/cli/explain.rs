@@ -101,7 +101,7 @@ fn read(args: &Args) -> Result<(Option<Config>, Policies), Diagnostics> {
     let config = args.config.as_ref().map(|path| Config::load(path, variables(), [])).transpose()?;
     let policies = match &config {
         Some(config) if args.policies.is_empty() => {
-            Policies { set: config.policies.clone(), files: config.policy_files.clone() }
+            Policies { set: config.policies.clone(), written: config.written_policies.clone() }
         }
         _ if args.policies.is_empty() => config::load_policies(&["policies".into()])?,
         _ => config::load_policies(&args.policies)?,

@@ -94,12 +94,12 @@ fn read(args: &Args) -> Result<(Policies, Vec<Case>), Diagnostics> {
     let policies = match &args.config {
         Some(path) => {
             let config = Config::load(path, configured::variables(), [])?;
-            Policies { set: config.policies, files: config.policy_files }
+            Policies { set: config.policies, written: config.written_policies }
         }
         None if args.files.is_empty() => config::load_policies(&["policies".into()])?,
         None => config::load_policies(&args.files)?,
     };
     let mut diagnostics = Diagnostics::default();
-    let cases = policies.files.iter().flat_map(|file| cases::read(file, &policies.set, &mut diagnostics)).collect();
+    let cases = policies.written.files().flat_map(|file| cases::read(file, &policies.set, &mut diagnostics)).collect();
     if diagnostics.is_empty() { Ok((policies, cases)) } else { Err(diagnostics) }
 }

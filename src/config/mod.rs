@@ -29,7 +29,7 @@ use crate::{
 
 pub use kafka::Kafka;
 pub use layers::Flag;
-pub use policies::{Policies, load as load_policies, load_under as load_policies_under};
+pub use policies::{Policies, Written as WrittenPolicies, load as load_policies, load_under as load_policies_under};
 pub use topics::{Encoding, Input, Keyed, Start, Topic};
 
 /// The whole configuration, checked as far as it can be without a broker.
@@ -49,8 +49,8 @@ pub struct Config {
     pub workers: Workers,
     /// Compiled.
     pub policies: Arc<PolicySet>,
-    /// The roots of the files they stand in, in which their tests are.
-    pub policy_files: Vec<Node>,
+    /// As they were written, with their tests.
+    pub written_policies: WrittenPolicies,
     pub http: Http,
     pub tick: Tick,
 }
@@ -192,7 +192,7 @@ impl Config {
         let http = http(fields.take("http").unwrap_or(&nothing), d);
         let tick = tick(fields.take("tick").unwrap_or(&nothing), d);
         fields.finish(d);
-        let policies::Policies { set: policies, files: policy_files } = policies?;
+        let policies::Policies { set: policies, written: written_policies } = policies?;
         Some(Self {
             kafka: kafka?,
             input: input?,
@@ -204,7 +204,7 @@ impl Config {
             late: late?,
             workers: workers?,
             policies,
-            policy_files,
+            written_policies,
             http: http?,
             tick: tick?,
         })

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    decide::{Part, PolicySet},
+    decide::{self, Part, PolicySet},
     diagnostic::{Diagnostics, Location, Source},
     yaml::{self, Kind, Node},
 };
@@ -17,20 +17,26 @@ use super::{Surroundings, values::names};
 /// Policy files in all: each is up to a megabyte, and a folder of more is not a folder of policies.
 const MAX_FILES: usize = 1000;
 
-/// Policies, and the files they stand in.
+/// Policies, and what they were read from.
 #[derive(Clone, Debug)]
 pub struct Policies {
     pub set: Arc<PolicySet>,
-    /// Their roots.
-    pub files: Vec<Node>,
+    pub written: Written,
 }
 
+/// Policies as they were written, in their order.
+#[derive(Clone, Debug, Default)]
+pub struct Written(Vec<PolicySource>);
+
 /// Policies, read but not compiled.
+#[derive(Clone, Debug)]
 enum PolicySource {
     /// A policy file.
     File(Node),
     /// One policy written in the configuration itself.
     Inline(Node),
+    /// The condition on what counts as a root.
+    Root(Node),
 }
 
 /// Reads and compiles what `policies` lists, in its order; a folder stands for its `*.yaml` and `*.yml` in byte order of path.
@@ -63,7 +69,8 @@ pub(super) fn read(
     if diagnostics.0.len() > before {
         return None;
     }
-    compile(sources, root, diagnostics)
+    sources.extend(root.cloned().map(PolicySource::Root));
+    compile(sources, diagnostics)
 }
 
 /// Reads and compiles files and folders that were named on the command line.
@@ -90,25 +97,17 @@ pub fn load_under(paths: &[PathBuf], root: Option<&str>) -> Result<Policies, Dia
     if !diagnostics.is_empty() {
         return Err(diagnostics);
     }
-    let root = root.map(|root| {
+    sources.extend(root.map(|root| {
         let source = Arc::new(Source { name: "completion.root".into(), text: root.into() });
-        Node::plain(Location { range: 0..root.len(), source }, root)
-    });
-    compile(sources, root.as_ref(), &mut diagnostics).ok_or(diagnostics)
+        PolicySource::Root(Node::plain(Location { range: 0..root.len(), source }, root))
+    }));
+    compile(sources, &mut diagnostics).ok_or(diagnostics)
 }
 
-fn compile(sources: Vec<PolicySource>, root: Option<&Node>, diagnostics: &mut Diagnostics) -> Option<Policies> {
-    let parts = sources.iter().map(|source| match source {
-        PolicySource::File(node) => Part::File(node),
-        PolicySource::Inline(node) => Part::Policy(node),
-    });
-    let parts = parts.chain(root.map(Part::Root));
-    let set = Arc::new(PolicySet::compile(&parts.collect::<Vec<_>>(), diagnostics)?);
-    let files = sources.into_iter().filter_map(|source| match source {
-        PolicySource::File(node) => Some(node),
-        PolicySource::Inline(_) => None,
-    });
-    Some(Policies { set, files: files.collect() })
+fn compile(sources: Vec<PolicySource>, diagnostics: &mut Diagnostics) -> Option<Policies> {
+    let written = Written(sources);
+    let set = Arc::new(PolicySet::compile(&written.parts(), diagnostics)?);
+    Some(Policies { set, written })
 }
 
 /// Reads a file, or those of a folder; None where there are too many.
@@ -165,4 +164,30 @@ fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
         }
     }
     Ok(files)
+}
+
+// === impl Written ===
+
+impl Written {
+    /// The roots of the policy files.
+    pub fn files(&self) -> impl Iterator<Item = &Node> {
+        self.0.iter().filter_map(|source| match source {
+            PolicySource::File(node) => Some(node),
+            PolicySource::Inline(_) | PolicySource::Root(_) => None,
+        })
+    }
+
+    /// What they say and can hardly mean.
+    pub fn lint(&self) -> Diagnostics {
+        decide::lint(&self.parts())
+    }
+
+    fn parts(&self) -> Vec<Part<'_>> {
+        let parts = self.0.iter().map(|source| match source {
+            PolicySource::File(node) => Part::File(node),
+            PolicySource::Inline(node) => Part::Policy(node),
+            PolicySource::Root(node) => Part::Root(node),
+        });
+        parts.collect()
+    }
 }

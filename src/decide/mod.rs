@@ -8,6 +8,7 @@ mod answer;
 pub mod condition;
 pub mod explain;
 mod fnv;
+mod lint;
 mod look;
 mod memo;
 mod observe;
@@ -20,6 +21,7 @@ mod set;
 mod tree;
 mod verdict;
 
+pub use lint::find as lint;
 pub use observe::{Context, Scratch};
 pub use policy::{Action, List, Match, Policy};
 pub use probability::{percentage, threshold};

@@ -35,28 +35,28 @@ pub enum Part<'a> {
 
 /// All policies of all parts.
 #[derive(Debug)]
-pub struct Policies {
+pub struct Policies<'a> {
     pub list: List,
     /// In the order written, each group before what it is made of.
-    pub policies: Vec<Policy>,
+    pub policies: Vec<Policy<'a>>,
     pub randomness: randomness::Source,
     pub root: Option<(Formula<SpanTest>, String)>,
 }
 
 #[derive(Debug)]
-pub struct Policy {
+pub struct Policy<'a> {
     pub name: String,
     pub at: Location,
     pub when: Formula<TraceTest>,
-    /// As text; empty where there is none.
-    pub written: String,
+    /// The condition as text; None where there is none.
+    pub written: Option<&'a Node>,
     pub until: Option<RecordTime>,
     pub shadow: bool,
     pub action: Action,
 }
 
 /// Reads all parts, in order. None where there was a mistake.
-pub fn read(parts: &[Part<'_>], diagnostics: &mut Diagnostics) -> Option<Policies> {
+pub fn read<'a>(parts: &[Part<'a>], diagnostics: &mut Diagnostics) -> Option<Policies<'a>> {
     let before = diagnostics.0.len();
     let mut reader = Reader {
         diagnostics,
@@ -96,7 +96,7 @@ enum Opened<'a> {
 struct Reader<'a, 'd> {
     diagnostics: &'d mut Diagnostics,
     /// None where there was a mistake.
-    policies: Vec<Option<Policy>>,
+    policies: Vec<Option<Policy<'a>>>,
     names: HashMap<&'a str, &'a Location>,
     /// Of all files, and where it stands.
     matching: Option<(Option<Match>, &'a Location)>,
@@ -185,12 +185,13 @@ impl<'a> Reader<'a, '_> {
         self.policies[number] = self.policy(node, around);
     }
 
-    fn policy(&mut self, node: &'a Node, around: Around) -> Option<Policy> {
+    fn policy(&mut self, node: &'a Node, around: Around) -> Option<Policy<'a>> {
         let mut fields = Fields::of(node, "a policy", self.diagnostics)?;
         let name = fields.require("name", "write `name: errors`", self.diagnostics).and_then(|node| self.name(node));
-        let (when, written) = match fields.take("when") {
-            Some(node) => (self.condition(node, "`when`", condition::read), node.text()),
-            None => (Some(Formula::constant(true)), ""),
+        let written = fields.take("when");
+        let when = match written {
+            Some(node) => self.condition(node, "`when`", condition::read),
+            None => Some(Formula::constant(true)),
         };
         let until = fields.take("until").and_then(|node| units::read(node, "`until`", units::until, self.diagnostics));
         let shadow = fields.take("shadow").and_then(|node| node.as_bool("`shadow`", self.diagnostics));
@@ -203,7 +204,6 @@ impl<'a> Reader<'a, '_> {
         };
         fields.finish(self.diagnostics);
         let shadow = shadow.unwrap_or_default();
-        let written = written.to_owned();
         Some(Policy { name: name?, at: node.at.clone(), when: when?, written, until, shadow, action: action? })
     }
 

@@ -12,6 +12,7 @@ use crate::{
     decode::{Batch, Keys, Span},
     diagnostic::Diagnostics,
     model::{Randomness, Threshold, TraceId},
+    yaml::Node,
 };
 
 /// Policies as they are in force: never changed, and shared by all workers.
@@ -38,12 +39,17 @@ impl PolicySet {
         let (program, facts) = match program::compile(&conditions, read.root.as_ref().map(|(root, _)| root)) {
             Ok(compiled) => compiled,
             Err((place, full)) => {
-                diagnostics.error(&read.policies[place].at, full.to_string());
+                match read.policies.get(place) {
+                    Some(policy) => diagnostics.error(&policy.at, full.to_string()),
+                    // The condition on roots, where there are no policies.
+                    None => diagnostics.error_nowhere(full.to_string()),
+                };
                 return None;
             }
         };
         let policy = |(read, when)| {
             let read::Policy { name, written, action, shadow, until, .. } = read;
+            let written = written.map_or("", Node::text).to_owned();
             Policy { name, written, action, shadow, until, when }
         };
         let policies: Vec<_> = read.policies.into_iter().zip(facts).map(policy).collect();

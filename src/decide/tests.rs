@@ -17,8 +17,10 @@ use prost::Message;
 use super::{
     Facts, Node, Part, PolicySet, Tree,
     condition::{
-        Scope, outline,
+        self, Scope, outline,
+        proof::Proof,
         reference::{Seen, Trace, holds, quantified, recombine},
+        written::written,
     },
     explain::{Questions, Row},
 };
@@ -380,6 +382,41 @@ fn condition(computes: bool) -> impl Strategy<Value = String> {
     ])
 }
 
+/// Conditions that have much to do with each other.
+fn alike() -> impl Strategy<Value = String> {
+    let op = || pick(&["==", "!=", "<", "<=", ">", ">="]);
+    let number = || pick(&["-1", "0", "1", "2", "0.5", "1.0", "nil", "\"1\"", "\"a\"", "true", "false"]);
+    let on_span = move || {
+        joined(prop_oneof![
+            (op(), number()).prop_filter_map("nil has no order", |(op, value)| {
+                (value != "nil" || ["==", "!="].contains(&op)).then(|| format!("attributes[\"a\"] {op} {value}"))
+            }),
+            (op(), pick(&["0ns", "1ns", "5ns"])).prop_map(|(op, value)| format!("duration {op} {value}")),
+            (op(), 0..3).prop_map(|(op, value)| format!("status.code {op} {value}")),
+            pick(&[
+                "name == \"a\"",
+                "name != \"\"",
+                "name < \"b\"",
+                "IsMatch(name, \"^a\")",
+                "any_event(name == \"a\")",
+                "any_event(name != \"b\")"
+            ])
+            .prop_map(str::to_owned),
+        ])
+    };
+    joined(prop_oneof![
+        4 => (pick(&["any", "all", "none"]), on_span()).prop_map(|(quantifier, inner)| format!("{quantifier}({inner})")),
+        1 => (on_span(), op(), 0..3).prop_map(|(inner, op, n)| format!("count({inner}) {op} {n}")),
+        1 => (on_span(), op(), 0..3).prop_map(|(inner, op, n)| format!("siblings({inner}) {op} {n}")),
+        1 => (on_span(), on_span()).prop_map(|(below, above)| format!("descendant_of({below}, {above})")),
+        1 => (op(), 0..3).prop_map(|(op, n)| format!("trace.error_count {op} {n}")),
+        1 => (op(), 0..3).prop_map(|(op, n)| format!("trace.span_count {op} {n}")),
+        1 => (op(), 0..3).prop_map(|(op, n)| format!("root.status.code {op} {n}")),
+        1 => pick(&["root.name == \"a\"", "root.name != nil", "root.attributes[\"a\"] == 1", "root.attributes[\"a\"] != \"a\""])
+            .prop_map(str::to_owned),
+    ])
+}
+
 fn attributes(keys: &'static [&'static str]) -> impl Strategy<Value = Vec<KeyValue>> {
     let text = pick(&["", "a", "b", "1", "GET /", "a/b", "True"]);
     let leaf = prop_oneof![
@@ -642,6 +679,38 @@ proptest! {
             (kept.map(|(_, i)| i), all.unwrap())
         };
         prop_assert_eq!((verdict.keep, verdict.policy, verdict.threshold), (randomness >= t, policy, Threshold(t)));
+    }
+
+    /// What can be shown of conditions is so of every trace.
+    #[test]
+    fn shows_only_what_is_so(
+        (some, other) in prop_oneof![
+            1 => (condition(true), condition(true)),
+            3 => (alike(), alike()),
+        ],
+        spans in prop::collection::vec((span(), prop::bool::weighted(0.3)), 1..6),
+        calls: u128,
+    ) {
+        let conditions = [some.clone(), other.clone(), format!("({some}) and ({other})"), format!("not ({some})")];
+        let policies: Vec<String> = (0..).zip(&conditions).map(|(i, condition)| {
+            format!("- {{ name: p{i}, when: {}, keep: always }}\n", serde_json::to_string(condition).unwrap())
+        }).collect();
+        let set = policy_set(&format!("policies:\n{}", policies.concat()));
+        let (mut spans, roots): (Vec<_>, Vec<_>) = spans.into_iter().unzip();
+        call(&mut spans, calls);
+        let observed = Observed::new(&set, &spans, &roots);
+        let formulas = conditions.each_ref().map(|condition| condition::read(condition).unwrap());
+        let holds: Vec<bool> = (0..4).map(|i| set.holds(i, observed.facts(0))).collect();
+        let mut proof = Proof::default();
+        for (i, formula) in formulas.iter().enumerate() {
+            prop_assert_eq!(&written(&conditions[i]).unwrap().formula, formula);
+            prop_assert!(!(holds[i] && proof.never(formula)), "never: {}", conditions[i]);
+            prop_assert!(holds[i] || !proof.always(formula), "always: {}", conditions[i]);
+            for (j, other) in formulas.iter().enumerate() {
+                let wrong = holds[i] && !holds[j];
+                prop_assert!(!(wrong && proof.implies(formula, other)), "{} implies {}", conditions[i], conditions[j]);
+            }
+        }
     }
 
     /// A condition that is put together from what is explained of its parts is the condition that decides.

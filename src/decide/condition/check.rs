@@ -36,11 +36,23 @@ pub fn check(text: &str, tree: &Expr<'_>) -> Result<Formula<TraceTest>, Vec<Erro
     }
 }
 
+/// Checks a condition on one event or link, as stands inside of `item`.
+///
+/// # Errors
+/// Every mistake in it.
+pub fn check_item(text: &str, tree: &Expr<'_>, item: &str) -> Result<Formula<SpanTest>, Vec<Error>> {
+    let mut checker = Checker { text, quantifier: Some("any"), item: Some(item), errors: Vec::new() };
+    match checker.formula(tree, Checker::span_test) {
+        Some(formula) if checker.errors.is_empty() => Ok(formula),
+        _ => Err(checker.errors),
+    }
+}
+
 /// The functions that are true or false of what stands in them.
 const CONDITIONS: [&str; 10] =
     ["any", "all", "none", "any_event", "any_link", "child_of", "descendant_of", "calls", "IsMatch", "IsRootSpan"];
 /// Those that look at spans on their own.
-const QUANTIFIERS: [&str; 6] = ["any", "all", "none", "child_of", "descendant_of", "calls"];
+pub const QUANTIFIERS: [&str; 6] = ["any", "all", "none", "child_of", "descendant_of", "calls"];
 /// The other names that take arguments, beside [`function::FUNCTIONS`].
 const OTHERS: [&str; 5] = ["count", "siblings", "Duration", "SpanID", "TraceID"];
 

@@ -15,10 +15,12 @@ mod outline;
 mod parse;
 mod path;
 mod pattern;
+pub mod proof;
 mod test;
 mod token;
 mod types;
 mod value;
+pub mod written;
 
 use std::ops::Range;
 
