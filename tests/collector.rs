@@ -19,12 +19,126 @@ use crate::support::{
 };
 
 /// By name, what stands under `policies`. On these the Collector and we must agree.
-const SAME: &[(&str, &str)] = &[("status", "[{ name: p, type: status_code, status_code: { status_codes: [ERROR] } }]")];
+const SAME: &[(&str, &str)] = &[
+    // always_sample keeps everything: it shows where something else drops.
+    (
+        "drop",
+        "[{ name: all, type: always_sample }, { name: d, type: drop, drop: { drop_sub_policy: [{ name: a, type: string_attribute, string_attribute: { key: http.route, values: [/healthz, /ready] } }, { name: b, type: not, not: { not_sub_policy: { name: c, type: status_code, status_code: { status_codes: [ERROR] } } } }] } }]",
+    ),
+    ("latency", "[{ name: p, type: latency, latency: { threshold_ms: 3000 } }]"),
+    ("latency-of-whole-ms", "[{ name: p, type: latency, latency: { threshold_ms: 1900 } }]"),
+    (
+        "number-from",
+        "[{ name: p, type: numeric_attribute, numeric_attribute: { key: http.response.status_code, min_value: 404 } }]",
+    ),
+    ("number-to", "[{ name: p, type: numeric_attribute, numeric_attribute: { key: retries, max_value: 40 } }]"),
+    (
+        "number-between",
+        "[{ name: p, type: numeric_attribute, numeric_attribute: { key: retries, min_value: -10, max_value: 5 } }]",
+    ),
+    (
+        "number-not",
+        "[{ name: p, type: numeric_attribute, numeric_attribute: { key: http.response.status_code, min_value: 300, max_value: 599, invert_match: true } }]",
+    ),
+    ("probability", "[{ name: p, type: probabilistic, probabilistic: { sampling_percentage: 33.3 } }]"),
+    (
+        "probability-salted",
+        "[{ name: p, type: probabilistic, probabilistic: { sampling_percentage: 10, hash_salt: pepper } }]",
+    ),
+    ("status", "[{ name: p, type: status_code, status_code: { status_codes: [ERROR] } }]"),
+    ("status-ok", "[{ name: p, type: status_code, status_code: { status_codes: [OK, ERROR] } }]"),
+    (
+        "string",
+        "[{ name: p, type: string_attribute, string_attribute: { key: http.route, values: [/search, \"\", \"5\"] } }]",
+    ),
+    (
+        "string-resource",
+        "[{ name: p, type: string_attribute, string_attribute: { key: service.name, values: [cart, payments] } }]",
+    ),
+    (
+        "string-not",
+        "[{ name: p, type: string_attribute, string_attribute: { key: http.route, values: [/cart], invert_match: true } }]",
+    ),
+    (
+        "regex",
+        r#"[{ name: p, type: string_attribute, string_attribute: { key: http.route, values: ["v[0-9]+.HealthCheck$", "^/ch"], enabled_regex_matching: true } }]"#,
+    ),
+    (
+        "regex-empty",
+        r#"[{ name: p, type: string_attribute, string_attribute: { key: tier, values: ["^$|old"], enabled_regex_matching: true } }]"#,
+    ),
+    (
+        "regex-not",
+        r#"[{ name: p, type: string_attribute, string_attribute: { key: tier, values: [".*"], enabled_regex_matching: true, invert_match: true } }]"#,
+    ),
+    ("boolean", "[{ name: p, type: boolean_attribute, boolean_attribute: { key: cached, value: true } }]"),
+    ("boolean-false", "[{ name: p, type: boolean_attribute, boolean_attribute: { key: cached, value: false } }]"),
+    (
+        "boolean-not",
+        "[{ name: p, type: boolean_attribute, boolean_attribute: { key: cached, value: false, invert_match: true } }]",
+    ),
+    ("trace-state", "[{ name: p, type: trace_state, trace_state: { key: vendor, values: [a, c] } }]"),
+    ("trace-flags", "[{ name: p, type: trace_flags }]"),
+    ("span-count", "[{ name: p, type: span_count, span_count: { min_spans: 9 } }]"),
+    ("span-count-between", "[{ name: p, type: span_count, span_count: { min_spans: 3, max_spans: 5 } }]"),
+    (
+        "and",
+        "[{ name: p, type: and, and: { and_sub_policy: [{ name: a, type: status_code, status_code: { status_codes: [ERROR] } }, { name: b, type: string_attribute, string_attribute: { key: service.name, values: [front] } }] } }]",
+    ),
+    (
+        "and-probability",
+        "[{ name: p, type: and, and: { and_sub_policy: [{ name: a, type: span_count, span_count: { min_spans: 4 } }, { name: b, type: probabilistic, probabilistic: { sampling_percentage: 50 } }] } }]",
+    ),
+    (
+        "not",
+        "[{ name: p, type: not, not: { not_sub_policy: { name: a, type: latency, latency: { threshold_ms: 2100 } } } }]",
+    ),
+    (
+        "several",
+        "[{ name: a, type: latency, latency: { threshold_ms: 5000 } }, { name: b, type: status_code, status_code: { status_codes: [ERROR] } }, { name: c, type: probabilistic, probabilistic: { sampling_percentage: 5 } }]",
+    ),
+    (
+        "ottl",
+        r#"[{ name: p, type: ottl_condition, ottl_condition: { error_mode: ignore, span: ["attributes[\"http.route\"] == \"/checkout\" and status.code != STATUS_CODE_OK", "name == \"PING\" and kind == SPAN_KIND_CLIENT"] } }]"#,
+    ),
+    (
+        "ottl-absent",
+        r#"[{ name: p, type: ottl_condition, ottl_condition: { error_mode: ignore, span: ["attributes[\"tier\"] != \"gold\" and IsRootSpan() and resource.attributes[\"service.name\"] == \"cart\""] } }]"#,
+    ),
+    (
+        "ottl-types",
+        r#"[{ name: p, type: ottl_condition, ottl_condition: { error_mode: ignore, span: ["attributes[\"http.response.status_code\"] >= 500", "attributes[\"retries\"] > 45.5"] } }]"#,
+    ),
+    (
+        "ottl-regex",
+        r#"[{ name: p, type: ottl_condition, ottl_condition: { error_mode: silent, span: ["IsMatch(attributes[\"http.route\"], \"^/cart/\") and not IsMatch(name, \"^GET\")"] } }]"#,
+    ),
+    (
+        "ottl-scope",
+        r#"[{ name: p, type: ottl_condition, ottl_condition: { error_mode: ignore, span: ["instrumentation_scope.name == \"sql\" and kind == SPAN_KIND_PRODUCER"] } }]"#,
+    ),
+    (
+        "ottl-time",
+        r#"[{ name: p, type: ottl_condition, ottl_condition: { error_mode: ignore, span: ["end_time_unix_nano - start_time_unix_nano > 3000000000"] } }]"#,
+    ),
+    (
+        "ottl-status",
+        r#"[{ name: p, type: ottl_condition, ottl_condition: { error_mode: ignore, span: ["status.message == \"timeout\"", "trace_state[\"vendor\"] == \"b\""] } }]"#,
+    ),
+    (
+        "ottl-event",
+        r#"[{ name: p, type: ottl_condition, ottl_condition: { error_mode: ignore, spanevent: ["name == \"exception\" and attributes[\"exception.type\"] == \"Timeout\"", "spanevent.name == \"nothing\""] } }]"#,
+    ),
+    (
+        "ottl-both",
+        r#"[{ name: p, type: ottl_condition, ottl_condition: { error_mode: ignore, span: ["span.name == \"Charge\" and span.kind == SPAN_KIND_SERVER"], spanevent: ["name == \"exception\" and IsMatch(attributes[\"exception.type\"], \"^java\")"] } }]"#,
+    ),
+];
 
 const TRACES: usize = 2_000;
 const PARTITIONS: i32 = 2;
 /// Runs of the program at a time.
-const RUNS: usize = 4;
+const RUNS: usize = 6;
 
 #[test]
 fn imported_policies_keep_what_the_collector_keeps() {

@@ -45,7 +45,7 @@ fn trace(rng: &mut Rng, partitions: i32) -> Vec<Record> {
         rest = more;
         records.push(Record {
             partition: i32::from(id[15]) % partitions,
-            timestamp: EPOCH + rng.i64(..1_000),
+            timestamp: EPOCH + rng.i64(0..1_000),
             key: Some(hex(&id).into_bytes()),
             value: TracesData { resource_spans: parts(rng, some) }.encode_to_vec(),
             ..Record::default()
@@ -75,7 +75,7 @@ fn resource(rng: &mut Rng) -> Resource {
         0 => attributes.push(pair("tier", text(""))),
         1 => attributes.push(pair("tier", Value::IntValue(3))),
         2..4 => attributes.push(pair("tier", text(pick(rng, &["gold", "silver"])))),
-        4 => attributes.push(pair("retries", Value::IntValue(rng.i64(..9)))),
+        4 => attributes.push(pair("retries", Value::IntValue(rng.i64(0..9)))),
         5 => attributes.push(pair("cached", Value::BoolValue(rng.bool()))),
         _ => {}
     }
