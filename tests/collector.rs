@@ -135,6 +135,39 @@ const SAME: &[(&str, &str)] = &[
     ),
 ];
 
+/// What the Collector keeps where we differ from it.
+#[derive(Clone, Copy)]
+enum Differs {
+    /// All that we keep, and more.
+    More,
+    /// Not all that we keep, and nothing else.
+    Fewer,
+}
+
+/// Where we choose to differ: why is in the comments of what is imported, and in docs/conditions.md.
+const DIFFERENT: &[(&str, &str, Differs)] = &[
+    // It is asked span by span, and remembers that the trace was once within the bounds.
+    (
+        "latency-between",
+        "[{ name: p, type: latency, latency: { threshold_ms: 1000, upper_threshold_ms: 2000 } }]",
+        Differs::More,
+    ),
+    // One bad entry spoils a trace state for it.
+    ("bad-trace-state", "[{ name: p, type: trace_state, trace_state: { key: debug, values: [on] } }]", Differs::Fewer),
+    // A condition that fails on one span leaves the policy out for the whole trace.
+    (
+        "ottl-propagate",
+        r#"[{ name: p, type: ottl_condition, ottl_condition: { error_mode: propagate, span: ["Int(attributes[\"retries\"]) > 25"] } }]"#,
+        Differs::Fewer,
+    ),
+    // What fails is not asked for the rest of the condition either.
+    (
+        "ottl-fails",
+        r#"[{ name: p, type: ottl_condition, ottl_condition: { error_mode: ignore, span: ["attributes[\"retries\"] + 1 > 5 or name == \"PING\""] } }]"#,
+        Differs::Fewer,
+    ),
+];
+
 const TRACES: usize = 2_000;
 const PARTITIONS: i32 = 2;
 /// Runs of the program at a time.
@@ -146,6 +179,28 @@ fn imported_policies_keep_what_the_collector_keeps() {
     input.produce(corpus::corpus(seed(), TRACES, PARTITIONS));
     agree(&input, "collector", SAME, TRACES);
     witness("collector");
+}
+
+#[test]
+fn where_we_choose_to_differ_the_collector_does_as_we_say() {
+    let input = kafka().topic("collector-different-spans", PARTITIONS);
+    input.produce(corpus::corpus(seed(), TRACES, PARTITIONS));
+    let processors: Vec<_> = DIFFERENT.iter().map(|(processor, policies, _)| (*processor, *policies)).collect();
+    let collector = Collector::of(&input, "collector-different", &processors);
+    let theirs = collector.run(&input);
+    let ours = ours(&input, &collector, &processors);
+    for (processor, _, differs) in DIFFERENT {
+        let (theirs, ours) = (&theirs[*processor], &ours[*processor]);
+        println!("{processor}: {} traces kept by the Collector, {} by us", theirs.len(), ours.len());
+        let (fewer, more) = match differs {
+            Differs::More => (ours, theirs),
+            Differs::Fewer => (theirs, ours),
+        };
+        let some = TRACES / 20..TRACES - TRACES / 20;
+        assert!(some.contains(&theirs.len()) && some.contains(&ours.len()), "{processor} proves nothing");
+        assert!(fewer.is_subset(more) && fewer != more, "{processor}: the Collector keeps other traces");
+    }
+    witness("collector-different");
 }
 
 /// That the very same traces come out, and neither none nor all.

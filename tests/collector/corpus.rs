@@ -25,8 +25,20 @@ pub fn corpus(seed: u64, traces: usize, partitions: i32) -> Vec<Record> {
 
 fn trace(rng: &mut Rng, partitions: i32) -> Vec<Record> {
     let id: TraceId = rng.u128(1..).to_be_bytes();
-    let state =
-        pick(rng, &["", "", "vendor=a", "vendor=b,other=a", " other=c , vendor=a ", "vendor", "ot=th:8,vendor=c"]);
+    let state = pick(
+        rng,
+        &[
+            "",
+            "",
+            "vendor=a",
+            "vendor=b,other=a",
+            " other=c , vendor=a ",
+            "vendor",
+            "ot=th:8,vendor=c",
+            "debug=on",
+            "debug=on,=x",
+        ],
+    );
     let flags = pick(rng, &[0, 0, 0x100, 1, 0x301]);
     let spans: Vec<Span> = (1..=rng.u64(1..=12))
         .map(|at| Span {
