@@ -1,5 +1,6 @@
 //! The OpenTelemetry Collector as the judge of what is imported from it: one topic through both, policy by policy.
 
+mod boutique;
 mod corpus;
 
 use std::{
@@ -61,7 +62,7 @@ const SAME: &[(&str, &str)] = &[
     ),
     (
         "regex",
-        r#"[{ name: p, type: string_attribute, string_attribute: { key: http.route, values: ["v[0-9]+.HealthCheck$", "^/ch"], enabled_regex_matching: true } }]"#,
+        r#"[{ name: p, type: string_attribute, string_attribute: { key: http.route, values: ["v[0-9]+.HealthCheck$$", "^/ch"], enabled_regex_matching: true } }]"#,
     ),
     (
         "regex-empty",
@@ -168,6 +169,16 @@ const DIFFERENT: &[(&str, &str, Differs)] = &[
     ),
 ];
 
+/// For traces without attributes and status.
+const REAL: &[(&str, &str)] = &[
+    ("slow", "[{ name: p, type: latency, latency: { threshold_ms: 100 } }]"),
+    ("spans", "[{ name: p, type: span_count, span_count: { min_spans: 50 } }]"),
+    (
+        "service",
+        "[{ name: p, type: string_attribute, string_attribute: { key: service.name, values: [cartservice] } }]",
+    ),
+];
+
 const TRACES: usize = 2_000;
 const PARTITIONS: i32 = 2;
 /// Runs of the program at a time.
@@ -179,6 +190,17 @@ fn imported_policies_keep_what_the_collector_keeps() {
     input.produce(corpus::corpus(seed(), TRACES, PARTITIONS));
     agree(&input, "collector", SAME, TRACES);
     witness("collector");
+}
+
+#[test]
+fn of_real_traces_too() {
+    let Some(records) = boutique::boutique(PARTITIONS) else {
+        return println!("not run: the traces of the Online Boutique are not in ../shared/data");
+    };
+    let input = kafka().topic("boutique-spans", PARTITIONS);
+    let traces = records.len();
+    input.produce(records);
+    agree(&input, "boutique", REAL, traces);
 }
 
 #[test]
