@@ -11,7 +11,7 @@ FOR ?= 60s
 RUNS ?= 20
 demo_flags := --for $(FOR) $(if $(KAFKA),--kafka $(KAFKA)) $(if $(BREAK),--break $(BREAK))
 
-.PHONY: demo test simulate soak proof bench build-tools prerequisites jars formatting lints dependencies unit-and-integration
+.PHONY: demo test simulate soak proof bench build-tools prerequisites jars collector formatting lints dependencies unit-and-integration
 
 demo: build-tools
 	@test -x $(TARGET)/release/tailwater || \
@@ -20,12 +20,14 @@ demo: build-tools
 	@$(TARGET)/release/tailwater demo $(demo_flags)
 
 test:
-	@echo "make test, on a fresh machine with two cores about 25 minutes, later less:"
-	@echo "  fetches   about 240 crates, 54 MB of Apache Kafka with Maven, the sources of cargo-deny"
-	@echo "  builds    the dependencies twice, to check and to run (8 minutes), cargo-deny (2 minutes), Tailwater (1 minute)"
+	@echo "make test, on a fresh machine with two cores about 27 minutes, later less:"
+	@echo "  fetches   about 240 crates, 54 MB of Apache Kafka with Maven, the sources of cargo-deny and of the Collector"
+	@echo "  builds    the dependencies twice, to check and to run (8 minutes), cargo-deny (2 minutes), the OpenTelemetry"
+	@echo "            Collector (2 minutes), Tailwater (1 minute)"
 	@echo "  runs      formatting, lints, licences, unit tests, then all of it on a real Kafka (10 minutes)"
 	@$(MAKE) --no-print-directory prerequisites
 	@$(MAKE) --no-print-directory jars
+	@$(MAKE) --no-print-directory collector
 	@$(MAKE) --no-print-directory formatting
 	@$(MAKE) --no-print-directory lints
 	@$(MAKE) --no-print-directory dependencies
@@ -52,10 +54,14 @@ build-tools:
 	@tests/prerequisites $(build_tools)
 
 prerequisites:
-	@tests/prerequisites $(build_tools) rustfmt clippy java mvn openssl
+	@tests/prerequisites $(build_tools) rustfmt clippy java mvn openssl go
 
 jars:
 	tests/kafka/fetch $(TARGET)/kafka/libs
+
+# What imported policies are compared with.
+collector:
+	tests/collector/fetch $(TARGET)/collector/collector
 
 formatting:
 	cargo fmt --check
@@ -75,7 +81,7 @@ $(TARGET)/tools/deny-$(DENY_VERSION):
 
 # Each of these tests leaves its name when it has passed on a real Kafka. A run without one of them was no run.
 WITNESSES := bad-input-dead-letters bad-input-huge bad-input-oversize crash-batched crash-keyed crash-matrix-keyed crash-matrix-rekeyed \
-  crash-matrix-spread crash-matrix-topics crash-pair crash-rest crash-run-batched crash-run-keyed crash-twice \
+  collector collector-different crash-matrix-spread crash-matrix-topics crash-pair crash-rest crash-run-batched crash-run-keyed crash-twice \
   end-to-end-batched end-to-end-keyed expired-decisions expired-input fault-broker fault-decisions fault-fenced fault-held fault-late \
   fault-leaders fault-namesake fault-nap fault-open fault-retention fault-rolling fault-scale fault-scale-eager fault-scale-newer \
   fault-sleeper fault-sleeper-fenced fault-storm fault-wire \

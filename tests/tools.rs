@@ -49,6 +49,17 @@ fn the_policies_pass_their_tests_together_and_each_alone() {
     assert_eq!(text(&together.stdout), format!("{tests} tests, {tests} passed\n"), "{}", text(&together.stderr));
 }
 
+/// All of it but the two lines that stand in one file only.
+#[test]
+fn the_migrated_policies_are_what_is_imported() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let imported = tailwater(root, &["import", "tests/collector/migration.yaml"]);
+    assert!(imported.status.success(), "{}", text(&imported.stderr));
+    let imported = text(&imported.stdout).replace("match: any\n", "").replace("\notherwise: drop\n", "");
+    let file = fs::read_to_string(root.join("policies/migration.yaml")).expect("a file");
+    assert!(imported.contains("drop: always") && file.contains(&imported), "{imported}");
+}
+
 #[test]
 fn the_examples_in_the_manual_pass() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -32,9 +32,11 @@ pub fn collector(
     let mut draft = Draft { remarks: remarks(&mut fields), ..Draft::default() };
     let mut reader = Reader { version, diagnostics, salt: None };
     for node in policies.as_seq("`policies`", reader.diagnostics)? {
-        if let Some(entry) = reader.policy(node) {
-            draft.entries.push(entry);
+        let Some(entry) = reader.policy(node) else { continue };
+        if draft.entries.iter().any(|before| before.name == entry.name) {
+            reader.diagnostics.error(&node.at, format!("the Collector refuses two policies named `{}`", entry.name));
         }
+        draft.entries.push(entry);
     }
     draft.salt = reader.salt;
     (diagnostics.0.len() == before).then_some(draft)
@@ -403,8 +405,12 @@ fn span_count(mut fields: Fields<'_>, d: &mut Diagnostics) -> Option<Read> {
     let (min, max) = (count("min_spans"), count("max_spans"));
     fields.finish(d);
     let (min, max) = (min?, max?);
-    let upper = if max > 0 { format!(" and trace.span_count <= {max}") } else { String::new() };
-    condition(format!("trace.span_count >= {min}{upper}"))
+    condition(match (min, max) {
+        (0, 0) => "true".to_owned(),
+        (min, 0) => format!("trace.span_count >= {min}"),
+        (0, max) => format!("trace.span_count <= {max}"),
+        (min, max) => format!("trace.span_count >= {min} and trace.span_count <= {max}"),
+    })
 }
 
 fn ottl(mut fields: Fields<'_>, d: &mut Diagnostics) -> Option<Read> {
@@ -458,7 +464,18 @@ pub(super) fn checked(policy: Policy) -> Result<Policy, Missing> {
 }
 
 fn text(fields: &mut Fields<'_>, name: &'static str, d: &mut Diagnostics) -> Option<String> {
-    fields.require(name, "its name", d)?.as_str(name, d).map(str::to_owned)
+    plain(fields.require(name, "its name", d)?, name, d)
+}
+
+/// A text as the Collector reads it out of its configuration: `$$` stands for `$`, and `${…}` for what is elsewhere.
+fn plain(node: &Node, name: &'static str, d: &mut Diagnostics) -> Option<String> {
+    let text = node.as_str(name, d)?;
+    let parts: Vec<&str> = text.split("$$").collect();
+    if parts.iter().any(|part| part.contains("${")) {
+        d.error(&node.at, "the Collector puts something else in the place of `${…}`").hint("write what it stands for");
+        return None;
+    }
+    Some(parts.join("$"))
 }
 
 fn texts(fields: &mut Fields<'_>, name: &'static str, d: &mut Diagnostics) -> Option<Vec<String>> {
@@ -467,10 +484,7 @@ fn texts(fields: &mut Fields<'_>, name: &'static str, d: &mut Diagnostics) -> Op
         return Some(Vec::new());
     }
     let nodes = node.as_seq(name, d)?;
-    nodes
-        .iter()
-        .map(|node| if node.is_null() { Some(String::new()) } else { node.as_str(name, d).map(str::to_owned) })
-        .collect()
+    nodes.iter().map(|node| if node.is_null() { Some(String::new()) } else { plain(node, name, d) }).collect()
 }
 
 fn flag(fields: &mut Fields<'_>, name: &'static str, d: &mut Diagnostics) -> Option<bool> {

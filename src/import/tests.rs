@@ -1,4 +1,8 @@
-//! Imported policies judge as the Collector does: its scenarios, through the real engine.
+//! Imported policies judge as the Collector does: its scenarios, through the real engine. `tests/collector.rs` asks the Collector itself.
+//!
+//! Scenarios of rate_limiting, bytes_limiting and composite wait for samplers with state, and so do those of randomness from trace
+//! states for policies with rates. Those of the processor (late spans, memory, batches of one trace) are the engine's tests; of
+//! decision_wait, decision caches, span-ingest, num_shards and metrics there is nothing to import.
 
 use std::sync::Arc;
 
@@ -140,6 +144,9 @@ fn latency() {
         (BETWEEN, &of(5_001_000), true),
         (BETWEEN, &of(10_000_000), true),
         (BETWEEN, &of(10_001_000), false),
+        // Here the Collector's answer depends on the order of spans: to the first it says yes.
+        (BETWEEN, &[lasting(0, 6_000_000), lasting(0, 20_000_000)], false),
+        (BETWEEN, &[lasting(0, 20_000_000), lasting(0, 6_000_000)], false),
     ]);
     let old = imported(&format!("policies: [{{ name: p, {ABOVE} }}]"), Version(154));
     assert!(keeps(Arc::new(compiled(&old.text())), &of(5_000_000)), "before v0.157 the threshold counts");
@@ -149,11 +156,16 @@ fn latency() {
 fn span_count() {
     let three = "type: span_count, span_count: { min_spans: 3 }";
     let range = "type: span_count, span_count: { min_spans: 2, max_spans: 3 }";
-    let spans = vec![span(&[]); 4];
+    let up_to_twenty = "type: span_count, span_count: { max_spans: 20 }";
+    let spans = vec![span(&[]); 21];
     table(&[
+        (up_to_twenty, &spans[..20], true),
+        (up_to_twenty, &spans, false),
+        (range, &spans[..2], true),
+        (range, &spans[..4], false),
         (three, &spans[..2], false),
         (three, &spans[..3], true),
-        (three, &spans, true),
+        (three, &spans[..4], true),
         (range, &spans[..1], false),
         (range, &spans[..3], true),
         (range, &spans, false),
@@ -168,6 +180,8 @@ fn strings() {
     const INVERTED: &str =
         "type: string_attribute, string_attribute: { key: example, values: [value], invert_match: true }";
     const REGEX: &str = r#"type: string_attribute, string_attribute: { key: example, values: ["v[0-9]+.HealthCheck$"], enabled_regex_matching: true }"#;
+    const SEVERAL: &str = r#"type: string_attribute, string_attribute: { key: example, values: ["v[a-z]+.HealthCheck$", "plain text"], enabled_regex_matching: true }"#;
+    const INVERTED_SEVERAL: &str = r#"type: string_attribute, string_attribute: { key: example, values: ["v[a-z]+.HealthCheck$", "plain text"], enabled_regex_matching: true, invert_match: true }"#;
     const EVERYTHING: &str =
         r#"type: string_attribute, string_attribute: { key: example, values: [".*"], enabled_regex_matching: true }"#;
     let example = |value: &str| [span(&[("example", text(value))])];
@@ -184,6 +198,22 @@ fn strings() {
         (INVERTED, &[of_resource(&[("example", text("value"))]), span(&[("example", text("other"))])], false),
         (REGEX, &example("grpc.health.v1.HealthCheck"), true),
         (REGEX, &example("grpc.health.vx.HealthCheck"), false),
+        (SEVERAL, &example("grpc.health.v1.HealthCheck"), false),
+        (SEVERAL, &example("the plain text in it"), true),
+        (SEVERAL, &[of_resource(&[("example", text("plain text"))])], true),
+        (INVERTED_SEVERAL, &example("grpc.health.v1.HealthCheck"), true),
+        (INVERTED_SEVERAL, &example("the plain text in it"), false),
+        (INVERTED_SEVERAL, &[span(&[])], true),
+        (
+            INVERTED_SEVERAL,
+            &[&example("a")[..], &example("b")[..], &example("plain text")[..], &example("c")[..]].concat(),
+            false,
+        ),
+        // Without regular expressions it is a text like any other.
+        ("type: string_attribute, string_attribute: { key: example, values: ['*bad'] }", &example("*bad"), true),
+        // A configuration of the Collector doubles its dollars.
+        ("type: string_attribute, string_attribute: { key: example, values: ['$$5'] }", &example("$5"), true),
+        ("type: string_attribute, string_attribute: { key: example, values: ['$5'] }", &example("$5"), true),
         ("type: string_attribute, string_attribute: { key: a, values: [] }", &[span(&[("a", text("b"))])], false),
         ("type: string_attribute, string_attribute: { key: a, values: [], invert_match: true }", &[span(&[])], true),
         (
@@ -271,6 +301,9 @@ fn codes_flags_and_states() {
         (STATE, &stated("example=value,non_matching=value"), true),
         (STATE, &stated("example=non_matching,non_matching=value"), false),
         (STATE, &stated(""), false),
+        (STATE, &[stated("a=b"), stated("example=other")].concat(), true),
+        (ERRORS, &[coded(1), coded(0), coded(2), coded(1)], true),
+        ("type: status_code, status_code: { status_codes: [UNSET] }", &[coded(1), coded(2)], false),
         ("type: trace_state, trace_state: { key: example, values: [] }", &stated("example=value"), false),
     ]);
 }
@@ -286,7 +319,14 @@ fn and_not_and_drop() {
         { name: probes, type: drop, drop: { drop_sub_policy: [
             { name: a, type: string_attribute, string_attribute: { key: route, values: [/live, /ready] } },
             { name: b, type: not, not: { not_sub_policy: { name: c, type: status_code, status_code: { status_codes: [ERROR] } } } }] } }]";
+    const NOT_V_AND_ERROR: &str = "type: and, and: { and_sub_policy: [
+        { name: a, type: string_attribute, string_attribute: { key: k, values: [v], invert_match: true } },
+        { name: b, type: status_code, status_code: { status_codes: [ERROR] } }] }";
+    const NOT_GOLD: &str = "[{ name: all, type: always_sample }, { name: cheap, type: drop, drop: { drop_sub_policy: [
+        { name: a, type: string_attribute, string_attribute: { key: tier, values: [gold], invert_match: true } },
+        { name: b, type: span_count, span_count: { max_spans: 1 } }] } }]";
     let [found, failed] = [span(&[("k", text("v"))]), coded(2)];
+    let gold = span(&[("tier", text("gold"))]);
     let live = span(&[("route", text("/live"))]);
     table(&[
         (STRING_AND_ERROR, std::slice::from_ref(&failed), false),
@@ -303,7 +343,15 @@ fn and_not_and_drop() {
             &[lasting(0, 1_500_000)],
             false,
         ),
+        (NOT_V_AND_ERROR, std::slice::from_ref(&failed), true),
+        (NOT_V_AND_ERROR, &[failed.clone(), found.clone()], false),
+        (NOT_V_AND_ERROR, std::slice::from_ref(&found), false),
+        // All of a drop's policies must match, inverted ones too.
+        (NOT_GOLD, &[span(&[])], false),
+        (NOT_GOLD, &[span(&[]), span(&[])], true),
+        (NOT_GOLD, std::slice::from_ref(&gold), true),
         (METRICS, &[span(&[("url.path", text("/metrics"))])], false),
+        (METRICS, &[span(&[]), span(&[("url.path", text("/metrics"))])], false),
         (METRICS, &[span(&[("url.path", text("/health"))])], true),
         (PROBES, &[live.clone(), failed.clone()], true),
         (PROBES, &[live], false),
@@ -325,6 +373,12 @@ fn ottl() {
         (r#"spanevent: ["name != \"x\""]"#, &with_event, true),
         (r#"spanevent: ["spanevent.name == \"x\""]"#, &with_event, false),
         (r#"span: ["name == \"x\""], spanevent: ["name == \"exception\""]"#, &with_event, true),
+        (r#"span: ["name == \"x\"", "span.attributes[\"k\"] == \"v\""]"#, &[span(&[("k", text("v"))])], true),
+        (r#"span: ["resource.attributes[\"k\"] == \"v\""]"#, &[of_resource(&[("k", text("v"))])], true),
+        (r#"span: ["resource.attributes[\"k\"] == \"v\""]"#, &[span(&[("k", text("v"))])], false),
+        (r#"span: ["scope.name == \"\" and instrumentation_scope.version == \"\""]"#, &[span(&[])], true),
+        (r#"span: ["instrumentation_scope.name == \"http\""]"#, &[span(&[])], false),
+        (r#"spanevent: ["spanevent.name == \"exception\""]"#, &with_event, true),
         (r#"span: ["end_time_unix_nano - start_time_unix_nano > 1000"]"#, &[lasting(0, 2)], true),
     ] {
         assert_eq!(judge(&of(more), spans), kept, "{more} on {spans:?}");
@@ -337,6 +391,32 @@ fn probabilities() {
     // The hash of the trace id lies at 64.5588 %.
     for (percent, kept) in [("64.5587", false), ("64.5589", true), ("0", false), ("100", true), ("250", true)] {
         assert_eq!(judge(&of(percent), &[span(&[])]), kept, "{percent}");
+    }
+}
+
+#[test]
+fn what_the_collector_would_not_start_with_is_not_imported() {
+    for (policy, why) in [
+        (
+            "type: string_attribute, string_attribute: { key: k, values: ['*bad'], enabled_regex_matching: true }",
+            "the pattern \"*bad\" is not understood here",
+        ),
+        (
+            "type: and, and: { and_sub_policy: [{ name: a, type: composite, composite: {} }] }",
+            "a composite of rates is not available yet",
+        ),
+        ("type: magic", "`magic` is no policy type of the Collector itself"),
+        (
+            r#"type: ottl_condition, ottl_condition: { span: ["nothing.name == \"x\""] }"#,
+            r#"unknown path `nothing.name`, in any((nothing.name == "x"))"#,
+        ),
+        (
+            r#"type: ottl_condition, ottl_condition: { spanevent: ["span.name == \"x\""] }"#,
+            r#"`span.name` is of the span, inside `any_event(…)`, which looks at one event at a time, in any_event((span.name == "x"))"#,
+        ),
+    ] {
+        let draft = imported(&format!("policies: [{{ name: p, {policy} }}]"), Version::default());
+        assert_eq!(draft.missing().collect::<Vec<_>>(), [("p", why)]);
     }
 }
 
@@ -406,6 +486,10 @@ fn mistakes_stand_where_they_are() {
         "processors: { tail_sampling: { policies: [] }, tail_sampling/two: { policies: [] } }",
         "policies: [{ name: a, type: status_code, status_code: { status_codes: [ERR] } }]",
         "policies: [{ name: a, type: latency, latency: { treshold_ms: 5 } }]",
+        "policies: [{ name: a, type: always_sample }, { name: a, type: trace_flags }]",
+        "policies: [{ name: a, type: status_code, status_code: { status_codes: [] } }]",
+        "policies: [{ name: a, type: ottl_condition, ottl_condition: { error_mode: ignore, span: [] } }]",
+        "policies: [{ name: a, type: string_attribute, string_attribute: { key: k, values: ['${env:TIER}'] } }]",
     ].map(wrong).join("\n"), @r#"
         error: no processor `tail_sampling`
          --> collector.yaml:1:13
@@ -439,6 +523,36 @@ fn mistakes_stand_where_they_are() {
           |
         1 | policies: [{ name: a, type: latency, latency: { treshold_ms: 5 } }]
           |                                                 ^^^^^^^^^^^
+
+        1 error
+        error: the Collector refuses two policies named `a`
+         --> collector.yaml:1:46
+          |
+        1 | policies: [{ name: a, type: always_sample }, { name: a, type: trace_flags }]
+          |                                              ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+
+        1 error
+        error: the Collector refuses an empty list of status codes
+         --> collector.yaml:1:71
+          |
+        1 | policies: [{ name: a, type: status_code, status_code: { status_codes: [] } }]
+          |                                                                       ^^
+
+        1 error
+        error: the Collector refuses an `ottl_condition` without conditions
+         --> collector.yaml:1:61
+          |
+        1 | policies: [{ name: a, type: ottl_condition, ottl_condition: { error_mode: ignore, span: [] } }]
+          |                                                             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+
+        1 error
+        error: the Collector puts something else in the place of `${…}`
+         --> collector.yaml:1:84
+          |
+        1 | policies: [{ name: a, type: string_attribute, string_attribute: { key: k, values: ['${env:TIER}'] } }]
+          |                                                                                    ^^^^^^^^^^^^^
+          |
+          = hint: write what it stands for
 
         1 error
     "#);

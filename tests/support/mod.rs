@@ -2,6 +2,7 @@
 
 pub mod acl;
 mod certificates;
+pub mod collector;
 pub mod kafka;
 mod leash;
 pub mod load;
