@@ -96,6 +96,11 @@ impl Clock {
         self.latest(ceiling).map_or(now, |latest| latest.max(now))
     }
 
+    /// The greatest of the last timestamps.
+    pub fn greatest(&self) -> Option<RecordTime> {
+        self.sorted[..self.seen.min(WINDOW)].last().copied().map(RecordTime)
+    }
+
     /// The greatest of the last timestamps not above the ceiling.
     fn latest(&self, ceiling: RecordTime) -> Option<RecordTime> {
         let sorted = &self.sorted[..self.seen.min(WINDOW)];

@@ -264,9 +264,13 @@ impl<C, V: Copy> Assembly<C, V> {
             // Its producer's clock may be behind. It came after the records before it, with which the partition's clock has
             // not caught up.
             Some(now) if own < Some(now) => {
-                // Where it is not told who was right, a wrong producer's time must not be taken.
-                let bound = if at.is_limited() { now.plus(self.completion.max_wait).min(ceiling) } else { ceiling };
-                at.clock.caught_up(now, bound)
+                if at.is_limited() {
+                    // Where it is not told who was right, a wrong producer's time must not be taken.
+                    at.clock.caught_up(now, now.plus(self.completion.max_wait).min(ceiling))
+                } else {
+                    // One from the future counts, too: it must not matter how far ahead the ceiling is.
+                    at.clock.greatest().unwrap_or_default().min(ceiling).max(now)
+                }
             }
             _ => own.unwrap_or_default(),
         };

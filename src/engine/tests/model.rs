@@ -297,7 +297,7 @@ impl Model {
         let clock = self.at(partition).clock;
         let own = time.min(ceiling);
         let seen = match clock {
-            Some(clock) if own < clock => self.latest(partition, ceiling),
+            Some(clock) if own < clock => self.latest(partition, i64::MAX).min(ceiling).max(clock),
             _ => own,
         };
         let leaps = clock.is_none_or(|clock| seen > clock.saturating_add(max_wait));
