@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 
 use super::{
     configured::{self, variables},
-    explain,
+    explain, output,
     progress::Progress,
     record::{offsets, place},
 };
@@ -217,10 +217,11 @@ fn each(
 
 fn print(report: &Report, format: Format) -> anyhow::Result<()> {
     match format {
-        Format::Text => print!("{report}"),
-        Format::Json => println!("{}", serde_json::to_string_pretty(report).context("the report is no JSON")?),
+        Format::Text => output::write(format_args!("{report}")),
+        Format::Json => {
+            output::say(format_args!("{}", serde_json::to_string_pretty(report).context("the report is no JSON")?))
+        }
     }
-    Ok(())
 }
 
 fn sample(text: &str) -> Result<Sample, String> {

@@ -4,7 +4,10 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use serde_json::{Value, json};
 
-use super::configured::{self, Configured};
+use super::{
+    configured::{self, Configured},
+    output,
+};
 use crate::{
     cases,
     config::{self, Config, Policies},
@@ -73,7 +76,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (policies, config) = match read {
         Ok(read) => read,
         Err(mistakes) => {
-            tell(args.format, &mistakes);
+            tell(args.format, &mistakes)?;
             return Ok(ExitCode::FAILURE);
         }
     };
@@ -84,7 +87,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut warned = !lints.is_empty();
     told.0.extend(lints.0);
     if mistaken {
-        tell(args.format, &told);
+        tell(args.format, &told)?;
         return Ok(ExitCode::FAILURE);
     }
     let findings = match config {
@@ -102,12 +105,12 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
                 }
                 None => "policies: they have no mistakes".to_owned(),
             };
-            println!("ok       {what}");
-            findings.iter().for_each(|finding| println!("{finding}"));
+            output::say(format_args!("ok       {what}"))?;
+            findings.iter().try_for_each(|finding| output::say(format_args!("{finding}")))?;
         }
         Format::Json => {
             let findings = findings.iter().filter(|finding| finding.level > Level::Ok);
-            println!("{}", told.json().into_iter().chain(findings.map(object)).collect::<Value>());
+            output::say(format_args!("{}", told.json().into_iter().chain(findings.map(object)).collect::<Value>()))?;
         }
     }
     warned |= findings.iter().any(|finding| finding.level == Level::Warning);
@@ -115,10 +118,13 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(if wrong || warned && args.deny_warnings { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn tell(format: Format, mistakes: &Diagnostics) {
+fn tell(format: Format, mistakes: &Diagnostics) -> anyhow::Result<()> {
     match format {
-        Format::Text => configured::show(mistakes),
-        Format::Json => println!("{}", Value::from(mistakes.json())),
+        Format::Text => {
+            configured::show(mistakes);
+            Ok(())
+        }
+        Format::Json => output::say(format_args!("{}", Value::from(mistakes.json()))),
     }
 }
 

@@ -7,6 +7,7 @@ use prost::Message;
 
 use super::{
     configured::{self, variables},
+    output,
     progress::Progress,
     record::place,
 };
@@ -85,13 +86,13 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let explanations = gathered.explain(settings(config.as_ref()), policies.set);
     for line in &decided {
-        println!("in the decision log: {line}");
+        output::say(format_args!("in the decision log: {line}"))?;
     }
     for explanation in &explanations {
-        println!("{explanation}");
+        output::say(format_args!("{explanation}"))?;
     }
     if explanations.is_empty() {
-        println!("no span of the trace {} is in what was read", args.trace);
+        output::say(format_args!("no span of the trace {} is in what was read", args.trace))?;
     }
     let known = !explanations.is_empty() || !decided.is_empty();
     Ok(if known { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -111,10 +112,11 @@ fn read(args: &Args) -> Result<(Option<Config>, Policies), Diagnostics> {
 
 /// Those a worker of the configuration has, but for what depends on how many there are.
 pub fn settings(config: Option<&Config>) -> Settings {
-    const BUFFER: usize = 1 << 30;
-    let (completion, late_window, past) = match config {
-        Some(Config { completion, late_window, late, .. }) => (completion.clone(), *late_window, *late),
-        None => (config::Completion::default(), config::LATE_WINDOW, Past::Decide),
+    let (completion, late_window, past, buffer) = match config {
+        Some(Config { completion, late_window, late, memory, .. }) => {
+            (completion.clone(), *late_window, *late, memory.buffer as usize)
+        }
+        None => (config::Completion::default(), config::LATE_WINDOW, Past::Decide, 1 << 30),
     };
     Settings {
         keying: Keying::Keyed,
@@ -125,8 +127,8 @@ pub fn settings(config: Option<&Config>) -> Settings {
         },
         late_window: late_window.as_millis() as u64,
         past,
-        buffer: BUFFER,
-        tick_bytes: BUFFER / 8,
+        buffer,
+        tick_bytes: buffer / 8,
         output_record_bytes: 1 << 20,
     }
 }

@@ -4,6 +4,7 @@ use std::{fs, path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
 
+use super::output;
 use crate::{
     diagnostic::Diagnostics,
     import::{self, Version},
@@ -59,7 +60,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     match &args.output {
         Some(path) => fs::write(path, draft.text()).with_context(|| format!("cannot write {}", path.display()))?,
-        None => print!("{}", draft.text()),
+        None => output::write(format_args!("{}", draft.text()))?,
     }
     let mut complete = true;
     for (name, why) in draft.missing() {

@@ -5,6 +5,7 @@ mod check;
 mod configured;
 mod explain;
 mod import;
+mod output;
 mod progress;
 mod record;
 mod run;

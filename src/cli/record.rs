@@ -6,6 +6,7 @@ use anyhow::{Context as _, bail};
 
 use super::{
     configured::{self, variables},
+    output,
     progress::Progress,
 };
 use crate::{
@@ -98,7 +99,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     writer.finish().with_context(write)?;
     drop(progress);
-    println!("{records} records, {bytes} bytes of values, in {}", output.display());
+    output::say(format_args!("{records} records, {bytes} bytes of values, in {}", output.display()))?;
     Ok(ExitCode::SUCCESS)
 }
 

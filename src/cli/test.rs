@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use super::configured;
+use super::{configured, output};
 use crate::{
     cases::{self, Case},
     config::{self, Config, Policies},
@@ -78,14 +78,14 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         if let Some(failure) = case.run(&policies.set) {
             failed += 1;
             let line = case.at.line_column().0;
-            println!("FAILED {}:{line}: {}", case.at.source.name, case.name);
-            failure.to_string().lines().for_each(|line| println!("  {line}"));
-            println!();
+            output::say(format_args!("FAILED {}:{line}: {}", case.at.source.name, case.name))?;
+            failure.to_string().lines().try_for_each(|line| output::say(format_args!("  {line}")))?;
+            output::say(format_args!(""))?;
         }
     }
     let (tests, passed) = (cases.len(), cases.len() - failed);
     let failures = if failed > 0 { format!(", {failed} failed") } else { String::new() };
-    println!("{tests} test{}, {passed} passed{failures}", if tests == 1 { "" } else { "s" });
+    output::say(format_args!("{tests} test{}, {passed} passed{failures}", if tests == 1 { "" } else { "s" }))?;
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
