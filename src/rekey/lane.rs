@@ -16,8 +16,10 @@ pub struct Lane {
     pub at: u32,
     /// The offset after the last record taken apart.
     pub position: i64,
+    /// The offset below which nothing is left to read: markers of transactions have offsets, too.
+    read: i64,
     /// The high watermark last heard of.
-    pub high: i64,
+    high: i64,
     clock: Clock,
     /// Where its finite input ends.
     end: Option<i64>,
@@ -31,6 +33,8 @@ pub struct Lane {
     /// The time up to which it has shown no record since it was assigned: it holds no time back. What its clock was before may
     /// be of long ago.
     idle: Option<RecordTime>,
+    /// Milliseconds that its records came behind the wall clock before it was ours.
+    delay: i64,
     /// When it was last seen at the head of its log.
     at_head: Option<Instant>,
     /// What librdkafka was told. It remembers a pause over a revocation, so None is not true.
@@ -59,6 +63,7 @@ impl Lane {
             partition,
             at,
             position: offset,
+            read: offset,
             high: offset,
             clock,
             end,
@@ -67,6 +72,8 @@ impl Lane {
             ahead: false,
             committed: None,
             idle: None,
+            // What was committed of an idle one was behind by as much, and must not fall behind further with every start.
+            delay: metadata.wall.zip(metadata.clock).map_or(0, |(wall, clock)| (wall - clock - UNSEEN).max(0)),
             at_head: None,
             flows: None,
             stale: 0,
@@ -90,6 +97,11 @@ impl Lane {
         self.idle = None;
         self.position = offset + 1;
         self.finished |= self.end.is_some_and(|end| self.position >= end);
+    }
+
+    /// Records between the position and the head of the log.
+    pub fn lag(&self) -> u64 {
+        (self.high - self.position.max(self.read)).max(0) as u64
     }
 
     /// Tells whether it may flow; true where that is news.
@@ -152,6 +164,9 @@ impl Lane {
             return;
         }
         let all_polled = |up_to: i64| head.next >= up_to && (self.position >= up_to || head.queued == 0);
+        if head.fresh && all_polled(head.next) {
+            self.read = self.read.max(head.next);
+        }
         if let Some(end) = self.end {
             self.finished |= head.fresh && all_polled(end);
         }
@@ -164,7 +179,7 @@ impl Lane {
         // A process that was stopped has not seen the time in between.
         self.clock.elapse(since.min(statistics * 2).as_millis() as u64, ceiling, leap);
         let unseen = UNSEEN + head.at.elapsed().as_millis() as i64;
-        self.idle = (self.clock.seen() == 0).then_some(RecordTime(ceiling.0 - unseen));
+        self.idle = (self.clock.seen() == 0).then_some(RecordTime(ceiling.0 - unseen - self.delay));
     }
 }
 
@@ -209,6 +224,20 @@ mod tests {
             lane.look(&head(&lane.partition, 8), STATISTICS, CEILING, LEAP);
             assert!(clock(&lane).is_some_and(|clock| (9..1_000).contains(&clock)));
         }
+    }
+
+    /// Its time is not the wall clock's: who takes it for that judges all traffic to come on what is there.
+    #[test]
+    fn a_partition_whose_records_lag_holds_back_what_is_before_them() {
+        const LAG: i64 = 600_000;
+        let (wall, clock_before) = (Some(CEILING.0), Some(CEILING.0 - LAG));
+        let metadata = Metadata { position: 7, clock: clock_before, wall, ..Metadata::default() };
+        let beginning = Beginning { offset: 7, committed: true, expired: 0, metadata };
+        let mut lane = Lane::new(("spans".into(), 0), 3, &beginning, None);
+        lane.regulate(true);
+        (0..=STALE).for_each(|_| lane.look(&head(&lane.partition, 7), STATISTICS, CEILING, LEAP));
+        let idle = CEILING.0 - LAG;
+        assert!(clock(&lane).is_some_and(|clock| (idle - 1_000..=idle).contains(&clock)));
     }
 
     #[test]

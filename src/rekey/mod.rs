@@ -411,7 +411,7 @@ impl Rekey {
             return;
         }
         self.last_published = Instant::now();
-        let lag = |lane: &Lane| (lane.partition.clone(), (lane.high - lane.position).max(0) as u64);
+        let lag = |lane: &Lane| (lane.partition.clone(), lane.lag());
         self.orders.telemetry.publish_rekey(
             self.orders.number,
             RekeySnapshot {

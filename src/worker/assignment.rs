@@ -21,6 +21,8 @@ pub struct Owned {
     pub at: u32,
     /// The offset after the last record taken in.
     pub position: i64,
+    /// The offset below which nothing is left to read: markers of transactions have offsets, too.
+    pub read: i64,
     /// The high watermark last heard of.
     pub high: i64,
     /// Where its finite input ends.
@@ -59,6 +61,11 @@ const BACK_MS: i64 = 10_000;
 // === impl Owned ===
 
 impl Owned {
+    /// Records between the position and the head of the log.
+    pub fn lag(&self) -> u64 {
+        (self.high - self.position.max(self.read)).max(0) as u64
+    }
+
     /// A finite input that has been read to its end finishes, once.
     pub fn finish_at_end(&mut self, engine: &mut Engine) {
         if !self.finished && self.end.is_some_and(|end| self.position >= end) {

@@ -345,10 +345,7 @@ impl<I: Io> Worker<I> {
         }
         let now = self.io.now();
         self.last_published = now;
-        let partitions = self
-            .owned
-            .iter()
-            .map(|owned| (owned.partition.clone(), (owned.high - owned.position).max(0) as u64, owned.watermark_age));
+        let partitions = self.owned.iter().map(|owned| (owned.partition.clone(), owned.lag(), owned.watermark_age));
         self.orders.telemetry.publish(
             self.orders.number,
             Snapshot {

@@ -101,6 +101,7 @@ impl<I: Io> Worker<I> {
                 partition,
                 at,
                 position: offset,
+                read: offset,
                 high: offset,
                 end,
                 finished: false,
@@ -220,6 +221,7 @@ impl<I: Io> Worker<I> {
         if head.fresh && all_polled(head.next) {
             // What lies before may be markers of transactions, which never come.
             self.engine.reach(owned.at, head.next);
+            owned.read = owned.read.max(head.next);
         }
         if let Some(end) = owned.end {
             if !owned.finished && head.fresh && all_polled(end) {

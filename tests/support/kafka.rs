@@ -378,8 +378,11 @@ impl Topic {
         config.set("batch.num.messages", batch.to_string());
         config.set("enable.idempotence", "true").set("compression.type", "lz4").set("linger.ms", "20");
         config.set("message.max.bytes", "20000000");
-        // After a broker's fall it is back before what it has is waited for in vain.
-        config.set("reconnect.backoff.max.ms", "1000");
+        // After a broker's fall, or when one stands still, it is back before what it has is waited for in vain.
+        config
+            .set("reconnect.backoff.max.ms", "1000")
+            .set("socket.timeout.ms", "5000")
+            .set("request.timeout.ms", "5000");
         let producer = config.create_with_context(Refusals::default()).expect("a producer");
         Sender { topic: self.name.clone(), producer }
     }
