@@ -16,7 +16,6 @@ use crate::support::{
     seed::seed,
     spans::{EPOCH, failed, keyed, passing_time, span, trace},
     traffic::Shop,
-    wait::wait_until,
     witness,
 };
 
@@ -137,40 +136,6 @@ fn verdicts_do_not_depend_on_the_reader() {
         same("reader-single", &one, &read("reader-single", &singles, 1, SINGLY, 0));
     });
     witness("time-reader");
-}
-
-/// As it comes, at twenty times its pace: as if it had been there.
-#[test]
-fn verdicts_on_what_comes_in_are_those_on_what_is_there() {
-    const PACE: u32 = 20;
-    // Where no record comes for a second, time passes at the head nevertheless. No span comes near the end of its trace, so that
-    // three seconds of a busy machine change nothing.
-    let shape = Shape { late_ms: 7_500..9_000, ..Shape::default() };
-    let quiet = "4s";
-    let traffic = ten_minutes(&shape, seed(), [HOUR, -HOUR]);
-    let there = kafka().topic("there-spans", PARTITIONS);
-    there.produce(traffic.iter().map(|(_, record)| record.clone()));
-    let expected = Expected::of(&[&there]);
-    let job = Job { quiet, ..reader("there", &there, 1, "") };
-    job.run_until_end();
-    let one = verdicts(&job, &expected);
-    assert_eq!(one.len(), TRACES);
-
-    let live = kafka().topic("live-spans", PARTITIONS);
-    let job = Job { quiet, ..reader("live", &live, 2, "") };
-    let processor = job.run();
-    wait_until("readiness", Duration::from_secs(60), || processor.is_ready());
-    let (sender, start, begin) = (live.sender(), Instant::now(), traffic[0].0);
-    let mut left = &traffic[..];
-    while !left.is_empty() {
-        let now = begin + (start.elapsed() * PACE).as_millis() as i64;
-        let (due, later) = left.split_at(left.partition_point(|(sent, _)| *sent <= now));
-        sender.send(due.iter().map(|(_, record)| record.clone()));
-        left = later;
-        thread::sleep(Duration::from_millis(20));
-    }
-    same("live", &one, &finished(&job, processor, &expected));
-    witness("time-live");
 }
 
 const PARTITIONS: i32 = 4;
