@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     thread,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use rdkafka::producer::Producer;
@@ -105,13 +105,11 @@ fn verdicts_do_not_depend_on_the_reader() {
     const SLOWLY: &str = "queued.min.messages: 1, fetch.queue.backoff.ms: 50, fetch.message.max.bytes: 10000";
     const SINGLY: &str = "queued.min.messages: 1, fetch.queue.backoff.ms: 0, fetch.message.max.bytes: 1";
     const AT_ONCE: &str = "queued.min.messages: 100000, fetch.message.max.bytes: 20000000, fetch.min.bytes: 5000000";
-    let seed = seed();
-    let traffic = ten_minutes(&Shape::default(), seed, [HOUR, -HOUR]);
-    let records = || traffic.iter().map(|(_, record)| record.clone());
+    let traffic = ten_minutes(seed());
     let [input, singles] = ["reader-spans", "reader-single-spans"].map(|name| kafka().topic(name, PARTITIONS));
-    input.produce(records());
+    input.produce(traffic.clone());
     // A fetch brings one batch at least.
-    singles.sender_of(1).send(records());
+    singles.sender_of(1).send(traffic.clone());
     let expected = Expected::of(&[&input]);
     let read = |name: &str, input: &Topic, workers: usize, properties: &str, kills: u64| {
         let job = reader(name, input, workers, properties);
@@ -128,7 +126,6 @@ fn verdicts_do_not_depend_on_the_reader() {
     thread::scope(|scope| {
         scope.spawn(|| same("reader-open", &one, &held_up(&traffic, &expected)));
         scope.spawn(|| same("reader-throttled", &one, &throttled(&traffic, &expected)));
-        scope.spawn(|| same("reader-away", &one, &away(seed)));
         same("reader-four", &one, &read("reader-four", &input, 4, "", 0));
         same("reader-slow", &one, &read("reader-slow", &input, 1, SLOWLY, 0));
         same("reader-killed", &one, &read("reader-killed", &input, 2, SLOWLY, 2));
@@ -140,27 +137,25 @@ fn verdicts_do_not_depend_on_the_reader() {
 
 const PARTITIONS: i32 = 4;
 const TRACES: usize = 8_000;
-const HOUR: i64 = 3_600_000;
 
-/// Keyed records with the time each was sent at, of which one in ten is stamped so far ahead by turns, and a minute more in which all of it is
-/// decided.
-fn ten_minutes(shape: &Shape, seed: u64, wrong: [i64; 2]) -> Vec<(i64, Record)> {
+/// Keyed records, of which one in ten is an hour ahead or behind, and a minute more in which all of it is decided.
+fn ten_minutes(seed: u64) -> Vec<Record> {
     const MINUTE: i64 = 60_000;
-    let shop = Shop { seed, traces: TRACES, shape: Shape { spans_per_second: 200.0, ..shape.clone() } };
+    const HOUR: i64 = 60 * MINUTE;
+    let shop = Shop { seed, traces: TRACES, shape: Shape { spans_per_second: 200.0, ..Shape::default() } };
     let mut seen = [0; PARTITIONS as usize];
     let traffic = shop.keyed(PARTITIONS).map(|record| {
         let seen = &mut seen[record.partition as usize];
         *seen += 1;
-        let wrong = if *seen % 10 > 0 { 0 } else { wrong[*seen / 10 % 2] };
-        (record.timestamp, Record { timestamp: record.timestamp + wrong, ..record })
+        let wrong = if *seen % 10 > 0 { 0 } else { HOUR * if *seen % 20 > 0 { 1 } else { -1 } };
+        Record { timestamp: record.timestamp + wrong, ..record }
     });
-    let mut records: Vec<_> = traffic.collect();
-    let end = records.last().expect("records").0 - EPOCH;
+    // The last may be one of the wrong.
+    let end = (shop.traces().last().expect("traces").start_ms as i64) + shop.epoch() - EPOCH;
     let mut minute: Vec<Record> =
         (0..PARTITIONS).flat_map(|partition| passing_time(partition, end, end + MINUTE)).collect();
     minute.sort_by_key(|record| record.timestamp);
-    records.extend(minute.into_iter().map(|record| (record.timestamp, record)));
-    records
+    traffic.chain(minute).collect()
 }
 
 fn reader(name: &str, input: &Topic, workers: usize, properties: &str) -> Job {
@@ -172,25 +167,12 @@ fn reader(name: &str, input: &Topic, workers: usize, properties: &str) -> Job {
     job
 }
 
-/// It ended a minute ago, and the program was not there.
-fn away(seed: u64) -> Verdicts {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs();
-    // Deadlines are kept to 64 ms: the other traffic begins at a multiple of them, too.
-    let begin = (now - 720) / 64 * 64;
-    let shape = Shape { epoch_ns: begin * 1_000_000_000, ..Shape::default() };
-    let input = kafka().topic("reader-away-spans", PARTITIONS);
-    input.produce(ten_minutes(&shape, seed, [HOUR, -HOUR]).into_iter().map(|(_, record)| record));
-    let job = reader("reader-away", &input, 2, "");
-    finished(&job, job.run(), &Expected::of(&[&input]))
-}
-
 /// One partition stands in twenty transactions that end one by one, each when what was before it is read: all others are read long
 /// before it.
-fn throttled(traffic: &[(i64, Record)], expected: &Expected) -> Verdicts {
+fn throttled(traffic: &[Record], expected: &Expected) -> Verdicts {
     const PORTIONS: usize = 20;
     let input = kafka().topic("reader-throttled-spans", PARTITIONS);
-    let (theirs, rest): (Vec<Record>, Vec<Record>) =
-        traffic.iter().map(|(_, record)| record.clone()).partition(|record| record.partition == 2);
+    let (theirs, rest): (Vec<Record>, Vec<Record>) = traffic.iter().cloned().partition(|record| record.partition == 2);
     let portions: Vec<_> = theirs
         .chunks(theirs.len().div_ceil(PORTIONS))
         .map(|portion| (input.produce_open(portion.to_vec()), spans(portion)))
@@ -208,11 +190,10 @@ fn throttled(traffic: &[(i64, Record)], expected: &Expected) -> Verdicts {
 }
 
 /// Amid one partition's records is a transaction that stays open for twenty seconds.
-fn held_up(traffic: &[(i64, Record)], expected: &Expected) -> Verdicts {
+fn held_up(traffic: &[Record], expected: &Expected) -> Verdicts {
     const OPEN: Duration = Duration::from_secs(20);
     let input = kafka().topic("reader-open-spans", PARTITIONS);
-    let records: Vec<Record> = traffic.iter().map(|(_, record)| record.clone()).collect();
-    let (before, after) = records.split_at(records.len() / 2);
+    let (before, after) = traffic.split_at(traffic.len() / 2);
     let (theirs, others): (Vec<Record>, Vec<Record>) = after.iter().cloned().partition(|record| record.partition == 1);
     let read = spans(before) + spans(&others);
     let (now, later) = theirs.split_at(theirs.len() / 10);
