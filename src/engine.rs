@@ -315,8 +315,7 @@ impl Engine {
     pub(crate) fn watermarks(&mut self, watermarks: &mut Vec<Watermark>) {
         let partitions = self.assembly.time().partitions().map(|(at, _)| at).collect::<Vec<_>>();
         watermarks.extend(partitions.into_iter().filter_map(|partition| {
-            let Cut { offset, since, position, floor, last, settled, clock } = self.assembly.cut(partition)?;
-            let age = clock.map_or(0, |clock| clock.since(since.unwrap_or(clock)));
+            let Cut { offset, since, age, position, floor, last, settled, clock } = self.assembly.cut(partition)?;
             Some(Watermark { partition, offset, position, floor, last, settled, since, clock, age })
         }));
     }

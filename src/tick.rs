@@ -3,6 +3,7 @@
 use std::{borrow::Cow, ops::Range};
 
 use crate::{
+    assemble::Moment,
     decisions::Decision,
     model::{RecordTime, TraceId},
 };
@@ -66,8 +67,9 @@ pub struct Watermark {
     pub last: Option<i64>,
     /// With this tick it is all that has been decided.
     pub settled: bool,
-    /// What the clock was at W, or a little more; None where nothing is held.
-    pub since: Option<RecordTime>,
+    /// What the clock was at W.
+    pub since: Moment,
+    /// And at P.
     pub clock: Option<RecordTime>,
     /// Milliseconds of record time the first undecided span has waited.
     pub age: u64,

@@ -22,6 +22,22 @@ pub struct Clock {
     resumed: bool,
 }
 
+/// What a successor needs of a clock to go on as this one would.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moment {
+    /// None before it is established.
+    pub now: Option<RecordTime>,
+    /// The timestamps that the next ones are compared with.
+    pub stamps: Stamps,
+}
+
+/// The last record timestamps, the oldest first, as many as a clock looks at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stamps {
+    stamps: [i64; WINDOW],
+    len: usize,
+}
+
 /// Odd; seven producers in a row may be wrong.
 pub const WINDOW: usize = 15;
 
@@ -65,16 +81,35 @@ impl Clock {
     }
 
     /// There is no more to wait for: what was seen has to do.
-    pub fn establish(&mut self) {
-        if self.seen > 0 {
+    pub fn establish(&mut self, ceiling: RecordTime) {
+        if self.seen > 0 && !self.is_established() {
             self.resumed = false;
-            self.now = self.now.max(Some(self.median));
+            self.now = self.now.max(Some(self.median.min(ceiling)));
         }
+    }
+
+    /// What it is now, for a successor. One that does not have all stamps of its life before has none.
+    pub fn moment(&self) -> Moment {
+        let oldest = if self.seen < WINDOW { 0 } else { self.seen % WINDOW };
+        let (newer, older) = self.last[..self.seen.min(WINDOW)].split_at(oldest);
+        let stamps = older.iter().chain(newer).copied().filter(|_| !self.resumed);
+        Moment { now: self.now, stamps: stamps.collect() }
+    }
+
+    /// Goes on from a moment of a life before.
+    pub fn at(Moment { now, stamps }: Moment) -> Self {
+        let mut clock = Self::default();
+        // None of them moved it then.
+        let ceiling = now.unwrap_or(RecordTime::END);
+        stamps.as_slice().iter().for_each(|&stamp| clock.observe(RecordTime(stamp), ceiling));
+        clock.resumed = now.is_some() && stamps.as_slice().is_empty();
+        clock.now = now;
+        clock
     }
 
     /// It has been so late before.
     pub fn resume(&mut self, now: RecordTime) {
-        self.resumed = self.seen < WINDOW;
+        self.resumed = self.seen < WINDOW && !self.is_established();
         self.now = self.now.max(Some(now));
     }
 
@@ -83,7 +118,7 @@ impl Clock {
     /// behind the wall clock this is not told by the ceiling: what is more than `leap` milliseconds ahead is believed when
     /// nothing has come for as long.
     pub fn elapse(&mut self, ms: u64, ceiling: RecordTime, leap: u64) {
-        self.establish();
+        self.establish(ceiling);
         self.rested = self.rested.saturating_add(ms);
         if let Some(now) = self.now {
             let bound = if self.rested < leap { now.plus(leap).min(ceiling) } else { ceiling };
@@ -110,6 +145,26 @@ impl Clock {
     /// Time runs out: the partition's input has ended.
     pub fn end(&mut self) {
         self.now = Some(RecordTime::END);
+    }
+}
+
+// === impl Stamps ===
+
+impl Stamps {
+    pub fn as_slice(&self) -> &[i64] {
+        &self.stamps[..self.len]
+    }
+}
+
+impl FromIterator<i64> for Stamps {
+    /// Of more, the first.
+    fn from_iter<I: IntoIterator<Item = i64>>(of: I) -> Self {
+        let mut stamps = Self::default();
+        for stamp in of.into_iter().take(WINDOW) {
+            stamps.stamps[stamps.len] = stamp;
+            stamps.len += 1;
+        }
+        stamps
     }
 }
 
@@ -146,13 +201,13 @@ mod tests {
     #[test]
     fn few_records_do_where_there_are_no_more() {
         let mut clock = after([3_600_000, 1, 2]);
-        clock.establish();
+        clock.establish(RecordTime::END);
         assert_eq!(clock.now(), Some(RecordTime(2)));
         clock = after([3_600_000, 1, 2]);
         clock.elapse(10, RecordTime(20), LEAP);
         assert_eq!(clock.now(), Some(RecordTime(12)));
         clock = Clock::default();
-        clock.establish();
+        clock.establish(RecordTime::END);
         clock.elapse(10, RecordTime::END, LEAP);
         assert_eq!(clock.now(), None);
     }
@@ -197,7 +252,7 @@ mod tests {
     fn never_above_the_ceiling() {
         let mut clock = Clock::default();
         clock.observe(RecordTime(5_000), RecordTime(1_000));
-        clock.establish();
+        clock.establish(RecordTime::END);
         assert_eq!(clock.now(), Some(RecordTime(1_000)));
         clock.elapse(10, RecordTime(1_005), LEAP);
         assert_eq!(clock.now(), Some(RecordTime(1_005)));

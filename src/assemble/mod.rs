@@ -12,6 +12,7 @@ mod completion;
 mod floor;
 mod intern;
 mod leaps;
+mod marks;
 mod slab;
 mod time;
 mod verdicts;
@@ -22,7 +23,7 @@ use std::hash::BuildHasher;
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashTable, hash_table::Entry as TableEntry};
 
-pub use clock::{Clock, WINDOW as CLOCK_WINDOW};
+pub use clock::{Clock, Moment, Stamps, WINDOW as CLOCK_WINDOW};
 pub use completion::{Completion, Reason};
 pub use intern::Envelope;
 pub use time::{Keying, Start};
@@ -37,6 +38,7 @@ use anchors::Anchors;
 use arena::{Arena, Owner, Place};
 use completion::Structure;
 use intern::Interner;
+use marks::Mark;
 use slab::{Linked, NIL, Rows, Slab};
 use time::{Domain, Time};
 use verdicts::{Verdicts, Written};
@@ -96,8 +98,10 @@ pub enum Placed<V> {
 /// Where a partition stands when a tick is cut.
 pub struct Cut {
     pub offset: i64,
-    /// When the trace at the watermark was first seen.
-    pub since: Option<RecordTime>,
+    /// What the clock was there.
+    pub since: Moment,
+    /// Milliseconds of record time that the first held trace has waited.
+    pub age: u64,
     pub position: i64,
     pub floor: i64,
     pub last: Option<i64>,
@@ -226,7 +230,7 @@ impl<C, V: Copy> Assembly<C, V> {
 
     /// The partition is at the head of its log, where `ms` of wall-clock time passed.
     pub fn elapse(&mut self, partition: u32, ms: u64, ceiling: RecordTime) {
-        self.time.partition(partition).clock.establish();
+        self.time.partition(partition).clock.establish(ceiling);
         self.stamp_early(partition, ceiling);
         self.time.elapse(partition, ms, ceiling, self.completion.max_wait);
     }
@@ -445,18 +449,18 @@ impl<C, V: Copy> Assembly<C, V> {
             return None;
         }
         let domain = self.time.domain(partition);
-        let (offset, since) = self.watermark(partition);
+        let (watermark, first_seen) = self.watermark(partition);
         let oldest = self.time.in_domain(domain).fallen.oldest().map(|written| written.tick);
         let tick = self.tick;
         // A verdict of a life before whose trace is held again was not acted on; nor may one be whose trace is still to come.
         let settled = self.bound.is_empty() && !self.time.is_behind(domain);
         let at = self.time.partition(partition);
+        let Mark { offset, moment: since } = at.marks.last_before(watermark, at.next, &at.clock);
         at.floor.cut(tick, at.next, offset);
         let (floor, last) = (at.floor.rise(oldest), at.floor.settle(settled));
         let clock = at.clock.now();
-        // It may have been stamped by a wrong producer who is not yet judged.
-        let since = since.zip(clock).map(|(since, clock)| since.min(clock));
-        Some(Cut { offset, since, position: at.next, floor, last, settled, clock })
+        let age = clock.zip(first_seen).map_or(0, |(clock, first_seen)| clock.since(first_seen));
+        Some(Cut { offset, since, age, position: at.next, floor, last, settled, clock })
     }
 
     /// A trace that is held, by its id.

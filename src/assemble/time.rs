@@ -2,9 +2,10 @@
 
 use super::{
     anchors::{Queue, Queues},
-    clock::Clock,
+    clock::{Clock, Moment},
     floor::Floor,
     leaps::Leaps,
+    marks::Marks,
     slab::NIL,
     verdicts::Fallen,
     wheel::Wheel,
@@ -41,6 +42,7 @@ pub struct Time {
 pub struct Partition {
     pub clock: Clock,
     leaps: Leaps,
+    pub marks: Marks,
     /// Spans were seen before the clock was established.
     pub early: bool,
     /// The offset after the last record taken in.
@@ -82,9 +84,9 @@ pub struct Start {
     /// The last record of the decision log.
     pub last: Option<i64>,
     pub tick: u64,
-    /// What its clock was at W, or a little more; None where nothing was held.
-    pub since: Option<RecordTime>,
-    /// What its clock was at P.
+    /// What its clock was at W.
+    pub since: Moment,
+    /// And at P.
     pub clock: Option<RecordTime>,
 }
 
@@ -93,7 +95,7 @@ pub struct Start {
 impl Start {
     /// Of a partition that nobody has read before.
     pub fn at(offset: i64) -> Self {
-        Self { offset, position: offset, floor: 0, last: None, tick: 0, since: None, clock: None }
+        Self { offset, position: offset, floor: 0, last: None, tick: 0, since: Moment::default(), clock: None }
     }
 }
 
@@ -111,11 +113,9 @@ impl Time {
     /// Takes a partition on; its number is free for another after `remove`.
     pub fn add(&mut self, start: Start) -> u32 {
         let Start { offset, position, floor, last, tick, since, clock: resumes } = start;
-        let mut clock = Clock::default();
-        if let Some(since) = since {
-            clock.resume(since);
-        }
+        let clock = Clock::at(since);
         let partition = Partition {
+            marks: Marks::new(offset, &clock),
             clock,
             leaps: Leaps::default(),
             early: false,
@@ -191,9 +191,9 @@ impl Time {
         }
     }
 
-    /// Looks how much memory is kept for each tick, which only cuts change.
+    /// Looks how much memory is kept for each tick, which changes little between cuts.
     pub fn weigh_ticks(&mut self) {
-        let floors = self.partitions().map(|(_, p)| p.floor.bytes()).sum::<usize>();
+        let floors = self.partitions().map(|(_, p)| p.floor.bytes() + p.marks.bytes()).sum::<usize>();
         self.ticks = floors + self.domains.iter().map(|domain| domain.fallen.bytes()).sum::<usize>();
     }
 
@@ -253,6 +253,7 @@ impl Time {
         if at.frontier == RecordTime::START {
             return;
         }
+        at.marks.pass(at.next, &at.clock);
         at.clock.observe(timestamp, ceiling.min(at.frontier));
         self.moved(partition);
     }
@@ -277,7 +278,7 @@ impl Time {
     pub fn finish(&mut self, partition: u32) {
         let at = self.partition(partition);
         at.finished = true;
-        at.clock.establish();
+        at.clock.establish(RecordTime::END);
         let end = at.next.max(at.handled);
         self.reach(partition, end);
         self.end_if_finished();

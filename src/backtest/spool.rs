@@ -175,7 +175,7 @@ fn set_clocks(notes: &mut [Note]) {
             None => without += 1,
         }
     }
-    clock.establish();
+    clock.establish(RecordTime::END);
     let first = notes.get(without).map_or(clock.now(), |note| Some(note.clock)).unwrap_or(RecordTime::START);
     notes[..without].iter_mut().for_each(|note| note.clock = first);
 }

@@ -758,7 +758,10 @@ fn a_trace_that_is_also_in_another_partition_stays_with_that_one() {
         assert_eq!((rig.engine.stats().returned, rig.engine.traces_held()), (0, 1));
         rig.cut();
         assert_eq!(
-            rig.watermarks.iter().map(|w| (w.partition, w.offset)).collect::<Vec<_>>(),
+            rig.watermarks
+                .iter()
+                .map(|w| (w.partition, rig.engine.assembly.watermark(w.partition).0))
+                .collect::<Vec<_>>(),
             [(stays, [3, 7][stays as usize])]
         );
         rig.engine.finish(stays);

@@ -2,6 +2,7 @@
 
 use super::Parcel;
 use crate::{
+    assemble::Moment,
     decisions,
     model::RecordTime,
     source::{Metadata, Partition},
@@ -36,7 +37,7 @@ pub fn commits<'p>(
             position: watermark.position,
             floor: watermark.floor,
             last: last(watermark),
-            since: watermark.since.filter(|&since| since != RecordTime::END).map(|since| since.0),
+            since: if watermark.since.now == Some(RecordTime::END) { Moment::default() } else { watermark.since },
             clock,
             wall: clock.map(|_| parcel.wall.0),
         };

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    assemble::Clock,
+    assemble::{Clock, Moment},
     model::RecordTime,
     source::{Beginning, Head, Partition},
     tick::Watermark,
@@ -135,7 +135,7 @@ impl Lane {
             floor: 0,
             last: None,
             settled: true,
-            since: None,
+            since: Moment::default(),
             clock,
             age: 0,
         };

@@ -2,11 +2,16 @@
 
 use std::fmt;
 
-/// The metadata of an offset commit, as text: `1:incarnation:tick:position:floor:last:since:clock:wall`, the incarnation in hex, `-` for
-/// what there is none of.
+use crate::{
+    assemble::{CLOCK_WINDOW, Moment, Stamps},
+    model::RecordTime,
+};
+
+/// The metadata of an offset commit, as text: `1:incarnation:tick:position:floor:last:since:clock:wall:stamps`, the incarnation in
+/// hex, `-` for what there is none of.
 ///
-/// The committed offset is the watermark W: the first record that still holds a span of an undecided trace. The rest is
-/// what a successor needs to go on from there without deciding anything twice.
+/// The committed offset is the watermark W: no record below holds a span of an undecided trace. The rest is what a successor
+/// needs to go on from there without deciding anything twice, or otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Metadata {
     /// The worker's life that committed. Another one than one's own means that the partition went to someone else.
@@ -24,9 +29,10 @@ pub struct Metadata {
     /// The offset, not the tick of that record: one tick may have several records, and most ticks have none here; only the
     /// offset says exactly which is the last, and whether it is still in the log.
     pub last: Option<i64>,
-    /// What the partition's clock was at the committed offset, or a little more, in milliseconds since the Unix epoch; none
-    /// where nothing was held. What is read again was not seen before.
-    pub since: Option<i64>,
+    /// What the partition's clock was at the committed offset, `since` in milliseconds since the Unix epoch. `stamps` are the
+    /// timestamps of the last 15 records below, the oldest first, in milliseconds after `since`, or the Unix epoch where there
+    /// is none, with commas between them.
+    pub since: Moment,
     /// Its clock at the position, in milliseconds since the Unix epoch.
     pub clock: Option<i64>,
     /// The wall clock at that time, in the same unit: how far its records are behind.
@@ -87,10 +93,13 @@ impl Metadata {
             position: fields.next()?.parse().ok()?,
             floor: fields.next()?.parse().ok()?,
             last: optional(fields.next()?)?,
-            since: optional(fields.next()?)?,
+            since: Moment { now: optional(fields.next()?)?.map(RecordTime), stamps: Stamps::default() },
             clock: optional(fields.next()?)?,
             wall: optional(fields.next()?)?,
         };
+        let stamps = stamps(fields.next()?, metadata.since.now)?;
+        let since = Moment { stamps, ..metadata.since };
+        let metadata = Self { since, ..metadata };
         fields.next().is_none().then_some(metadata)
     }
 }
@@ -98,11 +107,16 @@ impl Metadata {
 impl fmt::Display for Metadata {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { incarnation, tick, position, floor, last, since, clock, wall } = self;
+        let Moment { now: since, stamps } = since;
         write!(f, "1:{incarnation:x}:{tick}:{position}:{floor}")?;
-        [last, since, clock, wall].into_iter().try_for_each(|field| match field {
+        [last, &since.map(|since| since.0), clock, wall].into_iter().try_for_each(|field| match field {
             Some(number) => write!(f, ":{number}"),
             None => write!(f, ":-"),
-        })
+        })?;
+        let [first, rest @ ..] = stamps.as_slice() else { return write!(f, ":-") };
+        let since = since.map_or(0, |since| since.0);
+        write!(f, ":{}", first.wrapping_sub(since))?;
+        rest.iter().try_for_each(|stamp| write!(f, ",{}", stamp.wrapping_sub(since)))
     }
 }
 
@@ -114,9 +128,19 @@ fn optional(text: &str) -> Option<Option<i64>> {
     }
 }
 
+/// None where they are no numbers, or too many.
+fn stamps(text: &str, since: Option<RecordTime>) -> Option<Stamps> {
+    if text == "-" {
+        return Some(Stamps::default());
+    }
+    let since = since.map_or(0, |since| since.0);
+    let stamps = text.split(',').map(|stamp| stamp.parse().ok().map(|stamp: i64| stamp.wrapping_add(since)));
+    (text.split(',').count() <= CLOCK_WINDOW).then(|| stamps.collect()).flatten()
+}
+
 #[cfg(test)]
 mod tests {
-    use proptest::{option, prelude::*};
+    use proptest::{collection::vec, option, prelude::*};
 
     use super::*;
 
@@ -128,12 +152,14 @@ mod tests {
             position: 200,
             floor: 12,
             last: Some(40),
-            since: Some(-9),
+            since: Moment { now: Some(RecordTime(-9)), stamps: [-20, -10, -9, 3_599_991].into_iter().collect() },
             clock: Some(-5),
             wall: Some(9),
         };
-        assert_eq!(metadata.to_string(), "1:beef:7:200:12:40:-9:-5:9");
-        assert_eq!(Metadata::at(3, None).to_string(), "1:0:0:3:0:-:-:-:-");
+        assert_eq!(metadata.to_string(), "1:beef:7:200:12:40:-9:-5:9:-11,-1,0,3600000");
+        let without = Metadata { since: Moment { stamps: Stamps::default(), ..metadata.since }, ..metadata };
+        assert_eq!(without.to_string(), "1:beef:7:200:12:40:-9:-5:9:-");
+        assert_eq!(Metadata::at(3, None).to_string(), "1:0:0:3:0:-:-:-:-:-");
     }
 
     #[test]
@@ -161,11 +187,14 @@ mod tests {
             "0:x",
             "0:1:2",
             "1:",
-            "1:0:0:3:0:-:-:-",
-            "1:0:0:3:0:-:-:-:-:-",
-            "1:g:0:3:0:-:-:-:-",
-            "1:0:-1:3:0:-:-:-:-",
-            "1:0:0:-:0:-:-:-:-",
+            "1:0:0:3:0:-:-:-:-",
+            "1:0:0:3:0:-:-:-:-:-:-",
+            "1:g:0:3:0:-:-:-:-:-",
+            "1:0:-1:3:0:-:-:-:-:-",
+            "1:0:0:-:0:-:-:-:-:-",
+            "1:0:0:3:0:-:7:-:-:0,",
+            "1:0:0:3:0:-:7:-:-:0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0",
+            "1:0:0:3:0:-:7:-:-:",
             "1:0:0:3:0:-:::",
             "connect-7",
             "99999999999:",
@@ -180,14 +209,15 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read(
-            incarnation: u64, tick: u64, position: i64, floor: i64, last in option::of(any::<i64>()), since in option::of(any::<i64>()), clock in option::of(any::<i64>()), wall in option::of(any::<i64>()),
+            incarnation: u64, tick: u64, position: i64, floor: i64, last in option::of(any::<i64>()), since in option::of(any::<i64>()), stamps in vec(any::<i64>(), 0..=CLOCK_WINDOW), clock in option::of(any::<i64>()), wall in option::of(any::<i64>()),
         ) {
+            let since = Moment { now: since.map(RecordTime), stamps: stamps.into_iter().collect() };
             let metadata = Metadata { incarnation, tick, position, floor, last, since, clock, wall };
             prop_assert_eq!(Metadata::parse(&metadata.to_string(), 9), Ok(metadata));
         }
 
         #[test]
-        fn nothing_panics(text in "[0-3]?:?([0-9a-f-]{0,20}:){0,7}\\PC{0,9}") {
+        fn nothing_panics(text in "[0-3]?:?([0-9a-f-]{0,20}:){0,8}\\PC{0,9}") {
             _ = Metadata::parse(&text, 9);
         }
     }

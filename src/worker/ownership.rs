@@ -88,8 +88,8 @@ impl<I: Io> Worker<I> {
                 let (topic, partition) = &partition;
                 tracing::warn!(%topic, partition, "{expired} records were removed before they were read; going on without");
             }
-            let Metadata { tick, position, floor, last, .. } = metadata;
-            let (since, clock) = (metadata.since.map(RecordTime), metadata.clock.map(RecordTime));
+            let Metadata { tick, position, floor, last, since, .. } = metadata;
+            let clock = metadata.clock.map(RecordTime);
             let at = self.engine.assign(Start { offset, position, floor, last, tick, since, clock });
             if self.orders.frontier.is_some() {
                 // Until a record says more.

@@ -25,7 +25,7 @@ pub struct Observer {
     watching: JoinHandle<Observed>,
 }
 
-/// What a group has committed for a partition, and its metadata in the form `1:incarnation:tick:position:floor:last:since:clock:wall`.
+/// What a group has committed for a partition, and its metadata in the form `1:incarnation:tick:position:floor:last:since:clock:wall:stamps`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Commit {
     pub watermark: i64,
@@ -109,7 +109,7 @@ impl Commit {
             return Self { watermark: 0, incarnation: 0, tick: 0, position: 0, floor: 0 };
         };
         let fields: Vec<&str> = metadata.split(':').collect();
-        let ["1", incarnation, tick, position, floor, _last, _since, _clock, _wall] = fields[..] else {
+        let ["1", incarnation, tick, position, floor, _last, _since, _clock, _wall, _stamps] = fields[..] else {
             panic!("metadata that is not documented: {metadata}");
         };
         let number = |text: &str| text.parse().unwrap_or_else(|_| panic!("no number in {metadata}"));

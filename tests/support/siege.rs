@@ -168,8 +168,9 @@ impl Siege {
         });
     }
 
-    /// Handles the rest and judges all of it. No start may have had more than `hold_ms` of record time to read again.
-    pub fn judge(mut self, hold_ms: i64) -> Outcome {
+    /// Handles the rest and judges all of it. No start may have had more record time to read again than the slowest trace takes,
+    /// and `more_ms`.
+    pub fn judge(mut self, more_ms: i64) -> Outcome {
         let workers = self.stages.pop().expect("there are workers");
         let rekeyed: Option<Observed> = self.stages.pop().map(|rekey| {
             // What is decided is removed from its topic at the end, so that is too late for a last look.
@@ -194,6 +195,7 @@ impl Siege {
         assert!(checked > 0 && looks > self.kills.len(), "{checked} traces in {looks} looks");
 
         let (kept, busy) = (log.kept(&expected), Busy::of(&log));
+        let hold_ms = busy.slowest(&log).saturating_add(more_ms);
         let (mut counting, mut replaying) = (0, 0);
         for (number, kill) in self.kills.iter().enumerate() {
             let Kill { when, commits, read: before } = kill;
@@ -214,7 +216,7 @@ impl Siege {
             );
             assert!(
                 hold <= hold_ms,
-                "{hold} ms of records are read again, and nothing is held for more than {hold_ms}"
+                "{hold} ms of records are read again, and nothing is held for more than {hold_ms} ms"
             );
             counting += usize::from(counts);
             let spans: usize = again.iter().flatten().map(|record| record.spans.len()).sum();
@@ -270,6 +272,19 @@ impl Busy {
             (time, at)
         });
         Self(busy.collect())
+    }
+
+    /// Milliseconds of traffic from the first record of a trace to its last, at most.
+    fn slowest(&self, log: &Log) -> i64 {
+        let mut traces = HashMap::new();
+        for record in log.partitions().iter().flatten() {
+            let at = self.0[&record.timestamp];
+            for span in &record.spans {
+                let (first, last) = traces.entry(span.trace).or_insert((at, at));
+                (*first, *last) = (at.min(*first), at.max(*last));
+            }
+        }
+        traces.values().map(|(first, last)| last - first).max().unwrap_or(0)
     }
 
     /// Milliseconds of traffic among records, at most of a partition.

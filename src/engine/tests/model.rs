@@ -193,7 +193,7 @@ impl Model {
     fn elapse(&mut self, partition: u32, ms: u64, ceiling: i64) {
         let at = self.at(partition);
         if at.clock.is_none() {
-            at.clock = at.median;
+            at.clock = at.median.map(|median| median.min(ceiling));
             self.stamp_early(partition, ceiling);
         }
         let leap = self.settings.completion.max_wait;
@@ -487,8 +487,11 @@ fn run(mut settings: Settings, seldom: bool, ops: &[Op]) {
             "{op:?}"
         );
         if cut {
-            let watermarks =
-                rig.watermarks.iter().map(|w| (w.partition, w.offset, w.position, w.clock.map(|clock| clock.0)));
+            let watermarks = rig.watermarks.iter().map(|w| {
+                let (first, _) = rig.engine.assembly.watermark(w.partition);
+                assert!(w.offset <= first, "{op:?}: {} is above {first}", w.offset);
+                (w.partition, first, w.position, w.clock.map(|clock| clock.0))
+            });
             assert_eq!(watermarks.collect::<Vec<_>>(), model.watermarks(), "{op:?}");
         }
     }

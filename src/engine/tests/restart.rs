@@ -11,8 +11,8 @@ use crate::{decisions::Decision, tick::Logged};
 
 #[derive(Clone, Debug)]
 enum Op {
-    /// The next record of a partition, this much later than the one before.
-    Give { partition: usize, step: i64, spans: Vec<Spec> },
+    /// The next record of a partition, this much later than the one before, by a producer whose clock is `skew` ms off.
+    Give { partition: usize, step: i64, skew: i64, spans: Vec<Spec> },
     /// A tick goes out and is committed.
     Commit,
     /// A tick goes out and is not; the worker dies, perhaps before it has read much again.
@@ -132,15 +132,18 @@ fn spec(partitions: usize) -> impl Strategy<Value = (usize, Vec<Spec>)> {
 
 fn op(partitions: usize) -> impl Strategy<Value = Op> {
     let step = select(vec![0, 1, 64, 300, 1_100, 5_000, 12_000]);
+    let skew = prop_oneof![6 => Just(0), 1 => select(vec![-3_600_000, -700, 700, 3_600_000])];
     prop_oneof![
-        20 => (spec(partitions), step).prop_map(|((partition, spans), step)| Op::Give { partition, step, spans }),
+        20 => (spec(partitions), step, skew)
+            .prop_map(|((partition, spans), step, skew)| Op::Give { partition, step, skew, spans }),
         5 => Just(Op::Commit),
         3 => Just(Op::Advance),
         2 => Just(Op::Crash),
     ]
 }
 
-fn crash(keying: Keying, late_window: u64, tick_bytes: usize, ops: &[Op]) {
+/// What is left of a history.
+fn crash(keying: Keying, late_window: u64, tick_bytes: usize, ops: &[Op]) -> Disk {
     const PARTITIONS: usize = 3;
     let mut disk = Disk {
         settings: Settings { late_window, tick_bytes, ..settings(keying) },
@@ -154,7 +157,7 @@ fn crash(keying: Keying, late_window: u64, tick_bytes: usize, ops: &[Op]) {
     let (mut time, mut unique) = ([0_i64; PARTITIONS], 0);
     for op in ops {
         match op {
-            Op::Give { partition, step, spans } => {
+            Op::Give { partition, step, skew, spans } => {
                 let mut spans = spans.clone();
                 if keying == Keying::Keyed {
                     spans.retain(|span| usize::from(span.trace) % PARTITIONS == *partition);
@@ -165,7 +168,7 @@ fn crash(keying: Keying, late_window: u64, tick_bytes: usize, ops: &[Op]) {
                     span.size = unique;
                 }
                 time[*partition] += step;
-                disk.input[*partition].push((time[*partition], spans));
+                disk.input[*partition].push((time[*partition] + skew, spans));
                 life.read(&mut disk);
             }
             Op::Commit => life.commit(&mut disk),
@@ -182,7 +185,17 @@ fn crash(keying: Keying, late_window: u64, tick_bytes: usize, ops: &[Op]) {
     life.advance(&mut disk);
     life.commit(&mut disk);
     assert_eq!(life.engine.traces_held(), 0);
-    judge(&disk, late_window == FOREVER);
+    disk
+}
+
+/// By trace, whether it is kept, why it was complete and on how many spans, when that was first decided.
+fn verdicts(disk: &Disk) -> BTreeMap<TraceId, (bool, Reason, u32)> {
+    let mut verdicts = BTreeMap::new();
+    for decision in disk.log.iter().flatten().flat_map(|(_, decisions)| decisions) {
+        let of = (decision.verdict.keep, decision.reason, decision.spans);
+        verdicts.entry(decision.trace).or_insert(of);
+    }
+    verdicts
 }
 
 fn judge(disk: &Disk, one_verdict: bool) {
@@ -219,6 +232,14 @@ proptest! {
         tick_bytes in select(vec![1, 1 << 20]),
         ops in prop::collection::vec(op(3), 1..150),
     ) {
-        crash(keying, late_window, tick_bytes, &ops);
+        judge(&crash(keying, late_window, tick_bytes, &ops), late_window == FOREVER);
+    }
+
+    /// I5: who dies and comes back sees everything when it would have.
+    #[test]
+    fn crashes_change_no_verdict(ops in prop::collection::vec(op(3), 1..250)) {
+        let calm: Vec<Op> = ops.iter().filter(|op| !matches!(op, Op::Crash)).cloned().collect();
+        let of = |ops: &[Op]| verdicts(&crash(Keying::Keyed, FOREVER, 1 << 20, ops));
+        prop_assert_eq!(of(&ops), of(&calm));
     }
 }
