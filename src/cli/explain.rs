@@ -100,12 +100,13 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 fn read(args: &Args) -> Result<(Option<Config>, Policies), Diagnostics> {
     let config = args.config.as_ref().map(|path| Config::load(path, variables(), [])).transpose()?;
+    let root = config.as_ref().and_then(|config| config.policies.root());
     let policies = match &config {
         Some(config) if args.policies.is_empty() => {
             Policies { set: config.policies.clone(), written: config.written_policies.clone() }
         }
         _ if args.policies.is_empty() => config::load_policies(&["policies".into()])?,
-        _ => config::load_policies(&args.policies)?,
+        _ => config::load_policies_under(&args.policies, root)?,
     };
     Ok((config, policies))
 }
@@ -193,4 +194,34 @@ fn said(decision: &Decision, policies: &[String]) -> String {
 
 fn trace(text: &str) -> Result<TraceId, String> {
     TraceId::from_hex(text.as_bytes()).ok_or_else(|| "a trace id is 32 hex digits, not all 0".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn other_policies_have_the_root_of_the_configuration() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        let config = "kafka: { brokers: \"localhost:9092\" }\n\
+                      input: { topics: [spans] }\n\
+                      output: [ { kafka: { topic: spans-kept } } ]\n\
+                      completion: { root: 'service == \"gateway\"' }\n\
+                      policies: [ { name: all, keep: always } ]\n";
+        fs::write(path("tailwater.yaml"), config).expect("a file");
+        fs::write(path("other.yaml"), "policies: [ { name: other, keep: always } ]").expect("a file");
+        let args = Args {
+            trace: TraceId([1; 16]),
+            config: Some(path("tailwater.yaml")),
+            recording: None,
+            policies: vec![path("other.yaml")],
+            from: Place::Earliest,
+        };
+        let (_, policies) = read(&args).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        assert_eq!(policies.set.policies()[0].name, "other");
+        assert_eq!(policies.set.root(), Some("service == \"gateway\""));
+    }
 }
