@@ -23,12 +23,12 @@ use tokio::sync::mpsc;
 
 use crate::{
     assemble::Keying,
-    config::{Config, Keyed, Workers},
+    config::{Config, Keyed, Start, Workers},
     forward::FRAMING,
     instance::Instance,
     limits, ops,
     rekey::{self, Frontier, Rekey},
-    source::{self, Missing, Refusal, Silence, Topics, Use},
+    source::{self, Missing, Partition, Refusal, Silence, Topics, Use},
     telemetry::Telemetry,
     worker::{Ends, Orders, Worker},
 };
@@ -41,6 +41,8 @@ pub struct Mode {
     pub until_end: bool,
     /// Go on without records that were removed before they were read.
     pub accept_expired: bool,
+    /// Write nothing.
+    pub dry_run: bool,
 }
 
 /// One request to a broker, and the pause between two.
@@ -55,20 +57,20 @@ const GOODBYE: Duration = Duration::from_secs(1);
 /// librdkafka's default.
 const PRODUCER_LIMIT: usize = 1_000_000;
 
-/// Runs the processor until SIGTERM, SIGINT, or the end of a finite input.
+/// Runs the processor until SIGTERM, SIGINT, or the end of a finite input. Returns what was counted.
 ///
 /// # Errors
 /// The reason to exit non-zero.
-pub async fn run(config: Config, mode: Mode) -> anyhow::Result<()> {
+pub async fn run(config: Config, mode: Mode) -> anyhow::Result<Arc<Telemetry>> {
     let stop = Arc::new(AtomicBool::new(false));
-    let config = Arc::new(config);
+    let config = Arc::new(if mode.dry_run { dry_run(config, mode.until_end)? } else { config });
     let names = config.policies.policies().iter().map(|policy| policy.name.clone()).collect();
-    let telemetry = Arc::new(Telemetry::install(names)?);
+    let telemetry = Arc::new(Telemetry::install(names, mode.dry_run)?);
     let mut http = tokio::spawn(ops::serve(config.http.listen, telemetry.clone()));
     let mut signals = std::pin::pin!(terminated());
     // Until the brokers answer there is nothing to be ready for; the HTTP side is up from the start.
     let work = async {
-        match prepare(&config, mode, telemetry, stop.clone()).await? {
+        match prepare(&config, mode, telemetry.clone(), stop.clone()).await? {
             Some(plan) => plan.work(config.workers, stop.clone()).await,
             None => Ok(()),
         }
@@ -83,7 +85,25 @@ pub async fn run(config: Config, mode: Mode) -> anyhow::Result<()> {
             stop.store(true, Ordering::Release);
             tokio::time::timeout(GRACE, work).await.unwrap_or_else(|_| Err(anyhow!("a worker did not stop in time")))
         }
+    }?;
+    Ok(telemetry.clone())
+}
+
+/// What a dry run is to do: read the same beside the processor, all that is there or what is still to come.
+///
+/// # Errors
+/// It cannot do without writing.
+fn dry_run(config: Config, until_end: bool) -> anyhow::Result<Config> {
+    if config.input.keyed == Keyed::Rekey {
+        bail!(
+            "with `input.keyed: rekey` traces go through a topic of ours, and a dry run writes nothing. Let one worker read all \
+             of the input, with `keyed: no` and `workers: auto`, or look at a range of it with `tailwater backtest`"
+        );
     }
+    let (start, from) = if until_end { (Start::Earliest, "the start") } else { (Start::Latest, "the end") };
+    let input = config.input.dry_run(start);
+    tracing::info!(group = input.group, "a dry run, from {from} of the log: nothing is written, nothing is committed");
+    Ok(Config { input, ..config })
 }
 
 /// What is to be done.
@@ -91,6 +111,8 @@ struct Plan {
     orders: Orders,
     /// For the stage before the workers, where there is one.
     rekey: Option<rekey::Orders>,
+    /// Of a dry run: what is to be read.
+    dry_run: Option<Arc<[Partition]>>,
 }
 
 /// Learns what the cluster says, with patience for one that is away; None where told to stop meanwhile.
@@ -132,6 +154,8 @@ struct Cluster {
     ends: Option<Arc<Ends>>,
     /// Of the topic that the input goes through, if it is re-keyed: how many partitions, and the largest record.
     by_trace: Option<(i32, usize)>,
+    /// Of a dry run: all partitions of the input.
+    dry_run: Option<Arc<[Partition]>>,
 }
 
 /// Why a cluster does not say it, and may soon.
@@ -148,7 +172,7 @@ async fn learn(config: &Arc<Config>, mode: Mode) -> anyhow::Result<Result<Cluste
     let asked = config.clone();
     let asking = move || -> Result<_, Silence> {
         let topics = Topics::ask(&asked, REQUEST)?;
-        let partitions = check(&asked, &topics);
+        let partitions = check(&asked, &topics, mode.dry_run);
         Ok((topics, partitions))
     };
     let (topics, partitions) = match tokio::task::spawn_blocking(asking).await? {
@@ -173,7 +197,9 @@ async fn learn(config: &Arc<Config>, mode: Mode) -> anyhow::Result<Result<Cluste
         let largest = admin.settings(&topic).await.as_ref().and_then(internal::largest_record);
         by_trace = Some((partitions, largest.unwrap_or(internal::TOPIC_LIMIT)));
     }
-    if let Err(error) = internal::prepare(&workers_config(config), &topics, &admin).await? {
+    if !mode.dry_run
+        && let Err(error) = internal::prepare(&workers_config(config), &topics, &admin).await?
+    {
         return Ok(Err(Unready::Away(error.to_string())));
     }
     let output_record_bytes = record_limit(config, &admin).await;
@@ -181,7 +207,8 @@ async fn learn(config: &Arc<Config>, mode: Mode) -> anyhow::Result<Result<Cluste
     let look = move || -> KafkaResult<_> {
         let keying = keying(&asked, &topics)?;
         let ends = mode.until_end.then(|| ends(&asked, &topics)).transpose()?;
-        Ok(Cluster { keying, partitions, output_record_bytes, ends: ends.map(Arc::new), by_trace })
+        let dry_run = mode.dry_run.then(|| input_partitions(&asked, &topics).collect());
+        Ok(Cluster { keying, partitions, output_record_bytes, ends: ends.map(Arc::new), by_trace, dry_run })
     };
     match tokio::task::spawn_blocking(look).await? {
         Ok(cluster) => Ok(Ok(cluster)),
@@ -202,7 +229,7 @@ impl Plan {
         telemetry: Arc<Telemetry>,
         stop: Arc<AtomicBool>,
     ) -> anyhow::Result<Self> {
-        let Cluster { keying, partitions, output_record_bytes, ends, by_trace } = cluster;
+        let Cluster { keying, partitions, output_record_bytes, ends, by_trace, dry_run } = cluster;
         let mut orders = Orders {
             number: 0,
             workers: 1,
@@ -218,10 +245,11 @@ impl Plan {
             accept_expired: mode.accept_expired,
         };
         let Some((partitions, largest)) = by_trace else {
-            if keying == Keying::Keyed {
+            // A dry run has no decisions that others could read.
+            if keying == Keying::Keyed && dry_run.is_none() {
                 source::watch_spread(config, orders.telemetry.clone(), orders.stop.clone())?;
             }
-            return Ok(Self { orders, rekey: None });
+            return Ok(Self { orders, rekey: None, dry_run });
         };
         let before = Arc::new(Config { input: config.input.before_rekey(), ..Config::clone(config) });
         let frontier = Frontier::follow(&before, orders.ends.clone(), orders.stop.clone())?;
@@ -240,12 +268,12 @@ impl Plan {
         };
         orders.frontier = Some(frontier);
         orders.partitions = partitions as usize;
-        Ok(Self { orders, rekey: Some(rekey) })
+        Ok(Self { orders, rekey: Some(rekey), dry_run })
     }
 
     /// Starts the threads and waits for all of them. The first to fail stops the others.
     async fn work(self, workers: Workers, stop: Arc<AtomicBool>) -> anyhow::Result<()> {
-        let Self { mut orders, rekey } = self;
+        let Self { mut orders, rekey, dry_run } = self;
         let count = count(&orders, workers)?;
         let instance = Instance::claim(&orders.config.input.group);
         let mut crew = Crew::new(stop.clone());
@@ -270,7 +298,11 @@ impl Plan {
         for number in 0..count {
             let transactional_id = instance.transactional_id(number);
             let orders = Orders { number, workers: count, transactional_id, ..orders.clone() };
-            crew.start(format!("worker-{number}"), || Worker::new(orders), Worker::run)?;
+            let name = format!("worker-{number}");
+            match dry_run.clone() {
+                None => crew.start(name, || Worker::new(orders), Worker::run)?,
+                Some(read) => crew.start(name, move || Worker::dry_run(orders, &read), Worker::run)?,
+            }
         }
         crew.end().await?;
         if let (Some(rekey), Some(_)) = (rekey, orders.ends) {
@@ -385,13 +417,18 @@ fn keying(config: &Config, topics: &Topics) -> KafkaResult<Keying> {
 
 fn ends(config: &Config, topics: &Topics) -> KafkaResult<Ends> {
     let mut ends = HashMap::new();
-    for input in &config.input.topics {
-        for partition in 0..topics.partitions(&input.name).unwrap_or(0) {
-            let (_, high) = topics.watermarks(&input.name, partition, REQUEST)?;
-            ends.insert((input.name.as_str().into(), partition), high);
-        }
+    for (topic, partition) in input_partitions(config, topics) {
+        let (_, high) = topics.watermarks(&topic, partition, REQUEST)?;
+        ends.insert((topic, partition), high);
     }
     Ok(Ends::new(ends))
+}
+
+fn input_partitions(config: &Config, topics: &Topics) -> impl Iterator<Item = Partition> {
+    config.input.topics.iter().flat_map(|input| {
+        let name = Arc::<str>::from(&*input.name);
+        (0..topics.partitions(&name).unwrap_or(0)).map(move |partition| (name.clone(), partition))
+    })
 }
 
 /// Where the re-keyed input ends now. All of it is committed, whether its markers are there or not.
@@ -401,11 +438,11 @@ async fn written(config: &Config) -> anyhow::Result<Ends> {
     tokio::task::spawn_blocking(move || Ok(ends(&config, &Topics::ask(&config, REQUEST)?)?)).await?
 }
 
-/// How many partitions the input has, if all topics are there.
+/// How many partitions the input has, if all topics are there. A dry run needs no output.
 ///
 /// # Errors
 /// The outer one is a topic that may not be seen.
-fn check(config: &Config, topics: &Topics) -> Result<Result<i32, Missing>, Refusal> {
+fn check(config: &Config, topics: &Topics, dry_run: bool) -> Result<Result<i32, Missing>, Refusal> {
     let find = |name: &str, role: &'static str, used: Use<'_>| match topics.partitions(name) {
         Some(partitions) => Ok(Ok(partitions)),
         None => match topics.refusal(name, &config.input.group, used, REQUEST) {
@@ -413,7 +450,7 @@ fn check(config: &Config, topics: &Topics) -> Result<Result<i32, Missing>, Refus
             None => Ok(Err(missing(config, role, name))),
         },
     };
-    if let Err(missing) = find(&config.output.name, "output", Use::Write(&[&config.output.name]))? {
+    if !dry_run && let Err(missing) = find(&config.output.name, "output", Use::Write(&[&config.output.name]))? {
         return Ok(Err(missing));
     }
     let input = config.input.topics.iter();

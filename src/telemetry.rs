@@ -24,6 +24,8 @@ pub struct Telemetry {
     spread: AtomicU64,
     /// Names of the policies, in the order of their numbers.
     policies: Vec<String>,
+    /// Nothing is written: what is counted would be.
+    dry_run: bool,
     prometheus: PrometheusHandle,
 }
 
@@ -69,13 +71,13 @@ impl Telemetry {
     ///
     /// # Errors
     /// There is one already.
-    pub fn install(policies: Vec<String>) -> anyhow::Result<Self> {
+    pub fn install(policies: Vec<String>, dry_run: bool) -> anyhow::Result<Self> {
         let recorder = PrometheusBuilder::new().idle_timeout(MetricKindMask::GAUGE, Some(FORGOTTEN)).build_recorder();
         let prometheus = recorder.handle();
         metrics::set_global_recorder(recorder).map_err(|_| anyhow::anyhow!("metrics are installed twice"))?;
         describe();
-        let telemetry =
-            Self { workers: OnceLock::new(), rekeys: OnceLock::new(), spread: AtomicU64::new(0), policies, prometheus };
+        let (workers, rekeys) = (OnceLock::new(), OnceLock::new());
+        let telemetry = Self { workers, rekeys, spread: AtomicU64::new(0), policies, dry_run, prometheus };
         telemetry.expire(0);
         Ok(telemetry)
     }
@@ -85,7 +87,7 @@ impl Telemetry {
     pub fn unheard() -> Self {
         let prometheus = PrometheusBuilder::new().build_recorder().handle();
         let (workers, rekeys) = (OnceLock::new(), OnceLock::new());
-        Self { workers, rekeys, spread: AtomicU64::new(0), policies: Vec::new(), prometheus }
+        Self { workers, rekeys, spread: AtomicU64::new(0), policies: Vec::new(), dry_run: false, prometheus }
     }
 
     /// So many workers are about to start, and so many threads of a stage before them.
@@ -162,6 +164,7 @@ impl Telemetry {
             }
         }
         total.record();
+        gauge!("tailwater_dry_run").set(if self.dry_run { 1.0 } else { 0.0 });
         self.prometheus.run_upkeep();
         self.prometheus.render()
     }
@@ -327,6 +330,10 @@ fn describe() {
     );
     describe_counter!("tailwater_rekey_spans_total", "Spans brought to the partition of their trace, and committed");
     describe_counter!("tailwater_rekey_records_total", "Records they were written in, of one trace each");
+    describe_gauge!(
+        "tailwater_dry_run",
+        "1 in a dry run, where nothing is written and the output acknowledges nothing"
+    );
     describe_gauge!("tailwater_rekey_lag_records", "Records of the input that are not re-keyed yet");
     describe_gauge!("tailwater_spans_held", "Spans in undecided traces, or not yet acknowledged");
     describe_gauge!("tailwater_traces_held", "Undecided traces");

@@ -30,7 +30,7 @@ fn help_says_what_there_is() {
     }
     let run = tailwater(here, &["run", "--help"]);
     assert!(run.status.success());
-    for word in ["--config", "--until-end", "--accept-expired", "TAILWATER__"] {
+    for word in ["--config", "--until-end", "--accept-expired", "--dry-run", "TAILWATER__"] {
         assert!(text(&run.stdout).contains(word), "{word} in:\n{}", text(&run.stdout));
     }
     let check = tailwater(here, &["check", "--help"]);
@@ -81,6 +81,22 @@ fn every_mistake_is_shown_at_once_and_before_kafka_is_touched() {
         assert!(said.contains(words), "{words} in:\n{said}");
     }
     assert!(broker.accept().is_err(), "it connected to the broker");
+}
+
+#[test]
+fn a_dry_run_does_not_re_key_and_says_what_to_do() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let config = "kafka: { brokers: \"localhost:1\" }\n\
+                  input: { topics: [spans], keyed: rekey }\n\
+                  output: [{ kafka: { topic: spans-kept } }]\n\
+                  policies: [ { name: all, keep: always } ]\n";
+    fs::write(folder.path().join("tailwater.yaml"), config).expect("a file");
+    let run = tailwater(folder.path(), &["run", "--dry-run", "-c", "tailwater.yaml"]);
+    let said = text(&run.stderr);
+    assert_eq!(run.status.code(), Some(1), "{said}");
+    for words in ["a dry run writes nothing", "`keyed: no`", "`tailwater backtest`"] {
+        assert!(said.contains(words), "{words} in:\n{said}");
+    }
 }
 
 #[test]

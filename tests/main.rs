@@ -5,6 +5,7 @@ mod collector;
 mod command_line;
 mod crash;
 mod demo;
+mod dry_run;
 mod end_to_end;
 mod expired;
 mod faults;

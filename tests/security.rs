@@ -173,3 +173,22 @@ fn a_missing_right_is_named() {
     ends_with(&unseen, &["write to `no-read-kept`", "grant Write"]);
     witness("security-rights");
 }
+
+#[test]
+fn a_dry_run_needs_to_read_only() {
+    let input = kafka().topic("dry-spans", 1);
+    input.produce([keyed(0, 0, vec![failed(span(trace(1), 1, 0, 0))])]);
+    let job = Job { keyed: "yes", ..job("dry", &kafka().sasl, PLAIN) };
+    for (right, lacks) in [
+        ((Describe, Topic("dry-spans")), "be in the group `dry-dry-run`: grant Read"),
+        ((Read, Group("dry-dry-run")), "read `dry-spans`: grant Read"),
+    ] {
+        kafka().allow("dry", &[right]);
+        let ran = job.ask("run", &["--dry-run", "--until-end"]);
+        assert!(!ran.status.success() && ran.said.contains(lacks), "{lacks} in:\n{}", ran.said);
+    }
+    kafka().allow("dry", &[(Read, Topic("dry-spans"))]);
+    let ran = job.ask("run", &["--dry-run", "--until-end"]);
+    assert!(ran.status.success() && ran.metrics().forwarded() == 1, "{}", ran.said);
+    witness("security-dry-run");
+}

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::configured::Configured;
+use super::{configured::Configured, output};
 use crate::{
     config::Flag,
     pipeline::{self, Mode},
@@ -27,6 +27,12 @@ pub struct Args {
     #[arg(long)]
     accept_expired: bool,
 
+    /// Write nothing: no output, no dead letters, no verdicts, no topic, no offset. All metrics are as in a run,
+    /// tailwater_dry_run is 1, and at the end they are printed. Joins no group, so that a processor beside it is not
+    /// disturbed, and begins at the end of the topics; with --until-end at their start
+    #[arg(long)]
+    dry_run: bool,
+
     /// Overrides http.listen, the address of /metrics, /livez and /readyz
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
@@ -46,6 +52,9 @@ The least configuration:
 Any value can be set from the environment, which goes before the file, and flags go before both:
   TAILWATER__INPUT__GROUP=tailwater-eu tailwater run -c tailwater.yaml
 
+Beside a processor, to see what it would keep:
+  tailwater run -c tailwater.yaml --dry-run --listen 127.0.0.1:8081
+
 Exit codes: 0 stopped, or all done with --until-end; 1 something went wrong or a file has mistakes, 2 the command line has
 mistakes.";
 
@@ -57,12 +66,17 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let listen = args.listen.map(|value| Flag { name: "--listen", path: &["http", "listen"], value });
     let Some(config) = args.configured.load(listen) else { return Ok(ExitCode::FAILURE) };
     telemetry::log(args.log_json);
-    let mode = Mode { until_end: args.until_end, accept_expired: args.accept_expired };
+    let Args { until_end, accept_expired, dry_run, .. } = args;
+    let mode = Mode { until_end, accept_expired, dry_run };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(pipeline::run(config, mode));
     // A consumer that does not close, or a thread that waits for a broker, must not keep the process.
     runtime.shutdown_background();
-    ended.map(|()| ExitCode::SUCCESS)
+    let telemetry = ended?;
+    if dry_run {
+        output::write(format_args!("{}", telemetry.render()))?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 #[cfg(test)]

@@ -61,6 +61,7 @@ const DEAD_LETTERS: &str = "-dead-letters";
 const DECISIONS: &str = "-decisions";
 const BY_TRACE: &str = "-by-trace";
 const REKEY: &str = "-rekey";
+const DRY_RUN: &str = "-dry-run";
 /// Partitions are files and threads' shares; a topic with more is a mistake.
 const MAX_PARTITIONS: i32 = 10_000;
 
@@ -278,6 +279,11 @@ impl Input {
     /// What the re-key stage reads: the topics themselves, in a group beside ours.
     pub fn before_rekey(&self) -> Self {
         Self { group: format!("{}{REKEY}", self.group), ..self.clone() }
+    }
+
+    /// What a dry run reads: the same topics, in a group beside ours.
+    pub fn dry_run(&self, start: Start) -> Self {
+        Self { group: format!("{}{DRY_RUN}", self.group), start, ..self.clone() }
     }
 
     /// What the workers read behind the re-key stage.

@@ -70,7 +70,7 @@ pub async fn preflight(config: &Arc<Config>) -> Vec<Finding> {
         }
     };
     found.ok("brokers", format!("{brokers} answers"));
-    match check(config, &topics) {
+    match check(config, &topics, false) {
         Ok(Ok(partitions)) => found.ok("topics", format!("input and output exist; {partitions} partitions to read")),
         Ok(Err(missing)) => found.error("topics", missing),
         Err(refusal) => found.error("topics", refusal),

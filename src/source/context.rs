@@ -107,7 +107,7 @@ impl Context {
         wall + of_librdkafka - then
     }
 
-    fn push(&self, event: Event) {
+    pub fn push(&self, event: Event) {
         self.events.lock().unwrap_or_else(PoisonError::into_inner).push_back(event);
     }
 }

@@ -97,6 +97,17 @@ impl Source {
         Ok(Self { consumer, start: config.input.start })
     }
 
+    /// Joins no group, which is then not there for anybody to see: these partitions are assigned, and stay so.
+    ///
+    /// # Errors
+    /// A property librdkafka does not know or refuses.
+    pub fn standalone(config: &Config, statistics: Duration, partitions: Vec<Partition>) -> KafkaResult<Self> {
+        let context = Context::default();
+        context.push(Event::Assigned(partitions));
+        let consumer = reader(config, &config.input.group, statistics).create_with_context(context)?;
+        Ok(Self { consumer: Arc::new(consumer), start: config.input.start })
+    }
+
     /// The next record, if one comes in time. Events collect meanwhile.
     pub fn poll(&self, timeout: Duration) -> Option<KafkaResult<BorrowedMessage<'_>>> {
         self.consumer.poll(timeout)

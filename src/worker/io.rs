@@ -1,6 +1,7 @@
 //! What a worker does to the world outside, and what it learns of it.
 //!
-//! Kafka is one world, a simulation of it the other: the worker that is proved is the one that runs.
+//! Kafka is one world, a simulation of it the other: the worker that is proved is the one that runs. A dry run does nothing to
+//! it (`dry_run.rs`).
 
 use std::{
     sync::Arc,
@@ -156,6 +157,7 @@ impl Io for Kafka {
     }
 
     fn restore(&self, wanted: Vec<Wanted>, max_bytes: usize) -> anyhow::Result<Restore> {
+        tracing::info!(partitions = wanted.len(), "reading back what was decided");
         let names = self.config.policies.policies().iter().map(|policy| policy.name.clone()).collect();
         // A plain producer's decisions may be ahead of the offsets.
         let to_end = self.config.delivery == Delivery::AtLeastOnce;

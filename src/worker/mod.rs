@@ -2,6 +2,7 @@
 
 mod assignment;
 mod delivery;
+mod dry_run;
 mod ends;
 mod io;
 mod ownership;
@@ -38,6 +39,7 @@ use crate::{
     telemetry::{Snapshot, Telemetry},
 };
 use assignment::Assignment;
+use dry_run::DryRun;
 use io::{Io, Kafka};
 
 /// A worker, to be run on a thread of its own.
@@ -125,6 +127,17 @@ impl Worker {
     /// Kafka properties that librdkafka refuses.
     pub fn new(orders: Orders) -> anyhow::Result<Self> {
         let io = Kafka::new(&orders)?;
+        Ok(Self::with(io, orders))
+    }
+}
+
+impl Worker<DryRun> {
+    /// Which does nothing but count; `partitions` are those of the input.
+    ///
+    /// # Errors
+    /// Kafka properties that librdkafka refuses.
+    pub fn dry_run(orders: Orders, partitions: &[Partition]) -> anyhow::Result<Self> {
+        let io = DryRun::new(&orders, partitions)?;
         Ok(Self::with(io, orders))
     }
 }

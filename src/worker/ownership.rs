@@ -63,7 +63,6 @@ impl<I: Io> Worker<I> {
         match arrival {
             Arrival::Asked(partitions) => match self.io.beginnings(&partitions) {
                 Ok(beginnings) => {
-                    tracing::info!(partitions = beginnings.len(), "reading back what was decided");
                     let restore = self.restore(&beginnings)?;
                     self.arriving = Some(Arrival::Restoring(beginnings, restore));
                 }

@@ -16,7 +16,7 @@ use rdkafka::{
     ClientConfig, ClientContext, Message, Offset, TopicPartitionList,
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::DefaultClientContext,
-    consumer::{BaseConsumer, Consumer},
+    consumer::{BaseConsumer, CommitMode, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
     message::{Header, Headers, OwnedHeaders},
     producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext},
@@ -108,8 +108,8 @@ pub struct Committed {
 
 /// Users of `sasl`, who may do nothing until a test allows it, with their password.
 const SCRAM_USER: &str = "scram";
-const PLAIN_USERS: [&str; 8] =
-    ["plain", "limited", "no-read", "no-write", "no-group", "no-transactions", "no-create", "no-decisions"];
+const PLAIN_USERS: [&str; 9] =
+    ["plain", "limited", "no-read", "no-write", "no-group", "no-transactions", "no-create", "no-decisions", "dry"];
 pub const PASSWORD: &str = "hunter2";
 
 /// For a broker to come up.
@@ -148,6 +148,16 @@ impl Kafka {
     /// A topic that the program makes, or has made.
     pub fn existing(&self, name: &str, partitions: i32) -> Topic {
         Topic { name: name.to_owned(), bootstrap: self.bootstrap.clone(), partitions }
+    }
+
+    /// The names of those that begin so, in order.
+    pub fn topics(&self, prefix: &str) -> Vec<String> {
+        let consumer: BaseConsumer = client(&self.bootstrap).create().expect("a consumer");
+        let answer = consumer.fetch_metadata(None, ANSWER).expect("metadata");
+        let names = answer.topics().iter().map(|topic| topic.name().to_owned());
+        let mut names: Vec<String> = names.filter(|name| name.starts_with(prefix)).collect();
+        names.sort();
+        names
     }
 
     /// SIGSTOP: a broker answers nobody, and its connections stay.
@@ -497,6 +507,16 @@ impl Topic {
         let options = AdminOptions::new().operation_timeout(Some(ANSWER));
         let results = runtime.block_on(admin.delete_records(&offsets, &options)).expect("records can be removed");
         results.elements().iter().for_each(|of| of.error().expect("its records can be removed"));
+    }
+
+    /// Puts a group's offsets, as an administrator may.
+    pub fn put(&self, group: &str, offsets: &[i64]) {
+        let consumer: BaseConsumer = client(&self.bootstrap).set("group.id", group).create().expect("a consumer");
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in (0..).zip(offsets) {
+            list.add_partition_offset(&self.name, partition, Offset::Offset(*offset)).expect("an offset");
+        }
+        consumer.commit(&list, CommitMode::Sync).expect("offsets can be put");
     }
 
     /// Records in a transaction that stays open until the producer says otherwise.

@@ -189,6 +189,15 @@ fn listen(stderr: ChildStderr, said: &Mutex<String>) {
     }
 }
 
+// === impl Checked ===
+
+impl Checked {
+    /// What it has printed of them.
+    pub fn metrics(&self) -> Metrics {
+        Metrics(self.said.clone())
+    }
+}
+
 // === impl Processor ===
 
 impl Processor {

@@ -1,0 +1,105 @@
+//! A run that writes nothing counts what a run would write.
+
+use tailwater::generate::Shape;
+
+use crate::support::{
+    kafka::{Record, Topic, kafka},
+    oracle::count,
+    processor::{Job, Metrics},
+    seed::seed,
+    spans::{failed, keyed, passing_time, span, trace},
+    traffic::Shop,
+    witness,
+};
+
+const PLACE: &[(&str, &str)] = &[("topic", "dry-live-spans"), ("partition", "0")];
+
+fn has_offsets(input: &Topic, group: &str) -> bool {
+    input.committed(group).iter().any(|committed| committed.offset.is_some())
+}
+
+#[test]
+fn to_the_end_it_counts_what_a_run_writes() {
+    let input = kafka().topic("dry-end-spans", 3);
+    let mut job = Job::named("dry-end");
+    (job.keyed, job.more) = ("yes", "workers: 2\n".to_owned());
+    let mut without_id = keyed(0, 0, vec![span([0; 16], 1, 0, 0)]);
+    without_id.key = None;
+    input.produce([without_id, Record { value: b"this is not OTLP".to_vec(), ..keyed(1, 0, vec![]) }]);
+    let shop = Shop { seed: seed(), traces: 3_000, shape: Shape::default() };
+    let spans: usize = shop.traces().map(|trace| trace.spans.len()).sum();
+    input.produce(shop.keyed(3));
+    let run = || {
+        let ran = job.ask("run", &["--dry-run", "--until-end"]);
+        assert!(ran.status.success(), "{}", ran.said);
+        assert!(ran.said.contains("a dry run, from the start of the log"), "{}", ran.said);
+        let counters = ran.said.lines().filter(|line| line.starts_with("tailwater_") && line.contains("_total"));
+        let mut counters: Vec<String> = counters.map(str::to_owned).collect();
+        counters.sort();
+        (ran.metrics(), counters)
+    };
+
+    // Not even the output is there.
+    let (dry, counters) = run();
+    assert_eq!((dry.value("tailwater_dry_run", &[]), dry.lost(), dry.held()), (Some(1.0), 0, 0));
+    assert_eq!(dry.received(), spans as u64 + 1);
+    assert_eq!(kafka().topics("dry-end"), ["dry-end-spans"]);
+    assert!(!has_offsets(&input, "dry-end") && !has_offsets(&input, "dry-end-dry-run"));
+
+    let output = kafka().topic("dry-end-kept", 1);
+    job.run_until_end();
+    let dead = kafka().existing(&job.dead_letters(), 3).records();
+    let forwarded: u64 = output.records().iter().map(|record| count(&record.value)).sum();
+    assert!(forwarded > 0 && forwarded < spans as u64, "some are kept and some are not: {forwarded} of {spans}");
+    assert_eq!(dry.forwarded(), forwarded);
+    assert_eq!(dry.sum("tailwater_spans_dropped_total"), spans as u64 - forwarded);
+    assert_eq!((dry.rejected(), dry.sum("tailwater_records_rejected_total"), dead.len()), (1, 1, 2));
+
+    // What was committed meanwhile is another group's.
+    let ends = output.open_ends();
+    assert_eq!(run().1, counters);
+    assert_eq!(output.open_ends(), ends);
+    assert!(!has_offsets(&input, "dry-end-dry-run"));
+
+    // Unless somebody has put its offsets on purpose.
+    input.put("dry-end-dry-run", &input.ends());
+    assert_eq!(run().0.received(), 0);
+    witness("dry-run-end");
+}
+
+#[test]
+fn beside_a_processor_it_counts_the_same_from_then_on() {
+    let input = kafka().topic("dry-live-spans", 1);
+    let output = kafka().topic("dry-live-kept", 1);
+    let job = Job::named("dry-live");
+    let old: Vec<Record> = passing_time(0, 0, 60_000).collect();
+    input.produce([keyed(0, 0, vec![failed(span(trace(1), 1, 0, 0))])]);
+    input.produce(old.clone());
+    let old = old.len() as u64 + 1;
+    let mut processor = job.run();
+    processor.wait_until("the old traces to be decided", |metrics| metrics.received() == old && metrics.held() == 0);
+    let topics = kafka().topics("dry-live");
+
+    let mut dry = job.start(&["--dry-run"]);
+    dry.wait_until("its beginning", |metrics| metrics.value("tailwater_position_lag_records", PLACE).is_some());
+    let more: Vec<Record> = passing_time(0, 62_000, 70_000).collect();
+    let kept = vec![failed(span(trace(2), 1, 0, 61_000)), span(trace(2), 2, 1, 61_000)];
+    input.produce([keyed(0, 61_000, kept), keyed(0, 61_000, vec![span(trace(3), 1, 0, 61_000)])]);
+    input.produce(more.clone());
+    let more = more.len() as u64 + 1;
+    processor.wait_until("the processor", |metrics| metrics.received() == old + 2 + more && metrics.held() == 0);
+    dry.wait_until("the dry run", |metrics| metrics.received() == 2 + more && metrics.held() == 0);
+
+    let (real, counted) = (processor.metrics().expect("it runs"), dry.metrics().expect("it runs"));
+    let dropped = |of: &Metrics| of.sum("tailwater_spans_dropped_total");
+    assert_eq!((real.forwarded(), dropped(&real)), (1 + 2, old - 1 + more));
+    assert_eq!((counted.forwarded(), dropped(&counted)), (2, more));
+    assert_eq!((real.value("tailwater_dry_run", &[]), counted.value("tailwater_dry_run", &[])), (Some(0.0), Some(1.0)));
+    let ended = dry.terminate();
+    assert!(ended.status.success(), "{}", ended.said);
+    assert_eq!(kafka().topics("dry-live"), topics);
+    assert!(!has_offsets(&input, "dry-live-dry-run"));
+    processor.terminate();
+    assert_eq!(output.records().iter().map(|record| count(&record.value)).sum::<u64>(), 3, "the processor's alone");
+    witness("dry-run-live");
+}
