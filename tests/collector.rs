@@ -134,6 +134,22 @@ const SAME: &[(&str, &str)] = &[
         "ottl-both",
         r#"[{ name: p, type: ottl_condition, ottl_condition: { error_mode: ignore, span: ["span.name == \"Charge\" and span.kind == SPAN_KIND_SERVER"], spanevent: ["name == \"exception\" and IsMatch(attributes[\"exception.type\"], \"^java\")"] } }]"#,
     ),
+    (
+        "ottl-event-of-span",
+        r#"[{ name: p, type: ottl_condition, ottl_condition: { error_mode: ignore, spanevent: ["name == \"exception\" and span.attributes[\"http.route\"] == \"/cart\"", "spanevent.attributes[\"exception.type\"] == \"Timeout\" and span.kind == SPAN_KIND_CLIENT and not IsMatch(span.name, \"^GET\")"] } }]"#,
+    ),
+    (
+        "ottl-event-of-resource",
+        r#"[{ name: p, type: ottl_condition, ottl_condition: { error_mode: ignore, spanevent: ["name == \"retry\" and resource.attributes[\"service.name\"] == \"checkout\"", "name == \"exception\" and resource.attributes[\"tier\"] != nil"] } }]"#,
+    ),
+    (
+        "ottl-event-of-scope",
+        r#"[{ name: p, type: ottl_condition, ottl_condition: { error_mode: ignore, spanevent: ["name != \"exception\" and instrumentation_scope.name == \"sql\"", "attributes[\"exception.type\"] == \"Refused\" and scope.version == \"2.0\" and span.status.code == STATUS_CODE_ERROR"] } }]"#,
+    ),
+    (
+        "ottl-event-absent",
+        r#"[{ name: p, type: ottl_condition, ottl_condition: { error_mode: ignore, spanevent: ["attributes[\"exception.type\"] == span.attributes[\"tier\"] and span.parent_span_id == SpanID(0x0000000000000000)"] } }]"#,
+    ),
 ];
 
 /// What the Collector keeps where we differ from it.

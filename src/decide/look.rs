@@ -31,7 +31,11 @@ pub fn holds<'a>(test: &'a SpanTest, span: &'a [u8], look: &dyn Fn(&Subject) -> 
         Test::Matches(pattern) => look(&test.subject).value().is_some_and(|value| pattern.is_match(value)),
         Test::Comes(expression, whether) => expression.comes_to(*whether, look),
         Test::Any(formula) => {
-            let such = |item: Item<'a>| formula.holds(&|test| holds(test, &[], &|subject| of_item(subject, &item)));
+            let look = |subject: &Subject, item: &Item<'a>| match subject {
+                Subject::OfSpan(subject) => look(subject),
+                subject => of_item(subject, item),
+            };
+            let such = |item: Item<'a>| formula.holds(&|test| holds(test, &[], &|subject| look(subject, &item)));
             if test.subject == Subject::Events { detail::events(span).any(such) } else { detail::links(span).any(such) }
         }
     }
@@ -95,7 +99,7 @@ impl<'a> Passing<'a> {
             Subject::Inside(outer, keys) => return self.subject(outer).inside(keys),
             Subject::Field(field) => return self.field(field),
             Subject::ResourceAttribute(_) | Subject::Around(_) => of_around(subject, self.around.0, self.around.1),
-            Subject::Several | Subject::Events | Subject::Links => Value::Nil,
+            Subject::Several | Subject::OfSpan(_) | Subject::Events | Subject::Links => Value::Nil,
         })
     }
 

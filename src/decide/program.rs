@@ -368,10 +368,8 @@ impl Builder {
 
     fn atom(&mut self, test: &SpanTest) -> Result<u16, Full> {
         self.count_patterns(test)?;
-        let mut fit = self.subjects.number(&test.subject).is_some();
-        if let Test::Comes(expression, _) = &test.test {
-            expression.subjects(&mut |subject| fit &= self.subjects.number(outermost(subject)).is_some());
-        }
+        let mut fit = true;
+        test.subjects(&mut |subject| fit &= self.subjects.number(outermost(subject)).is_some());
         self.atoms.number(test).filter(|_| fit).ok_or(Full::Atoms)
     }
 
@@ -496,6 +494,7 @@ impl Probes {
             Subject::ResourceAttribute(_)
             | Subject::Around(_)
             | Subject::Several
+            | Subject::OfSpan(_)
             | Subject::Events
             | Subject::Links => (slot(&mut self.around, subject, &mut self.around_probes), 0),
         }
@@ -503,17 +502,14 @@ impl Probes {
 
     /// Places a computation where what it looks at is known; what it costs to rely on it.
     fn ask(&mut self, test: &SpanTest, place: u16) -> u32 {
-        let Test::Comes(expression, _) = &test.test else {
-            self.asked.push(place);
-            return 7;
-        };
-        if test.subject != Subject::Several {
+        let is_of_many = matches!(test.test, Test::Any(_));
+        if !is_of_many && test.subject != Subject::Several {
             let (probe, cost) = self.of(&test.subject);
             probe.more.get_or_insert_default().computations.push(place);
             return cost;
         }
-        let mut on_span = false;
-        expression.subjects(&mut |subject| {
+        let mut on_span = is_of_many;
+        test.subjects(&mut |subject| {
             on_span |= !subject.is_around();
             self.detailed |= matches!(subject, Subject::Field(field) if field.is_detail());
             if let Subject::Attribute(key) = outermost(subject) {
@@ -525,7 +521,7 @@ impl Probes {
             return 0;
         }
         self.asked.push(place);
-        8
+        if is_of_many { 7 } else { 8 }
     }
 }
 

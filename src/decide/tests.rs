@@ -323,8 +323,19 @@ fn on_item(link: bool) -> impl Strategy<Value = String> {
     } else {
         pick(&["name == \"a\"", "attributes[\"a\"] > 0", "time_unix_nano < 1000", "HasPrefix(name, \"GE\")"])
     };
+    let of_both = if link {
+        pick(&["attributes[\"a\"] == span.attributes[\"a\"]", "trace_state != span.trace_state"])
+    } else {
+        pick(&["attributes[\"a\"] == span.attributes[\"a\"]", "time >= span.start_time", "HasPrefix(name, span.name)"])
+    };
+    let of_span =
+        pick(&["IsRootSpan()", "service == \"a\"", "resource.attributes[\"r\"] != nil", "scope.name == \"a\""]);
     joined(prop_oneof![
         (path.clone(), op, literal).prop_map(move |(path, op, value)| format!("{prefix}{path} {op} {value}")),
+        comparison("span."),
+        computed("span."),
+        of_both.prop_map(str::to_owned),
+        of_span.prop_map(str::to_owned),
         special.prop_map(str::to_owned),
         path.prop_map(move |path| format!("IsMatch(String({prefix}{path}), \"^[a1]\")")),
         (pick(&["Len", "Int"])).prop_map(move |f| format!("{f}({prefix}attributes[\"b\"]) >= 1")),
@@ -399,7 +410,10 @@ fn alike() -> impl Strategy<Value = String> {
                 "name < \"b\"",
                 "IsMatch(name, \"^a\")",
                 "any_event(name == \"a\")",
-                "any_event(name != \"b\")"
+                "any_event(name != \"b\")",
+                "any_event(span.name == \"a\")",
+                "any_event(name == \"a\" and not (span.name != \"\"))",
+                "any_event(span.duration > 1ns)"
             ])
             .prop_map(str::to_owned),
         ])

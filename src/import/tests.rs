@@ -379,6 +379,10 @@ fn ottl() {
         (r#"span: ["scope.name == \"\" and instrumentation_scope.version == \"\""]"#, &[span(&[])], true),
         (r#"span: ["instrumentation_scope.name == \"http\""]"#, &[span(&[])], false),
         (r#"spanevent: ["spanevent.name == \"exception\""]"#, &with_event, true),
+        (r#"spanevent: ["name == \"exception\" and span.attributes[\"k\"] == nil"]"#, &with_event, true),
+        (r#"spanevent: ["name == \"exception\" and span.attributes[\"k\"] != nil"]"#, &with_event, false),
+        (r#"spanevent: ["scope.name == \"\" and resource.attributes[\"k\"] == nil"]"#, &with_event, true),
+        (r#"spanevent: ["scope.name == \"\" and resource.attributes[\"k\"] == nil"]"#, &[span(&[])], false),
         (r#"span: ["end_time_unix_nano - start_time_unix_nano > 1000"]"#, &[lasting(0, 2)], true),
     ] {
         assert_eq!(judge(&of(more), spans), kept, "{more} on {spans:?}");
@@ -411,8 +415,8 @@ fn what_the_collector_would_not_start_with_is_not_imported() {
             r#"unknown path `nothing.name`, in any((nothing.name == "x"))"#,
         ),
         (
-            r#"type: ottl_condition, ottl_condition: { spanevent: ["span.name == \"x\""] }"#,
-            r#"`span.name` is of the span, inside `any_event(…)`, which looks at one event at a time, in any_event((span.name == "x"))"#,
+            r#"type: ottl_condition, ottl_condition: { spanevent: ["kind == SPAN_KIND_SERVER"] }"#,
+            r#"`kind` is of the span, inside `any_event(…)`, which looks at one event at a time, in any_event((kind == SPAN_KIND_SERVER))"#,
         ),
     ] {
         let draft = imported(&format!("policies: [{{ name: p, {policy} }}]"), Version::default());

@@ -350,7 +350,8 @@ impl<'t> Checker<'t> {
                 None
             }
             ExprKind::Call { name: "IsRootSpan", args } if args.is_empty() => {
-                self.in_scope(around, expr, Path::Span(Subject::Field(Field::IsRoot), Type::Bool))
+                let path = path::of_its_span(Subject::Field(Field::IsRoot), Type::Bool, self.item);
+                self.in_scope(around, expr, path)
             }
             ExprKind::Call { name: "IsRootSpan", .. } => {
                 self.error(&expr.at, "`IsRootSpan` takes nothing", "write `IsRootSpan()`")
@@ -374,7 +375,8 @@ impl<'t> Checker<'t> {
         }
     }
 
-    /// Spans are looked at inside a quantifier, the root and the trace outside, events and links inside theirs.
+    /// Spans are looked at inside a quantifier, the root and the trace outside, events and links, and their span, inside
+    /// theirs.
     fn in_scope(&mut self, around: &Expr<'t>, expr: &Expr<'t>, path: Path) -> Option<Operand> {
         let written = self.written(expr);
         let whole = around.at != expr.at || matches!(path, Path::Span(_, Type::Bool));
@@ -399,7 +401,7 @@ impl<'t> Checker<'t> {
                 let one = thing(item);
                 let message =
                     format!("`{written}` is of the span, inside `{item}(…)`, which looks at one {one} at a time");
-                self.error(&expr.at, message, format!("move it outside: `any({compared} and {item}(…))`"))
+                self.error(&expr.at, message, format!("did you mean `span.{written}`?"))
             }
             (Path::Span(subject, kind), Some(_)) | (Path::Root(subject, kind), None) => {
                 Some(Operand::Asked(Asked::Subject(subject), kind))

@@ -49,6 +49,14 @@ impl<L> Formula<L> {
         }
     }
 
+    pub fn leaves<'f>(&'f self, visit: &mut dyn FnMut(&'f L)) {
+        match self {
+            Formula::Leaf(l) => visit(l),
+            Formula::Not(inner) => inner.leaves(visit),
+            Formula::All(parts) | Formula::Any(parts) => parts.iter().for_each(|part| part.leaves(visit)),
+        }
+    }
+
     /// The same function over other leaves.
     pub fn try_map<M, E>(&self, leaf: &mut impl FnMut(&L) -> Result<M, E>) -> Result<Formula<M>, E> {
         Ok(match self {

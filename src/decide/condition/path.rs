@@ -114,7 +114,7 @@ pub fn resolve(segments: &[Segment<'_>], item: Option<&str>) -> Result<Path, Err
         no_key(rest)?;
         return Ok(Path::Trace(number, kind));
     }
-    // What an event or a link does not have may be its span's, and then that is the mistake.
+    // What an event or a link does not have may be its span's, and then that is the mistake, unless it says so.
     match (prefix, item) {
         ("spanevent", _) | ("", Some("any_event")) => {
             if let Some((subject, kind)) = of_event(&name, rest)? {
@@ -130,8 +130,21 @@ pub fn resolve(segments: &[Segment<'_>], item: Option<&str>) -> Result<Path, Err
     }
     match of_span(&name, rest)? {
         Some((subject, kind)) if prefix == "root" => Ok(Path::Root(subject, kind)),
+        Some((subject, kind)) if prefix == "span" || prefix.is_empty() && subject.is_around() => {
+            Ok(of_its_span(subject, kind, item))
+        }
         Some((subject, kind)) if prefix != "spanevent" => Ok(Path::Span(subject, kind)),
         _ => Err(unknown(segments, item)),
+    }
+}
+
+/// What says that it is of a span: the one at hand, or that of the event or the link.
+pub fn of_its_span(subject: Subject, kind: Type, item: Option<&str>) -> Path {
+    let of_span = |subject| Subject::OfSpan(Box::new(subject));
+    match item {
+        Some("any_event") => Path::Event(of_span(subject), kind),
+        Some(_) => Path::Link(of_span(subject), kind),
+        None => Path::Span(subject, kind),
     }
 }
 
@@ -301,8 +314,8 @@ fn unknown(segments: &[Segment<'_>], item: Option<&str>) -> Error {
     let shown =
         |paths: &[&str]| listed(paths.iter().map(|path| with_key(path)).collect::<Vec<_>>().iter().map(String::as_str));
     match item {
-        Some("any_event") => error.hint(format!("an event has {}", shown(&EVENT))),
-        Some(_) => error.hint(format!("a link has {}", shown(&LINK))),
+        Some("any_event") => error.hint(format!("an event has {}; its span is behind `span.`", shown(&EVENT))),
+        Some(_) => error.hint(format!("a link has {}; its span is behind `span.`", shown(&LINK))),
         None => error.hint(format!(
             "a span has {} and more, which docs/conditions.md lists; the root has them behind `root.`",
             shown(&SPAN[..COMMON])

@@ -119,6 +119,7 @@ fn may_be(subject: &Subject, value: Value<'_>, root: bool) -> bool {
         (Subject::Kind | Subject::Status, value) => matches!(value, Value::Int(_)),
         (Subject::Duration, value) => matches!(value, Value::Int(0..)),
         (Subject::Field(Field::IsRoot), value) => matches!(value, Value::Bool(_) | Value::Nil),
+        (Subject::OfSpan(subject), value) => may_be(subject, value, root),
         _ => true,
     }
 }

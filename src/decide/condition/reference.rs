@@ -162,10 +162,13 @@ fn value(expr: &Expr<'_>, at: At<'_>) -> Option<Value> {
         }
         ExprKind::Call { name, args } => {
             let such = || at.trace.spans.iter().filter(|span| is_such(&args[0], span, at)).count();
-            let any_of = |(span, ..): &Seen, events: bool| {
+            let any_of = |seen: &'_ Seen, events: bool| {
+                let (span, ..) = seen;
                 let events = span.events.iter().filter(|_| events).map(Item::Event);
                 let links = span.links.iter().filter(|_| *name == "any_link").map(Item::Link);
-                events.chain(links).any(|item| is_true(&args[0], At { item: Some(item), ..at }) == Some(true))
+                events.chain(links).any(|item| {
+                    is_true(&args[0], At { trace: at.trace, span: Some(seen), item: Some(item) }) == Some(true)
+                })
             };
             match *name {
                 "any" => Value::Bool(such() > 0),
@@ -358,6 +361,7 @@ fn path(segments: &[Segment<'_>], at: At<'_>) -> Value {
     let trace = at.trace;
     let keys = segments.last().map_or(&[][..], |last| &last.keys);
     let names: Vec<&str> = segments.iter().map(|segment| segment.name).collect();
+    let is_of_span = matches!(names[0], "span" | "resource" | "scope" | "instrumentation_scope" | "service");
     let (names, seen) = match names.as_slice() {
         ["trace", "duration"] => {
             let start = trace.spans.iter().map(|(span, ..)| span.start_time_unix_nano).min().unwrap_or(0);
@@ -409,7 +413,7 @@ fn path(segments: &[Segment<'_>], at: At<'_>) -> Value {
         }
         keys => panic!("{keys:?} are no key"),
     };
-    match (at.item, names) {
+    match (at.item.filter(|_| !is_of_span), names) {
         (Some(Item::Event(event)), ["spanevent", names @ ..] | names) => {
             return match names {
                 ["name"] => text(&event.name),

@@ -28,6 +28,8 @@ pub enum Subject {
     Around(Around),
     /// Several of these, as an expression names them.
     Several,
+    /// Asked of an event or a link: what its span has.
+    OfSpan(Box<Self>),
     Events,
     Links,
 }
@@ -123,6 +125,23 @@ pub trait Deny: Sized {
 
 // === impl SpanTest ===
 
+impl SpanTest {
+    /// Visits what it looks at of the span, for its events and links as well.
+    pub fn subjects(&self, visit: &mut dyn FnMut(&Subject)) {
+        match &self.test {
+            Test::Compare(..) | Test::Matches(_) => visit(&self.subject),
+            Test::Comes(expression, _) => expression.subjects(&mut |subject| visit(subject)),
+            Test::Any(formula) => formula.leaves(&mut |test| {
+                test.subjects(&mut |subject| {
+                    if let Subject::OfSpan(subject) = subject {
+                        visit(subject);
+                    }
+                });
+            }),
+        }
+    }
+}
+
 impl Deny for SpanTest {
     fn denied(self) -> Formula<Self> {
         match self.test {
@@ -176,7 +195,16 @@ impl Subject {
         match self {
             Subject::ResourceAttribute(_) | Subject::Around(_) => true,
             Subject::Inside(outer, _) => outer.is_around(),
+            Subject::OfSpan(subject) => subject.is_around(),
             _ => false,
+        }
+    }
+
+    /// The same, whether it is asked of a span or of what belongs to one.
+    pub fn bare(&self) -> &Self {
+        match self {
+            Subject::OfSpan(subject) => subject,
+            subject => subject,
         }
     }
 }

@@ -53,6 +53,10 @@ fn accepts_the_language() {
         "any(IsRootSpan() and not IsRootSpan()) and any(IsRootSpan() == false)",
         "any_event(name == \"exception\" and spanevent.attributes[\"exception.type\"] != nil) and not any_link(true)",
         "all(any_event(time_unix_nano > 5 and time > time) or not any_link(trace_state[\"a\"] == \"b\"))",
+        "any_event(name == \"a\" and span.name == \"b\" and span.attributes[\"c\"][\"d\"] == attributes[\"c\"] and IsRootSpan())",
+        "any(any_event(resource.attributes[\"a\"] == 1 and scope.name == \"b\" or instrumentation_scope.version == \"c\"))",
+        "all(any_event(time - span.start_time > 1s and service == \"a\" and span.service == \"a\" and span.status.code == 2))",
+        "any_link(trace_id == span.trace_id and span.kind == SPAN_KIND_CONSUMER and not IsMatch(span.resource.attributes[\"a\"], \"b\"))",
         "count(any_link(trace_id == \"0102030405060708090a0b0c0d0e0f10\" or span_id.string == \"a\")) > 2",
         "any(attributes[\"a\"] == attributes[\"b\"] and kind > attributes[\"c\"] and kind == status.code)",
         "any(Len(name) > 5 and Int(attributes[\"a\"]) / 2 + 1 >= -kind * 3 and Double(attributes[\"b\"]) < 1)",
@@ -568,7 +572,9 @@ fn names_the_scope_of_events_and_links() {
     assert_snapshot!(all(&[
         "spanevent.name == \"a\"",
         "any(spanevent.name == \"a\")",
-        "any_event(span.name == \"a\")",
+        "any_event(duration > 2s)",
+        "any_event(span.colour == 1)",
+        "any_event(spanevent.resource.attributes[\"a\"] == 1)",
         "any_event(kind == SPAN_KIND_SERVER and root.name == \"a\")",
         "any_event(trace.duration > 2s)",
         "any_link(spanevent.name == \"a\")",
@@ -580,7 +586,7 @@ fn names_the_scope_of_events_and_links() {
         "any_event(nmae == \"a\")",
         "any_event(colour == 1)",
         "any_link(color == 1)",
-        "any_event(IsRootSpan())",
+        "any_event(IsRootSpan(name))",
         "IsRootSpan()",
         "any(IsRootSpan(name))",
         "any_event(true) == \"a\"",
@@ -594,13 +600,21 @@ fn names_the_scope_of_events_and_links() {
             ^^^^^^^^^^^^^^ `spanevent.name` is of an event, and a span has many
             hint: did you mean `any_event(spanevent.name == "a")`?
 
-        any_event(span.name == "a")
-                  ^^^^^^^^^ `span.name` is of the span, inside `any_event(…)`, which looks at one event at a time
-                  hint: move it outside: `any(span.name == "a" and any_event(…))`
+        any_event(duration > 2s)
+                  ^^^^^^^^ `duration` is of the span, inside `any_event(…)`, which looks at one event at a time
+                  hint: did you mean `span.duration`?
+
+        any_event(span.colour == 1)
+                  ^^^^^^^^^^^ unknown path `span.colour`
+                  hint: an event has `name`, `attributes["…"]`, `time_unix_nano`, `time`, `dropped_attributes_count`; its span is behind `span.`
+
+        any_event(spanevent.resource.attributes["a"] == 1)
+                  ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ unknown path `spanevent.resource.attributes`
+                  hint: did you mean `span.resource.attributes["…"]`?
 
         any_event(kind == SPAN_KIND_SERVER and root.name == "a")
                   ^^^^ `kind` is of the span, inside `any_event(…)`, which looks at one event at a time
-                  hint: move it outside: `any(kind == SPAN_KIND_SERVER and any_event(…))`
+                  hint: did you mean `span.kind`?
                                                ^^^^^^^^^ `root.name` inside `any_event(…)`, which looks at one event at a time
                                                hint: move it outside: `root.name == "a" and any_event(…)`
 
@@ -614,7 +628,7 @@ fn names_the_scope_of_events_and_links() {
 
         any_link(name == "a")
                  ^^^^ `name` is of the span, inside `any_link(…)`, which looks at one link at a time
-                 hint: move it outside: `any(name == "a" and any_link(…))`
+                 hint: did you mean `span.name`?
 
         any_event(any_link(true))
                   ^^^^^^^^^^^^^^ `any_link(…)` inside `any_event(…)`
@@ -638,15 +652,15 @@ fn names_the_scope_of_events_and_links() {
 
         any_event(colour == 1)
                   ^^^^^^ unknown path `colour`
-                  hint: an event has `name`, `attributes["…"]`, `time_unix_nano`, `time`, `dropped_attributes_count`
+                  hint: an event has `name`, `attributes["…"]`, `time_unix_nano`, `time`, `dropped_attributes_count`; its span is behind `span.`
 
         any_link(color == 1)
                  ^^^^^ unknown path `color`
-                 hint: a link has `attributes["…"]`, `trace_id`, `trace_id.string`, `span_id`, `span_id.string`, `trace_state`, `flags`, `dropped_attributes_count`
+                 hint: a link has `attributes["…"]`, `trace_id`, `trace_id.string`, `span_id`, `span_id.string`, `trace_state`, `flags`, `dropped_attributes_count`; its span is behind `span.`
 
-        any_event(IsRootSpan())
-                  ^^^^^^^^^^^^ `IsRootSpan()` is of the span, inside `any_event(…)`, which looks at one event at a time
-                  hint: move it outside: `any(IsRootSpan() and any_event(…))`
+        any_event(IsRootSpan(name))
+                  ^^^^^^^^^^^^^^^^ `IsRootSpan` takes nothing
+                  hint: write `IsRootSpan()`
 
         IsRootSpan()
         ^^^^^^^^^^^^ `IsRootSpan()` is of a span, and a trace has many

@@ -78,7 +78,7 @@ fn tell<L: About>(condition: &Condition<'_>, written: &Written<L>, asked: &L, fo
 
 /// Whether its negation holds where nothing was sent that need not be.
 fn holds_of_nil(SpanTest { subject, test }: &SpanTest) -> bool {
-    let may_lack = match subject {
+    let may_lack = match subject.bare() {
         Subject::Attribute(_) | Subject::Inside(..) => true,
         Subject::ResourceAttribute(key) => key != SERVICE,
         Subject::Around(Around::ScopeAttribute(_)) | Subject::Field(Field::TraceStateEntry(_)) => true,

@@ -19,8 +19,10 @@ pub fn find(all: &[Policy<'_>], found: &mut Diagnostics) {
         let mut here: HashMap<Path<'_>, Vec<(&'static str, _)>, FixedState> = HashMap::default();
         tests(&condition.written, "", &mut |at, function, test| {
             if let Some(kind) = kind(test) {
-                let of = if ["any_event", "any_link"].contains(&function) { "item" } else { "span" };
-                here.entry((of, &test.subject)).or_default().push((kind, at));
+                let is_of_span = matches!(test.subject, Subject::OfSpan(_));
+                let of_item = ["any_event", "any_link"].contains(&function) && !is_of_span;
+                let of = if of_item { "item" } else { "span" };
+                here.entry((of, test.subject.bare())).or_default().push((kind, at));
             }
         });
         let mut here: Vec<_> = here.into_iter().collect();
@@ -51,7 +53,7 @@ pub fn find(all: &[Policy<'_>], found: &mut Diagnostics) {
 /// The type that a sender has to send for this to hold.
 fn kind(SpanTest { subject, test }: &SpanTest) -> Option<&'static str> {
     let is_any = matches!(
-        subject,
+        subject.bare(),
         Subject::Attribute(_)
             | Subject::ResourceAttribute(_)
             | Subject::Inside(..)

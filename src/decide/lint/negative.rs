@@ -52,7 +52,7 @@ pub fn is_negative((test, whether): &Literal<'_, SpanTest>) -> bool {
     match &test.test {
         // Of what every span of a service has, or lacks, its lack says something.
         _ if is_nil(test) => *whether && !test.subject.is_around(),
-        Test::Compare(..) if test.subject == Subject::Field(Field::IsRoot) => false,
+        Test::Compare(..) if *test.subject.bare() == Subject::Field(Field::IsRoot) => false,
         Test::Compare(Op::Eq, Constant::Bool(false)) => false,
         Test::Compare(..) | Test::Matches(_) | Test::Any(_) => !whether,
         Test::Comes(expression, false) => {

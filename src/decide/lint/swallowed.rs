@@ -89,7 +89,7 @@ fn wants_errors(policy: &Policy<'_>) -> bool {
 /// Whether it asks for anything that tells an error: its writer has thought of them.
 fn speaks_of_errors(formula: &Formula<TraceTest>) -> bool {
     let mut speaks = false;
-    each(formula, &mut |test| match test {
+    formula.leaves(&mut |test| match test {
         TraceTest::Any(inner) | TraceTest::Number(Number::Count(inner) | Number::Siblings(inner), ..) => {
             speaks |= speaks_of_span(inner)
         }
@@ -102,12 +102,12 @@ fn speaks_of_errors(formula: &Formula<TraceTest>) -> bool {
 
 fn speaks_of_span(formula: &Formula<SpanTest>) -> bool {
     let mut speaks = false;
-    each(formula, &mut |test| speaks |= is_telling(test));
+    formula.leaves(&mut |test| speaks |= is_telling(test));
     speaks
 }
 
 fn is_telling(SpanTest { subject, test }: &SpanTest) -> bool {
-    let key = match subject {
+    let key = match subject.bare() {
         Subject::Status | Subject::Field(Field::StatusMessage) => return true,
         Subject::Attribute(key) => key,
         Subject::Inside(outer, _) if let Subject::Attribute(key) = &**outer => key,
@@ -118,7 +118,7 @@ fn is_telling(SpanTest { subject, test }: &SpanTest) -> bool {
         || match test {
             Test::Any(formula) => {
                 let mut exception = false;
-                each(formula, &mut |test| {
+                formula.leaves(&mut |test| {
                     exception |= is_telling(test)
                         || matches!(&test.test, Test::Compare(_, Constant::Text(text)) if text.contains("exception"));
                 });
@@ -134,12 +134,4 @@ fn is_telling(SpanTest { subject, test }: &SpanTest) -> bool {
             }
             Test::Compare(..) | Test::Matches(_) => false,
         }
-}
-
-fn each<'f, L>(formula: &'f Formula<L>, visit: &mut impl FnMut(&'f L)) {
-    match formula {
-        Formula::Leaf(leaf) => visit(leaf),
-        Formula::Not(inner) => each(inner, visit),
-        Formula::All(parts) | Formula::Any(parts) => parts.iter().for_each(|part| each(part, visit)),
-    }
 }

@@ -116,6 +116,8 @@ fn knows_what_never_holds() {
         r#"any(duration < 0s)"#,
         r#"any(status.code == 1 and not (status.code == 1))"#,
         r#"any(any_event(name == "a" and name == "b"))"#,
+        r#"any(any_event(name == "a" and span.name == "a" and span.name == "b"))"#,
+        r#"any(any_event(span.duration == nil))"#,
         r#"any(any_event(name == "a") and not any_event(true))"#,
         r#"any(false)"#,
         r#"none(true)"#,
