@@ -87,8 +87,12 @@ pub enum Fact {
 pub struct Probe {
     /// Hold of nil and of nothing else.
     nil: Vec<u16>,
-    /// Equality with a text: one look for all of them.
+    /// Equality with a text: one look for all of them, where some has the length.
     texts: HashMap<Box<[u8]>, u16, FixedState>,
+    /// The lengths of `texts`, modulo 64, as bits.
+    lengths: u64,
+    /// Those that hold of whole numbers from one on, in its order, where there are no others: a look at those that hold.
+    from: Vec<(i64, u16)>,
     /// None of them holds of nil.
     comparisons: Vec<(u16, Op, Constant)>,
     /// Atoms and their patterns in `Program::patterns`; none of them holds of nil.
@@ -235,6 +239,7 @@ impl Probe {
     pub fn is_empty(&self) -> bool {
         self.nil.is_empty()
             && self.texts.is_empty()
+            && self.from.is_empty()
             && self.comparisons.is_empty()
             && self.patterns.is_empty()
             && self.more.is_none()
@@ -264,10 +269,15 @@ impl Probe {
             return;
         }
         self.nil.iter().for_each(|atom| change(*atom));
-        if let Value::Str(text) = value
-            && let Some(atom) = self.texts.get(text)
-        {
-            change(*atom);
+        match value {
+            Value::Str(text) if self.lengths >> (text.len() % 64) & 1 == 1 => {
+                self.texts.get(text).iter().for_each(|atom| change(**atom));
+            }
+            Value::Int(number) => {
+                let held = self.from.iter().take_while(|(from, _)| *from <= number);
+                held.for_each(|(_, atom)| change(*atom));
+            }
+            _ => {}
         }
         for (atom, op, constant) in &self.comparisons {
             if op.holds(constant.order(value)) {
@@ -404,6 +414,14 @@ impl Builder {
                         }
                         Constant::Text(text) if *op == Op::Eq => {
                             probe.texts.insert(text.as_bytes().into(), atom);
+                            probe.lengths |= 1 << (text.len() % 64);
+                        }
+                        // Its value is never a fraction.
+                        Constant::Int(value)
+                            if test.subject == Subject::Duration
+                                && let Some(from) = lower_bound(*op, *value) =>
+                        {
+                            probe.from.push((from, atom));
                         }
                         constant => probe.comparisons.push((atom, *op, constant.clone())),
                     }
@@ -426,6 +444,7 @@ impl Builder {
                 }
             }
         }
+        probes.duration.from.sort_unstable();
         let Probes { keys, attributes, name, kind, status, duration, around_several, asked, detailed, .. } = probes;
         let fields = probes.fields.items.into_iter().zip(probes.field_probes).collect();
         Program {
@@ -522,6 +541,15 @@ impl Probes {
         }
         self.asked.push(place);
         if is_of_many { 7 } else { 8 }
+    }
+}
+
+/// The least whole number of which it holds, if it holds of all above.
+fn lower_bound(op: Op, value: i64) -> Option<i64> {
+    match op {
+        Op::Ge => Some(value),
+        Op::Gt => value.checked_add(1),
+        _ => None,
     }
 }
 

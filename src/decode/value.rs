@@ -21,6 +21,8 @@ pub enum Value<'a> {
 /// Tags of a `KeyValue`: fields 1 and 2, length-delimited.
 const KEY: u8 = 1 << 3 | 2;
 const VALUE: u8 = 2 << 3 | 2;
+/// Of an `AnyValue` that is text.
+const TEXT: u8 = 1 << 3 | 2;
 
 /// A `KeyValue`'s key, and where its `AnyValue` stands.
 #[inline]
@@ -55,11 +57,26 @@ fn any_key_value(payload: &[u8], range: Range) -> Result<(&[u8], Range), Malform
     Ok((key, value))
 }
 
+/// The form most have: a text below 128 bytes, and nothing else.
+#[inline]
+fn short_text(value: &[u8]) -> Option<&[u8]> {
+    let (&[TEXT, len @ 0..0x80], text) = value.split_first_chunk()? else { return None };
+    (text.len() == usize::from(len)).then_some(text)
+}
+
 // === impl Value ===
 
 impl<'a> Value<'a> {
     /// Reads an encoded `AnyValue`. Of a oneof set twice the last wins.
+    #[inline]
     pub fn parse(payload: &'a [u8], range: Range) -> Result<Self, Malformed> {
+        match short_text(range.of(payload)) {
+            Some(text) => Ok(Value::Str(text)),
+            None => Self::parse_any(payload, range),
+        }
+    }
+
+    fn parse_any(payload: &'a [u8], range: Range) -> Result<Self, Malformed> {
         let mut value = Value::Nil;
         let mut reader = Reader::within(payload, range);
         while let Some(field) = reader.field()? {
