@@ -59,6 +59,11 @@ impl Clock {
         self.seen
     }
 
+    /// Wall-clock milliseconds that passed at the head of the log since the last record.
+    pub fn rested(&self) -> u64 {
+        self.rested
+    }
+
     /// Takes a record's timestamp. The clock never passes `ceiling`, which is just above the wall clock when live.
     pub fn observe(&mut self, timestamp: RecordTime, ceiling: RecordTime) {
         let len = self.seen.min(WINDOW);

@@ -215,17 +215,11 @@ impl<C, V: Copy> Assembly<C, V> {
         &mut self.time
     }
 
-    /// Takes a record's time, and judges who was right a window ago: a trace waits no longer for a wrong producer.
+    /// Takes a record's time.
     pub fn observe(&mut self, partition: u32, timestamp: RecordTime, ceiling: RecordTime) {
         self.time.observe(partition, timestamp, ceiling);
         self.stamp_early(partition, ceiling);
-        loop {
-            let (leap, now) = (self.time.next_leap(partition), self.time.partition(partition).clock.now());
-            let (Some((stamp, trace)), Some(now)) = (leap, now) else { break };
-            if stamp.since(now) > self.completion.max_wait {
-                self.pull_back(&trace, now);
-            }
-        }
+        self.judge_leaps(partition);
     }
 
     /// The partition is at the head of its log, where `ms` of wall-clock time passed.
@@ -233,6 +227,19 @@ impl<C, V: Copy> Assembly<C, V> {
         self.time.partition(partition).clock.establish(ceiling);
         self.stamp_early(partition, ceiling);
         self.time.elapse(partition, ms, ceiling, self.completion.max_wait);
+        self.judge_leaps(partition);
+    }
+
+    /// Judges who was right a window ago, or before a long rest: a trace waits no longer for a wrong producer.
+    fn judge_leaps(&mut self, partition: u32) {
+        let max_wait = self.completion.max_wait;
+        loop {
+            let (leap, now) = (self.time.next_leap(partition, max_wait), self.time.partition(partition).clock.now());
+            let (Some((stamp, trace)), Some(now)) = (leap, now) else { break };
+            if stamp.since(now) > max_wait {
+                self.pull_back(&trace, now);
+            }
+        }
     }
 
     /// What came before its clock was established was seen no earlier than the latest of those records: there was nothing
@@ -244,7 +251,8 @@ impl<C, V: Copy> Assembly<C, V> {
         }
         at.early = false;
         let now = at.clock.now().unwrap_or_default();
-        let seen = at.clock.caught_up(now, now.plus(self.completion.max_wait).min(ceiling));
+        let bound = now.plus(self.completion.max_wait);
+        let seen = at.clock.caught_up(now, if at.is_limited() { bound.min(ceiling) } else { bound });
         for trace in self.anchors.traces(&at.queue) {
             let entry = &mut self.traces[trace];
             entry.first_seen = entry.first_seen.max(seen.0);
@@ -263,20 +271,20 @@ impl<C, V: Copy> Assembly<C, V> {
         let at = self.time.partition(partition);
         at.early |= !at.clock.is_established();
         let now = at.clock.now();
-        let own = timestamp.map(|timestamp| timestamp.min(ceiling));
-        let seen = match now {
+        let seen = match (now, timestamp) {
             // Its producer's clock may be behind. It came after the records before it, with which the partition's clock has
             // not caught up.
-            Some(now) if own < Some(now) => {
+            (Some(now), own) if own < Some(now) => {
                 if at.is_limited() {
                     // Where it is not told who was right, a wrong producer's time must not be taken.
                     at.clock.caught_up(now, now.plus(self.completion.max_wait).min(ceiling))
                 } else {
-                    // One from the future counts, too: it must not matter how far ahead the ceiling is.
-                    at.clock.greatest().unwrap_or_default().min(ceiling).max(now)
+                    at.clock.greatest().unwrap_or_default().max(now)
                 }
             }
-            _ => own.unwrap_or_default(),
+            (_, own) if at.is_limited() => own.unwrap_or_default().min(ceiling),
+            // One from the future, too: what was seen when must not depend on when it is read, and it is judged soon.
+            (_, own) => own.unwrap_or_default(),
         };
         let leaps = !at.is_limited() && now.is_none_or(|now| seen.since(now) > self.completion.max_wait);
         Origin { partition, offset, seen, leaps }
@@ -288,7 +296,8 @@ impl<C, V: Copy> Assembly<C, V> {
     pub fn is_past(&self, origin: Origin, span: &Span) -> bool {
         let ended = (span.end.max(span.start) / 1_000_000) as i64;
         let lateness = self.completion.max_wait.saturating_add(self.late_window);
-        ended != 0 && origin.seen.since(RecordTime(ended)) > lateness && self.find(&span.trace_id).is_none()
+        let now = self.time.assigned(origin.partition).clock.now().unwrap_or_default();
+        ended != 0 && now.since(RecordTime(ended)) > lateness && self.find(&span.trace_id).is_none()
     }
 
     /// Its place in the table.

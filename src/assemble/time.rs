@@ -224,19 +224,22 @@ impl Time {
 
     /// Notes that the partition's latest record stamped a trace far ahead of its clock.
     pub fn note_leap(&mut self, partition: u32, stamp: RecordTime, trace: [u8; 16]) {
-        self.with_leaps(partition, |leaps, seen| leaps.note(seen, stamp, trace));
+        self.with_leaps(partition, |leaps, clock| leaps.note(clock.seen(), stamp, trace));
     }
 
-    /// The next leap to be judged now: what a trace was stamped with.
-    pub fn next_leap(&mut self, partition: u32) -> Option<(RecordTime, [u8; 16])> {
-        self.with_leaps(partition, Leaps::next)
+    /// The next leap to be judged now: what a trace was stamped with. When nothing has come for `rest` milliseconds at the head
+    /// of the log, that is every one.
+    pub fn next_leap(&mut self, partition: u32, rest: u64) -> Option<(RecordTime, [u8; 16])> {
+        self.with_leaps(partition, |leaps, clock| {
+            leaps.next(if clock.rested() < rest { clock.seen() } else { usize::MAX })
+        })
     }
 
-    fn with_leaps<T>(&mut self, partition: u32, change: impl FnOnce(&mut Leaps, usize) -> T) -> T {
+    fn with_leaps<T>(&mut self, partition: u32, change: impl FnOnce(&mut Leaps, &Clock) -> T) -> T {
         let Partition { clock, leaps, .. } =
             self.partitions[partition as usize].as_mut().expect("assigned, not revoked");
         let before = leaps.bytes();
-        let result = change(leaps, clock.seen());
+        let result = change(leaps, clock);
         self.leap_bytes = self.leap_bytes + leaps.bytes() - before;
         result
     }

@@ -142,7 +142,6 @@ impl Model {
     }
 
     fn observe(&mut self, partition: u32, time: i64, ceiling: i64) {
-        let max_wait = self.settings.completion.max_wait as i64;
         let at = self.at(partition);
         at.times.push(time);
         at.rested = 0;
@@ -155,17 +154,20 @@ impl Model {
             at.clock = at.clock.max(at.median);
         }
         if is_early {
-            self.stamp_early(partition, ceiling);
+            self.stamp_early(partition);
         }
-        let at = self.at(partition);
-        // 15 records later the clock shows whether a leap was one.
-        let count = at.times.len();
-        let judged: Vec<_> = at.leaps.extract_if(.., |leap| leap.0 + 15 == count).collect();
-        let clock = at.clock;
         self.tell_time();
-        for (_, stamp, trace) in judged {
-            let clock = clock.expect("there were 15 records");
-            if stamp > clock + max_wait
+        self.judge_leaps(partition);
+    }
+
+    /// 15 records later, or when nothing has come for as long as a trace may wait, the clock shows whether a leap was one.
+    fn judge_leaps(&mut self, partition: u32) {
+        let max_wait = self.settings.completion.max_wait as i64;
+        let at = self.at(partition);
+        let (count, rested) = (at.times.len(), at.rested >= max_wait as u64);
+        let Some(clock) = at.clock else { return };
+        for (_, stamp, trace) in at.leaps.extract_if(.., |leap| leap.0 + 15 <= count || rested).collect::<Vec<_>>() {
+            if stamp > clock.saturating_add(max_wait)
                 && let Some(trace) = self.held.get_mut(&trace)
             {
                 trace.spans.iter_mut().for_each(|span| span.2 = span.2.min(clock));
@@ -175,10 +177,10 @@ impl Model {
     }
 
     /// What came before there was a clock is seen no earlier than what that says first.
-    fn stamp_early(&mut self, partition: u32, ceiling: i64) {
+    fn stamp_early(&mut self, partition: u32) {
         let max_wait = self.settings.completion.max_wait as i64;
         let Some(clock) = self.at(partition).clock else { return };
-        let plausible = self.latest(partition, clock.saturating_add(max_wait).min(ceiling));
+        let plausible = self.latest(partition, clock.saturating_add(max_wait));
         let here = self.held.values_mut().filter(|trace| trace.spans.iter().any(|span| span.0 == partition));
         here.flat_map(|trace| &mut trace.spans).for_each(|span| span.2 = span.2.max(plausible));
     }
@@ -194,7 +196,7 @@ impl Model {
         let at = self.at(partition);
         if at.clock.is_none() {
             at.clock = at.median.map(|median| median.min(ceiling));
-            self.stamp_early(partition, ceiling);
+            self.stamp_early(partition);
         }
         let leap = self.settings.completion.max_wait;
         let at = self.at(partition);
@@ -205,6 +207,7 @@ impl Model {
         let latest = at.times.iter().rev().take(15).filter(|&&time| time <= ceiling.min(far)).max().copied();
         at.clock = clock.max(latest).max(clock.map(|clock| clock.saturating_add(ms as i64).min(ceiling)));
         self.tell_time();
+        self.judge_leaps(partition);
     }
 
     fn finish(&mut self, partition: u32) {
@@ -295,10 +298,9 @@ impl Model {
         self.complete(domain);
         let max_wait = self.settings.completion.max_wait as i64;
         let clock = self.at(partition).clock;
-        let own = time.min(ceiling);
         let seen = match clock {
-            Some(clock) if own < clock => self.latest(partition, i64::MAX).min(ceiling).max(clock),
-            _ => own,
+            Some(clock) if time < clock => self.latest(partition, i64::MAX).max(clock),
+            _ => time,
         };
         let leaps = clock.is_none_or(|clock| seen > clock.saturating_add(max_wait));
         for span in spans {

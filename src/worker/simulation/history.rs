@@ -233,7 +233,7 @@ pub fn rest_through_a_downtime(setup: &Setup) -> Option<String> {
     let goes_on = |dice: &u64| fastrand::Rng::with_seed(*dice).usize(..run.world.partitions.len()) == 0;
     let records: Vec<u64> = (0..).filter(goes_on).take(30).collect();
     records.into_iter().for_each(|dice| run.produce(dice));
-    run.heal(60);
+    run.heal(90);
     run.wrong()
 }
 
