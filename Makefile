@@ -89,7 +89,7 @@ WITNESSES := bad-input-dead-letters bad-input-huge bad-input-oversize crash-batc
   preflight-past preflight-ready preflight-rights preflight-wanting \
   rekey rekey-bad rekey-crash rekey-plain rekey-two \
   security-certificate security-dry-run security-mutual security-password security-plain security-rights security-scram \
-  spread time-behind time-late time-reader time-topics tools
+  spread time-behind time-late time-live time-reader time-topics tools
 
 unit-and-integration:
 	@rm -rf $(TARGET)/kafka/witnesses

@@ -1,9 +1,10 @@
 //! Record time: late spans, partitions that lag behind, an outage that splits nothing.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use rdkafka::producer::Producer;
@@ -11,11 +12,12 @@ use tailwater::{decisions, generate::Shape};
 
 use crate::support::{
     kafka::{Record, Topic, kafka},
-    oracle::{Copies, Expected, count},
+    oracle::{Copies, Expected, count, named},
     processor::{Job, Processor},
     seed::seed,
     spans::{EPOCH, failed, keyed, passing_time, span, trace},
     traffic::Shop,
+    wait::wait_until,
     witness,
 };
 
@@ -105,11 +107,13 @@ fn verdicts_do_not_depend_on_the_reader() {
     const SLOWLY: &str = "queued.min.messages: 1, fetch.queue.backoff.ms: 50, fetch.message.max.bytes: 10000";
     const SINGLY: &str = "queued.min.messages: 1, fetch.queue.backoff.ms: 0, fetch.message.max.bytes: 1";
     const AT_ONCE: &str = "queued.min.messages: 100000, fetch.message.max.bytes: 20000000, fetch.min.bytes: 5000000";
-    let traffic = ten_minutes(seed());
+    let seed = seed();
+    let traffic = ten_minutes(&Shape::default(), seed, [HOUR, -HOUR]);
+    let records = || traffic.iter().map(|(_, record)| record.clone());
     let [input, singles] = ["reader-spans", "reader-single-spans"].map(|name| kafka().topic(name, PARTITIONS));
-    input.produce(traffic.clone());
+    input.produce(records());
     // A fetch brings one batch at least.
-    singles.sender_of(1).send(traffic.clone());
+    singles.sender_of(1).send(records());
     let expected = Expected::of(&[&input]);
     let read = |name: &str, input: &Topic, workers: usize, properties: &str, kills: u64| {
         let job = reader(name, input, workers, properties);
@@ -126,6 +130,7 @@ fn verdicts_do_not_depend_on_the_reader() {
     thread::scope(|scope| {
         scope.spawn(|| same("reader-open", &one, &held_up(&traffic, &expected)));
         scope.spawn(|| same("reader-throttled", &one, &throttled(&traffic, &expected)));
+        scope.spawn(|| same("reader-away", &one, &away(seed)));
         same("reader-four", &one, &read("reader-four", &input, 4, "", 0));
         same("reader-slow", &one, &read("reader-slow", &input, 1, SLOWLY, 0));
         same("reader-killed", &one, &read("reader-killed", &input, 2, SLOWLY, 2));
@@ -135,27 +140,81 @@ fn verdicts_do_not_depend_on_the_reader() {
     witness("time-reader");
 }
 
+/// As it comes, at twenty times its pace: as if it had been there.
+#[test]
+fn verdicts_on_what_comes_in_are_those_on_what_is_there() {
+    const PACE: u32 = 20;
+    const QUIET_MS: i64 = 4_000;
+    let shape = Shape { late_ms: 7_500..9_000, ..Shape::default() };
+    let quiet = "4s";
+    let traffic = ten_minutes(&shape, seed(), [HOUR, -HOUR]);
+    let there = kafka().topic("there-spans", PARTITIONS);
+    there.produce(traffic.iter().map(|(_, record)| record.clone()));
+    let expected = Expected::of(&[&there]);
+    let job = Job { quiet, ..reader("there", &there, 1, "") };
+    job.run_until_end();
+    let mut one = verdicts(&job, &expected);
+    assert_eq!(one.len(), TRACES);
+    // At the head time passes where no record comes for a second, too, and a busy machine is late: not of those is it asked whose
+    // spans come near the end.
+    let near = paused(&traffic, QUIET_MS - 3_000..QUIET_MS + 3_000);
+    one.retain(|trace, _| !near.contains(trace));
+    assert!(one.len() > TRACES * 9 / 10, "only {} traces are left", one.len());
+
+    let live = kafka().topic("live-spans", PARTITIONS);
+    let job = Job { quiet, ..reader("live", &live, 2, "") };
+    let processor = job.run();
+    wait_until("readiness", Duration::from_secs(60), || processor.is_ready());
+    let (sender, start, begin) = (live.sender(), Instant::now(), traffic[0].0);
+    let mut left = &traffic[..];
+    while !left.is_empty() {
+        let now = begin + (start.elapsed() * PACE).as_millis() as i64;
+        let (due, later) = left.split_at(left.partition_point(|(sent, _)| *sent <= now));
+        sender.send(due.iter().map(|(_, record)| record.clone()));
+        left = later;
+        thread::sleep(Duration::from_millis(20));
+    }
+    same("live", &one, &finished(&job, processor, &expected));
+    witness("time-live");
+}
+
 const PARTITIONS: i32 = 4;
 const TRACES: usize = 8_000;
+const HOUR: i64 = 3_600_000;
 
-/// Keyed records, of which one in ten is an hour ahead or behind, and a minute more in which all of it is decided.
-fn ten_minutes(seed: u64) -> Vec<Record> {
+/// Keyed records with the time each was sent at, of which one in ten is stamped so far ahead by turns, and a minute more in which all of it is
+/// decided.
+fn ten_minutes(shape: &Shape, seed: u64, wrong: [i64; 2]) -> Vec<(i64, Record)> {
     const MINUTE: i64 = 60_000;
-    const HOUR: i64 = 60 * MINUTE;
-    let shop = Shop { seed, traces: TRACES, shape: Shape { spans_per_second: 200.0, ..Shape::default() } };
+    let shop = Shop { seed, traces: TRACES, shape: Shape { spans_per_second: 200.0, ..shape.clone() } };
     let mut seen = [0; PARTITIONS as usize];
     let traffic = shop.keyed(PARTITIONS).map(|record| {
         let seen = &mut seen[record.partition as usize];
         *seen += 1;
-        let wrong = if *seen % 10 > 0 { 0 } else { HOUR * if *seen % 20 > 0 { 1 } else { -1 } };
-        Record { timestamp: record.timestamp + wrong, ..record }
+        let wrong = if *seen % 10 > 0 { 0 } else { wrong[*seen / 10 % 2] };
+        (record.timestamp, Record { timestamp: record.timestamp + wrong, ..record })
     });
-    // The last may be one of the wrong.
-    let end = (shop.traces().last().expect("traces").start_ms as i64) + shop.epoch() - EPOCH;
+    let mut records: Vec<_> = traffic.collect();
+    let end = records.last().expect("records").0 - EPOCH;
     let mut minute: Vec<Record> =
         (0..PARTITIONS).flat_map(|partition| passing_time(partition, end, end + MINUTE)).collect();
     minute.sort_by_key(|record| record.timestamp);
-    traffic.chain(minute).collect()
+    records.extend(minute.into_iter().map(|record| (record.timestamp, record)));
+    records
+}
+
+/// The traces of which nothing was sent for about so long, and then more.
+fn paused(traffic: &[(i64, Record)], about: Range<i64>) -> BTreeSet<[u8; 16]> {
+    let mut last = BTreeMap::new();
+    let mut paused = BTreeSet::new();
+    for (sent, record) in traffic {
+        for span in named(&record.value) {
+            if about.contains(&(sent - last.insert(span.trace, *sent).unwrap_or(*sent))) {
+                paused.insert(span.trace);
+            }
+        }
+    }
+    paused
 }
 
 fn reader(name: &str, input: &Topic, workers: usize, properties: &str) -> Job {
@@ -167,12 +226,25 @@ fn reader(name: &str, input: &Topic, workers: usize, properties: &str) -> Job {
     job
 }
 
+/// It ended a minute ago, and the program was not there.
+fn away(seed: u64) -> Verdicts {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs();
+    // Deadlines are kept to 64 ms: the other traffic begins at a multiple of them, too.
+    let begin = (now - 720) / 64 * 64;
+    let shape = Shape { epoch_ns: begin * 1_000_000_000, ..Shape::default() };
+    let input = kafka().topic("reader-away-spans", PARTITIONS);
+    input.produce(ten_minutes(&shape, seed, [HOUR, -HOUR]).into_iter().map(|(_, record)| record));
+    let job = reader("reader-away", &input, 2, "");
+    finished(&job, job.run(), &Expected::of(&[&input]))
+}
+
 /// One partition stands in twenty transactions that end one by one, each when what was before it is read: all others are read long
 /// before it.
-fn throttled(traffic: &[Record], expected: &Expected) -> Verdicts {
+fn throttled(traffic: &[(i64, Record)], expected: &Expected) -> Verdicts {
     const PORTIONS: usize = 20;
     let input = kafka().topic("reader-throttled-spans", PARTITIONS);
-    let (theirs, rest): (Vec<Record>, Vec<Record>) = traffic.iter().cloned().partition(|record| record.partition == 2);
+    let (theirs, rest): (Vec<Record>, Vec<Record>) =
+        traffic.iter().map(|(_, record)| record.clone()).partition(|record| record.partition == 2);
     let portions: Vec<_> = theirs
         .chunks(theirs.len().div_ceil(PORTIONS))
         .map(|portion| (input.produce_open(portion.to_vec()), spans(portion)))
@@ -190,10 +262,11 @@ fn throttled(traffic: &[Record], expected: &Expected) -> Verdicts {
 }
 
 /// Amid one partition's records is a transaction that stays open for twenty seconds.
-fn held_up(traffic: &[Record], expected: &Expected) -> Verdicts {
+fn held_up(traffic: &[(i64, Record)], expected: &Expected) -> Verdicts {
     const OPEN: Duration = Duration::from_secs(20);
     let input = kafka().topic("reader-open-spans", PARTITIONS);
-    let (before, after) = traffic.split_at(traffic.len() / 2);
+    let records: Vec<Record> = traffic.iter().map(|(_, record)| record.clone()).collect();
+    let (before, after) = records.split_at(records.len() / 2);
     let (theirs, others): (Vec<Record>, Vec<Record>) = after.iter().cloned().partition(|record| record.partition == 1);
     let read = spans(before) + spans(&others);
     let (now, later) = theirs.split_at(theirs.len() / 10);
