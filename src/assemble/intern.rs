@@ -9,7 +9,7 @@ use std::hash::BuildHasher;
 
 use super::slab::NIL;
 
-/// `C` is what is remembered with each scope.
+/// `C` is what is remembered with each scope, by generation of policies.
 pub struct Interner<C> {
     table: HashTable<u32>,
     hasher: RandomState,
@@ -27,10 +27,9 @@ pub struct Envelope<C> {
     pub rest: Box<[u8]>,
     /// So many leading bytes of a resource's `rest` are unknown fields of the message around it.
     pub outer: u32,
-    pub context: Option<C>,
+    pub contexts: [Option<C>; 2],
     references: u32,
-    /// Bytes it has allocated.
-    bytes: usize,
+    context_bytes: [usize; 2],
 }
 
 /// Unreferenced envelopes to keep: those of a fleet that sends now and then, against the price of interning them anew.
@@ -44,16 +43,37 @@ const GROWTH: usize = 4096;
 
 impl<C> Interner<C> {
     pub fn resource(&mut self, rest: &[u8], outer: u32) -> u32 {
-        self.intern(NIL, rest, outer, |_| (None, 0))
+        self.intern(NIL, rest, outer)
     }
 
-    /// `context` is asked for when the scope is new, from the resource's fields and the scope's, with the bytes it has allocated.
-    pub fn scope(&mut self, resource: u32, rest: &[u8], context: impl FnOnce(&[u8], &[u8]) -> (C, usize)) -> u32 {
-        self.intern(resource, rest, 0, |envelopes| {
-            let resource = envelopes[resource as usize].as_ref().expect("interned before its scopes");
+    /// A scope, to be asked what is remembered with it in one generation. `context` makes that where it is new, from the
+    /// resource's fields and the scope's, with the bytes it has allocated.
+    pub fn scope(
+        &mut self,
+        generation: usize,
+        resource: u32,
+        rest: &[u8],
+        context: impl FnOnce(&[u8], &[u8]) -> (C, usize),
+    ) -> u32 {
+        let at = self.intern(resource, rest, 0);
+        if self.get(at).contexts[generation].is_none() {
+            let resource = self.get(resource);
             let (context, bytes) = context(&resource.rest[resource.outer as usize..], rest);
-            (Some(context), bytes)
-        })
+            if let Some(scope) = &mut self.envelopes[at as usize] {
+                scope.contexts[generation] = Some(context);
+                scope.context_bytes[generation] = bytes;
+                self.bytes += bytes;
+            }
+        }
+        at
+    }
+
+    /// Forgets what is remembered in one generation.
+    pub fn retire(&mut self, generation: usize) {
+        for envelope in self.envelopes.iter_mut().flatten() {
+            envelope.contexts[generation] = None;
+            self.bytes -= std::mem::take(&mut envelope.context_bytes[generation]);
+        }
     }
 
     pub fn get(&self, at: u32) -> &Envelope<C> {
@@ -115,13 +135,7 @@ impl<C> Interner<C> {
         self.table.allocation_size() * 2 + (self.envelopes.capacity() + GROWTH) * size_of::<Option<Envelope<C>>>()
     }
 
-    fn intern(
-        &mut self,
-        parent: u32,
-        rest: &[u8],
-        outer: u32,
-        context: impl FnOnce(&[Option<Envelope<C>>]) -> (Option<C>, usize),
-    ) -> u32 {
+    fn intern(&mut self, parent: u32, rest: &[u8], outer: u32) -> u32 {
         let hash = self.hasher.hash_one((parent, outer, rest));
         let envelopes = &self.envelopes;
         let same = |&at: &u32| {
@@ -130,10 +144,9 @@ impl<C> Interner<C> {
         if let Some(&at) = self.table.find(hash, same) {
             return at;
         }
-        let (context, size) = context(&self.envelopes);
-        let bytes = rest.len() + size;
-        let envelope = Envelope { parent, rest: rest.into(), outer, context, references: 0, bytes };
-        self.bytes += bytes;
+        let envelope =
+            Envelope { parent, rest: rest.into(), outer, contexts: [None, None], references: 0, context_bytes: [0; 2] };
+        self.bytes += rest.len();
         self.idle += 1;
         if parent != NIL {
             self.hold(parent);
@@ -157,7 +170,7 @@ impl<C> Interner<C> {
         if let Ok(entry) = self.table.find_entry(hash, |&other| other == at) {
             entry.remove();
         }
-        self.bytes -= envelope.bytes;
+        self.bytes -= envelope.rest.len() + envelope.context_bytes.iter().sum::<usize>();
         self.idle -= 1;
         self.free.push(at);
         if envelope.parent != NIL {
@@ -189,17 +202,24 @@ mod tests {
         let mut envelopes = Interner::<u32>::default();
         let large = vec![7; LIMIT];
         let resource = envelopes.resource(&large, 0);
-        let scope = envelopes.scope(resource, b"scope", |rest, own| ((rest.len() + own.len()) as u32, 10));
-        assert_eq!(envelopes.get(scope).context, Some(LIMIT as u32 + 5));
+        let scope = envelopes.scope(0, resource, b"scope", |rest, own| ((rest.len() + own.len()) as u32, 10));
+        assert_eq!(envelopes.get(scope).contexts, [Some(LIMIT as u32 + 5), None]);
         assert_eq!(envelopes.resource(&large, 0), resource);
-        assert_eq!(envelopes.scope(resource, b"scope", |_, _| unreachable!("known")), scope);
+        assert_eq!(envelopes.scope(0, resource, b"scope", |_, _| unreachable!("known")), scope);
+        assert_eq!(
+            envelopes.scope(1, resource, b"scope", |_, _| (3, 20)),
+            scope,
+            "and carried once, whoever asks of it"
+        );
+        envelopes.retire(0);
+        assert_eq!((envelopes.get(scope).contexts, envelopes.bytes), ([None, Some(3)], LIMIT + 5 + 20));
         assert_ne!(envelopes.resource(&large, 1), resource, "where the outer fields end matters");
         envelopes.hold(scope);
         envelopes.sweep();
-        assert_eq!(envelopes.bytes, LIMIT + 5 + 10, "a scope holds its resource");
+        assert_eq!(envelopes.bytes, LIMIT + 5 + 20, "a scope holds its resource");
         envelopes.release(scope);
         let other = envelopes.resource(&vec![8; 2 * LIMIT], 0);
-        let other = envelopes.scope(other, b"", |_, _| (0, 0));
+        let other = envelopes.scope(1, other, b"", |_, _| (0, 0));
         envelopes.hold(other);
         envelopes.sweep();
         assert_eq!(envelopes.bytes, 2 * LIMIT);
