@@ -567,16 +567,11 @@ impl Engine {
         }
         for scope in &batch.scopes {
             let resource = resources[scope.resource as usize];
-            let mut intern = |live: &Live| {
-                let context = |rest: &[u8], own: &[u8]| {
-                    let context = live.policies().context(rest, own);
-                    let bytes = context.bytes() - size_of::<Context>();
-                    (context, bytes)
-                };
-                assembly.envelopes.scope(live.generation(), resource, scope.rest.of(&batch.rest), context)
-            };
-            sets.before().map(&mut intern);
-            scopes.push(intern(sets.now()));
+            let scope = assembly.envelopes.scope(resource, scope.rest.of(&batch.rest), sets.now().context());
+            if let Some(before) = sets.before() {
+                assembly.envelopes.remind(scope, before.context());
+            }
+            scopes.push(scope);
         }
         self.stats.received += (batch.spans.len() + batch.rejected.len()) as u64;
         let mut late = std::mem::take(&mut self.scratch.late);
@@ -666,7 +661,7 @@ impl Engine {
         let Self { assembly, sets, scratch: Workspace { bits, counts, notes, tree, .. }, stats, .. } = self;
         let Live { edition, scratch, .. } = sets.now();
         let policies = &edition.policies;
-        let Some(context) = &assembly.envelopes.get(scope).contexts[assembly.generation()] else { return };
+        let Some(context) = &assembly.envelopes.get(scope).context(false) else { return };
         let trace = TraceId(span.trace_id);
         bits.clear();
         bits.extend_from_slice(policies.blank());

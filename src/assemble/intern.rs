@@ -9,7 +9,7 @@ use std::hash::BuildHasher;
 
 use super::slab::NIL;
 
-/// `C` is what is remembered with each scope, by generation of policies.
+/// `C` is what is remembered with each scope, for the policies of now and, while they have traces, for those before.
 pub struct Interner<C> {
     table: HashTable<u32>,
     hasher: RandomState,
@@ -27,9 +27,12 @@ pub struct Envelope<C> {
     pub rest: Box<[u8]>,
     /// So many leading bytes of a resource's `rest` are unknown fields of the message around it.
     pub outer: u32,
-    pub contexts: [Option<C>; 2],
+    context: Option<C>,
+    /// Seldom there; with the bytes it has allocated.
+    before: Option<Box<(C, usize)>>,
     references: u32,
-    context_bytes: [usize; 2],
+    /// Bytes allocated but for `before`.
+    bytes: usize,
 }
 
 /// Unreferenced envelopes to keep: those of a fleet that sends now and then, against the price of interning them anew.
@@ -46,34 +49,63 @@ impl<C> Interner<C> {
         self.intern(NIL, rest, outer)
     }
 
-    /// A scope, to be asked what is remembered with it in one generation. `context` makes that where it is new, from the
-    /// resource's fields and the scope's, with the bytes it has allocated.
-    pub fn scope(
-        &mut self,
-        generation: usize,
-        resource: u32,
-        rest: &[u8],
-        context: impl FnOnce(&[u8], &[u8]) -> (C, usize),
-    ) -> u32 {
+    /// `context` is asked for where it is not known yet, from the resource's fields and the scope's, with the bytes it has
+    /// allocated.
+    pub fn scope(&mut self, resource: u32, rest: &[u8], context: impl FnOnce(&[u8], &[u8]) -> (C, usize)) -> u32 {
         let at = self.intern(resource, rest, 0);
-        if self.get(at).contexts[generation].is_none() {
-            let resource = self.get(resource);
-            let (context, bytes) = context(&resource.rest[resource.outer as usize..], rest);
-            if let Some(scope) = &mut self.envelopes[at as usize] {
-                scope.contexts[generation] = Some(context);
-                scope.context_bytes[generation] = bytes;
-                self.bytes += bytes;
-            }
+        if self.get(at).context.is_none() {
+            let (context, bytes) = context(self.own(resource), rest);
+            let scope = self.get_mut(at);
+            scope.context = Some(context);
+            scope.bytes += bytes;
+            self.bytes += bytes;
         }
         at
     }
 
-    /// Forgets what is remembered in one generation.
-    pub fn retire(&mut self, generation: usize) {
-        for envelope in self.envelopes.iter_mut().flatten() {
-            envelope.contexts[generation] = None;
-            self.bytes -= std::mem::take(&mut envelope.context_bytes[generation]);
+    /// Has a scope remember what it means to the policies before.
+    pub fn remind(&mut self, at: u32, context: impl FnOnce(&[u8], &[u8]) -> (C, usize)) {
+        let scope = self.get(at);
+        if scope.before.is_none() {
+            let (context, bytes) = context(self.own(scope.parent), &scope.rest);
+            self.bytes += bytes + size_of::<(C, usize)>();
+            self.get_mut(at).before = Some(Box::new((context, bytes)));
         }
+    }
+
+    /// There are other policies now.
+    pub fn turn(&mut self) {
+        for envelope in self.envelopes.iter_mut().flatten() {
+            if let Some(context) = envelope.context.take() {
+                let bytes = envelope.bytes - envelope.rest.len();
+                envelope.bytes -= bytes;
+                envelope.before = Some(Box::new((context, bytes)));
+                self.bytes += size_of::<(C, usize)>();
+            }
+        }
+    }
+
+    /// Bytes that a turn takes.
+    pub fn turning(&self) -> usize {
+        (self.envelopes.len() - self.free.len()) * size_of::<(C, usize)>()
+    }
+
+    /// The policies before have no traces any more.
+    pub fn retire(&mut self) {
+        for envelope in self.envelopes.iter_mut().flatten() {
+            self.bytes -= envelope.before_bytes();
+            envelope.before = None;
+        }
+    }
+
+    /// A resource's own fields.
+    fn own(&self, resource: u32) -> &[u8] {
+        let resource = self.get(resource);
+        &resource.rest[resource.outer as usize..]
+    }
+
+    fn get_mut(&mut self, at: u32) -> &mut Envelope<C> {
+        self.envelopes[at as usize].as_mut().expect("referenced, so it is there")
     }
 
     pub fn get(&self, at: u32) -> &Envelope<C> {
@@ -144,9 +176,9 @@ impl<C> Interner<C> {
         if let Some(&at) = self.table.find(hash, same) {
             return at;
         }
-        let envelope =
-            Envelope { parent, rest: rest.into(), outer, contexts: [None, None], references: 0, context_bytes: [0; 2] };
-        self.bytes += rest.len();
+        let (rest, bytes) = (rest.into(), rest.len());
+        let envelope = Envelope { parent, rest, outer, context: None, before: None, references: 0, bytes };
+        self.bytes += bytes;
         self.idle += 1;
         if parent != NIL {
             self.hold(parent);
@@ -170,12 +202,26 @@ impl<C> Interner<C> {
         if let Ok(entry) = self.table.find_entry(hash, |&other| other == at) {
             entry.remove();
         }
-        self.bytes -= envelope.rest.len() + envelope.context_bytes.iter().sum::<usize>();
+        self.bytes -= envelope.bytes + envelope.before_bytes();
         self.idle -= 1;
         self.free.push(at);
         if envelope.parent != NIL {
             self.release(envelope.parent);
         }
+    }
+}
+
+// === impl Envelope ===
+
+impl<C> Envelope<C> {
+    /// What it means to the policies of now, or to those `before`.
+    #[inline(always)]
+    pub fn context(&self, before: bool) -> Option<&C> {
+        if before { self.before.as_ref().map(|before| &before.0) } else { self.context.as_ref() }
+    }
+
+    fn before_bytes(&self) -> usize {
+        self.before.as_ref().map_or(0, |before| before.1 + size_of::<(C, usize)>())
     }
 }
 
@@ -202,26 +248,38 @@ mod tests {
         let mut envelopes = Interner::<u32>::default();
         let large = vec![7; LIMIT];
         let resource = envelopes.resource(&large, 0);
-        let scope = envelopes.scope(0, resource, b"scope", |rest, own| ((rest.len() + own.len()) as u32, 10));
-        assert_eq!(envelopes.get(scope).contexts, [Some(LIMIT as u32 + 5), None]);
+        let scope = envelopes.scope(resource, b"scope", |rest, own| ((rest.len() + own.len()) as u32, 10));
+        assert_eq!(envelopes.get(scope).context(false), Some(&(LIMIT as u32 + 5)));
         assert_eq!(envelopes.resource(&large, 0), resource);
-        assert_eq!(envelopes.scope(0, resource, b"scope", |_, _| unreachable!("known")), scope);
-        assert_eq!(
-            envelopes.scope(1, resource, b"scope", |_, _| (3, 20)),
-            scope,
-            "and carried once, whoever asks of it"
-        );
-        envelopes.retire(0);
-        assert_eq!((envelopes.get(scope).contexts, envelopes.bytes), ([None, Some(3)], LIMIT + 5 + 20));
+        assert_eq!(envelopes.scope(resource, b"scope", |_, _| unreachable!("known")), scope);
         assert_ne!(envelopes.resource(&large, 1), resource, "where the outer fields end matters");
         envelopes.hold(scope);
         envelopes.sweep();
-        assert_eq!(envelopes.bytes, LIMIT + 5 + 20, "a scope holds its resource");
+        assert_eq!(envelopes.bytes, LIMIT + 5 + 10, "a scope holds its resource");
         envelopes.release(scope);
         let other = envelopes.resource(&vec![8; 2 * LIMIT], 0);
-        let other = envelopes.scope(1, other, b"", |_, _| (0, 0));
+        let other = envelopes.scope(other, b"", |_, _| (0, 0));
         envelopes.hold(other);
         envelopes.sweep();
         assert_eq!(envelopes.bytes, 2 * LIMIT);
+    }
+
+    #[test]
+    fn a_scope_means_something_to_two_sets_of_policies() {
+        let mut envelopes = Interner::<u32>::default();
+        let resource = envelopes.resource(b"resource", 0);
+        let scope = envelopes.scope(resource, b"a", |_, _| (1, 10));
+        envelopes.turn();
+        assert_eq!(envelopes.scope(resource, b"a", |rest, own| ((rest.len() + own.len()) as u32, 20)), scope);
+        envelopes.remind(scope, |_, _| unreachable!("known"));
+        let both =
+            |envelopes: &Interner<u32>, at| [false, true].map(|before| envelopes.get(at).context(before).copied());
+        assert_eq!(both(&envelopes, scope), [Some(9), Some(1)]);
+        let new = envelopes.scope(resource, b"b", |_, _| (2, 20));
+        envelopes.remind(new, |rest, own| ((rest.len() + own.len()) as u32, 10));
+        assert_eq!(both(&envelopes, new), [Some(2), Some(9)]);
+        envelopes.retire();
+        assert_eq!(both(&envelopes, scope), [Some(9), None]);
+        assert_eq!(envelopes.bytes, b"resource".len() + 2 * (1 + 20));
     }
 }

@@ -242,6 +242,7 @@ impl<C, V: Copy> Assembly<C, V> {
     pub fn turn(&mut self, layout: Layout) {
         self.generation ^= 1;
         self.generations[self.generation].layout = layout;
+        self.envelopes.turn();
         self.fit();
     }
 
@@ -251,7 +252,7 @@ impl<C, V: Copy> Assembly<C, V> {
         let retires = self.generations[before].held == 0;
         if retires {
             self.generations[before].layout = Layout::default();
-            self.envelopes.retire(before);
+            self.envelopes.retire();
             self.fit();
         }
         retires
@@ -262,7 +263,7 @@ impl<C, V: Copy> Assembly<C, V> {
         let Layout { blank, counts, notes } = layout;
         let bytes = self.bits.bytes_at(blank.len()).saturating_sub(self.bits.bytes());
         let bytes = bytes + self.counts.bytes_at(*counts).saturating_sub(self.counts.bytes());
-        bytes + self.notes.bytes_at(*notes).saturating_sub(self.notes.bytes())
+        bytes + self.notes.bytes_at(*notes).saturating_sub(self.notes.bytes()) + self.envelopes.turning()
     }
 
     fn fit(&mut self) {
@@ -542,7 +543,7 @@ impl<C, V: Copy> Assembly<C, V> {
     pub fn facts_in(&mut self, trace: u32, span: u32, scope: u32) -> (&C, &mut [u64], &mut [u32], &mut [u64]) {
         let generation = usize::from(self.traces[trace].generation);
         let Layout { blank, counts, notes } = &self.generations[generation].layout;
-        let context = self.envelopes.get(scope).contexts[generation].as_ref().expect("asked for when it was interned");
+        let context = self.envelopes.get(scope).context(generation != self.generation).expect("scopes have one");
         (context, self.bits.row(trace, blank.len()), self.counts.row(trace, *counts), self.notes.row(span, *notes))
     }
 
@@ -550,7 +551,7 @@ impl<C, V: Copy> Assembly<C, V> {
     pub fn link(&mut self, trace: u32, span: u32) -> (u64, u64, Option<&C>, &[u64]) {
         let generation = usize::from(self.traces[trace].generation);
         let Held { id, parent, scope, .. } = self.spans[span];
-        let context = self.envelopes.get(scope).contexts[generation].as_ref();
+        let context = self.envelopes.get(scope).context(generation != self.generation);
         (id, parent, context, self.notes.row(span, self.generations[generation].layout.notes))
     }
 

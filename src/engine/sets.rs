@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     assemble::Layout,
-    decide::{Edition, PolicySet, Scratch},
+    decide::{Context, Edition, PolicySet, Scratch},
     decode::{self, Batch, Malformed},
     limits,
 };
@@ -135,8 +135,13 @@ impl Live {
         &self.edition.policies
     }
 
-    pub fn generation(&self) -> usize {
-        self.generation
+    /// Makes what they remember with a scope, from the resource's fields and the scope's, and says what it has allocated.
+    pub fn context(&self) -> impl FnOnce(&[u8], &[u8]) -> (Context, usize) {
+        |resource, scope| {
+            let context = self.policies().context(resource, scope);
+            let bytes = context.bytes() - size_of::<Context>();
+            (context, bytes)
+        }
     }
 }
 
