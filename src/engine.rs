@@ -337,6 +337,7 @@ impl Engine {
         self.retire();
         let mut tick = std::mem::replace(&mut self.tick, std::mem::take(&mut self.spare));
         tick.number = self.assembly.tick;
+        tick.names.clone_from(&self.edition().names);
         tick.decisions.sort_unstable_by_key(|&(partition, _)| partition);
         self.watermarks(&mut tick.watermarks);
         self.assembly.time().weigh_ticks();

@@ -17,7 +17,7 @@ pub struct Threshold(pub u64);
 
 /// What tells one policy set from another: a hash of the policies as they are written. `UNKNOWN` of a decision that does not
 /// name them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint(pub u32);
 
 /// A record's time in milliseconds since the Unix epoch: the only time the core knows.

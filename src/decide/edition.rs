@@ -10,7 +10,7 @@ use super::{PolicySet, Verdict};
 pub struct Edition {
     pub policies: Arc<PolicySet>,
     /// All policies of this edition and those before, by number. A name keeps its number.
-    pub names: Vec<String>,
+    pub names: Arc<[String]>,
     /// By place in the set.
     numbers: Vec<u16>,
 }
@@ -24,15 +24,15 @@ pub struct Full;
 
 impl Edition {
     pub fn first(policies: Arc<PolicySet>) -> Self {
-        let names: Vec<_> = policies.policies().iter().map(|policy| policy.name.clone()).collect();
+        let names: Arc<[_]> = policies.policies().iter().map(|policy| policy.name.clone()).collect();
         Self { policies, numbers: (0..names.len() as u16).collect(), names }
     }
 
     /// # Errors
     /// There are no more numbers.
     pub fn next(&self, policies: Arc<PolicySet>) -> Result<Self, Full> {
-        let mut names = self.names.clone();
-        let known: HashMap<_, _> = (0..).zip(&self.names).map(|(at, name)| (name.as_str(), at)).collect();
+        let mut names = self.names.to_vec();
+        let known: HashMap<_, _> = (0..).zip(&*self.names).map(|(at, name)| (name.as_str(), at)).collect();
         let mut numbers = Vec::with_capacity(policies.policies().len());
         for policy in policies.policies() {
             numbers.push(match known.get(policy.name.as_str()) {
@@ -43,7 +43,7 @@ impl Edition {
                 }
             });
         }
-        Ok(Self { policies, names, numbers })
+        Ok(Self { policies, names: names.into(), numbers })
     }
 
     /// The number of a policy of the set.

@@ -121,9 +121,9 @@ fn what_was_held_before_a_restart_comes_first() {
 #[test]
 fn names_keep_their_numbers() {
     let [first, second, third] = editions();
-    assert_eq!(third.names, ["a", "b", "c"]);
+    assert_eq!(*third.names, ["a", "b", "c"]);
     let again = Arc::new(third.next(first.policies.clone()).expect("few names"));
-    assert_eq!(again.names, ["a", "b", "c"]);
+    assert_eq!(*again.names, ["a", "b", "c"]);
     // A decision on each: `a` of the first, `b` of the second, `b` of the third, `a` of the first again.
     let mut rig = rig(&first);
     let of = |trace, id| Spec { trace, id, parent: 0, ..ROOT };

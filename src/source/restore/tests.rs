@@ -36,8 +36,8 @@ fn wanted(number: i32, floor: i64, last: Option<i64>) -> Wanted {
     Wanted { partition: partition(number), floor, last }
 }
 
-fn names() -> Vec<String> {
-    vec!["all".to_owned()]
+fn names() -> Arc<[String]> {
+    Arc::from(["all".to_owned()])
 }
 
 fn config(brokers: &str) -> Config {
