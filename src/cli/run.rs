@@ -14,6 +14,8 @@ use crate::{
 
 /// Runs until SIGTERM or Ctrl-C: then nothing more is taken in, what is decided is delivered and committed, and the exit
 /// code is 0 within 10 seconds. Undecided traces are not forced; the next start reads them again.
+///
+/// Policies are loaded anew when their files change, and on SIGHUP; with a mistake in them, those before stay in force.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Args {
