@@ -72,8 +72,8 @@ fn policies_change_without_a_restart() {
 
     mounted.swap("two", ORDERS);
     wait_for_taken(&mut processor, 1);
-    input.produce([whole(3, 20_000), whole(4, 20_000)]);
-    let passing: Vec<Record> = passing_time(0, 20_100, 40_000).collect();
+    input.produce([whole(3, 22_000), whole(4, 22_000)]);
+    let passing: Vec<Record> = passing_time(0, 22_100, 40_000).collect();
     let mut forwarded = 2 + passing.len() as u64;
     input.produce(passing);
     processor.wait_until("all to be decided", |metrics| metrics.forwarded() == forwarded && metrics.held() == 0);
@@ -81,7 +81,7 @@ fn policies_change_without_a_restart() {
     mounted.swap("three", MISTAKEN);
     wait_for_refused(&mut processor, 1.0);
     let said = processor.said();
-    assert!(said.contains("policies.yaml:1:41") && said.contains("^^^^"), "{said}");
+    assert!(said.contains("policies.yaml:1:39") && said.contains("^^^^"), "{said}");
     assert!(processor.is_ready(), "a mistake in a file is no reason to take nobody");
     processor.hang_up();
     wait_for_refused(&mut processor, 2.0);
