@@ -188,9 +188,9 @@ fn said(decision: &Decision, policies: &[String], sets: &[u32]) -> String {
     };
     let verdict = if keep { "kept" } else { "dropped" };
     format!(
-        "{verdict} by {policy}{}; of such traces {} are kept; complete by {reason}, with {spans} spans",
-        sets.get(set as usize).map_or_else(String::new, |hash| format!(" of the policies {}", Fingerprint(*hash))),
-        percentage(threshold)
+        "{verdict} by {policy}; of such traces {} are kept; complete by {reason}, with {spans} spans{}",
+        percentage(threshold),
+        sets.get(set as usize).map_or_else(String::new, |hash| format!("; by the policies {}", Fingerprint(*hash)))
     )
 }
 
