@@ -117,7 +117,7 @@ impl Reload {
     }
 
     fn take(&mut self, config: Config, asked: bool) {
-        let told = asked || self.refused.take().is_some();
+        let told = self.refused.take().is_some() || asked;
         let others = self.config.differences(&config);
         if !others.is_empty() {
             tracing::warn!(
