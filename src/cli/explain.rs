@@ -187,10 +187,11 @@ fn said(decision: &Decision, policies: &[String], sets: &[u32]) -> String {
         Reason::End => "end",
     };
     let verdict = if keep { "kept" } else { "dropped" };
+    let asked = sets.get(set as usize).map(|hash| Fingerprint(*hash)).filter(|asked| *asked != Fingerprint::UNKNOWN);
     format!(
         "{verdict} by {policy}; of such traces {} are kept; complete by {reason}, with {spans} spans{}",
         percentage(threshold),
-        sets.get(set as usize).map_or_else(String::new, |hash| format!("; by the policies {}", Fingerprint(*hash)))
+        asked.map_or_else(String::new, |asked| format!("; by the policies {asked}"))
     )
 }
 
