@@ -10,7 +10,7 @@ use prost::Message;
 use crate::{
     assemble::Reason,
     decide::Verdict,
-    model::{RecordTime, Threshold, TraceId},
+    model::{Fingerprint, RecordTime, Threshold, TraceId},
 };
 
 /// A verdict, and all that has to be remembered of its trace.
@@ -22,6 +22,8 @@ pub struct Decision {
     pub decided: RecordTime,
     /// The spans of the trace so far.
     pub spans: u32,
+    /// The policies that were asked.
+    pub policies: Fingerprint,
 }
 
 /// A record that was read back.
@@ -58,7 +60,8 @@ pub fn encode(
     limit: usize,
 ) -> Vec<Vec<u8>> {
     let head = schema::Decisions { format: FORMAT, incarnation, tick, ..Default::default() }.encode_to_vec();
-    let mut packer = Packer { values: Vec::new(), head, places: vec![0; names.len()], named: 0, limit };
+    let mut packer =
+        Packer { values: Vec::new(), head, places: vec![0; names.len()], named: 0, sets: Vec::new(), limit };
     let mut part = schema::Decisions { decisions: vec![schema::Decision::default()], ..Default::default() };
     for decision in decisions {
         packer.push(&decision, names, &mut part);
@@ -78,7 +81,9 @@ pub fn decode(value: &[u8], names: &[String]) -> Result<Logged, Unreadable> {
         newer => return Err(Unreadable::Newer(newer)),
     }
     let policies: Vec<Option<u16>> = record.policies.iter().map(|name| number(name, names)).collect();
-    let decisions = record.decisions.iter().map(|decision| read(decision, &policies)).collect::<Result<_, _>>()?;
+    let sets = if record.sets.is_empty() { &[0] } else { &*record.sets };
+    let read = |decision| read(decision, &policies, sets);
+    let decisions = record.decisions.iter().map(read).collect::<Result<_, _>>()?;
     Ok(Logged { incarnation: record.incarnation, tick: record.tick, decisions })
 }
 
@@ -93,6 +98,8 @@ struct Packer {
     places: Vec<u32>,
     /// Names in the last record.
     named: u32,
+    /// Those of the last record.
+    sets: Vec<Fingerprint>,
     limit: usize,
 }
 
@@ -104,15 +111,18 @@ impl Packer {
         write(decision, &mut part.decisions[0]);
         let policy = decision.verdict.policy.map(usize::from);
         self.name(policy, names, part);
+        self.name_set(decision.policies, part);
         let room = self.values.last().map_or(0, |value| self.limit.saturating_sub(value.len()));
         if part.encoded_len() > room {
             self.begin();
             self.name(policy, names, part);
+            self.name_set(decision.policies, part);
         }
         if let Some(policy) = policy {
             self.places[policy] = part.decisions[0].policy;
             self.named = self.named.max(part.decisions[0].policy);
         }
+        self.sets.extend(part.sets.first().map(|set| Fingerprint(*set)));
         let value = self.values.last_mut().expect("the first part finds no room");
         part.encode(value).expect("a vector grows");
     }
@@ -121,6 +131,7 @@ impl Packer {
         self.values.push(self.head.clone());
         self.places.fill(0);
         self.named = 0;
+        self.sets.clear();
     }
 
     /// Numbers the policy by its place in the last record, and adds its name where it has none there.
@@ -135,11 +146,21 @@ impl Packer {
             Some((_, place)) => place,
         };
     }
+
+    /// The same with the policies that were asked. There are few of them: what was in force lately.
+    fn name_set(&self, policies: Fingerprint, part: &mut schema::Decisions) {
+        part.sets.clear();
+        let place = self.sets.iter().position(|set| *set == policies).unwrap_or_else(|| {
+            part.sets.push(policies.0);
+            self.sets.len()
+        });
+        part.decisions[0].set = place as u32;
+    }
 }
 
-/// All but the policy, whose number depends on the record.
+/// All but the policy and the set, whose numbers depend on the record.
 fn write(decision: &Decision, to: &mut schema::Decision) {
-    let Decision { trace, verdict, reason, decided, spans } = decision;
+    let Decision { trace, verdict, reason, decided, spans, policies: _ } = decision;
     to.trace_id.clear();
     to.trace_id.extend(trace.0);
     to.keep = verdict.keep;
@@ -149,7 +170,7 @@ fn write(decision: &Decision, to: &mut schema::Decision) {
     to.spans = *spans;
 }
 
-fn read(decision: &schema::Decision, policies: &[Option<u16>]) -> Result<Decision, Unreadable> {
+fn read(decision: &schema::Decision, policies: &[Option<u16>], sets: &[u32]) -> Result<Decision, Unreadable> {
     let policy = match decision.policy {
         0 => None,
         number => *policies
@@ -164,7 +185,10 @@ fn read(decision: &schema::Decision, policies: &[Option<u16>]) -> Result<Decisio
     }
     let verdict = Verdict { keep: decision.keep, policy, threshold };
     let trace = trace(&decision.trace_id)?;
-    Ok(Decision { trace, verdict, reason, decided: RecordTime(decision.decided_at), spans: decision.spans })
+    let set = sets.get(decision.set as usize);
+    let set = set.ok_or_else(|| foreign(format!("a policy set has the number {}, of {}", decision.set, sets.len())))?;
+    let (decided, policies) = (RecordTime(decision.decided_at), Fingerprint(*set));
+    Ok(Decision { trace, verdict, reason, decided, spans: decision.spans, policies })
 }
 
 fn trace(id: &[u8]) -> Result<TraceId, Unreadable> {

@@ -4,6 +4,7 @@
 //! The processor, the demo, simulations and benchmarks all drive this one.
 
 pub mod output;
+mod sets;
 #[cfg(test)]
 mod tests;
 
@@ -11,21 +12,22 @@ use std::{borrow::Cow, sync::Arc};
 
 use crate::{
     assemble::{Assembly, Completion, Cut, Keying, Origin, Placed, Reason, Standing, Start, Summary},
-    decide::{Context, Facts, Node, PolicySet, Scratch, Tree, Verdict},
+    decide::{Context, Edition, Facts, Node, PolicySet, Tree, Verdict},
     decisions::Decision,
-    decode::{self, Batch, Span},
+    decode::{Batch, Span},
     encode::{self, Carried, Item},
     limits,
-    model::{self, RecordTime, TraceId},
+    model::{self, Fingerprint, RecordTime, TraceId},
     mutant::{self, Mutant},
     stats::Stats,
     tick::{Dead, Logged, Tick, Watermark},
 };
 use output::{Given, Named, Output, Refused};
+use sets::{Live, Sets, layout};
 
 pub struct Engine {
     settings: Settings,
-    policies: Arc<PolicySet>,
+    sets: Sets,
     assembly: Assembly<Context, Decided>,
     tick: Tick,
     /// A tick that came back, its memory to be used again.
@@ -37,8 +39,6 @@ pub struct Engine {
     weighed: Option<Vec<Weighed>>,
     /// Bytes that may be taken in before the budget is looked at again.
     room: usize,
-    /// Bytes a new scope may cost beside its own.
-    scope_overhead: usize,
     /// The budget has no room for more output until a tick is settled.
     crowded: bool,
     /// What was held before a restart does not fit.
@@ -106,6 +106,7 @@ pub struct Weighed {
 struct Decided {
     verdict: Verdict,
     reason: Reason,
+    policies: Fingerprint,
 }
 
 /// The tick is full: cut it, and call again with the same.
@@ -136,7 +137,6 @@ struct Workspace {
     counts: Vec<u32>,
     notes: Vec<u64>,
     tree: Tree,
-    observe: Scratch,
     spans: Vec<u32>,
     items: Vec<Item>,
     partitions: Vec<u32>,
@@ -161,25 +161,16 @@ impl Engine {
             counts: Vec::new(),
             notes: Vec::new(),
             tree: Tree::default(),
-            observe: policies.scratch(),
             spans: Vec::new(),
             items: Vec::new(),
             partitions: Vec::new(),
         };
         Self {
-            assembly: Assembly::new(
-                keying,
-                completion,
-                late_window,
-                policies.blank(),
-                policies.counters(),
-                policies.notes(),
-            ),
+            assembly: Assembly::new(keying, completion, late_window, layout(&policies)),
             stats: Stats::new(policies.policies().len()),
             weighed: None,
             settings,
-            scope_overhead: policies.context(&[], &[]).bytes() + limits::ENVELOPE_OVERHEAD,
-            policies,
+            sets: Sets::new(Arc::new(Edition::first(policies))),
             tick: Tick::default(),
             spare: Tick::default(),
             out: (0, 0),
@@ -188,6 +179,41 @@ impl Engine {
             stuck: false,
             observed: None,
             scratch,
+        }
+    }
+
+    /// Puts policies in force for the traces that begin from now on; those that are held finish under the policies they began
+    /// with. False where that has to wait, and is to be tried again: until a tick is settled, or until the traces are decided
+    /// that began before the reload before.
+    pub fn reload(&mut self, edition: &Arc<Edition>) -> bool {
+        self.retire();
+        // What is read again after a restart is judged by the policies of the start, as far as that can be said.
+        if self.sets.before().is_some() || self.is_behind() {
+            return false;
+        }
+        let layout = layout(&edition.policies);
+        let grows_trees = edition.policies.asks_tree() && !self.sets.ask_tree();
+        let more = self.assembly.turning(&layout) + if grows_trees { self.tree_bytes() } else { 0 };
+        if more > 0 && self.evict(more + self.assembly.growth(0) + self.reserve(0)).is_err() {
+            return false;
+        }
+        self.assembly.turn(layout);
+        self.sets.turn(edition.clone(), self.assembly.generation());
+        self.stats.grow(edition.names.len());
+        self.retire();
+        self.wrote();
+        true
+    }
+
+    /// The policies that new traces begin under.
+    pub fn edition(&self) -> &Arc<Edition> {
+        self.sets.edition()
+    }
+
+    /// Lets go of policies of which no trace is held any more.
+    fn retire(&mut self) {
+        if self.sets.before().is_some() && self.assembly.retire() {
+            self.sets.retire();
         }
     }
 
@@ -203,11 +229,17 @@ impl Engine {
     /// order of (tick, trace).
     pub fn restore(&mut self, partition: u32, remembered: Remembered) {
         let Remembered { decision, tick, record, bound } = remembered;
-        let Decision { trace, verdict, reason, decided, .. } = decision;
+        let Decision { trace, verdict, reason, decided, policies, .. } = decision;
         // A tick that was logged and not committed has its number too.
         self.assembly.tick = self.assembly.tick.max(tick + 1);
         let standing = if bound { Standing::Bound } else { Standing::Restored };
-        self.assembly.restore(partition, record, tick, decided, (trace, Decided { verdict, reason }, standing));
+        self.assembly.restore(
+            partition,
+            record,
+            tick,
+            decided,
+            (trace, Decided { verdict, reason, policies }, standing),
+        );
     }
 
     /// Takes a partition away. Its undecided traces are given back, and what was made of its records since the last cut: it
@@ -302,8 +334,10 @@ impl Engine {
     /// Freezes what happened since the last cut, and the watermarks as of now. A partition that is not yet where it was
     /// before has none.
     pub fn cut(&mut self) -> Tick {
+        self.retire();
         let mut tick = std::mem::replace(&mut self.tick, std::mem::take(&mut self.spare));
         tick.number = self.assembly.tick;
+        tick.names.clone_from(&self.edition().names);
         tick.decisions.sort_unstable_by_key(|&(partition, _)| partition);
         self.watermarks(&mut tick.watermarks);
         self.assembly.time().weigh_ticks();
@@ -384,15 +418,21 @@ impl Engine {
 
     /// What is known by now of a trace that is held, and the id of the span that is its root.
     pub fn held(&mut self, id: TraceId) -> Option<(Facts<'_>, Option<u64>)> {
-        let Self { assembly, policies, scratch, .. } = self;
+        let Self { assembly, sets, scratch, .. } = self;
         let trace = assembly.held(&id.0)?;
         let root = assembly.root(trace);
+        let policies = sets.asked(assembly.generation_of(trace)).policies();
         Some((facts(assembly, policies, scratch, trace, false, RecordTime::START), root))
     }
 
     /// Bytes allocated for everything held (I3).
     pub fn bytes_held(&self) -> usize {
-        self.assembly.bytes() + self.tick.allocated() + self.spare.allocated() + self.out.0 + self.scratch.bytes()
+        self.assembly.bytes()
+            + self.tick.allocated()
+            + self.spare.allocated()
+            + self.out.0
+            + self.scratch.bytes()
+            + self.sets.bytes()
     }
 
     fn observe(&mut self, partition: u32, timestamp: RecordTime, ceiling: RecordTime) {
@@ -424,7 +464,7 @@ impl Engine {
     fn take(&mut self, origin: Origin, payload: &[u8]) -> Result<(), Full> {
         let Origin { partition, offset, .. } = origin;
         let mut batch = std::mem::take(&mut self.scratch.batch);
-        let taken = match decode::decode(payload, self.policies.keys(), &mut batch) {
+        let taken = match self.sets.decode(payload, &mut batch) {
             Ok(()) => self.make_room(self.need(payload, &batch), batch.spans.len()).map(|fits| {
                 if fits {
                     self.place(origin, payload, &batch);
@@ -439,6 +479,7 @@ impl Engine {
         };
         self.scratch.batch = batch;
         self.scratch.trim();
+        self.sets.trim(LOOK);
         taken
     }
 
@@ -447,8 +488,8 @@ impl Engine {
         // Fields around the resources stand in the payload once, and in each of the envelopes.
         payload.len()
             + batch.rest.len()
-            + batch.spans.len() * (limits::SPAN_OVERHEAD + self.policies.notes() * size_of::<u64>())
-            + batch.scopes.len() * self.scope_overhead
+            + batch.spans.len() * (limits::SPAN_OVERHEAD + self.sets.notes() * size_of::<u64>())
+            + batch.scopes.len() * self.sets.scope_overhead()
             + batch.resources.len() * limits::ENVELOPE_OVERHEAD
     }
 
@@ -461,38 +502,48 @@ impl Engine {
                 return Ok(false);
             }
             let beside = self.assembly.growth(spans.max(LOOK / limits::SPAN_OVERHEAD)) + self.reserve(need);
-            while self.bytes_held() + need + beside > self.settings.buffer {
-                if self.full() {
-                    return Err(Full);
-                }
-                match self.assembly.oldest() {
-                    Some(_) if self.assembly.time().is_any_behind() => {
-                        self.stuck = !self.has_output();
-                        return Err(Full);
-                    }
-                    Some(oldest) => self.decide(oldest, Reason::Memory),
-                    None if self.has_output() => {
-                        self.crowded = true;
-                        return Err(Full);
-                    }
-                    // Nothing is held but this record. What is left is tables and pages that wait for the next.
-                    None => break,
-                }
-                self.assembly.envelopes.sweep();
-            }
+            self.evict(need + beside)?;
             self.room = self.settings.buffer.saturating_sub(self.bytes_held() + beside).min(LOOK).max(need);
         }
         self.room -= need;
         Ok(true)
     }
 
+    /// Decides the oldest traces until the budget has so many bytes left, or nothing is held.
+    fn evict(&mut self, bytes: usize) -> Result<(), Full> {
+        while self.bytes_held() + bytes > self.settings.buffer {
+            if self.full() {
+                return Err(Full);
+            }
+            match self.assembly.oldest() {
+                Some(_) if self.assembly.time().is_any_behind() => {
+                    self.stuck = !self.has_output();
+                    return Err(Full);
+                }
+                Some(oldest) => self.decide(oldest, Reason::Memory),
+                None if self.has_output() => {
+                    self.crowded = true;
+                    return Err(Full);
+                }
+                // What is left is tables and pages that wait for the next record.
+                None => break,
+            }
+            self.assembly.envelopes.sweep();
+        }
+        Ok(())
+    }
+
     /// What the next decision, after a record of `need` bytes, may add to the open tick: as much as it holds, or a trace that
     /// was not too large before that record.
     fn reserve(&self, need: usize) -> usize {
         let Settings { tick_bytes, completion, output_record_bytes, buffer, .. } = self.settings;
-        // A node of the call tree is about twice the smallest span.
-        let tree = if self.policies.asks_tree() { completion.max_trace_bytes * 2 } else { 0 };
+        let tree = if self.sets.ask_tree() { self.tree_bytes() } else { 0 };
         tick_bytes + completion.max_trace_bytes + tree + output_record_bytes.min(buffer / 8).max(LOOK).max(need)
+    }
+
+    /// What the call tree of a trace may take: a node is about twice the smallest span.
+    fn tree_bytes(&self) -> usize {
+        self.settings.completion.max_trace_bytes * 2
     }
 
     /// Output takes room too: after every piece of it, and when it is gone, there may be less or more.
@@ -507,7 +558,7 @@ impl Engine {
     }
 
     fn place(&mut self, origin: Origin, payload: &[u8], batch: &Batch) {
-        let Self { assembly, policies, scratch, .. } = self;
+        let Self { assembly, sets, scratch, .. } = self;
         let Workspace { scopes, resources, .. } = scratch;
         assembly.envelopes.sweep();
         resources.clear();
@@ -517,12 +568,11 @@ impl Engine {
         }
         for scope in &batch.scopes {
             let resource = resources[scope.resource as usize];
-            let context = |rest: &[u8], own: &[u8]| {
-                let context = policies.context(rest, own);
-                let bytes = context.bytes() - size_of::<Context>();
-                (context, bytes)
-            };
-            scopes.push(assembly.envelopes.scope(resource, scope.rest.of(&batch.rest), context));
+            let scope = assembly.envelopes.scope(resource, scope.rest.of(&batch.rest), sets.now().context());
+            if let Some(before) = sets.before() {
+                assembly.envelopes.remind(scope, before.context());
+            }
+            scopes.push(scope);
         }
         self.stats.received += (batch.spans.len() + batch.rejected.len()) as u64;
         let mut late = std::mem::take(&mut self.scratch.late);
@@ -539,7 +589,7 @@ impl Engine {
                 }
             }
             match self.assembly.place(origin, span, scope, payload) {
-                Placed::Held { trace, span: at } => self.hold(trace, at, scope, payload, batch, span),
+                Placed::Held { trace, span } => self.hold((trace, span), scope, at, payload, batch),
                 Placed::Late { verdict, old } => {
                     if old {
                         self.renew(verdict, origin.partition, span);
@@ -565,14 +615,16 @@ impl Engine {
         self.reject_spans(origin, &given);
     }
 
-    /// Shows a span that joined a held trace to the policies.
-    fn hold(&mut self, trace: u32, at: u32, scope: u32, payload: &[u8], batch: &Batch, span: &Span) {
-        let Self { assembly, policies, scratch, .. } = self;
-        let (context, bits, counts, notes) = assembly.facts_in(trace, at, scope);
-        policies.observe(context, payload, batch, span, &mut scratch.observe, bits, counts, notes);
+    /// Shows a span of a batch that joined a held trace to the policies this one began with.
+    fn hold(&mut self, (trace, held): (u32, u32), scope: u32, at: usize, payload: &[u8], batch: &Batch) {
+        let Self { assembly, sets, .. } = self;
+        let (Live { edition, scratch, .. }, batch) = sets.of(assembly.generation_of(trace), batch);
+        let (policies, span) = (&edition.policies, &batch.spans[at]);
+        let (context, bits, counts, notes) = assembly.facts_in(trace, held, scope);
+        policies.observe(context, payload, batch, span, scratch, bits, counts, notes);
         let acts = model::acts(notes);
         if (acts || span.is_root()) && assembly.crown(trace, span, acts) {
-            policies.crown(&scratch.observe, assembly.facts(trace).0);
+            policies.crown(scratch, assembly.facts(trace).0);
         }
         assembly.arm(trace);
     }
@@ -598,17 +650,19 @@ impl Engine {
     }
 
     /// A verdict that late spans still ask for is written again before it is forgotten.
-    fn renew(&mut self, Decided { verdict, reason }: Decided, partition: u32, span: &Span) {
+    fn renew(&mut self, Decided { verdict, reason, policies }: Decided, partition: u32, span: &Span) {
         let decided = self.assembly.renew(partition, &span.trace_id);
-        let decision = Decision { trace: TraceId(span.trace_id), verdict, reason, decided, spans: 0 };
+        let decision = Decision { trace: TraceId(span.trace_id), verdict, reason, decided, spans: 0, policies };
         self.tick.decisions.push((partition, decision));
     }
 
-    /// Whether a policy would have kept the trace for the sake of this span, had it come in time (I2).
+    /// Whether a policy would have kept the trace for the sake of this span, had it come in time (I2). Those that are in force
+    /// now are asked: whoever reads the count can change only these.
     fn regret(&mut self, origin: Origin, scope: u32, payload: &[u8], batch: &Batch, span: &Span) {
-        let Self { assembly, policies, scratch: Workspace { observe, bits, counts, notes, tree, .. }, stats, .. } =
-            self;
-        let Some(context) = &assembly.envelopes.get(scope).context else { return };
+        let Self { assembly, sets, scratch: Workspace { bits, counts, notes, tree, .. }, stats, .. } = self;
+        let Live { edition, scratch, .. } = sets.now();
+        let policies = &edition.policies;
+        let Some(context) = &assembly.envelopes.get(scope).context(false) else { return };
         let trace = TraceId(span.trace_id);
         bits.clear();
         bits.extend_from_slice(policies.blank());
@@ -616,10 +670,10 @@ impl Engine {
         counts.resize(policies.counters(), 0);
         notes.clear();
         notes.resize(policies.notes(), 0);
-        policies.observe(context, payload, batch, span, observe, bits, counts, notes);
+        policies.observe(context, payload, batch, span, scratch, bits, counts, notes);
         let acts = model::acts(notes);
         if acts || span.is_root() {
-            policies.crown(observe, bits);
+            policies.crown(scratch, bits);
         }
         if policies.asks_tree() {
             let node = Node { id: span.span_id, parent: span.parent_id, service: context.service, ..Node::default() };
@@ -636,7 +690,7 @@ impl Engine {
             time: origin.seen,
         });
         if let (true, Some(policy)) = (verdict.keep, verdict.policy) {
-            stats.regret[usize::from(policy)] += 1;
+            stats.regret[usize::from(edition.number(policy))] += 1;
         }
     }
 
@@ -685,19 +739,22 @@ impl Engine {
         let summary = self.assembly.summary(trace);
         let decided = self.assembly.decided(trace, reason);
         let mut matching = Vec::new();
-        let verdict = match self.assembly.bound(trace) {
-            Some(bound) => bound.verdict,
+        let (verdict, policies) = match self.assembly.bound(trace) {
+            Some(bound) => (bound.verdict, bound.policies),
             None => {
-                let Self { assembly, policies, scratch, .. } = self;
+                let Self { assembly, sets, scratch, .. } = self;
+                let edition = &sets.asked(assembly.generation_of(trace)).edition;
+                let policies = &edition.policies;
                 let facts = facts(assembly, policies, scratch, trace, reason == Reason::Structure, decided);
-                policies.shadows(facts, |policy, keep| self.stats.shadowed(policy, keep));
+                policies.shadows(facts, |policy, keep| self.stats.shadowed(edition.number(policy), keep));
                 if self.weighed.is_some() {
-                    policies.weigh(facts, |policy, without| matching.push((policy, without)));
+                    policies.weigh(facts, |policy, without| matching.push((edition.number(policy), without)));
                 }
-                policies.decide(facts)
+                (edition.numbered(policies.decide(facts)), policies.fingerprint())
             }
         };
-        let decision = Decision { trace: summary.id, verdict, reason, decided, spans: summary.span_count };
+        let spans = summary.span_count;
+        let decision = Decision { trace: summary.id, verdict, reason, decided, spans, policies };
         self.log(trace, decision);
         if let Some(weighed) = &mut self.weighed {
             weighed.push(Weighed { decision, matching });
@@ -710,7 +767,7 @@ impl Engine {
         } else {
             self.stats.dropped += u64::from(summary.span_count);
         }
-        self.assembly.release(trace, Some((Decided { verdict, reason }, decided)));
+        self.assembly.release(trace, Some((Decided { verdict, reason, policies }, decided)));
         self.assembly.compact();
         // Remembered verdicts may take a quarter of the budget; then the oldest go before their time.
         let most = if mutant::is(Mutant::VerdictsInCache) { 300 } else { self.settings.buffer / 4 };
@@ -830,10 +887,8 @@ fn facts<'a>(
 fn grow(assembly: &mut Assembly<Context, Decided>, spans: &mut Vec<u32>, tree: &mut Tree, trace: u32) {
     assembly.spans_of(trace, spans);
     tree.grow(spans.iter().map(|&at| {
-        let (id, parent, scope, notes) = assembly.link(at);
-        let node = noted(Node { id, parent, ..Node::default() }, notes);
-        let context = assembly.envelopes.get(scope).context.as_ref();
-        Node { service: context.map_or(0, |context| context.service), ..node }
+        let (id, parent, context, notes) = assembly.link(trace, at);
+        noted(Node { id, parent, service: context.map_or(0, |context| context.service), ..Node::default() }, notes)
     }));
 }
 
@@ -860,7 +915,6 @@ impl Workspace {
             counts: _,
             notes: _,
             partitions: _,
-            observe: _,
         } = self;
         batch.bytes()
             + tree.bytes()

@@ -15,6 +15,11 @@ pub struct Randomness(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Threshold(pub u64);
 
+/// What tells one policy set from another: a hash of the policies as they are written. `UNKNOWN` of a decision that does not
+/// name them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fingerprint(pub u32);
+
 /// A record's time in milliseconds since the Unix epoch: the only time the core knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RecordTime(pub i64);
@@ -77,6 +82,18 @@ impl Threshold {
     /// Keeps the share that this one drops.
     pub fn complement(self) -> Self {
         Self(Self::NEVER.0 - self.0)
+    }
+}
+
+// === impl Fingerprint ===
+
+impl Fingerprint {
+    pub const UNKNOWN: Self = Self(0);
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0)
     }
 }
 

@@ -4,8 +4,10 @@ mod admin;
 mod internal;
 mod preflight;
 mod purge;
+mod reload;
 
 pub use preflight::{Finding, Level, preflight};
+pub use reload::Load;
 
 use std::{
     collections::HashMap,
@@ -19,11 +21,12 @@ use std::{
 
 use anyhow::{Context, anyhow, bail};
 use rdkafka::error::KafkaResult;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::{
     assemble::Keying,
     config::{Config, Keyed, Start, Workers},
+    decide::Edition,
     forward::FRAMING,
     instance::Instance,
     limits, ops,
@@ -33,6 +36,7 @@ use crate::{
     worker::{Ends, Orders, Worker},
 };
 use admin::Admin;
+use reload::Reload;
 
 /// How to run.
 #[derive(Clone, Copy, Debug)]
@@ -57,20 +61,23 @@ const GOODBYE: Duration = Duration::from_secs(1);
 /// librdkafka's default.
 const PRODUCER_LIMIT: usize = 1_000_000;
 
-/// Runs the processor until SIGTERM, SIGINT, or the end of a finite input. Returns what was counted.
+/// Runs the processor until SIGTERM, SIGINT, or the end of a finite input. Returns what was counted. Meanwhile `load` is what
+/// reads the configuration again, for its policies.
 ///
 /// # Errors
 /// The reason to exit non-zero.
-pub async fn run(config: Config, mode: Mode) -> anyhow::Result<Arc<Telemetry>> {
+pub async fn run(config: Config, mode: Mode, load: Load) -> anyhow::Result<Arc<Telemetry>> {
     let stop = Arc::new(AtomicBool::new(false));
-    let config = Arc::new(if mode.dry_run { dry_run(config, mode.until_end)? } else { config });
-    let names = config.policies.policies().iter().map(|policy| policy.name.clone()).collect();
-    let telemetry = Arc::new(Telemetry::install(names, mode.dry_run)?);
+    let loaded = Arc::new(config);
+    let config = if mode.dry_run { Arc::new(dry_run(&loaded, mode.until_end)?) } else { loaded.clone() };
+    let telemetry = Arc::new(Telemetry::install(mode.dry_run)?);
+    let (reload, policies) = Reload::new(loaded, load, telemetry.clone())?;
+    tokio::spawn(reload.run());
     let mut http = tokio::spawn(ops::serve(config.http.listen, telemetry.clone()));
     let mut signals = std::pin::pin!(terminated());
     // Until the brokers answer there is nothing to be ready for; the HTTP side is up from the start.
     let work = async {
-        match prepare(&config, mode, telemetry.clone(), stop.clone()).await? {
+        match prepare(&config, mode, telemetry.clone(), policies, stop.clone()).await? {
             Some(plan) => plan.work(config.workers, stop.clone()).await,
             None => Ok(()),
         }
@@ -93,7 +100,7 @@ pub async fn run(config: Config, mode: Mode) -> anyhow::Result<Arc<Telemetry>> {
 ///
 /// # Errors
 /// It cannot do without writing.
-fn dry_run(config: Config, until_end: bool) -> anyhow::Result<Config> {
+fn dry_run(config: &Config, until_end: bool) -> anyhow::Result<Config> {
     if config.input.keyed == Keyed::Rekey {
         bail!(
             "with `input.keyed: rekey` traces go through a topic of ours, and a dry run writes nothing. Let one worker read all \
@@ -103,7 +110,7 @@ fn dry_run(config: Config, until_end: bool) -> anyhow::Result<Config> {
     let (start, from) = if until_end { (Start::Earliest, "the start") } else { (Start::Latest, "the end") };
     let input = config.input.dry_run(start);
     tracing::info!(group = input.group, "a dry run, from {from} of the log: nothing is written, nothing is committed");
-    Ok(Config { input, ..config })
+    Ok(Config { input, ..config.clone() })
 }
 
 /// What is to be done.
@@ -120,6 +127,7 @@ async fn prepare(
     config: &Arc<Config>,
     mode: Mode,
     telemetry: Arc<Telemetry>,
+    policies: watch::Receiver<Arc<Edition>>,
     stop: Arc<AtomicBool>,
 ) -> anyhow::Result<Option<Plan>> {
     let mut answered = None;
@@ -128,7 +136,7 @@ async fn prepare(
             return Ok(None);
         }
         match learn(config, mode).await? {
-            Ok(cluster) => return Plan::new(config, cluster, mode, telemetry, stop).map(Some),
+            Ok(cluster) => return Plan::new(config, cluster, mode, telemetry, policies, stop).map(Some),
             // A topic that was just created takes a moment to be known.
             Err(Unready::Missing(missing)) => {
                 let since: Instant = *answered.get_or_insert_with(Instant::now);
@@ -227,6 +235,7 @@ impl Plan {
         cluster: Cluster,
         mode: Mode,
         telemetry: Arc<Telemetry>,
+        policies: watch::Receiver<Arc<Edition>>,
         stop: Arc<AtomicBool>,
     ) -> anyhow::Result<Self> {
         let Cluster { keying, partitions, output_record_bytes, ends, by_trace, dry_run } = cluster;
@@ -243,6 +252,7 @@ impl Plan {
             stop,
             ends,
             accept_expired: mode.accept_expired,
+            policies,
         };
         let Some((partitions, largest)) = by_trace else {
             // A dry run has no decisions that others could read.

@@ -32,7 +32,7 @@ pub struct Stats {
     pub spread: u64,
     /// Verdicts forgotten before their time.
     pub forgotten: u64,
-    /// Traces by policy (the last is `otherwise`), verdict and reason.
+    /// Traces by policy (the first is `otherwise`), verdict and reason.
     decided: Vec<[[u64; Reason::ALL.len()]; 2]>,
 }
 
@@ -40,12 +40,17 @@ pub struct Stats {
 
 impl Stats {
     pub fn new(policies: usize) -> Self {
-        Self {
-            decided: vec![Default::default(); policies + 1],
-            regret: vec![0; policies],
-            shadows: vec![Default::default(); policies],
-            ..Self::default()
-        }
+        let mut stats = Self::default();
+        stats.grow(policies);
+        stats
+    }
+
+    /// There are so many policies by now, if not more, which have the numbers below.
+    pub fn grow(&mut self, policies: usize) {
+        let policies = policies.max(self.regret.len());
+        self.decided.resize(policies + 1, Default::default());
+        self.regret.resize(policies, 0);
+        self.shadows.resize(policies, Default::default());
     }
 
     pub fn shadowed(&mut self, policy: u16, keep: bool) {
@@ -53,16 +58,14 @@ impl Stats {
     }
 
     pub fn decided(&mut self, verdict: Verdict, reason: Reason) {
-        let otherwise = self.decided.len() - 1;
-        let policy = verdict.policy.map_or(otherwise, usize::from);
+        let policy = verdict.policy.map_or(0, |policy| usize::from(policy) + 1);
         self.decided[policy][usize::from(verdict.keep)][reason as usize] += 1;
     }
 
     /// Traces decided: by policy (None is `otherwise`), kept or not, why they were complete, and how many.
     pub fn decisions(&self) -> impl Iterator<Item = (Option<usize>, bool, Reason, u64)> {
-        let otherwise = self.decided.len() - 1;
         self.decided.iter().enumerate().flat_map(move |(policy, verdicts)| {
-            let policy = (policy != otherwise).then_some(policy);
+            let policy = policy.checked_sub(1);
             verdicts.iter().enumerate().flat_map(move |(keep, reasons)| {
                 Reason::ALL.into_iter().map(move |reason| (policy, keep == 1, reason, reasons[reason as usize]))
             })

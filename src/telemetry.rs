@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -12,7 +12,7 @@ use metrics::{counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use metrics_util::MetricKindMask;
 
-use crate::{rekey::Counts, source::Partition, stats::Stats, worker::AWAY};
+use crate::{decide::Edition, model::Fingerprint, rekey::Counts, source::Partition, stats::Stats, worker::AWAY};
 
 /// The workers' latest snapshots, added up when somebody asks.
 pub struct Telemetry {
@@ -22,16 +22,18 @@ pub struct Telemetry {
     rekeys: OnceLock<Box<[Mutex<Option<RekeySnapshot>>]>>,
     /// Traces of a keyed input that two workers decided on.
     spread: AtomicU64,
-    /// Names of the policies, in the order of their numbers.
-    policies: Vec<String>,
     /// Nothing is written: what is counted would be.
     dry_run: bool,
+    /// Policies whose gauge is not 0.
+    shown: Mutex<Vec<Fingerprint>>,
     prometheus: PrometheusHandle,
 }
 
 /// What a worker says of itself a few times a second.
 pub struct Snapshot {
     pub stats: Stats,
+    /// In which policies have the numbers of its stats.
+    pub edition: Arc<Edition>,
     pub spans_held: u64,
     pub traces_held: u64,
     pub bytes_held: u64,
@@ -55,6 +57,10 @@ const HANGS: Duration = Duration::from_secs(30);
 /// A partition that is another's now: its gauges end when nobody has set them for so long. They are set when somebody asks.
 const FORGOTTEN: Duration = Duration::from_secs(120);
 
+const RELOADS: &str = "tailwater_policy_reloads_total";
+const TAKEN: &str = "taken";
+const REFUSED: &str = "refused";
+
 /// Sends the log to standard error: text, or JSON where `json`. `RUST_LOG` chooses what.
 pub fn log(json: bool) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
@@ -71,23 +77,28 @@ impl Telemetry {
     ///
     /// # Errors
     /// There is one already.
-    pub fn install(policies: Vec<String>, dry_run: bool) -> anyhow::Result<Self> {
+    pub fn install(dry_run: bool) -> anyhow::Result<Self> {
         let recorder = PrometheusBuilder::new().idle_timeout(MetricKindMask::GAUGE, Some(FORGOTTEN)).build_recorder();
         let prometheus = recorder.handle();
         metrics::set_global_recorder(recorder).map_err(|_| anyhow::anyhow!("metrics are installed twice"))?;
         describe();
-        let (workers, rekeys) = (OnceLock::new(), OnceLock::new());
-        let telemetry = Self { workers, rekeys, spread: AtomicU64::new(0), policies, dry_run, prometheus };
+        let telemetry = Self::with(dry_run, prometheus);
         telemetry.expire(0);
+        for result in [TAKEN, REFUSED] {
+            counter!(RELOADS, "result" => result).increment(0);
+        }
         Ok(telemetry)
     }
 
     /// Nobody asks it.
     #[cfg(test)]
     pub fn unheard() -> Self {
-        let prometheus = PrometheusBuilder::new().build_recorder().handle();
+        Self::with(false, PrometheusBuilder::new().build_recorder().handle())
+    }
+
+    fn with(dry_run: bool, prometheus: PrometheusHandle) -> Self {
         let (workers, rekeys) = (OnceLock::new(), OnceLock::new());
-        Self { workers, rekeys, spread: AtomicU64::new(0), policies: Vec::new(), dry_run: false, prometheus }
+        Self { workers, rekeys, spread: AtomicU64::new(0), dry_run, shown: Mutex::default(), prometheus }
     }
 
     /// So many workers are about to start, and so many threads of a stage before them.
@@ -99,6 +110,11 @@ impl Telemetry {
     /// So many records of the input were removed before they were read.
     pub fn expire(&self, records: u64) {
         counter!("tailwater_records_expired_total").increment(records);
+    }
+
+    /// Policies were loaded anew, or would have been if they had no mistakes.
+    pub fn reloaded(&self, taken: bool) {
+        counter!(RELOADS, "result" => if taken { TAKEN } else { REFUSED }).increment(1);
     }
 
     pub fn publish(&self, worker: usize, snapshot: Snapshot) {
@@ -163,10 +179,24 @@ impl Telemetry {
                 record_rekey(snapshot, &mut total);
             }
         }
+        self.show(&total.in_force);
         total.record();
         gauge!("tailwater_dry_run").set(if self.dry_run { 1.0 } else { 0.0 });
         self.prometheus.run_upkeep();
         self.prometheus.render()
+    }
+
+    /// Shows which policies are in force; of those that were, that they are not.
+    fn show(&self, in_force: &[Fingerprint]) {
+        let mut shown = lock(&self.shown);
+        shown.extend(in_force);
+        shown.sort();
+        shown.dedup();
+        shown.retain(|of| {
+            let workers = in_force.iter().filter(|in_force| *in_force == of).count();
+            gauge!("tailwater_policies_in_force", "hash" => of.to_string()).set(workers as f64);
+            workers > 0
+        });
     }
 
     fn workers(&self) -> &[Mutex<Option<Snapshot>>] {
@@ -179,7 +209,9 @@ impl Telemetry {
 
     /// Adds a worker to the totals, and sets what is its own.
     fn record(&self, snapshot: &Snapshot, total: &mut Totals) {
-        let Snapshot { stats, spans_held, traces_held, bytes_held, partitions, .. } = snapshot;
+        let Snapshot { stats, edition, spans_held, traces_held, bytes_held, partitions, .. } = snapshot;
+        let names = &*edition.names;
+        total.in_force.push(edition.policies.fingerprint());
         total.add("tailwater_spans_received_total", stats.received);
         total.add("tailwater_spans_forwarded_total", stats.forwarded);
         total.add("tailwater_spans_dropped_total", stats.dropped);
@@ -191,10 +223,10 @@ impl Telemetry {
         total.add("tailwater_traces_spread_total", stats.spread);
         total.add("tailwater_verdicts_forgotten_total", stats.forgotten);
         total.add("tailwater_spans_past_total", stats.past);
-        for (policy, spans) in self.policies.iter().zip(&stats.regret).filter(|(_, spans)| **spans > 0) {
+        for (policy, spans) in names.iter().zip(&stats.regret).filter(|(_, spans)| **spans > 0) {
             total.regret.push((policy.clone(), *spans));
         }
-        for (policy, [drop, keep]) in self.policies.iter().zip(&stats.shadows) {
+        for (policy, [drop, keep]) in names.iter().zip(&stats.shadows) {
             total.shadows.extend(
                 [("drop", drop), ("keep", keep)]
                     .into_iter()
@@ -210,7 +242,7 @@ impl Telemetry {
         total.lost += stats.lost(*spans_held);
         for (policy, keep, reason, traces) in stats.decisions() {
             if traces > 0 {
-                let policy = policy.map_or("otherwise", |at| &self.policies[at]);
+                let policy = policy.map_or("otherwise", |at| &names[at]);
                 let labels = [
                     ("verdict", if keep { "keep" } else { "drop" }.to_owned()),
                     ("policy", policy.to_owned()),
@@ -251,6 +283,8 @@ struct Totals {
     traces_held: u64,
     bytes_held: u64,
     lost: i64,
+    /// By worker.
+    in_force: Vec<Fingerprint>,
     decided: Vec<([(&'static str, String); 3], u64)>,
     /// By policy.
     regret: Vec<(String, u64)>,
@@ -328,6 +362,8 @@ fn describe() {
         "tailwater_verdicts_forgotten_total",
         "Verdicts forgotten before late_window, for lack of memory"
     );
+    describe_counter!(RELOADS, "Policies loaded anew: taken, or refused for their mistakes");
+    describe_gauge!("tailwater_policies_in_force", "Workers whose new traces are judged by policies of this hash");
     describe_counter!("tailwater_rekey_spans_total", "Spans brought to the partition of their trace, and committed");
     describe_counter!("tailwater_rekey_records_total", "Records they were written in, of one trace each");
     describe_gauge!(

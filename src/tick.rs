@@ -1,6 +1,6 @@
 //! What the core wants done, frozen at a cut (C2).
 
-use std::{borrow::Cow, ops::Range};
+use std::{borrow::Cow, ops::Range, sync::Arc};
 
 use crate::{
     assemble::Moment,
@@ -19,6 +19,8 @@ pub struct Tick {
     pub dead: Vec<Dead>,
     /// Verdicts for the decision log of each partition that holds a span of the trace; sorted by partition.
     pub decisions: Vec<(u32, Decision)>,
+    /// The policies that verdicts name by number.
+    pub names: Arc<[String]>,
     pub watermarks: Vec<Watermark>,
     /// Of a re-keyed input: of what is earlier, everything is out.
     pub frontier: Option<RecordTime>,
@@ -128,7 +130,7 @@ impl Tick {
     }
 
     pub fn clear(&mut self) {
-        let Self { bytes, number: _, kept, dead, decisions, watermarks, frontier, reasons } = self;
+        let Self { bytes, number: _, kept, dead, decisions, names: _, watermarks, frontier, reasons } = self;
         bytes.clear();
         kept.clear();
         dead.clear();

@@ -1,5 +1,7 @@
 //! A run that writes nothing counts what a run would write.
 
+use std::time::Duration;
+
 use tailwater::generate::Shape;
 
 use crate::support::{
@@ -9,6 +11,7 @@ use crate::support::{
     seed::seed,
     spans::{failed, keyed, passing_time, span, trace},
     traffic::Shop,
+    wait::wait_for,
     witness,
 };
 
@@ -95,8 +98,13 @@ fn beside_a_processor_it_counts_the_same_from_then_on() {
     assert_eq!((real.forwarded(), dropped(&real)), (1 + 2, old - 1 + more));
     assert_eq!((counted.forwarded(), dropped(&counted)), (2, more));
     assert_eq!((real.value("tailwater_dry_run", &[]), counted.value("tailwater_dry_run", &[])), (Some(0.0), Some(1.0)));
+    // What it reads, and in which group, is not what the configuration says, and no change of that.
+    dry.hang_up();
+    wait_for("the policies to be loaded again", Duration::from_secs(60), || {
+        dry.said().contains("the policies are loaded again, and say nothing new").then_some(())
+    });
     let ended = dry.terminate();
-    assert!(ended.status.success(), "{}", ended.said);
+    assert!(ended.status.success() && !ended.said.contains("says otherwise than at the start"), "{}", ended.said);
     assert_eq!(kafka().topics("dry-live"), topics);
     assert!(!has_offsets(&input, "dry-live-dry-run"));
     processor.terminate();

@@ -15,6 +15,7 @@ mod lifecycle;
 mod metrics;
 mod preflight;
 mod rekey;
+mod reload;
 mod security;
 mod support;
 mod time;

@@ -157,12 +157,12 @@ fn a_trace_is_explained_kept_or_dropped() {
     for (id, logged, words) in [
         (
             kept,
-            "in the decision log: kept by `errors`; of such traces 100 % are kept; complete by structure, with 2 spans",
+            "in the decision log: kept by `errors`; of such traces 100 % are kept; complete by structure, with 2 spans; by the policies ",
             &["kept by `errors`", "true   of 1 of 2 spans: STATUS_CODE_ERROR in \"span 2\"", "trace.duration > 5s"][..],
         ),
         (
             dropped,
-            "in the decision log: dropped by otherwise; of such traces 1 % are kept; complete by structure, with 1 spans",
+            "in the decision log: dropped by otherwise; of such traces 1 % are kept; complete by structure, with 1 spans; by the policies ",
             &[
                 "dropped by otherwise",
                 "false  of 0 of 1 span: STATUS_CODE_UNSET in \"span 1\"",

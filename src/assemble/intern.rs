@@ -9,7 +9,7 @@ use std::hash::BuildHasher;
 
 use super::slab::NIL;
 
-/// `C` is what is remembered with each scope.
+/// `C` is what is remembered with each scope, for the policies of now and, while they have traces, for those before.
 pub struct Interner<C> {
     table: HashTable<u32>,
     hasher: RandomState,
@@ -27,9 +27,11 @@ pub struct Envelope<C> {
     pub rest: Box<[u8]>,
     /// So many leading bytes of a resource's `rest` are unknown fields of the message around it.
     pub outer: u32,
-    pub context: Option<C>,
+    context: Option<C>,
+    /// Seldom there; with the bytes it has allocated.
+    before: Option<Box<(C, usize)>>,
     references: u32,
-    /// Bytes it has allocated.
+    /// Bytes allocated but for `before`.
     bytes: usize,
 }
 
@@ -44,16 +46,66 @@ const GROWTH: usize = 4096;
 
 impl<C> Interner<C> {
     pub fn resource(&mut self, rest: &[u8], outer: u32) -> u32 {
-        self.intern(NIL, rest, outer, |_| (None, 0))
+        self.intern(NIL, rest, outer)
     }
 
-    /// `context` is asked for when the scope is new, from the resource's fields and the scope's, with the bytes it has allocated.
+    /// `context` is asked for where it is not known yet, from the resource's fields and the scope's, with the bytes it has
+    /// allocated.
     pub fn scope(&mut self, resource: u32, rest: &[u8], context: impl FnOnce(&[u8], &[u8]) -> (C, usize)) -> u32 {
-        self.intern(resource, rest, 0, |envelopes| {
-            let resource = envelopes[resource as usize].as_ref().expect("interned before its scopes");
-            let (context, bytes) = context(&resource.rest[resource.outer as usize..], rest);
-            (Some(context), bytes)
-        })
+        let at = self.intern(resource, rest, 0);
+        if self.get(at).context.is_none() {
+            let (context, bytes) = context(self.own(resource), rest);
+            let scope = self.get_mut(at);
+            scope.context = Some(context);
+            scope.bytes += bytes;
+            self.bytes += bytes;
+        }
+        at
+    }
+
+    /// Has a scope remember what it means to the policies before.
+    pub fn remind(&mut self, at: u32, context: impl FnOnce(&[u8], &[u8]) -> (C, usize)) {
+        let scope = self.get(at);
+        if scope.before.is_none() {
+            let (context, bytes) = context(self.own(scope.parent), &scope.rest);
+            self.bytes += bytes + size_of::<(C, usize)>();
+            self.get_mut(at).before = Some(Box::new((context, bytes)));
+        }
+    }
+
+    /// There are other policies now.
+    pub fn turn(&mut self) {
+        for envelope in self.envelopes.iter_mut().flatten() {
+            if let Some(context) = envelope.context.take() {
+                let bytes = envelope.bytes - envelope.rest.len();
+                envelope.bytes -= bytes;
+                envelope.before = Some(Box::new((context, bytes)));
+                self.bytes += size_of::<(C, usize)>();
+            }
+        }
+    }
+
+    /// Bytes that a turn takes.
+    pub fn turning(&self) -> usize {
+        (self.envelopes.len() - self.free.len()) * size_of::<(C, usize)>()
+    }
+
+    /// The policies before have no traces any more.
+    pub fn retire(&mut self) {
+        for envelope in self.envelopes.iter_mut().flatten() {
+            self.bytes -= envelope.before_bytes();
+            envelope.before = None;
+        }
+    }
+
+    /// A resource's own fields.
+    fn own(&self, resource: u32) -> &[u8] {
+        let resource = self.get(resource);
+        &resource.rest[resource.outer as usize..]
+    }
+
+    fn get_mut(&mut self, at: u32) -> &mut Envelope<C> {
+        self.envelopes[at as usize].as_mut().expect("referenced, so it is there")
     }
 
     pub fn get(&self, at: u32) -> &Envelope<C> {
@@ -115,13 +167,7 @@ impl<C> Interner<C> {
         self.table.allocation_size() * 2 + (self.envelopes.capacity() + GROWTH) * size_of::<Option<Envelope<C>>>()
     }
 
-    fn intern(
-        &mut self,
-        parent: u32,
-        rest: &[u8],
-        outer: u32,
-        context: impl FnOnce(&[Option<Envelope<C>>]) -> (Option<C>, usize),
-    ) -> u32 {
+    fn intern(&mut self, parent: u32, rest: &[u8], outer: u32) -> u32 {
         let hash = self.hasher.hash_one((parent, outer, rest));
         let envelopes = &self.envelopes;
         let same = |&at: &u32| {
@@ -130,9 +176,8 @@ impl<C> Interner<C> {
         if let Some(&at) = self.table.find(hash, same) {
             return at;
         }
-        let (context, size) = context(&self.envelopes);
-        let bytes = rest.len() + size;
-        let envelope = Envelope { parent, rest: rest.into(), outer, context, references: 0, bytes };
+        let (rest, bytes) = (rest.into(), rest.len());
+        let envelope = Envelope { parent, rest, outer, context: None, before: None, references: 0, bytes };
         self.bytes += bytes;
         self.idle += 1;
         if parent != NIL {
@@ -157,12 +202,26 @@ impl<C> Interner<C> {
         if let Ok(entry) = self.table.find_entry(hash, |&other| other == at) {
             entry.remove();
         }
-        self.bytes -= envelope.bytes;
+        self.bytes -= envelope.bytes + envelope.before_bytes();
         self.idle -= 1;
         self.free.push(at);
         if envelope.parent != NIL {
             self.release(envelope.parent);
         }
+    }
+}
+
+// === impl Envelope ===
+
+impl<C> Envelope<C> {
+    /// What it means to the policies of now, or to those `before`.
+    #[inline(always)]
+    pub fn context(&self, before: bool) -> Option<&C> {
+        if before { self.before.as_ref().map(|before| &before.0) } else { self.context.as_ref() }
+    }
+
+    fn before_bytes(&self) -> usize {
+        self.before.as_ref().map_or(0, |before| before.1 + size_of::<(C, usize)>())
     }
 }
 
@@ -190,7 +249,7 @@ mod tests {
         let large = vec![7; LIMIT];
         let resource = envelopes.resource(&large, 0);
         let scope = envelopes.scope(resource, b"scope", |rest, own| ((rest.len() + own.len()) as u32, 10));
-        assert_eq!(envelopes.get(scope).context, Some(LIMIT as u32 + 5));
+        assert_eq!(envelopes.get(scope).context(false), Some(&(LIMIT as u32 + 5)));
         assert_eq!(envelopes.resource(&large, 0), resource);
         assert_eq!(envelopes.scope(resource, b"scope", |_, _| unreachable!("known")), scope);
         assert_ne!(envelopes.resource(&large, 1), resource, "where the outer fields end matters");
@@ -203,5 +262,24 @@ mod tests {
         envelopes.hold(other);
         envelopes.sweep();
         assert_eq!(envelopes.bytes, 2 * LIMIT);
+    }
+
+    #[test]
+    fn a_scope_means_something_to_two_sets_of_policies() {
+        let mut envelopes = Interner::<u32>::default();
+        let resource = envelopes.resource(b"resource", 0);
+        let scope = envelopes.scope(resource, b"a", |_, _| (1, 10));
+        envelopes.turn();
+        assert_eq!(envelopes.scope(resource, b"a", |rest, own| ((rest.len() + own.len()) as u32, 20)), scope);
+        envelopes.remind(scope, |_, _| unreachable!("known"));
+        let both =
+            |envelopes: &Interner<u32>, at| [false, true].map(|before| envelopes.get(at).context(before).copied());
+        assert_eq!(both(&envelopes, scope), [Some(9), Some(1)]);
+        let new = envelopes.scope(resource, b"b", |_, _| (2, 20));
+        envelopes.remind(new, |rest, own| ((rest.len() + own.len()) as u32, 10));
+        assert_eq!(both(&envelopes, new), [Some(2), Some(9)]);
+        envelopes.retire();
+        assert_eq!(both(&envelopes, scope), [Some(9), None]);
+        assert_eq!(envelopes.bytes, b"resource".len() + 2 * (1 + 20));
     }
 }

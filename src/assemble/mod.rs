@@ -62,15 +62,35 @@ pub struct Assembly<C, V> {
     bound: HashMap<u32, V, RandomState>,
     /// The number of the open tick.
     pub tick: u64,
+    /// Of the policies that new traces begin under: 0 and 1 in turns.
+    generation: usize,
+    generations: [Generation; 2],
     /// What policies have seen of each held trace, opaque here.
     bits: Rows<u64>,
     counts: Rows<u32>,
-    blank: Box<[u64]>,
     /// And of each held span, the same way.
     notes: Rows<u64>,
     /// Traces of the current grain still to be looked at, the next one last, and those that have become too large.
     due: Vec<u32>,
     structure: Structure,
+}
+
+/// What policies remember of the traces that begin under them.
+#[derive(Clone, Debug, Default)]
+pub struct Layout {
+    /// The bits of a trace of which nothing was seen.
+    pub blank: Box<[u64]>,
+    /// Counters of a trace.
+    pub counts: usize,
+    /// Words of each span.
+    pub notes: usize,
+}
+
+/// Traces that began under the same policies.
+#[derive(Default)]
+struct Generation {
+    layout: Layout,
+    held: u32,
 }
 
 /// The record a span came in.
@@ -145,6 +165,7 @@ struct Trace {
     domain: u32,
     /// A parent was missing when last looked at, and nothing has arrived since.
     torn: bool,
+    generation: u8,
 }
 
 /// The root is one that acts as such, if the configuration says what does; then the ended one, then the earliest, then the
@@ -178,16 +199,7 @@ const IDLE: i64 = i64::MIN + 1;
 // === impl Assembly ===
 
 impl<C, V: Copy> Assembly<C, V> {
-    /// `blank` is what policies know of a trace of which nothing was seen, `counts` the number of counters beside it, `notes`
-    /// that of words they keep of each span.
-    pub fn new(
-        keying: Keying,
-        completion: Completion,
-        late_window: u64,
-        blank: &[u64],
-        counts: usize,
-        notes: usize,
-    ) -> Self {
+    pub fn new(keying: Keying, completion: Completion, late_window: u64, layout: Layout) -> Self {
         Self {
             completion,
             late_window,
@@ -202,10 +214,11 @@ impl<C, V: Copy> Assembly<C, V> {
             verdicts: Verdicts::default(),
             bound: HashMap::default(),
             tick: 1,
-            bits: Rows::new(blank.len()),
-            counts: Rows::new(counts),
-            blank: blank.into(),
-            notes: Rows::new(notes),
+            generation: 0,
+            bits: Rows::new(layout.blank.len()),
+            counts: Rows::new(layout.counts),
+            notes: Rows::new(layout.notes),
+            generations: [Generation { layout, held: 0 }, Generation::default()],
             due: Vec::new(),
             structure: Structure::default(),
         }
@@ -213,6 +226,52 @@ impl<C, V: Copy> Assembly<C, V> {
 
     pub fn time(&mut self) -> &mut Time {
         &mut self.time
+    }
+
+    /// The generation of policies that new traces begin under.
+    pub fn generation(&self) -> usize {
+        self.generation
+    }
+
+    /// The generation of policies that a held trace began under.
+    pub fn generation_of(&self, trace: u32) -> usize {
+        usize::from(self.traces[trace].generation)
+    }
+
+    /// Traces begin under other policies from now on. Those before have to be [retired](Self::retire).
+    pub fn turn(&mut self, layout: Layout) {
+        self.generation ^= 1;
+        self.generations[self.generation].layout = layout;
+        self.envelopes.turn();
+        self.fit();
+    }
+
+    /// Forgets what policies before the present ones remember, unless traces are held that began under them.
+    pub fn retire(&mut self) -> bool {
+        let before = self.generation ^ 1;
+        let retires = self.generations[before].held == 0;
+        if retires {
+            self.generations[before].layout = Layout::default();
+            self.envelopes.retire();
+            self.fit();
+        }
+        retires
+    }
+
+    /// Bytes that a turn to policies with this layout takes.
+    pub fn turning(&self, layout: &Layout) -> usize {
+        let Layout { blank, counts, notes } = layout;
+        let bytes = self.bits.bytes_at(blank.len()).saturating_sub(self.bits.bytes());
+        let bytes = bytes + self.counts.bytes_at(*counts).saturating_sub(self.counts.bytes());
+        bytes + self.notes.bytes_at(*notes).saturating_sub(self.notes.bytes()) + self.envelopes.turning()
+    }
+
+    fn fit(&mut self) {
+        let width = |of: fn(&Layout) -> usize| self.generations.iter().map(|at| of(&at.layout)).max().unwrap_or(0);
+        let (bits, counts, notes) = (width(|of| of.blank.len()), width(|of| of.counts), width(|of| of.notes));
+        self.bits.resize(bits);
+        self.counts.resize(counts);
+        self.notes.resize(notes);
     }
 
     /// Takes a record's time.
@@ -484,20 +543,25 @@ impl<C, V: Copy> Assembly<C, V> {
 
     /// What policies have seen of a held trace.
     pub fn facts(&mut self, trace: u32) -> (&mut [u64], &mut [u32]) {
-        (self.bits.row(trace), self.counts.row(trace))
+        let Layout { blank, counts, .. } = &self.generations[usize::from(self.traces[trace].generation)].layout;
+        (self.bits.row(trace, blank.len()), self.counts.row(trace, *counts))
     }
 
     /// The same, with what is remembered with a scope, and of a span.
     #[inline(always)]
     pub fn facts_in(&mut self, trace: u32, span: u32, scope: u32) -> (&C, &mut [u64], &mut [u32], &mut [u64]) {
-        let context = self.envelopes.get(scope).context.as_ref().expect("scopes have one");
-        (context, self.bits.row(trace), self.counts.row(trace), self.notes.row(span))
+        let generation = usize::from(self.traces[trace].generation);
+        let Layout { blank, counts, notes } = &self.generations[generation].layout;
+        let context = self.envelopes.get(scope).context(generation != self.generation).expect("scopes have one");
+        (context, self.bits.row(trace, blank.len()), self.counts.row(trace, *counts), self.notes.row(span, *notes))
     }
 
-    /// A held span's id, its parent's, its scope, and what policies keep of it.
-    pub fn link(&mut self, span: u32) -> (u64, u64, u32, &[u64]) {
+    /// The id of a span of a held trace, its parent's, what is remembered with its scope, and what policies keep of it.
+    pub fn link(&mut self, trace: u32, span: u32) -> (u64, u64, Option<&C>, &[u64]) {
+        let generation = usize::from(self.traces[trace].generation);
         let Held { id, parent, scope, .. } = self.spans[span];
-        (id, parent, scope, self.notes.row(span))
+        let context = self.envelopes.get(scope).context(generation != self.generation);
+        (id, parent, context, self.notes.row(span, self.generations[generation].layout.notes))
     }
 
     /// The partition a trace was last seen first in, and the offset.
@@ -559,7 +623,8 @@ impl<C, V: Copy> Assembly<C, V> {
 
     /// Lets a trace go: with a verdict, which is remembered, or without, where it is given back undecided.
     pub fn release(&mut self, trace: u32, verdict: Option<(V, RecordTime)>) {
-        let Trace { id, spans, anchors, domain, .. } = self.traces[trace].clone();
+        let Trace { id, spans, anchors, domain, generation, .. } = self.traces[trace].clone();
+        self.generations[usize::from(generation)].held -= 1;
         let mut at = spans;
         while at != NIL {
             let Held { place, len, scope, next, .. } = self.spans[at].clone();
@@ -762,13 +827,16 @@ impl<C, V: Copy> Assembly<C, V> {
             anchors: NIL,
             domain: self.time.domain(partition),
             torn: false,
+            generation: self.generation as u8,
         };
         let at = traces.insert(trace);
         vacant.insert(at);
         self.bits.cover(self.traces.pages());
         self.counts.cover(self.traces.pages());
-        self.bits.row(at).copy_from_slice(&self.blank);
-        self.counts.row(at).fill(0);
+        let Generation { layout: Layout { blank, counts, .. }, held } = &mut self.generations[self.generation];
+        *held += 1;
+        self.bits.row(at, blank.len()).copy_from_slice(blank);
+        self.counts.row(at, *counts).fill(0);
         Ok(at)
     }
 
@@ -841,10 +909,11 @@ impl<C, V: Copy> Assembly<C, V> {
         }
         if entry.waits_for_quiet(&self.completion) {
             let (spans, notes, mut at) = (&self.spans, &mut self.notes, entry.spans);
+            let words = self.generations[usize::from(entry.generation)].layout.notes;
             let links = std::iter::from_fn(|| {
                 let span = (at != NIL).then(|| &spans[at])?;
                 // What acts as a root needs no parent.
-                let acts = model::acts(notes.row(at));
+                let acts = model::acts(notes.row(at, words));
                 at = span.next;
                 Some((span.id, if acts { 0 } else { span.parent }))
             });

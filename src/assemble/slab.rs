@@ -96,7 +96,7 @@ impl<T> IndexMut<u32> for Slab<T> {
     }
 }
 
-/// What is known of a trace beside its entry: a fixed number of words each, in pages beside the slab's.
+/// What is known of an entry beside it: words in pages beside the slab's, as many for each as the longest needs.
 pub struct Rows<T> {
     pages: Vec<Box<[T]>>,
     width: usize,
@@ -118,13 +118,35 @@ impl<T: Copy + Default> Rows<T> {
         }
     }
 
+    /// Of one that needs `len` words.
     #[inline(always)]
-    pub fn row(&mut self, at: u32) -> &mut [T] {
+    pub fn row(&mut self, at: u32, len: usize) -> &mut [T] {
         let start = at as usize % PAGE * self.width;
-        &mut self.pages[(at >> PAGE_BITS) as usize][start..start + self.width]
+        &mut self.pages[(at >> PAGE_BITS) as usize][start..start + len]
+    }
+
+    /// The longest needs more, or less, from now on. Page by page, so that nothing is in memory twice.
+    pub fn resize(&mut self, width: usize) {
+        let common = self.width.min(width);
+        if width != self.width {
+            for page in &mut self.pages {
+                let mut resized = vec![T::default(); PAGE * width].into_boxed_slice();
+                for at in 0..PAGE {
+                    let (to, from) = (at * width, at * self.width);
+                    resized[to..to + common].copy_from_slice(&page[from..from + common]);
+                }
+                *page = resized;
+            }
+        }
+        self.width = width;
+    }
+
+    /// Bytes that rows of such a width would take.
+    pub fn bytes_at(&self, width: usize) -> usize {
+        self.pages.len() * PAGE * width * size_of::<T>()
     }
 
     pub fn bytes(&self) -> usize {
-        self.pages.len() * PAGE * self.width * size_of::<T>()
+        self.bytes_at(self.width)
     }
 }

@@ -28,11 +28,6 @@ pub struct Configured {
 // === impl Configured ===
 
 impl Configured {
-    /// None where there are mistakes: they are all printed, and no broker is contacted.
-    pub fn load(&self, more: Option<Flag>) -> Option<Config> {
-        self.read(more).inspect_err(show).ok()
-    }
-
     /// # Errors
     /// All mistakes; no broker is contacted.
     pub fn read(&self, more: Option<Flag>) -> Result<Config, Diagnostics> {

@@ -19,7 +19,7 @@ use crate::{
     diagnostic::Diagnostics,
     engine::{Past, Settings},
     explain::Gathered,
-    model::{Threshold, TraceId},
+    model::{Fingerprint, Threshold, TraceId},
     recording::{Reader, Record},
     source::{self, Place, Range, WantedRange},
 };
@@ -158,11 +158,12 @@ fn decisions(config: &Config, from: Place, trace: TraceId) -> anyhow::Result<Vec
     let topics = input.topics.iter().map(|topic| input.decisions(&topic.name)).collect();
     let mut lines: Vec<String> = Vec::new();
     each(config, topics, from, "reading decisions", |record| {
-        let Ok(Decisions { policies, decisions, .. }) = Decisions::decode(&*record.value.unwrap_or_default()) else {
+        let Ok(Decisions { policies, decisions, sets, .. }) = Decisions::decode(&*record.value.unwrap_or_default())
+        else {
             return Ok(());
         };
         for decision in decisions.into_iter().filter(|decision| decision.trace_id == trace.0) {
-            let line = said(&decision, &policies);
+            let line = said(&decision, &policies, &sets);
             if !lines.contains(&line) {
                 lines.push(line);
             }
@@ -172,8 +173,8 @@ fn decisions(config: &Config, from: Place, trace: TraceId) -> anyhow::Result<Vec
     Ok(lines)
 }
 
-fn said(decision: &Decision, policies: &[String]) -> String {
-    let Decision { keep, policy, threshold, spans, .. } = *decision;
+fn said(decision: &Decision, policies: &[String], sets: &[u32]) -> String {
+    let Decision { keep, policy, threshold, spans, set, .. } = *decision;
     let policy = (policy as usize).checked_sub(1).and_then(|at| policies.get(at));
     let policy = policy.map_or_else(|| "otherwise".to_owned(), |name| format!("`{name}`"));
     let threshold = threshold.map_or(if keep { Threshold::ALWAYS } else { Threshold::NEVER }, Threshold);
@@ -186,9 +187,11 @@ fn said(decision: &Decision, policies: &[String]) -> String {
         Reason::End => "end",
     };
     let verdict = if keep { "kept" } else { "dropped" };
+    let asked = sets.get(set as usize).map(|hash| Fingerprint(*hash)).filter(|asked| *asked != Fingerprint::UNKNOWN);
     format!(
-        "{verdict} by {policy}; of such traces {} are kept; complete by {reason}, with {spans} spans",
-        percentage(threshold)
+        "{verdict} by {policy}; of such traces {} are kept; complete by {reason}, with {spans} spans{}",
+        percentage(threshold),
+        asked.map_or_else(String::new, |asked| format!("; by the policies {asked}"))
     )
 }
 

@@ -2,7 +2,10 @@
 
 use std::process::ExitCode;
 
-use super::{configured::Configured, output};
+use super::{
+    configured::{self, Configured},
+    output,
+};
 use crate::{
     config::Flag,
     pipeline::{self, Mode},
@@ -11,6 +14,8 @@ use crate::{
 
 /// Runs until SIGTERM or Ctrl-C: then nothing more is taken in, what is decided is delivered and committed, and the exit
 /// code is 0 within 10 seconds. Undecided traces are not forced; the next start reads them again.
+///
+/// Policies are loaded anew when their files change, and on SIGHUP; with a mistake in them, those before stay in force.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Args {
@@ -64,12 +69,13 @@ mistakes.";
 /// The reason to exit non-zero. Mistakes in the files are none: they are printed here, and the exit code says it.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let listen = args.listen.map(|value| Flag { name: "--listen", path: &["http", "listen"], value });
-    let Some(config) = args.configured.load(listen) else { return Ok(ExitCode::FAILURE) };
+    let load = move || args.configured.read(listen.clone());
+    let Ok(config) = load().inspect_err(configured::show) else { return Ok(ExitCode::FAILURE) };
     telemetry::log(args.log_json);
     let Args { until_end, accept_expired, dry_run, .. } = args;
     let mode = Mode { until_end, accept_expired, dry_run };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let ended = runtime.block_on(pipeline::run(config, mode));
+    let ended = runtime.block_on(pipeline::run(config, mode, Box::new(load)));
     // A consumer that does not close, or a thread that waits for a broker, must not keep the process.
     runtime.shutdown_background();
     let telemetry = ended?;

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The cluster. `Debug` leaves out what the properties say: there are passwords among them.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Kafka {
     /// As librdkafka wants them: `host:port`, with commas between.
     pub brokers: String,

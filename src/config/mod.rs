@@ -29,7 +29,9 @@ use crate::{
 
 pub use kafka::Kafka;
 pub use layers::Flag;
-pub use policies::{Policies, Written as WrittenPolicies, load as load_policies, load_under as load_policies_under};
+pub use policies::{
+    Policies, Written as WrittenPolicies, contents, load as load_policies, load_under as load_policies_under,
+};
 pub use topics::{Encoding, Input, Keyed, Start, Topic};
 
 /// The whole configuration, checked as far as it can be without a broker.
@@ -51,6 +53,8 @@ pub struct Config {
     pub policies: Arc<PolicySet>,
     /// As they were written, with their tests.
     pub written_policies: WrittenPolicies,
+    /// The files and folders that all of this stands in.
+    pub sources: Vec<PathBuf>,
     pub http: Http,
     pub tick: Tick,
 }
@@ -147,13 +151,49 @@ impl Config {
             Ok(file) => {
                 let folder = path.parent().unwrap_or(Path::new(""));
                 let config = Self::read(&file, folder, variables, flags, &mut diagnostics);
-                config.filter(|_| diagnostics.is_empty()).ok_or(diagnostics)
+                let mut config = config.filter(|_| diagnostics.is_empty()).ok_or(diagnostics)?;
+                config.sources.push(path.to_owned());
+                Ok(config)
             }
             Err(message) => {
                 diagnostics.error_nowhere(message);
                 Err(diagnostics)
             }
         }
+    }
+
+    /// What another configuration says otherwise, but for the policies.
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let Self {
+            kafka,
+            input,
+            output,
+            delivery,
+            completion,
+            memory,
+            late_window,
+            late,
+            workers,
+            policies: _,
+            written_policies: _,
+            sources: _,
+            http,
+            tick,
+        } = self;
+        let parts = [
+            ("kafka", *kafka != other.kafka),
+            ("input", *input != other.input),
+            ("output", *output != other.output),
+            ("delivery", *delivery != other.delivery),
+            ("completion", *completion != other.completion),
+            ("memory", *memory != other.memory),
+            ("late_window", *late_window != other.late_window),
+            ("late", *late != other.late),
+            ("workers", *workers != other.workers),
+            ("http", *http != other.http),
+            ("tick", *tick != other.tick),
+        ];
+        parts.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
     }
 
     /// None only with an error.
@@ -192,7 +232,7 @@ impl Config {
         let http = http(fields.take("http").unwrap_or(&nothing), d);
         let tick = tick(fields.take("tick").unwrap_or(&nothing), d);
         fields.finish(d);
-        let policies::Policies { set: policies, written: written_policies } = policies?;
+        let (policies::Policies { set: policies, written: written_policies }, sources) = policies?;
         Some(Self {
             kafka: kafka?,
             input: input?,
@@ -205,6 +245,7 @@ impl Config {
             workers: workers?,
             policies,
             written_policies,
+            sources,
             http: http?,
             tick: tick?,
         })

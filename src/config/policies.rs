@@ -1,7 +1,9 @@
 //! The policies a configuration names: files, folders, or policies written in it.
 
 use std::{
-    fs, io,
+    fs,
+    hash::{DefaultHasher, Hash, Hasher},
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -40,15 +42,15 @@ enum PolicySource {
 }
 
 /// Reads and compiles what `policies` lists, in its order; a folder stands for its `*.yaml` and `*.yml` in byte order of path.
-/// `root` is the condition on what counts as a root.
+/// `root` is the condition on what counts as a root. With the files and folders that were named.
 pub(super) fn read(
     node: &Node,
     root: Option<&Node>,
     around: &Surroundings<'_>,
     diagnostics: &mut Diagnostics,
-) -> Option<Policies> {
+) -> Option<(Policies, Vec<PathBuf>)> {
     let before = diagnostics.0.len();
-    let mut sources = Vec::new();
+    let (mut sources, mut paths) = (Vec::new(), Vec::new());
     let entries = match &node.kind {
         Kind::Seq(entries) => entries.as_slice(),
         Kind::Map(_) => node.as_seq("`policies`", diagnostics)?,
@@ -60,7 +62,9 @@ pub(super) fn read(
             continue;
         }
         for (name, at) in names(entry, "`policies`", diagnostics).unwrap_or_default() {
-            open(&around.path(&name, &at), &at, &mut sources, diagnostics)?;
+            let path = around.path(&name, &at);
+            open(&path, &at, &mut sources, diagnostics)?;
+            paths.push(path);
         }
     }
     if sources.is_empty() && diagnostics.0.len() == before {
@@ -70,7 +74,7 @@ pub(super) fn read(
         return None;
     }
     sources.extend(root.cloned().map(PolicySource::Root));
-    compile(sources, diagnostics)
+    Some((compile(sources, diagnostics)?, paths))
 }
 
 /// Reads and compiles files and folders that were named on the command line.
@@ -108,6 +112,26 @@ fn compile(sources: Vec<PolicySource>, diagnostics: &mut Diagnostics) -> Option<
     let written = Written(sources);
     let set = Arc::new(PolicySet::compile(&written.parts(), diagnostics)?);
     Some(Policies { set, written })
+}
+
+/// A hash of what files hold, and those of folders: another one tells that something was changed. It is good in this process.
+///
+/// Whatever the way it is brought there, by a write, a rename or, in a folder that Kubernetes mounts, the swap of a link two
+/// folders above, it is seen; times and numbers of files tell some of them only.
+pub fn contents(paths: &[PathBuf]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for path in paths {
+        let mut files = if path.is_dir() { list(path).unwrap_or_default() } else { vec![path.clone()] };
+        files.sort();
+        for file in files {
+            file.hash(&mut hasher);
+            // What is no file, as a pipe, can be read once only.
+            if file.is_file() {
+                yaml::open(&file).map(|source| source.text.clone()).hash(&mut hasher);
+            }
+        }
+    }
+    hasher.finish()
 }
 
 /// Reads a file, or those of a folder; None where there are too many.

@@ -8,7 +8,7 @@ use crate::{
     yaml::{Fields, Kind, Node},
 };
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Input {
     /// Not empty, no name twice.
     pub topics: Vec<Topic>,

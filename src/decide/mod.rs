@@ -6,6 +6,7 @@
 
 mod answer;
 pub mod condition;
+mod edition;
 pub mod explain;
 mod fnv;
 mod lint;
@@ -21,6 +22,7 @@ mod set;
 mod tree;
 mod verdict;
 
+pub use edition::{Edition, Full};
 pub use lint::find as lint;
 pub use observe::{Context, Scratch};
 pub use policy::{Action, List, Match, Policy};

@@ -4,6 +4,7 @@ use std::{iter, ops::Range};
 
 use super::{
     Action, Context, Part, Policy, Scratch,
+    fnv::fnv,
     policy::List,
     program::{self, Program},
     randomness, read,
@@ -11,8 +12,8 @@ use super::{
 use crate::{
     decode::{Batch, Keys, Span},
     diagnostic::Diagnostics,
-    model::{Randomness, Threshold, TraceId},
-    yaml::Node,
+    model::{Fingerprint, Randomness, Threshold, TraceId},
+    yaml::{Kind, Node},
 };
 
 /// Policies as they are in force: never changed, and shared by all workers.
@@ -27,6 +28,7 @@ pub struct PolicySet {
     pub(super) root: Option<String>,
     pub(super) program: Program,
     blank: Vec<u64>,
+    fingerprint: Fingerprint,
 }
 
 // === impl PolicySet ===
@@ -57,7 +59,16 @@ impl PolicySet {
         let mut blank = vec![0; program.seen_words()];
         blank.extend_from_slice(&program.nil[..program.root_words()]);
         let root = read.root.map(|(_, written)| written);
-        Some(Self { list: read.list, policies, has_shadows, randomness: read.randomness, root, program, blank })
+        Some(Self {
+            list: read.list,
+            policies,
+            has_shadows,
+            randomness: read.randomness,
+            root,
+            program,
+            blank,
+            fingerprint: fingerprint(parts),
+        })
     }
 
     /// The span attributes to look for when decoding.
@@ -87,6 +98,11 @@ impl PolicySet {
     /// The condition on what counts as a root, as text.
     pub fn root(&self) -> Option<&str> {
         self.root.as_deref()
+    }
+
+    /// Tells these policies from others.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
     }
 
     /// What of the rest is kept.
@@ -155,5 +171,43 @@ impl PolicySet {
     /// The span observed last is its trace's root from now on.
     pub fn crown(&self, scratch: &Scratch, bits: &mut [u64]) {
         self.program.crown(scratch, bits);
+    }
+}
+
+/// Of policies as they are written, but for comments, layout and the tests beside them. It stands in the decision log, so it
+/// may not change from version to version.
+fn fingerprint(parts: &[Part<'_>]) -> Fingerprint {
+    let mut said = Vec::new();
+    for part in parts {
+        match part {
+            Part::File(node) => say(node, true, &mut said),
+            Part::Policy(node) | Part::Root(node) => say(node, false, &mut said),
+        }
+    }
+    let hash = fnv(&said);
+    Fingerprint(((hash ^ hash >> 32) as u32).max(1))
+}
+
+/// What a node says, such that no two say the same.
+fn say(node: &Node, is_file: bool, said: &mut Vec<u8>) {
+    match &node.kind {
+        Kind::Scalar { text, .. } => {
+            said.push(if node.is_null() { b'0' } else { b'"' });
+            said.extend((text.len() as u64).to_le_bytes());
+            said.extend(text.as_bytes());
+        }
+        Kind::Seq(nodes) => {
+            said.push(b'[');
+            nodes.iter().for_each(|node| say(node, false, said));
+            said.push(b']');
+        }
+        Kind::Map(entries) => {
+            said.push(b'{');
+            for (key, value) in entries.iter().filter(|(key, _)| !is_file || !key.is_text("tests")) {
+                say(key, false, said);
+                say(value, false, said);
+            }
+            said.push(b'}');
+        }
     }
 }

@@ -21,6 +21,10 @@ pub struct Decisions {
     /// In the order they were made. At least one.
     #[prost(message, repeated, tag = "5")]
     pub decisions: Vec<Decision>,
+    /// Hashes of the policies as they are written, of each policy set that was asked, each once. 0 where it is not known; none
+    /// in what earlier versions wrote.
+    #[prost(fixed32, repeated, tag = "6")]
+    pub sets: Vec<u32>,
 }
 
 /// The verdict on one trace.
@@ -50,6 +54,9 @@ pub struct Decision {
     /// The spans of the trace so far.
     #[prost(uint32, tag = "7")]
     pub spans: u32,
+    /// The policy set that was asked: 0 for the first of `sets`, and so on.
+    #[prost(uint32, tag = "8")]
+    pub set: u32,
 }
 
 /// Why a trace was decided when it was.

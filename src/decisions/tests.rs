@@ -17,6 +17,7 @@ fn decision(trace: u8, verdict: Verdict) -> Decision {
         reason: Reason::Structure,
         decided: RecordTime(1_700_000_000_000),
         spans: 7,
+        policies: Fingerprint(0x0102_0304),
     }
 }
 
@@ -37,9 +38,11 @@ prop_compose! {
         reason in select(&Reason::ALL[..]),
         decided in prop_oneof![any::<i64>(), Just(i64::MAX)],
         spans: u32,
+        policies in prop_oneof![0..3_u32, any::<u32>()],
     ) -> Decision {
         let verdict = Verdict { keep, policy, threshold: Threshold(threshold) };
-        Decision { trace: TraceId(id.to_be_bytes()), verdict, reason, decided: RecordTime(decided), spans }
+        let (decided, policies) = (RecordTime(decided), Fingerprint(policies));
+        Decision { trace: TraceId(id.to_be_bytes()), verdict, reason, decided, spans, policies }
     }
 }
 
@@ -77,7 +80,10 @@ proptest! {
         let value = encode(1, 1, decisions.iter().copied(), &names(), 10_000).remove(0);
         let cut = (value.len() as f64 * cut) as usize;
         if let Ok(logged) = decode(&value[..cut], &names()) {
-            prop_assert!(decisions.starts_with(&logged.decisions));
+            // What tells the policies stands behind them.
+            let anonymous = |decision: &Decision| Decision { policies: Fingerprint::UNKNOWN, ..*decision };
+            let [decisions, read] = [&decisions, &logged.decisions].map(|of| of.iter().map(anonymous).collect::<Vec<_>>());
+            prop_assert!(decisions.starts_with(&read));
         }
     }
 }
@@ -106,6 +112,15 @@ fn names_stand_once_in_every_record_that_needs_them() {
     for value in many {
         assert_eq!(schema::Decisions::decode(&value[..]).expect("a record").policies, ["slow"]);
     }
+}
+
+#[test]
+fn sets_are_named_once_a_record() {
+    let of = |set| Decision { policies: Fingerprint(set), ..decision(1, kept(None)) };
+    let value = encode(1, 1, [5, 5, 9, 5].map(of).into_iter(), &[], 10_000).remove(0);
+    let record = schema::Decisions::decode(&value[..]).expect("a record");
+    assert_eq!(record.sets, [5, 9]);
+    assert_eq!(record.decisions.iter().map(|decision| decision.set).collect::<Vec<_>>(), [0, 0, 1, 0]);
 }
 
 #[test]
@@ -149,6 +164,7 @@ fn what_cannot_be_read_says_what_to_do() {
         ("a trace id has 15 bytes, not 16", written(|record| record.decisions[0].trace_id = vec![1; 15])),
         ("a trace id is zero", written(|record| record.decisions[0].trace_id = vec![0; 16])),
         ("a policy has the number 2, of 1", written(|record| record.decisions[0].policy = 2)),
+        ("a policy set has the number 1, of 1", written(|record| record.decisions[0].set = 1)),
         ("a reason has the number 0", written(|record| record.decisions[0].reason = 0)),
         ("a reason has the number 6", written(|record| record.decisions[0].reason = 6)),
         ("a threshold is 72057594037927937", written(|record| record.decisions[0].threshold = Some((1 << 56) + 1))),
@@ -173,6 +189,9 @@ fn the_format_is_fixed() {
     let mut expected = vec![0x08, 1, 0x11, 8, 7, 6, 5, 4, 3, 2, 1, 0x18, 9, 0x22, 1, b'p', 0x2a, 30, 0x0a, 16];
     expected.extend([0xaa; 16]);
     expected.extend([0x10, 1, 0x18, 1, 0x20, 1, 0x28, 5, 0x30, 6, 0x38, 7]);
+    let earlier = decode(&expected, &["p".to_owned()]).expect("a record of an earlier version").decisions;
+    assert_eq!(earlier, [Decision { policies: Fingerprint::UNKNOWN, ..decision }]);
+    expected.extend([0x32, 4, 4, 3, 2, 1]);
     assert_eq!(value, expected);
 }
 

@@ -2,6 +2,7 @@
 
 mod model;
 mod output;
+mod reload;
 mod restart;
 
 use std::{collections::BTreeMap, iter};
@@ -16,7 +17,7 @@ use prost::Message;
 use super::*;
 use crate::{
     decide::Part,
-    decode::Keys,
+    decode::{self, Keys},
     diagnostic::{Diagnostics, Source},
     model::Threshold,
     yaml,
@@ -1043,7 +1044,8 @@ fn a_verdict_that_was_not_acted_on_is_named_when_it_is() {
     rig.engine.assign(Start { position: 1, tick: 4, ..Start::at(0) });
     let verdict = Verdict { keep: true, policy: Some(0), threshold: Threshold::ALWAYS };
     let decided = RecordTime(0);
-    let decision = Decision { trace: of_trace(1), verdict, reason: Reason::Structure, decided, spans: 1 };
+    let policies = Fingerprint::UNKNOWN;
+    let decision = Decision { trace: of_trace(1), verdict, reason: Reason::Structure, decided, spans: 1, policies };
     rig.engine.restore(0, Remembered { decision, tick: 9, record: 3, bound: true });
     rig.spans(0, 0, &[ROOT]);
     let mut cut = || {

@@ -10,10 +10,10 @@ use crate::{
 };
 
 /// The decisions of a tick, packed for the log of each partition.
-pub fn decisions(tick: &Tick, incarnation: u64, policies: &[String], limit: usize) -> Vec<(u32, Vec<u8>)> {
+pub fn decisions(tick: &Tick, incarnation: u64, limit: usize) -> Vec<(u32, Vec<u8>)> {
     let packed = tick.decisions.chunk_by(|a, b| a.0 == b.0).flat_map(|of| {
         let decisions = of.iter().map(|(_, decision)| *decision);
-        let values = decisions::encode(incarnation, tick.number, decisions, policies, limit);
+        let values = decisions::encode(incarnation, tick.number, decisions, &tick.names, limit);
         values.into_iter().map(|value| (of[0].0, value))
     });
     packed.collect()

@@ -34,7 +34,6 @@ pub struct Sender {
     incarnation: u64,
     config: Arc<Config>,
     route: Route,
-    policies: Vec<String>,
     committer: Committer,
     shared: Arc<Shared>,
 }
@@ -126,7 +125,6 @@ impl Sender {
             transactional: Some(client.create_with_context(Deliveries::default())?),
             plain,
             incarnation: fastrand::u64(..),
-            policies: config.policies.policies().iter().map(|policy| policy.name.clone()).collect(),
             config: config.clone(),
             route,
             committer,
@@ -284,7 +282,7 @@ impl Sender {
     }
 
     fn decision_pieces(&self, tick: &Tick) -> impl Iterator<Item = Piece> + use<> {
-        let packed = contents::decisions(tick, self.incarnation, &self.policies, self.route.record_bytes);
+        let packed = contents::decisions(tick, self.incarnation, self.route.record_bytes);
         packed.into_iter().map(|(partition, value)| Piece::Decisions { partition, value })
     }
 

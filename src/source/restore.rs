@@ -79,7 +79,7 @@ impl Restore {
     pub fn new(
         config: &Config,
         wanted: Vec<Wanted>,
-        names: Vec<String>,
+        names: Arc<[String]>,
         to_end: bool,
         max_bytes: usize,
     ) -> anyhow::Result<Self> {
@@ -118,7 +118,7 @@ struct Reading {
     asking: BaseConsumer<Context>,
     consumer: BaseConsumer<Context>,
     logs: Vec<Log>,
-    names: Vec<String>,
+    names: Arc<[String]>,
     to_end: bool,
     max_bytes: usize,
     restored: Vec<Restored>,
@@ -150,7 +150,7 @@ impl Reading {
     fn new(
         config: &Config,
         wanted: Vec<Wanted>,
-        names: Vec<String>,
+        names: Arc<[String]>,
         to_end: bool,
         max_bytes: usize,
         stop: Arc<AtomicBool>,

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -90,7 +91,7 @@ impl Io for DryRun {
         self.source.resume(partitions)
     }
 
-    fn restore(&self, _: Vec<Wanted>, _: usize) -> anyhow::Result<()> {
+    fn restore(&self, _: Vec<Wanted>, _: Arc<[String]>, _: usize) -> anyhow::Result<()> {
         Ok(())
     }
 

@@ -56,7 +56,7 @@ pub trait Io {
     ///
     /// # Errors
     /// It cannot be begun.
-    fn restore(&self, wanted: Vec<Wanted>, max_bytes: usize) -> anyhow::Result<Self::Restore>;
+    fn restore(&self, wanted: Vec<Wanted>, names: Arc<[String]>, max_bytes: usize) -> anyhow::Result<Self::Restore>;
     /// All of them, once they are there.
     ///
     /// # Errors
@@ -156,9 +156,8 @@ impl Io for Kafka {
         self.source.resume(partitions)
     }
 
-    fn restore(&self, wanted: Vec<Wanted>, max_bytes: usize) -> anyhow::Result<Restore> {
+    fn restore(&self, wanted: Vec<Wanted>, names: Arc<[String]>, max_bytes: usize) -> anyhow::Result<Restore> {
         tracing::info!(partitions = wanted.len(), "reading back what was decided");
-        let names = self.config.policies.policies().iter().map(|policy| policy.name.clone()).collect();
         // A plain producer's decisions may be ahead of the offsets.
         let to_end = self.config.delivery == Delivery::AtLeastOnce;
         Restore::new(&self.config, wanted, names, to_end, max_bytes)

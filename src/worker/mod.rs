@@ -26,10 +26,12 @@ use rdkafka::{
     Message,
     error::{KafkaError, RDKafkaErrorCode},
 };
+use tokio::sync::watch;
 
 use crate::{
     assemble::{Completion, Keying},
     config::{Config, Input},
+    decide::Edition,
     engine::{Engine, Full, Record, Settings},
     forward::Retry,
     limits,
@@ -64,6 +66,8 @@ pub struct Worker<I: Io = Kafka> {
     partial_since: Option<Instant>,
     /// When statistics last showed a broker that answers.
     heard: Option<Instant>,
+    /// Policies were loaded that have to wait.
+    awaited: bool,
 }
 
 /// What a worker is told, shared by all of a process.
@@ -88,6 +92,8 @@ pub struct Orders {
     pub ends: Option<Arc<Ends>>,
     /// With `--accept-expired`.
     pub accept_expired: bool,
+    /// Those that are to be in force, as they were loaded last.
+    pub policies: watch::Receiver<Arc<Edition>>,
 }
 
 /// Partitions on their way in.
@@ -175,6 +181,7 @@ impl<I: Io> Worker<I> {
             stopping: None,
             partial_since: None,
             heard: None,
+            awaited: false,
             orders,
         }
     }
@@ -197,11 +204,32 @@ impl<I: Io> Worker<I> {
         if self.orders.stop.load(Ordering::Acquire) {
             return self.stop();
         }
+        self.reload();
         self.deliver(self.orders.config.tick.interval)?;
         self.retry_stalled()?;
         self.hold_back()?;
         self.read()?;
         self.is_done()
+    }
+
+    /// Takes policies on that were loaded anew. Where they have to wait, others that come meanwhile take their place.
+    fn reload(&mut self) {
+        // Where nobody loads any, there is nobody to hear of.
+        if !self.orders.policies.has_changed().unwrap_or(false) {
+            return;
+        }
+        let edition = self.orders.policies.borrow_and_update().clone();
+        let waits = !self.engine.reload(&edition);
+        if waits {
+            self.orders.policies.mark_changed();
+        }
+        if waits && !self.awaited {
+            tracing::info!(
+                "the policies {} are taken when all traces are decided that began under those before the last",
+                edition.policies.fingerprint()
+            );
+        }
+        self.awaited = waits;
     }
 
     /// Takes nothing more in and finishes what is decided; nothing undecided is forced.
@@ -363,6 +391,7 @@ impl<I: Io> Worker<I> {
             self.orders.number,
             Snapshot {
                 stats: self.engine.stats().clone(),
+                edition: self.engine.edition().clone(),
                 spans_held: self.engine.spans_held(),
                 traces_held: u64::from(self.engine.traces_held()),
                 bytes_held: self.engine.bytes_held() as u64,

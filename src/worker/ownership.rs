@@ -151,7 +151,7 @@ impl<I: Io> Worker<I> {
             Wanted { partition: partition.clone(), floor, last }
         });
         let max_bytes = config.memory.buffer as usize / self.orders.workers / 4;
-        self.io.restore(wanted.collect(), max_bytes)
+        self.io.restore(wanted.collect(), self.engine.edition().names.clone(), max_bytes)
     }
 
     /// Lets partitions be read whose start is now committed. The tick that commits it is cut at once.

@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
+    path::Path,
     process::{Child, ChildStderr, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
     thread::{self, JoinHandle},
@@ -65,7 +66,7 @@ pub struct Processor {
     _leash: Leash,
     said: Arc<Mutex<String>>,
     listening: Option<JoinHandle<()>>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// How it ended, and all it said on standard error.
@@ -135,7 +136,7 @@ impl Job {
             let (stderr, said) = (child.stderr.take().expect("piped"), said.clone());
             move || listen(stderr, &said)
         });
-        Processor { _leash: Leash::on(&child), child, said, listening: Some(listening), _folder: folder }
+        Processor { _leash: Leash::on(&child), child, said, listening: Some(listening), folder }
     }
 
     /// `tailwater check`.
@@ -216,6 +217,16 @@ impl Processor {
     pub fn terminate(self) -> Ended {
         kill_process(Pid::from_child(&self.child), Signal::TERM).expect("the program runs");
         self.ends_within(Duration::from_secs(30))
+    }
+
+    /// SIGHUP.
+    pub fn hang_up(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::HUP).expect("the program runs");
+    }
+
+    /// Where its configuration and `policies.yaml` are.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// SIGSTOP: it stands still, and its connections stay.

@@ -11,7 +11,7 @@ use super::*;
 use crate::{
     assemble::Reason,
     decide::Verdict,
-    model::{RecordTime, Threshold, TraceId},
+    model::{Fingerprint, RecordTime, Threshold, TraceId},
 };
 
 const SOON: Duration = Duration::from_secs(20);
@@ -24,7 +24,8 @@ struct Broker {
 
 fn decision(trace: u8) -> Decision {
     let verdict = Verdict { keep: true, policy: Some(0), threshold: Threshold::ALWAYS };
-    Decision { trace: TraceId([trace; 16]), verdict, reason: Reason::Structure, decided: RecordTime(5), spans: 3 }
+    let (decided, policies) = (RecordTime(5), Fingerprint(7));
+    Decision { trace: TraceId([trace; 16]), verdict, reason: Reason::Structure, decided, spans: 3, policies }
 }
 
 fn partition(number: i32) -> Partition {
@@ -35,8 +36,8 @@ fn wanted(number: i32, floor: i64, last: Option<i64>) -> Wanted {
     Wanted { partition: partition(number), floor, last }
 }
 
-fn names() -> Vec<String> {
-    vec!["all".to_owned()]
+fn names() -> Arc<[String]> {
+    Arc::from(["all".to_owned()])
 }
 
 fn config(brokers: &str) -> Config {

@@ -4,6 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -360,7 +361,7 @@ impl Client {
             self.index(partition)
         };
         let tick = &parcel.tick;
-        let decided = contents::decisions(tick, self.incarnation, &self.world.names, 4096);
+        let decided = contents::decisions(tick, self.incarnation, 4096);
         let decided = decided.into_iter().map(|(number, value)| Piece::Decisions(number, place(number), value));
         let kept = tick.kept.iter().map(|kept| Piece::Kept(spans(&tick.bytes[kept.bytes.clone()])));
         let dead = tick.dead.iter().map(|dead| Piece::Dead(place(dead.partition), dead.offset));
@@ -508,7 +509,7 @@ impl Io for Client {
         self.set_paused(partitions, false)
     }
 
-    fn restore(&self, wanted: Vec<Wanted>, _: usize) -> anyhow::Result<Self::Restore> {
+    fn restore(&self, wanted: Vec<Wanted>, _: Arc<[String]>, _: usize) -> anyhow::Result<Self::Restore> {
         let broker = self.world.broker.borrow();
         let end = |wanted: &Wanted| match wanted.last {
             _ if self.world.at_least_once => broker.decisions[self.index(&wanted.partition)].high() as i64,

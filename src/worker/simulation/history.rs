@@ -10,6 +10,7 @@ use std::{
 };
 
 use prost::Message;
+use tokio::sync::watch;
 
 use super::{
     super::{Arrival, Orders, Worker},
@@ -20,6 +21,7 @@ use super::{
 use crate::{
     assemble::Keying,
     config::{Config, Delivery},
+    decide::Edition,
     generate::otlp::{ResourceSpans, ScopeSpans, Span, Status, TracesData},
     telemetry::Telemetry,
 };
@@ -304,6 +306,7 @@ impl Run {
             ends: None,
             frontier: None,
             accept_expired: false,
+            policies: watch::channel(Arc::new(Edition::first(self.setup.config.policies.clone()))).1,
         };
         let client = Client::new(self.world.clone(), orders.transactional_id.clone());
         self.workers.push(Process { worker: Worker::with(client, orders), slot, frozen: false });
