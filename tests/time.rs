@@ -288,7 +288,8 @@ fn spans(records: &[Record]) -> u64 {
 
 /// When all is read, the rest of its time is over at once.
 fn finished(job: &Job, mut processor: Processor, expected: &Expected) -> Verdicts {
-    processor.wait_until("all of it to be read", |metrics| metrics.received() == expected.spans as u64);
+    // What moves from one worker to another while they begin is read twice.
+    processor.wait_until("all of it to be read", |metrics| metrics.received() >= expected.spans as u64);
     let ended = processor.terminate();
     assert!(ended.status.success(), "{}", ended.said);
     job.run_until_end();

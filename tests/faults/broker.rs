@@ -74,6 +74,25 @@ fn leaders_that_stand_still_at_the_end_of_a_transaction() {
         next.wait_until("it to deliver", |metrics| metrics.forwarded() > 0 && metrics.lost() == 0);
         siege.kill(next, "when it stood no more", None);
     }
+    // The coordinator of its transactions does, and another takes them on. Where it does not know what became of one, the
+    // processor ends with the reason, and the next goes on.
+    let id = siege.job.transactional_id();
+    let mut processor = siege.job.run();
+    processor.wait_until("it to deliver", |metrics| metrics.forwarded() > 0);
+    let coordinator = kafka.coordinator(&id);
+    wait_until("an open transaction", PATIENCE, || siege.is_open());
+    kafka.freeze(coordinator);
+    wait_until("another coordinator", PATIENCE, || kafka.coordinator(&id) != coordinator);
+    let forwarded = processor.metrics().map_or(0, |metrics| metrics.forwarded());
+    if !processor.runs_until("it to go on", |metrics| metrics.forwarded() > forwarded) {
+        let ended = processor.ends_within(PATIENCE);
+        assert!(!ended.status.success() && ended.said.contains("error: "), "{}", ended.said);
+        processor = siege.job.run();
+        processor.wait_until("the next to go on", |metrics| metrics.forwarded() > 0);
+    }
+    kafka.thaw(coordinator);
+    goes_on(&mut processor);
+    siege.kill(processor, "when its coordinator had moved", None);
     load.end();
     siege.judge(i64::MAX);
     witness("fault-leaders");

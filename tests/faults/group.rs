@@ -197,9 +197,8 @@ fn a_fenced_producer_ends_the_process() {
     let load = siege.load(seed(), keyed);
     let mut first = siege.job.run();
     delivers(&mut first);
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", &siege.job.brokers).set("transactional.id", format!("fault-fenced/{host}/0/0"));
+    config.set("bootstrap.servers", &siege.job.brokers).set("transactional.id", siege.job.transactional_id());
     let namesake: BaseProducer = config.create().expect("a producer");
     namesake.init_transactions(PATIENCE).expect("transactions");
     let ended = first.ends_within(PATIENCE);

@@ -112,6 +112,9 @@ const PLAIN_USERS: [&str; 9] =
     ["plain", "limited", "no-read", "no-write", "no-group", "no-transactions", "no-create", "no-decisions", "dry"];
 pub const PASSWORD: &str = "hunter2";
 
+/// Partitions of the log of transactions: each one's leader coordinates those that belong there.
+const COORDINATORS: i32 = 4;
+
 /// For a broker to come up.
 const START: Duration = Duration::from_secs(120);
 /// For one answer of a broker that is there.
@@ -186,6 +189,14 @@ impl Kafka {
             partitions.iter().find(|of| of.id() == partition).map(|of| of.leader()).filter(|leader| *leader > 0)
         });
         leader as usize - 1
+    }
+
+    /// The broker that coordinates the transactions of a name.
+    pub fn coordinator(&self, transactional_id: &str) -> usize {
+        // As `String.hashCode` of Java has it, without its sign.
+        let add = |hash: i32, unit: u16| hash.wrapping_mul(31).wrapping_add(unit.into());
+        let hash = transactional_id.encode_utf16().fold(0, add).checked_abs().unwrap_or(0);
+        self.leader("__transaction_state", hash % COORDINATORS)
     }
 
     fn answers(&self) -> bool {
@@ -287,7 +298,7 @@ fn properties(folder: &Path, at: usize, ports: &[Ports]) -> String {
          offsets.topic.num.partitions=4\n\
          transaction.state.log.replication.factor={copies}\n\
          transaction.state.log.min.isr={in_sync}\n\
-         transaction.state.log.num.partitions=4\n\
+         transaction.state.log.num.partitions={COORDINATORS}\n\
          group.initial.rebalance.delay.ms=0\n\
          group.consumer.session.timeout.ms=6000\n\
          group.consumer.min.session.timeout.ms=6000\n\

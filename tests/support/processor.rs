@@ -111,6 +111,11 @@ impl Job {
         format!("{}-dead-letters", self.group)
     }
 
+    /// The name of a worker's transactions, the first of its process, where no other process of the group is on this host.
+    pub fn transactional_id(&self) -> String {
+        format!("{}/{}/0/0", self.group, rustix::system::uname().nodename().to_string_lossy())
+    }
+
     pub fn run(&self) -> Processor {
         self.start(&[])
     }
@@ -278,13 +283,19 @@ impl Processor {
     }
 
     /// Waits until the program's numbers are so, while it runs.
-    pub fn wait_until(&mut self, what: &str, mut so: impl FnMut(&Metrics) -> bool) {
+    pub fn wait_until(&mut self, what: &str, so: impl FnMut(&Metrics) -> bool) {
+        if !self.runs_until(what, so) {
+            let status = self.child.wait().expect("a child can be waited for");
+            panic!("{status} before {what}\n{}", self.said());
+        }
+    }
+
+    /// Waits until the program's numbers are so; false where it has ended before.
+    pub fn runs_until(&mut self, what: &str, mut so: impl FnMut(&Metrics) -> bool) -> bool {
         wait_for(what, Duration::from_secs(180), || {
-            if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
-                panic!("{status} before {what}\n{}", self.said());
-            }
-            self.metrics().filter(|metrics| so(metrics)).map(drop)
-        });
+            let ended = self.child.try_wait().expect("a child can be waited for").map(|_| false);
+            ended.or_else(|| self.metrics().filter(|metrics| so(metrics)).map(|_| true))
+        })
     }
 }
 
