@@ -11,7 +11,7 @@ FOR ?= 60s
 RUNS ?= 20
 demo_flags := --for $(FOR) $(if $(KAFKA),--kafka $(KAFKA)) $(if $(BREAK),--break $(BREAK))
 
-.PHONY: demo test simulate soak proof bench build-tools prerequisites jars collector formatting lints dependencies unit-and-integration
+.PHONY: demo test simulate fuzz soak proof bench build-tools prerequisites jars collector formatting lints dependencies unit-and-integration
 
 demo: build-tools
 	@test -x $(TARGET)/release/tailwater || \
@@ -36,6 +36,10 @@ test:
 # The worker against a simulated Kafka, history after history, until one fails; TAILWATER_SEED=… replays that one.
 simulate: build-tools
 	TAILWATER_HISTORIES=0 cargo test --release --locked --lib worker::simulation::histories -- --nocapture
+
+# Changed policies, conditions, foreign rules and records into what reads them, until one fails; TAILWATER_SEED=… replays that one.
+fuzz: build-tools
+	TAILWATER_INPUTS=0 cargo test --locked --test fuzz -- --nocapture
 
 # The crash matrix, again and again with new traffic: make soak FOR=1h. TAILWATER_SEED=… repeats one.
 soak: prerequisites jars
