@@ -193,22 +193,19 @@ async fn learn(config: &Arc<Config>, mode: Mode) -> anyhow::Result<Result<Cluste
         Err(missing) => return Ok(Err(Unready::Missing(missing))),
     };
     let admin = Admin::new(config)?;
+    if !mode.dry_run
+        && let Err(error) = internal::prepare(config, &topics, &admin).await?
+    {
+        return Ok(Err(Unready::Away(error.to_string())));
+    }
     let mut by_trace = None;
     if config.input.keyed == Keyed::Rekey {
-        if let Err(error) = internal::by_trace(config, &topics, partitions, &admin).await? {
-            return Ok(Err(Unready::Away(error.to_string())));
-        }
         let topic = config.input.by_trace();
         let Some(partitions) = topics.partitions(&topic) else {
             return Ok(Err(Unready::Missing(missing(config, "internal", &topic))));
         };
         let largest = admin.settings(&topic).await.as_ref().and_then(internal::largest_record);
         by_trace = Some((partitions, largest.unwrap_or(internal::TOPIC_LIMIT)));
-    }
-    if !mode.dry_run
-        && let Err(error) = internal::prepare(&workers_config(config), &topics, &admin).await?
-    {
-        return Ok(Err(Unready::Away(error.to_string())));
     }
     let output_record_bytes = record_limit(config, &admin).await;
     let asked = config.clone();

@@ -108,8 +108,19 @@ pub struct Committed {
 
 /// Users of `sasl`, who may do nothing until a test allows it, with their password.
 const SCRAM_USER: &str = "scram";
-const PLAIN_USERS: [&str; 9] =
-    ["plain", "limited", "no-read", "no-write", "no-group", "no-transactions", "no-create", "no-decisions", "dry"];
+const PLAIN_USERS: [&str; 11] = [
+    "plain",
+    "limited",
+    "no-read",
+    "no-write",
+    "no-group",
+    "no-transactions",
+    "no-create",
+    "no-decisions",
+    "dry",
+    "staged",
+    "unstaged",
+];
 pub const PASSWORD: &str = "hunter2";
 
 /// Partitions of the log of transactions: each one's leader coordinates those that belong there.
