@@ -99,9 +99,18 @@ pub const TOPIC_LIMIT: usize = 1_048_588;
 const SEGMENT: &str = "67108864";
 
 fn miscounted(topic: &str, there: i32, input: &str, partitions: i32) -> String {
+    let todo = if there < partitions {
+        format!(
+            "If `{input}` was given partitions, give `{topic}` as many (kafka-topics --alter --topic {topic} --partitions \
+             {partitions}): added partitions are read from their start; traces that were under way then may be judged in parts. \
+             Or choose"
+        )
+    } else {
+        "Choose".to_owned()
+    };
     format!(
         "`{topic}` has {there} partitions, but the input topic `{input}` has {partitions}: decisions are beside the \
-         partition of their traces, and another number of partitions puts traces elsewhere. Choose a new `input.group`, \
+         partition of their traces, and another number of partitions puts traces elsewhere. {todo} a new `input.group`, \
          which begins with decisions of its own"
     )
 }
