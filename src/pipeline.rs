@@ -10,7 +10,7 @@ pub use preflight::{Finding, Level, preflight};
 pub use reload::Load;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -156,14 +156,12 @@ async fn prepare(
 /// What a cluster says of our topics.
 struct Cluster {
     keying: Keying,
-    /// Of the input.
-    partitions: i32,
+    /// All that the workers are to read.
+    partitions: BTreeSet<Partition>,
     output_record_bytes: usize,
     ends: Option<Arc<Ends>>,
     /// Of the topic that the input goes through, if it is re-keyed: how many partitions, and the largest record.
     by_trace: Option<(i32, usize)>,
-    /// Of a dry run: all partitions of the input.
-    dry_run: Option<Arc<[Partition]>>,
 }
 
 /// Why a cluster does not say it, and may soon.
@@ -180,24 +178,25 @@ async fn learn(config: &Arc<Config>, mode: Mode) -> anyhow::Result<Result<Cluste
     let asked = config.clone();
     let asking = move || -> Result<_, Silence> {
         let topics = Topics::ask(&asked, REQUEST)?;
-        let partitions = check(&asked, &topics, mode.dry_run);
-        Ok((topics, partitions))
+        let checked = check(&asked, &topics, mode.dry_run);
+        Ok((topics, checked))
     };
-    let (topics, partitions) = match tokio::task::spawn_blocking(asking).await? {
-        Ok((topics, partitions)) => (topics, partitions?),
+    let (topics, checked) = match tokio::task::spawn_blocking(asking).await? {
+        Ok((topics, checked)) => (topics, checked?),
         Err(Silence::Away(why)) => return Ok(Err(Unready::Away(why))),
         Err(beyond_waiting) => return Err(beyond_waiting.into()),
     };
-    let partitions = match partitions {
-        Ok(partitions) => partitions,
-        Err(missing) => return Ok(Err(Unready::Missing(missing))),
-    };
+    if let Err(missing) = checked {
+        return Ok(Err(Unready::Missing(missing)));
+    }
     let admin = Admin::new(config)?;
+    if !mode.dry_run
+        && let Err(error) = internal::prepare(config, &topics, &admin).await?
+    {
+        return Ok(Err(Unready::Away(error.to_string())));
+    }
     let mut by_trace = None;
     if config.input.keyed == Keyed::Rekey {
-        if let Err(error) = internal::by_trace(config, &topics, partitions, &admin).await? {
-            return Ok(Err(Unready::Away(error.to_string())));
-        }
         let topic = config.input.by_trace();
         let Some(partitions) = topics.partitions(&topic) else {
             return Ok(Err(Unready::Missing(missing(config, "internal", &topic))));
@@ -205,18 +204,13 @@ async fn learn(config: &Arc<Config>, mode: Mode) -> anyhow::Result<Result<Cluste
         let largest = admin.settings(&topic).await.as_ref().and_then(internal::largest_record);
         by_trace = Some((partitions, largest.unwrap_or(internal::TOPIC_LIMIT)));
     }
-    if !mode.dry_run
-        && let Err(error) = internal::prepare(&workers_config(config), &topics, &admin).await?
-    {
-        return Ok(Err(Unready::Away(error.to_string())));
-    }
     let output_record_bytes = record_limit(config, &admin).await;
     let asked = config.clone();
     let look = move || -> KafkaResult<_> {
         let keying = keying(&asked, &topics)?;
         let ends = mode.until_end.then(|| ends(&asked, &topics)).transpose()?;
-        let dry_run = mode.dry_run.then(|| input_partitions(&asked, &topics).collect());
-        Ok(Cluster { keying, partitions, output_record_bytes, ends: ends.map(Arc::new), by_trace, dry_run })
+        let partitions = input_partitions(&workers_config(&asked), &topics).collect();
+        Ok(Cluster { keying, partitions, output_record_bytes, ends: ends.map(Arc::new), by_trace })
     };
     match tokio::task::spawn_blocking(look).await? {
         Ok(cluster) => Ok(Ok(cluster)),
@@ -238,14 +232,15 @@ impl Plan {
         policies: watch::Receiver<Arc<Edition>>,
         stop: Arc<AtomicBool>,
     ) -> anyhow::Result<Self> {
-        let Cluster { keying, partitions, output_record_bytes, ends, by_trace, dry_run } = cluster;
+        let Cluster { keying, partitions, output_record_bytes, ends, by_trace } = cluster;
+        let dry_run = mode.dry_run.then(|| partitions.iter().cloned().collect());
         let mut orders = Orders {
             number: 0,
             workers: 1,
             config: Arc::new(workers_config(config)),
             keying,
             frontier: None,
-            partitions: partitions as usize,
+            partitions: Arc::new(partitions),
             output_record_bytes,
             transactional_id: String::new(),
             telemetry,
@@ -277,7 +272,6 @@ impl Plan {
             accept_expired: mode.accept_expired,
         };
         orders.frontier = Some(frontier);
-        orders.partitions = partitions as usize;
         Ok(Self { orders, rekey: Some(rekey), dry_run })
     }
 
@@ -391,13 +385,13 @@ fn count(orders: &Orders, workers: Workers) -> anyhow::Result<usize> {
     match (orders.keying, workers) {
         (Keying::Keyed, Workers::Auto) => {
             let cores = thread::available_parallelism().map_or(1, usize::from);
-            Ok(cores.min(orders.partitions).min(affordable))
+            Ok(cores.min(orders.partitions.len()).min(affordable))
         }
         (Keying::Keyed, Workers::Fixed(wanted)) if wanted > affordable => bail!(
             "workers is {wanted}, and memory.buffer has room for {affordable}: each needs {} MiB",
             limits::WORKER_BUFFER >> 20
         ),
-        (Keying::Keyed, Workers::Fixed(wanted)) => Ok(wanted.min(orders.partitions)),
+        (Keying::Keyed, Workers::Fixed(wanted)) => Ok(wanted.min(orders.partitions.len())),
         (Keying::Unkeyed, Workers::Auto | Workers::Fixed(1)) => Ok(1),
         (Keying::Unkeyed, Workers::Fixed(wanted)) => bail!(
             "workers is {wanted}, but the input is not keyed by trace id: only one worker sees whole traces. Set \

@@ -13,6 +13,7 @@ mod harness;
 mod layers;
 mod lifecycle;
 mod metrics;
+mod partitions;
 mod preflight;
 mod rekey;
 mod reload;

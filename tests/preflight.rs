@@ -153,6 +153,90 @@ fn a_missing_right_is_an_error_each() {
     witness("preflight-rights");
 }
 
+/// As [`Job::named`], for a user of the listener that asks for a password.
+fn as_user(name: &str, user: &str) -> Job {
+    let mut job = Job::named(name);
+    job.brokers = kafka().sasl.clone();
+    job.properties = format!(
+        "security.protocol: SASL_SSL, sasl.mechanism: PLAIN, sasl.username: {user}, \
+         sasl.password: {{ env: KAFKA_PASSWORD }}, ssl.ca.pem: {{ env: KAFKA_CA }}"
+    );
+    job.variables = vec![("KAFKA_CA", kafka().certificates.text("ca.pem")), ("KAFKA_PASSWORD", PASSWORD.to_owned())];
+    job
+}
+
+#[test]
+fn a_re_keyed_input_is_tried_as_the_stage_and_the_workers_use_it() {
+    let input = kafka().topic("staged-spans", 3);
+    let output = kafka().topic("staged-kept", 1);
+    input.produce((0..20).map(|number| record(number % 3, 0, vec![failed(span(trace(number as u64), 1, 0, 0))])));
+    let staged = |user: &str| {
+        let mut job = as_user("staged", user);
+        (job.keyed, job.input, job.more) = ("rekey", "rekey_partitions: 4", "workers: 2".to_owned());
+        job
+    };
+    // What README.md asks for, without the stage.
+    let workers = [
+        (Read, Topic("staged-spans")),
+        (DescribeConfigs, Topic("staged-spans")),
+        (Write, Topic("staged-kept")),
+        (DescribeConfigs, Topic("staged-kept")),
+        (Create, Topics("staged-d")),
+        (Read, Topics("staged-d")),
+        (Write, Topics("staged-d")),
+        (DescribeConfigs, Topics("staged-d")),
+        (Read, Group("staged")),
+        (Write, TransactionalIds("staged/")),
+    ];
+    let by_trace = Topic("staged-by-trace");
+    let stage = [Read, Write, Delete, DescribeConfigs, Create].map(|operation| (operation, by_trace));
+    kafka().allow("staged", &workers);
+    kafka().allow("staged", &stage);
+    kafka().allow("staged", &[(Read, Group("staged-rekey"))]);
+
+    let job = staged("staged");
+    let before = job.check(&["--preflight"]);
+    assert_eq!(before.status.code(), Some(0), "{}", before.said);
+    has(&before, "ok", &["keying", "brought together first"]);
+    has(&before, "ok", &["internal", "`staged-by-trace` will be created, with 4 partitions", "CreateTime"]);
+    has(&before, "ok", &["internal", "`staged-decisions` will be created, with 4 partitions"]);
+    has(&before, "ok", &["transactions", "`staged-rekey`"]);
+    has(&before, "ok", &["transactions", "`staged`"]);
+    assert_eq!(kafka().topics("staged-").len(), 2, "it makes nothing");
+
+    job.run_until_end();
+    assert_eq!(output.records().len(), 20);
+    let re_keyed = kafka().existing("staged-by-trace", 4);
+    let (bounds, committed) = (re_keyed.bounds(), input.committed("staged-rekey"));
+    let after = job.check(&["--preflight"]);
+    assert_eq!(after.status.code(), Some(0), "{}", after.said);
+    has(&after, "ok", &["internal", "`staged-by-trace` exists"]);
+    has(&after, "ok", &["internal", "`staged-decisions` exists"]);
+    has(&after, "ok", &["reading", "`staged-by-trace`"]);
+    has(&after, "ok", &["writing", "`staged-by-trace`"]);
+    has(&after, "ok", &["removing", "`staged-by-trace`"]);
+    has(&after, "ok", &["position", "`staged-rekey` has committed 3 partitions"]);
+    has(&after, "ok", &["position", "`staged` has committed 4 partitions"]);
+    // The mark of a transaction that was aborted is all that is left of it.
+    assert_eq!(re_keyed.bounds()[1..], bounds[1..]);
+    assert_eq!(re_keyed.bounds()[0].0, bounds[0].0, "nothing is removed");
+    assert_eq!(input.committed("staged-rekey"), committed);
+
+    let parted = Job { input: "", ..staged("staged") }.check(&["--preflight"]);
+    assert_eq!(parted.status.code(), Some(1), "{}", parted.said);
+    has(&parted, "error", &["internal", "`staged-by-trace` has 4 partitions", "`input.rekey_partitions: 4`"]);
+
+    kafka().allow("unstaged", &workers);
+    kafka().allow("unstaged", &[(Describe, by_trace)]);
+    let without = staged("unstaged").check(&["--preflight"]);
+    assert_eq!(without.status.code(), Some(1), "{}", without.said);
+    has(&without, "error", &["reading", "read `staged-by-trace`", "grant Read"]);
+    has(&without, "error", &["transactions", "the group `staged-rekey`", "grant Read"]);
+    has(&without, "error", &["writing", "write to `staged-by-trace`", "grant Write"]);
+    has(&without, "warning", &["removing", "`staged-by-trace`", "grant Delete"]);
+    witness("preflight-rekey");
+}
+
 #[test]
 fn a_secret_in_the_file_is_a_warning() {
     let mut job = Job::named("exposed");

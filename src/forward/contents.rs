@@ -1,6 +1,6 @@
 //! What is made durable of a tick beside its output: its decisions and its offsets.
 
-use super::Parcel;
+use super::{Parcel, name};
 use crate::{
     assemble::Moment,
     decisions,
@@ -30,6 +30,7 @@ pub fn commits<'p>(
         now.map(|logged| logged.last).or(watermark.last)
     };
     parcel.tick.watermarks.iter().filter_map(move |watermark| {
+        let name = name(&parcel.names, watermark.partition)?;
         let clock = watermark.clock.filter(|&clock| clock != RecordTime::END).map(|clock| clock.0);
         let metadata = Metadata {
             incarnation,
@@ -40,7 +41,8 @@ pub fn commits<'p>(
             since: if watermark.since.now == Some(RecordTime::END) { Moment::default() } else { watermark.since },
             clock,
             wall: clock.map(|_| parcel.wall.0),
+            began_with: name.began_with,
         };
-        Some((parcel.name(watermark.partition)?, watermark.offset, metadata))
+        Some((&name.partition, watermark.offset, metadata))
     })
 }

@@ -46,8 +46,8 @@ pub struct Forward {
 /// A tick as it was cut, and what belongs to that moment.
 pub struct Parcel {
     pub tick: Tick,
-    /// What its partitions are called, by their numbers in the engine.
-    pub names: Vec<(u32, Partition)>,
+    /// What its partitions are called.
+    pub names: Vec<Name>,
     /// What the group has committed of its partitions: with at-least-once delivery, what is sent along to learn whether they
     /// are still ours before anything goes out.
     pub standing: Vec<(Partition, i64, Metadata)>,
@@ -55,6 +55,16 @@ pub struct Parcel {
     pub wall: RecordTime,
     /// In which generation of the group they were ours. A later one with the same content would be another owner's word.
     pub membership: Option<ConsumerGroupMetadata>,
+}
+
+/// What a partition is called in the world outside.
+#[derive(Debug)]
+pub struct Name {
+    /// Its number in the tick.
+    pub at: u32,
+    pub partition: Partition,
+    /// As [`Metadata::began_with`] has it.
+    pub began_with: i32,
 }
 
 /// A tick that has come to an end.
@@ -197,12 +207,12 @@ impl Drop for Forward {
 
 impl Parcel {
     fn name(&self, partition: u32) -> Option<&Partition> {
-        name(&self.names, partition)
+        name(&self.names, partition).map(|name| &name.partition)
     }
 }
 
-fn name(names: &[(u32, Partition)], partition: u32) -> Option<&Partition> {
-    names.iter().find(|(at, _)| *at == partition).map(|(_, name)| name)
+fn name(names: &[Name], partition: u32) -> Option<&Name> {
+    names.iter().find(|name| name.at == partition)
 }
 
 // === impl Shared ===
@@ -215,7 +225,7 @@ impl Shared {
     /// Takes the watermarks of revoked partitions out of a tick.
     fn disown(&self, parcel: &mut Parcel) {
         let revoked = self.revoked();
-        let ours = |partition| name(&parcel.names, partition).is_some_and(|name| !revoked.contains(name));
+        let ours = |partition| name(&parcel.names, partition).is_some_and(|name| !revoked.contains(&name.partition));
         parcel.tick.watermarks.retain(|watermark| ours(watermark.partition));
         parcel.standing.retain(|(partition, ..)| !revoked.contains(partition));
     }

@@ -8,10 +8,16 @@ use rdkafka::{
     error::KafkaResult,
 };
 
-use super::admin::{Admin, Settings};
-use crate::{config::Config, source::Topics};
+use super::{
+    admin::{Admin, Settings},
+    workers_config,
+};
+use crate::{
+    config::{Config, Keyed},
+    source::Topics,
+};
 
-/// Makes and checks the topic for dead letters, and a topic for decisions beside each of the input.
+/// Makes and checks all of them.
 ///
 /// # Errors
 /// The outer ones are beyond waiting: a topic that has to be made or changed by someone else. The inner one is a cluster that
@@ -29,58 +35,31 @@ pub async fn prepare(config: &Config, topics: &Topics, admin: &Admin) -> anyhow:
     Ok(Ok(()))
 }
 
-/// Makes or checks the topic that a re-keyed input goes through; `partitions` are those of the input.
-///
-/// # Errors
-/// As [`prepare`].
-pub async fn by_trace(
-    config: &Config,
-    topics: &Topics,
-    partitions: i32,
-    admin: &Admin,
-) -> anyhow::Result<KafkaResult<()>> {
-    let topic = config.input.by_trace();
-    let partitions = config.input.rekey_partitions.unwrap_or(partitions);
-    // A re-keyed record is stamped and as large as the one it was a part of.
-    let (mut retention, mut largest) = (Retention::Ms(0), TOPIC_LIMIT);
-    for input in &config.input.topics {
-        let settings = admin.settings(&input.name).await;
-        let beside = Retention::beside(settings.as_ref(), config.late_window);
-        retention = if retention.covers(beside) { retention } else { beside };
-        largest = settings.as_ref().and_then(largest_record).unwrap_or(TOPIC_LIMIT).max(largest);
-    }
-    let internal = Internal {
-        topic,
-        wanted: Wanted::by_trace(partitions, retention, largest),
-        role: "re-keyed spans",
-        beside: None,
-    };
-    let standing = internal.settle(topics, admin, true).await?;
-    let Internal { topic, wanted, .. } = internal;
-    match (standing, topics.partitions(&topic)) {
-        (Err(away), _) => return Ok(Err(away)),
-        (Ok(_), None) => tracing::info!(topic, "created, with {wanted}"),
-        (Ok(_), Some(there)) if there != partitions => bail!(
-            "`{topic}` has {there} partitions and is to have {partitions}, but traces that are half in would be parted. Go on \
-             with `input.rekey_partitions: {there}`, or choose a new `input.group`"
-        ),
-        (Ok(_), Some(_)) => check_by_trace(&topic, admin.settings(&topic).await.as_ref(), retention)?,
-    }
-    Ok(Ok(()))
-}
-
 /// The largest record a topic takes.
 pub fn largest_record(settings: &Settings) -> Option<usize> {
     settings.get("max.message.bytes")?.parse().ok()
 }
 
 /// A topic of ours.
-pub struct Internal<'a> {
+pub struct Internal {
     pub topic: String,
     pub wanted: Wanted,
-    role: &'static str,
-    /// Of decisions: the topic of the input that it is beside, and how long its records are to be there.
-    beside: Option<(&'a str, Retention)>,
+    role: Role,
+}
+
+/// What a topic of ours is for, and how long its records are to be there.
+enum Role {
+    DeadLetters,
+    /// On traces of the topic that it is beside.
+    Decisions(String, Retention),
+    ByTrace(Retention),
+}
+
+/// A topic that workers read, or will.
+struct Read {
+    topic: String,
+    partitions: i32,
+    settings: Option<Settings>,
 }
 
 /// How a topic of ours is.
@@ -120,9 +99,18 @@ pub const TOPIC_LIMIT: usize = 1_048_588;
 const SEGMENT: &str = "67108864";
 
 fn miscounted(topic: &str, there: i32, input: &str, partitions: i32) -> String {
+    let todo = if there < partitions {
+        format!(
+            "If `{input}` was given partitions, give `{topic}` as many (kafka-topics --alter --topic {topic} --partitions \
+             {partitions}): added partitions are read from their start; traces that were under way then may be judged in parts. \
+             Or choose"
+        )
+    } else {
+        "Choose".to_owned()
+    };
     format!(
         "`{topic}` has {there} partitions, but the input topic `{input}` has {partitions}: decisions are beside the \
-         partition of their traces, and another number of partitions puts traces elsewhere. Choose a new `input.group`, \
+         partition of their traces, and another number of partitions puts traces elsewhere. {todo} a new `input.group`, \
          which begins with decisions of its own"
     )
 }
@@ -145,12 +133,12 @@ fn check(topic: &str, settings: Option<&Settings>, wanted: Retention) -> anyhow:
     Ok(short(settings, wanted).into_iter().map(|wrong| format!("{wrong}: {early}")).collect())
 }
 
-/// Checks a topic of re-keyed spans that is there.
+/// Checks a topic of re-keyed spans that is there; returns what is not as it should be.
 ///
 /// # Errors
 /// Its records do not stay as they are, or lose their time.
-fn check_by_trace(topic: &str, settings: Option<&Settings>, wanted: Retention) -> anyhow::Result<()> {
-    let Some(settings) = settings else { return Ok(()) };
+fn check_by_trace(topic: &str, settings: Option<&Settings>, wanted: Retention) -> anyhow::Result<Vec<String>> {
+    let Some(settings) = settings else { return Ok(Vec::new()) };
     if let Some(cleanup) = settings.get(CLEANUP).filter(|cleanup| *cleanup != "delete") {
         bail!("`{topic}` has {CLEANUP}={cleanup}, which removes spans that are still needed; set {CLEANUP}=delete");
     }
@@ -160,10 +148,8 @@ fn check_by_trace(topic: &str, settings: Option<&Settings>, wanted: Retention) -
              {TIMESTAMPS}=CreateTime"
         );
     }
-    for wrong in short(settings, wanted) {
-        tracing::warn!(topic, "{wrong}: spans may be gone before they are read, and the processor then stops");
-    }
-    Ok(())
+    let early = "spans may be gone before they are read, and the processor then stops";
+    Ok(short(settings, wanted).into_iter().map(|wrong| format!("{wrong}: {early}")).collect())
 }
 
 /// What may remove records too early.
@@ -178,27 +164,63 @@ fn short(settings: &Settings, wanted: Retention) -> Vec<String> {
 
 // === impl Internal ===
 
-impl<'a> Internal<'a> {
-    /// All of them, as they should be.
-    pub async fn all(config: &'a Config, topics: &Topics, admin: &Admin) -> Vec<Self> {
-        let inputs = &config.input.topics;
-        let partitions = inputs.iter().filter_map(|input| topics.partitions(&input.name)).sum();
-        let mut all = vec![Self {
+impl Internal {
+    /// All of them, as they should be. Where the input is re-keyed, decisions are beside the topic that it goes through.
+    pub async fn all(config: &Config, topics: &Topics, admin: &Admin) -> Vec<Self> {
+        let mut all = Vec::new();
+        let mut read = Vec::new();
+        for input in &config.input.topics {
+            let partitions = topics.partitions(&input.name).unwrap_or(0);
+            let settings = admin.settings(&input.name).await;
+            read.push(Read { topic: input.name.clone(), partitions, settings });
+        }
+        if config.input.keyed == Keyed::Rekey {
+            let by_trace = Self::by_trace(config, &read);
+            read = vec![by_trace.read(topics, admin).await];
+            all.push(by_trace);
+        }
+        all.push(Self {
             topic: config.input.dead_letters(),
-            wanted: Wanted { partitions, settings: Vec::new() },
-            role: "dead letters",
-            beside: None,
-        }];
-        for input in inputs {
-            let retention = Retention::beside(admin.settings(&input.name).await.as_ref(), config.late_window);
+            wanted: Wanted { partitions: read.iter().map(|read| read.partitions).sum(), settings: Vec::new() },
+            role: Role::DeadLetters,
+        });
+        let input = workers_config(config).input;
+        for Read { topic, partitions, settings } in read {
+            let retention = Retention::beside(settings.as_ref(), config.late_window);
             all.push(Self {
-                topic: config.input.decisions(&input.name),
-                wanted: Wanted::decisions(topics.partitions(&input.name).unwrap_or(0), retention),
-                role: "decisions",
-                beside: Some((&input.name, retention)),
+                wanted: Wanted::decisions(partitions, retention),
+                topic: input.decisions(&topic),
+                role: Role::Decisions(topic, retention),
             });
         }
         all
+    }
+
+    /// The topic that a re-keyed input goes through.
+    fn by_trace(config: &Config, inputs: &[Read]) -> Self {
+        let partitions = inputs.iter().map(|input| input.partitions).sum();
+        // A re-keyed record is stamped and as large as the one it was a part of.
+        let (mut retention, mut largest) = (Retention::Ms(0), TOPIC_LIMIT);
+        for Read { settings, .. } in inputs {
+            let beside = Retention::beside(settings.as_ref(), config.late_window);
+            retention = if retention.covers(beside) { retention } else { beside };
+            largest = settings.as_ref().and_then(largest_record).unwrap_or(TOPIC_LIMIT).max(largest);
+        }
+        let partitions = config.input.rekey_partitions.unwrap_or(partitions);
+        Self {
+            topic: config.input.by_trace(),
+            wanted: Wanted::by_trace(partitions, retention, largest),
+            role: Role::ByTrace(retention),
+        }
+    }
+
+    /// As who reads it finds it: as it is, or as it will be made.
+    async fn read(&self, topics: &Topics, admin: &Admin) -> Read {
+        let (partitions, settings) = match topics.partitions(&self.topic) {
+            Some(there) => (there, admin.settings(&self.topic).await),
+            None => (self.wanted.partitions, Some(self.wanted.settings())),
+        };
+        Read { topic: self.topic.clone(), partitions, settings }
     }
 
     /// Checks it, or makes it where it is not there; or asks whether it could be made, where it is not to be `real`.
@@ -206,7 +228,7 @@ impl<'a> Internal<'a> {
     /// # Errors
     /// As those of [`prepare`].
     pub async fn settle(&self, topics: &Topics, admin: &Admin, real: bool) -> anyhow::Result<KafkaResult<Standing>> {
-        let Self { topic, wanted, role, beside } = self;
+        let Self { topic, wanted, role } = self;
         let Some(there) = topics.partitions(topic) else {
             let new = NewTopic::new(topic, wanted.partitions, TopicReplication::Fixed(-1));
             let new = wanted.settings.iter().fold(new, |new, (name, value)| new.set(name, value));
@@ -219,12 +241,31 @@ impl<'a> Internal<'a> {
                 Err(away) => Ok(Err(away)),
             };
         };
-        let Some((input, retention)) = beside else { return Ok(Ok(Standing::There(Vec::new()))) };
-        if there != wanted.partitions {
-            bail!(miscounted(topic, there, input, wanted.partitions));
-        }
-        let warnings = check(topic, admin.settings(topic).await.as_ref(), *retention)?;
+        let is_miscounted = there != wanted.partitions;
+        let warnings = match role {
+            Role::DeadLetters => Vec::new(),
+            Role::Decisions(input, _) if is_miscounted => bail!(miscounted(topic, there, input, wanted.partitions)),
+            Role::Decisions(_, retention) => check(topic, admin.settings(topic).await.as_ref(), *retention)?,
+            Role::ByTrace(_) if is_miscounted => bail!(
+                "`{topic}` has {there} partitions and is to have {}, but traces that are half in would be parted. Go on \
+                 with `input.rekey_partitions: {there}`, or choose a new `input.group`",
+                wanted.partitions
+            ),
+            Role::ByTrace(retention) => check_by_trace(topic, admin.settings(topic).await.as_ref(), *retention)?,
+        };
         Ok(Ok(Standing::There(warnings)))
+    }
+}
+
+// === impl Role ===
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::DeadLetters => "dead letters",
+            Self::Decisions(..) => "decisions",
+            Self::ByTrace(_) => "re-keyed spans",
+        })
     }
 }
 
@@ -293,6 +334,10 @@ impl Wanted {
             ("segment.bytes", SEGMENT.to_owned()),
         ];
         Self { partitions, settings }
+    }
+
+    fn settings(&self) -> Settings {
+        self.settings.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
     }
 }
 

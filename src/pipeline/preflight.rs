@@ -17,8 +17,9 @@ use rdkafka::{
 use super::{
     REQUEST,
     admin::{Admin, Settings},
-    check,
+    check, inputs,
     internal::{Internal, Standing, TOPIC_LIMIT},
+    workers_config,
 };
 use crate::{
     assemble::Keying,
@@ -82,7 +83,11 @@ pub async fn preflight(config: &Arc<Config>) -> Vec<Finding> {
             return found.0;
         }
     };
-    let mut preflight = Preflight { config, topics, admin, found };
+    let mut readers = vec![workers_config(config)];
+    if config.input.keyed == Keyed::Rekey {
+        readers.insert(0, Config { input: config.input.before_rekey(), ..Config::clone(config) });
+    }
+    let mut preflight = Preflight { config, readers, topics, admin, found };
     preflight.internal().await;
     preflight.retention().await;
     preflight.replication().await;
@@ -90,6 +95,7 @@ pub async fn preflight(config: &Arc<Config>) -> Vec<Finding> {
     preflight.reading();
     preflight.position();
     preflight.writing().await;
+    preflight.removing().await;
     preflight.found.0
 }
 
@@ -98,6 +104,8 @@ struct Findings(Vec<Finding>);
 
 struct Preflight<'a> {
     config: &'a Arc<Config>,
+    /// Each a group, and what it reads: the re-key stage, where there is one, and the workers.
+    readers: Vec<Config>,
     topics: Topics,
     admin: Admin,
     found: Findings,
@@ -160,7 +168,7 @@ impl Preflight<'_> {
     /// Whether a broker may fail.
     async fn replication(&mut self) {
         let config = self.config;
-        let written = written(config);
+        let written = self.written();
         for topic in inputs(config).into_iter().chain(written.iter().map(String::as_str)) {
             let Some(shape) = self.topics.shape(topic) else { continue };
             let settings = self.admin.settings(topic).await;
@@ -203,11 +211,18 @@ impl Preflight<'_> {
         }
         let look = match source::look_at_keys(config, &self.topics) {
             Ok(look) => look,
-            Err(error) => return self.failed("keying", error, Use::Read(&inputs(config))),
+            Err(error) => return self.failed("keying", error, &config.input.group, Use::Read(&inputs(config))),
         };
         let because = look.because;
         let several = matches!(config.workers, Workers::Fixed(2..));
         match (config.input.keyed, look.keying) {
+            (Keyed::Rekey, Keying::Unkeyed) => {
+                self.found.ok("keying", format!("not keyed by trace id, and brought together first: {because}"));
+            }
+            (Keyed::Rekey, Keying::Keyed) => self.found.warn(
+                "keying",
+                format!("keyed by trace id already ({because}); `input.keyed: auto` does without the re-key stage"),
+            ),
             (Keyed::Yes, Keying::Unkeyed) if look.conclusive => self.found.error(
                 "keying",
                 format!("`input.keyed` is yes, but {because}: traces would be split; say auto, or key by trace id"),
@@ -216,7 +231,7 @@ impl Preflight<'_> {
             (Keyed::Auto, Keying::Keyed) => self.found.ok("keying", format!("keyed by trace id: {because}")),
             _ if several => self.found.error(
                 "keying",
-                format!("not keyed by trace id ({because}), so one worker has to do: set `workers: auto`"),
+                format!("not keyed by trace id ({because}), so one worker has to do: set `workers: auto`, or `input.keyed: rekey`"),
             ),
             (Keyed::Auto, Keying::Unkeyed) if !look.conclusive => self.found.warn(
                 "keying",
@@ -230,42 +245,50 @@ impl Preflight<'_> {
 
     /// Whether records may be read, by reading one.
     fn reading(&mut self) {
-        let config = self.config;
-        let decisions = inputs(config).into_iter().map(|topic| config.input.decisions(topic)).collect::<Vec<_>>();
-        for topic in inputs(config).into_iter().chain(decisions.iter().map(String::as_str)) {
-            if self.topics.partitions(topic).is_none() {
+        let decisions = self.decisions();
+        let inputs = self.readers.iter().flat_map(|reader| inputs(reader).into_iter().map(str::to_owned));
+        for topic in inputs.chain(decisions).collect::<Vec<_>>() {
+            if self.topics.partitions(&topic).is_none() {
                 continue;
             }
-            match read(config, topic) {
+            match read(self.config, &topic) {
                 Ok(()) => self.found.ok("reading", format!("`{topic}` can be read")),
-                Err(error) => self.failed("reading", error, Use::Read(&[topic])),
+                Err(error) => self.failed("reading", error, &self.config.input.group, Use::Read(&[&topic])),
             }
         }
     }
 
-    /// Whether what the group has yet to read is still there, and what it remembers.
+    /// Whether what each group has yet to read is still there, and what it remembers.
     fn position(&mut self) {
-        match self.positions() {
-            Ok((committed, expired)) if expired.is_empty() => {
-                self.found
-                    .ok("position", format!("the group has committed {committed} partitions, all within the log"));
+        for reader in self.readers.clone() {
+            let group = &reader.input.group;
+            match self.positions(&reader) {
+                Ok((committed, expired)) if expired.is_empty() => {
+                    let message =
+                        format!("the group `{group}` has committed {committed} partitions, all within the log");
+                    self.found.ok("position", message);
+                }
+                Ok((_, expired)) => {
+                    let all = expired.iter().map(Expired::to_string).collect::<Vec<_>>().join(", ");
+                    let todo = "start with --accept-expired to go on without them";
+                    self.found.error("position", format!("records were removed before they were read: {all}; {todo}"));
+                }
+                Err(error) => self.failed("position", error, group, Use::Read(&inputs(&reader))),
             }
-            Ok((_, expired)) => {
-                let all = expired.iter().map(Expired::to_string).collect::<Vec<_>>().join(", ");
-                let todo = "start with --accept-expired to go on without them";
-                self.found.error("position", format!("records were removed before they were read: {all}; {todo}"));
-            }
-            Err(error) => self.failed("position", error, Use::Read(&inputs(self.config))),
         }
     }
 
-    fn positions(&mut self) -> KafkaResult<(usize, Vec<Expired>)> {
-        let consumer = consumer(self.config)?;
+    fn positions(&mut self, reader: &Config) -> KafkaResult<(usize, Vec<Expired>)> {
+        let consumer = consumer(reader)?;
         let mut all = TopicPartitionList::new();
-        for topic in inputs(self.config) {
+        for topic in inputs(reader) {
             if let Some(partitions) = self.topics.partitions(topic) {
                 all.add_partition_range(topic, 0, partitions - 1);
             }
+        }
+        // Not there yet, and librdkafka does not ask for nothing.
+        if all.count() == 0 {
+            return Ok((0, Vec::new()));
         }
         let committed = consumer.committed_offsets(all, PATIENCE)?;
         let mut count = 0;
@@ -275,7 +298,7 @@ impl Preflight<'_> {
             let Ok(Metadata { floor, last: Some(last), .. }) = Metadata::parse(element.metadata(), offset) else {
                 continue;
             };
-            let decisions = self.config.input.decisions(element.topic());
+            let decisions = reader.input.decisions(element.topic());
             let Ok((low, _)) = self.topics.watermarks(&decisions, element.partition(), REQUEST) else { continue };
             if last >= floor && low > floor {
                 let name = format!("{decisions}/{}", element.partition());
@@ -293,22 +316,10 @@ impl Preflight<'_> {
     async fn writing(&mut self) {
         let config = self.config;
         let transactional = config.delivery == Delivery::ExactlyOnce;
-        if transactional {
-            match transaction(config) {
-                Ok(()) => {
-                    self.found.ok("transactions", format!("they can be made, as the group `{}`", config.input.group))
-                }
-                Err(error) => {
-                    // Of the group's right, what is written knows nothing.
-                    let goes_on = error.rdkafka_error_code() == Some(RDKafkaErrorCode::GroupAuthorizationFailed);
-                    self.failed("transactions", error, Use::Write(&[]));
-                    if !goes_on {
-                        return;
-                    }
-                }
-            }
+        if transactional && !self.transactions() {
+            return;
         }
-        for topic in written(config) {
+        for topic in self.written() {
             if self.topics.partitions(&topic).is_none() {
                 continue;
             }
@@ -319,27 +330,89 @@ impl Preflight<'_> {
             };
             match write(config, &topic, bytes) {
                 Ok(()) => self.found.ok("writing", format!("`{topic}` can be written")),
-                Err(error) => self.failed("writing", error, Use::Write(&[&topic])),
+                Err(error) => self.failed("writing", error, &config.input.group, Use::Write(&[&topic])),
             }
         }
     }
 
-    fn failed(&mut self, subject: &'static str, error: KafkaError, used: Use<'_>) {
-        match Refusal::of_right(&error, &self.config.input.group, used) {
+    /// Whether each group's offsets may be committed in transactions; false where there are no transactions at all.
+    fn transactions(&mut self) -> bool {
+        let config = self.config;
+        for reader in self.readers.clone() {
+            let group = &reader.input.group;
+            // Behind the re-key stage, a topic that may have yet to be made.
+            let topic = inputs(&reader)[0];
+            let topic = if self.topics.partitions(topic).is_some() { topic } else { inputs(config)[0] };
+            match transaction(config, &reader, topic) {
+                Ok(()) => self.found.ok("transactions", format!("they can be made, as the group `{group}`")),
+                Err(error) => {
+                    // Of the right to commit, what is written knows nothing.
+                    let goes_on = matches!(
+                        error.rdkafka_error_code(),
+                        Some(RDKafkaErrorCode::GroupAuthorizationFailed | RDKafkaErrorCode::TopicAuthorizationFailed)
+                    );
+                    // Both have transactions named after ours.
+                    let named = if goes_on { group } else { &config.input.group };
+                    self.failed("transactions", error, named, Use::Read(&[topic]));
+                    if !goes_on {
+                        return false;
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    /// Whether re-keyed records may be removed when they are done with, by removing none.
+    async fn removing(&mut self) {
+        let topic = self.config.input.by_trace();
+        if self.config.input.keyed != Keyed::Rekey || self.topics.partitions(&topic).is_none() {
+            return;
+        }
+        let removed = match self.start(&topic) {
+            Ok(start) => self.admin.remove_before(&start).await,
+            Err(error) => Err(error),
+        };
+        match removed {
+            Ok(()) => self.found.ok("removing", format!("records of `{topic}` can be removed when they are done with")),
+            Err(error) => self.found.warn(
+                "removing",
+                format!(
+                    "records of `{topic}` cannot be removed when they are done with, and stay as long as those of the \
+                     input ({error}); grant Delete on it"
+                ),
+            ),
+        }
+    }
+
+    /// Where the log of a topic's first partition begins.
+    fn start(&self, topic: &str) -> KafkaResult<TopicPartitionList> {
+        let (low, _) = self.topics.watermarks(topic, 0, REQUEST)?;
+        let mut start = TopicPartitionList::new();
+        start.add_partition_offset(topic, 0, Offset::Offset(low))?;
+        Ok(start)
+    }
+
+    /// The topics that decisions go to.
+    fn decisions(&self) -> Vec<String> {
+        let workers = workers_config(self.config);
+        inputs(&workers).into_iter().map(|topic| workers.input.decisions(topic)).collect()
+    }
+
+    /// Everything that a run writes to.
+    fn written(&self) -> Vec<String> {
+        let input = &self.config.input;
+        let by_trace = (input.keyed == Keyed::Rekey).then(|| input.by_trace());
+        let written = [self.config.output.name.clone(), input.dead_letters()].into_iter().chain(by_trace);
+        written.chain(self.decisions()).collect()
+    }
+
+    fn failed(&mut self, subject: &'static str, error: KafkaError, group: &str, used: Use<'_>) {
+        match Refusal::of_right(&error, group, used) {
             Some(refusal) => self.found.error(subject, refusal),
             None => self.found.error(subject, error),
         }
     }
-}
-
-fn inputs(config: &Config) -> Vec<&str> {
-    config.input.topics.iter().map(|topic| &*topic.name).collect()
-}
-
-/// Everything that a run writes to.
-fn written(config: &Config) -> Vec<String> {
-    let decisions = inputs(config).into_iter().map(|topic| config.input.decisions(topic));
-    [config.output.name.clone(), config.input.dead_letters()].into_iter().chain(decisions).collect()
 }
 
 /// Of the group by name only: it is not joined.
@@ -381,14 +454,14 @@ fn producer(config: &Config, transactional: bool) -> KafkaResult<BaseProducer<Ou
     client.create_with_context(Outcome::default())
 }
 
-/// Sends an offset in a transaction, and takes it back.
-fn transaction(config: &Config) -> KafkaResult<()> {
-    let consumer = consumer(config)?;
+/// Sends an offset of a reader's group in a transaction, and takes it back.
+fn transaction(config: &Config, reader: &Config, topic: &str) -> KafkaResult<()> {
+    let consumer = consumer(reader)?;
     let producer = producer(config, true)?;
     producer.init_transactions(PATIENCE)?;
     producer.begin_transaction()?;
     let mut offsets = TopicPartitionList::new();
-    offsets.add_partition_offset(&config.input.topics[0].name, 0, Offset::Offset(0))?;
+    offsets.add_partition_offset(topic, 0, Offset::Offset(0))?;
     let Some(member) = consumer.group_metadata() else { return Err(KafkaError::Canceled) };
     let sent = producer.send_offsets_to_transaction(&offsets, &member, PATIENCE);
     let aborted = producer.abort_transaction(PATIENCE);

@@ -24,6 +24,8 @@ pub struct Lane {
     /// Where its finite input ends.
     end: Option<i64>,
     pub finished: bool,
+    /// As [`crate::source::Metadata::began_with`] has it.
+    pub began_with: i32,
     /// Its start is committed: it may be read.
     pub begun: bool,
     /// Held back: its clock is far ahead of the slowest.
@@ -68,6 +70,7 @@ impl Lane {
             clock,
             end,
             finished: end.is_some_and(|end| offset >= end),
+            began_with: metadata.began_with,
             begun: committed,
             ahead: false,
             committed: None,

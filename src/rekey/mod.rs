@@ -22,7 +22,7 @@ use rdkafka::{Message, error::KafkaError};
 
 use crate::{
     config::Config,
-    forward::{self, Delivered, Forward, Outcome, Parcel, Retry, Route},
+    forward::{self, Delivered, Forward, Name, Outcome, Parcel, Retry, Route},
     source::{Event, NoBeginning, Partition, Source},
     telemetry::{RekeySnapshot, Telemetry},
     worker::{Ends, REVOKE, STOP, ceiling, read_failed, timestamp, wall_clock},
@@ -349,7 +349,11 @@ impl Rekey {
             return Ok(());
         }
         self.tick += 1;
-        let names = self.lanes.iter().map(|lane| (lane.at, lane.partition.clone())).collect();
+        let names = self.lanes.iter().map(|lane| {
+            let Lane { at, ref partition, began_with, .. } = *lane;
+            Name { at, partition: partition.clone(), began_with }
+        });
+        let names = names.collect();
         let (standing, wall) = (Vec::new(), wall_clock());
         self.send(Parcel { tick, names, standing, wall, membership: None })
     }
@@ -378,8 +382,8 @@ impl Rekey {
             }
             Outcome::Aborted(error) => {
                 self.again.abort(&error, Instant::now())?;
-                for (at, _) in parcel.names.iter().filter(|(_, name)| revoked.contains(name)) {
-                    parcel.tick.discard(*at);
+                for name in parcel.names.iter().filter(|name| revoked.contains(&name.partition)) {
+                    parcel.tick.discard(name.at);
                 }
                 self.again.keep(parcel);
                 return Ok(());

@@ -7,8 +7,8 @@ use crate::{
     model::RecordTime,
 };
 
-/// The metadata of an offset commit, as text: `1:incarnation:tick:position:floor:last:since:clock:wall:stamps`, the incarnation in
-/// hex, `-` for what there is none of.
+/// The metadata of an offset commit, as text: `2:incarnation:tick:position:floor:last:since:clock:wall:stamps:began_with`, the
+/// incarnation in hex, `-` for what there is none of.
 ///
 /// The committed offset is the watermark W: no record below holds a span of an undecided trace. The rest is what a successor
 /// needs to go on from there without deciding anything twice, or otherwise.
@@ -37,13 +37,16 @@ pub struct Metadata {
     pub clock: Option<i64>,
     /// The wall clock at that time, in the same unit: how far its records are behind.
     pub wall: Option<i64>,
+    /// How many partitions the topic had when the group began with it: the configured start is for these, and what was added
+    /// later is read whole (C4). 0 where that is not known.
+    pub began_with: i32,
 }
 
 /// A commit that was not ours, or not this version's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unknown {
     #[error(
-        "the committed offset was written by a newer version of Tailwater (metadata of format {0}; this one reads up to 1); \
+        "the committed offset was written by a newer version of Tailwater (metadata of format {0}; this one reads up to 2); \
          run that version"
     )]
     Newer(u32),
@@ -66,7 +69,7 @@ impl Metadata {
     }
 
     /// Reads the metadata of a committed offset. None at all, as after an administrator moved the offsets, and format 0
-    /// (`0:clock`) mean that no decisions are remembered.
+    /// (`0:clock`) mean that no decisions are remembered. Format 1 does not know what the group began with.
     ///
     /// # Errors
     /// A newer version or another program committed.
@@ -79,7 +82,8 @@ impl Metadata {
         let parsed = match format.parse().map_err(|_| foreign())? {
             0 if rest.is_empty() => Some(Self::at(committed, None)),
             0 => rest.parse().ok().map(|clock| Self::at(committed, Some(clock))),
-            1 => Self::parse_fields(rest),
+            1 => Self::parse_fields(&format!("{rest}:0")),
+            2 => Self::parse_fields(rest),
             newer => return Err(Unknown::Newer(newer)),
         };
         parsed.ok_or_else(foreign)
@@ -96,27 +100,33 @@ impl Metadata {
             since: Moment { now: optional(fields.next()?)?.map(RecordTime), stamps: Stamps::default() },
             clock: optional(fields.next()?)?,
             wall: optional(fields.next()?)?,
+            began_with: 0,
         };
         let stamps = stamps(fields.next()?, metadata.since.now)?;
         let since = Moment { stamps, ..metadata.since };
-        let metadata = Self { since, ..metadata };
+        let metadata = Self { since, began_with: fields.next()?.parse().ok()?, ..metadata };
         fields.next().is_none().then_some(metadata)
     }
 }
 
 impl fmt::Display for Metadata {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { incarnation, tick, position, floor, last, since, clock, wall } = self;
+        let Self { incarnation, tick, position, floor, last, since, clock, wall, began_with } = self;
         let Moment { now: since, stamps } = since;
-        write!(f, "1:{incarnation:x}:{tick}:{position}:{floor}")?;
+        write!(f, "2:{incarnation:x}:{tick}:{position}:{floor}")?;
         [last, &since.map(|since| since.0), clock, wall].into_iter().try_for_each(|field| match field {
             Some(number) => write!(f, ":{number}"),
             None => write!(f, ":-"),
         })?;
-        let [first, rest @ ..] = stamps.as_slice() else { return write!(f, ":-") };
         let since = since.map_or(0, |since| since.0);
-        write!(f, ":{}", first.wrapping_sub(since))?;
-        rest.iter().try_for_each(|stamp| write!(f, ",{}", stamp.wrapping_sub(since)))
+        match stamps.as_slice() {
+            [] => write!(f, ":-")?,
+            [first, rest @ ..] => {
+                write!(f, ":{}", first.wrapping_sub(since))?;
+                rest.iter().try_for_each(|stamp| write!(f, ",{}", stamp.wrapping_sub(since)))?;
+            }
+        }
+        write!(f, ":{began_with}")
     }
 }
 
@@ -155,11 +165,14 @@ mod tests {
             since: Moment { now: Some(RecordTime(-9)), stamps: [-20, -10, -9, 3_599_991].into_iter().collect() },
             clock: Some(-5),
             wall: Some(9),
+            began_with: 3,
         };
-        assert_eq!(metadata.to_string(), "1:beef:7:200:12:40:-9:-5:9:-11,-1,0,3600000");
+        assert_eq!(metadata.to_string(), "2:beef:7:200:12:40:-9:-5:9:-11,-1,0,3600000:3");
+        let before = Metadata::parse("1:beef:7:200:12:40:-9:-5:9:-11,-1,0,3600000", 9);
+        assert_eq!(before, Ok(Metadata { began_with: 0, ..metadata }));
         let without = Metadata { since: Moment { stamps: Stamps::default(), ..metadata.since }, ..metadata };
-        assert_eq!(without.to_string(), "1:beef:7:200:12:40:-9:-5:9:-");
-        assert_eq!(Metadata::at(3, None).to_string(), "1:0:0:3:0:-:-:-:-:-");
+        assert_eq!(without.to_string(), "2:beef:7:200:12:40:-9:-5:9:-:3");
+        assert_eq!(Metadata::at(3, None).to_string(), "2:0:0:3:0:-:-:-:-:-:0");
     }
 
     #[test]
@@ -171,11 +184,11 @@ mod tests {
 
     #[test]
     fn a_newer_format_is_named() {
-        let error = Metadata::parse("2:whatever", 9).expect_err("newer");
+        let error = Metadata::parse("3:whatever", 9).expect_err("newer");
         assert_eq!(
             error.to_string(),
-            "the committed offset was written by a newer version of Tailwater (metadata of format 2; this one reads up \
-             to 1); run that version"
+            "the committed offset was written by a newer version of Tailwater (metadata of format 3; this one reads up \
+             to 2); run that version"
         );
     }
 
@@ -196,6 +209,9 @@ mod tests {
             "1:0:0:3:0:-:7:-:-:0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0",
             "1:0:0:3:0:-:7:-:-:",
             "1:0:0:3:0:-:::",
+            "2:0:0:3:0:-:-:-:-:-",
+            "2:0:0:3:0:-:-:-:-:-:-",
+            "2:0:0:3:0:-:-:-:-:-:1:1",
             "connect-7",
             "99999999999:",
         ];
@@ -209,15 +225,15 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read(
-            incarnation: u64, tick: u64, position: i64, floor: i64, last in option::of(any::<i64>()), since in option::of(any::<i64>()), stamps in vec(any::<i64>(), 0..=CLOCK_WINDOW), clock in option::of(any::<i64>()), wall in option::of(any::<i64>()),
+            incarnation: u64, tick: u64, position: i64, floor: i64, last in option::of(any::<i64>()), since in option::of(any::<i64>()), stamps in vec(any::<i64>(), 0..=CLOCK_WINDOW), clock in option::of(any::<i64>()), wall in option::of(any::<i64>()), began_with: i32,
         ) {
             let since = Moment { now: since.map(RecordTime), stamps: stamps.into_iter().collect() };
-            let metadata = Metadata { incarnation, tick, position, floor, last, since, clock, wall };
+            let metadata = Metadata { incarnation, tick, position, floor, last, since, clock, wall, began_with };
             prop_assert_eq!(Metadata::parse(&metadata.to_string(), 9), Ok(metadata));
         }
 
         #[test]
-        fn nothing_panics(text in "[0-3]?:?([0-9a-f-]{0,20}:){0,8}\\PC{0,9}") {
+        fn nothing_panics(text in "[0-3]?:?([0-9a-f-]{0,20}:){0,9}\\PC{0,9}") {
             _ = Metadata::parse(&text, 9);
         }
     }

@@ -19,7 +19,11 @@ pub use restore::{Restore, Restored, Wanted};
 pub use spread::watch as watch_spread;
 pub use topics::{Missing, Silence, Topics};
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+    time::Duration,
+};
 
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
@@ -122,8 +126,9 @@ impl Source {
         self.consumer.context().pop()
     }
 
-    /// Where newly assigned partitions are to be read from: the committed offset, else the configured start. Where records
-    /// are gone that come after the committed offset, it is the start of the log, if that is accepted.
+    /// Where newly assigned partitions are to be read from: the committed offset, else the configured start, or that of the log
+    /// for a partition that was added when the group had begun (C4). Where records are gone that come after the committed
+    /// offset, it is the start of the log, if that is accepted.
     ///
     /// # Errors
     /// The brokers do not say in time, or what they say is not for us.
@@ -138,7 +143,8 @@ impl Source {
             // What other workers are about to find belongs to the picture.
             return Err(NoBeginning::Expired(self.all_expired().unwrap_or(expired)));
         }
-        let of = |partition: &Partition| -> Result<Beginning, NoBeginning> {
+        let mut began_with = HashMap::new();
+        let mut of = |partition: &Partition| -> Result<Beginning, NoBeginning> {
             let (topic, number) = partition;
             let element = committed
                 .find_partition(topic, *number)
@@ -152,14 +158,38 @@ impl Source {
                 let metadata = Metadata { position: metadata.position.max(gone.start), ..metadata };
                 return Ok(Beginning { offset: gone.start, committed: true, expired: gone.records(), metadata });
             }
+            let began_with = match began_with.entry(topic.clone()) {
+                Entry::Occupied(known) => *known.get(),
+                Entry::Vacant(unknown) => *unknown.insert(self.began_with(topic)?),
+            };
+            if *number >= began_with {
+                tracing::info!(%topic, number, "the group began without this partition, which is read from its start");
+            }
             let (low, high) = self.consumer.fetch_watermarks(topic, *number, REQUEST)?;
             let offset = match self.start {
-                Start::Earliest => low,
-                Start::Latest => high,
+                Start::Latest if *number < began_with => high,
+                Start::Earliest | Start::Latest => low,
             };
-            Ok(Beginning { offset, committed: false, expired: 0, metadata: Metadata::at(offset, None) })
+            let metadata = Metadata { began_with, ..Metadata::at(offset, None) };
+            Ok(Beginning { offset, committed: false, expired: 0, metadata })
         };
         partitions.iter().map(|partition| Ok((partition.clone(), of(partition)?))).collect()
+    }
+
+    /// How many partitions a topic had when the group began with it: as many as it has, where nothing of it is committed.
+    fn began_with(&self, topic: &str) -> Result<i32, NoBeginning> {
+        let metadata = self.consumer.fetch_metadata(Some(topic), REQUEST)?;
+        let mut all = TopicPartitionList::new();
+        metadata.topics().iter().flat_map(|of| of.partitions()).for_each(|of| _ = all.add_partition(topic, of.id()));
+        let count = all.count() as i32;
+        let mut known = None;
+        for element in self.consumer.committed_offsets(all, REQUEST)?.elements() {
+            element.error()?;
+            if let Offset::Offset(offset) = element.offset() {
+                known = known.max(Some(Metadata::parse(element.metadata(), offset)?.began_with));
+            }
+        }
+        Ok(known.unwrap_or(count))
     }
 
     /// Of all partitions of the input.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Worker, io::Io};
 use crate::{
-    forward::{self, Delivered, Outcome, Parcel},
+    forward::{self, Delivered, Name, Outcome, Parcel},
     mutant::{self, Mutant},
     tick::Tick,
 };
@@ -47,12 +47,21 @@ impl<I: Io> Worker<I> {
     }
 
     pub(super) fn parcel(&self, tick: Tick) -> Parcel {
-        let names = self.owned.iter().map(|owned| (owned.at, owned.partition.clone())).collect();
+        let names = self.owned.iter().map(|owned| {
+            let (at, partition, (_, standing)) = (owned.at, owned.partition.clone(), owned.standing);
+            Name { at, partition, began_with: standing.began_with }
+        });
         let standing = self.owned.iter().map(|owned| {
             let (offset, metadata) = owned.standing;
             (owned.partition.clone(), offset, metadata)
         });
-        Parcel { tick, names, standing: standing.collect(), wall: self.io.wall_clock(), membership: None }
+        Parcel {
+            tick,
+            names: names.collect(),
+            standing: standing.collect(),
+            wall: self.io.wall_clock(),
+            membership: None,
+        }
     }
 
     /// Goes on with the tick that is out.
@@ -95,9 +104,9 @@ impl<I: Io> Worker<I> {
             }
             Outcome::Aborted(error) => {
                 self.again.abort(&error, self.io.now())?;
-                for (at, name) in &parcel.names {
-                    if revoked.contains(name) {
-                        self.engine.discard(&mut parcel.tick, *at);
+                for name in &parcel.names {
+                    if revoked.contains(&name.partition) {
+                        self.engine.discard(&mut parcel.tick, name.at);
                     }
                 }
                 if !mutant::is(Mutant::AbortedIsForgotten) {

@@ -14,6 +14,7 @@ pub use io::wall_clock;
 pub use ownership::REVOKE;
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -80,8 +81,8 @@ pub struct Orders {
     pub keying: Keying,
     /// Of an input that was re-keyed.
     pub frontier: Option<Arc<Frontier>>,
-    /// Partitions of all input topics.
-    pub partitions: usize,
+    /// Of all input topics, when the process began.
+    pub partitions: Arc<BTreeSet<Partition>>,
     /// The largest record the output takes, in bytes.
     pub output_record_bytes: usize,
     /// The name under which transactions are fenced.

@@ -4,7 +4,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use anyhow::bail;
 
-use super::{Arrival, BUSY, Worker, assignment::Owned, io::Io};
+use super::{Arrival, BUSY, Orders, Worker, assignment::Owned, io::Io};
 use crate::{
     assemble::{Keying, Start},
     engine::Remembered,
@@ -45,7 +45,7 @@ impl<I: Io> Worker<I> {
             bail!(
                 "the input is not keyed by trace id, so one worker has to hold all {} partitions, but the group gave this \
                  one {}: stop the other members of group `{}`",
-                self.orders.partitions,
+                self.orders.partitions.len(),
                 self.owned.len(),
                 self.orders.config.input.group,
             );
@@ -61,6 +61,7 @@ impl<I: Io> Worker<I> {
             return Ok(self.io.assign(&[])?);
         }
         match arrival {
+            Arrival::Asked(partitions) if let Some(added) = self.added(&partitions) => bail!(added),
             Arrival::Asked(partitions) => match self.io.beginnings(&partitions) {
                 Ok(beginnings) => {
                     let restore = self.restore(&beginnings)?;
@@ -78,6 +79,20 @@ impl<I: Io> Worker<I> {
             },
         }
         Ok(())
+    }
+
+    /// Why what is assigned cannot be worked on: a partition that was added meanwhile has no place for its decisions, and keys
+    /// are elsewhere now (C4).
+    fn added(&self, partitions: &[Partition]) -> Option<String> {
+        let Orders { partitions: known, config, .. } = &self.orders;
+        let (topic, partition) = partitions.iter().find(|partition| !known.contains(*partition))?;
+        let before = known.iter().filter(|(of, _)| of == topic).count();
+        let decisions = config.input.decisions(topic);
+        Some(format!(
+            "the topic `{topic}` had {before} partitions when this process began, and now has a partition {partition}, for whose \
+             decisions `{decisions}` has no place. Give that topic as many partitions, and start again: added partitions are \
+             read from their start"
+        ))
     }
 
     fn take_over(&mut self, beginnings: Vec<(Partition, Beginning)>, restored: Vec<Restored>) -> anyhow::Result<()> {
@@ -119,7 +134,7 @@ impl<I: Io> Worker<I> {
             owned.finish_at_end(&mut self.engine);
             self.owned.add(owned);
         }
-        let partial = self.orders.keying == Keying::Unkeyed && self.owned.len() < self.orders.partitions;
+        let partial = self.orders.keying == Keying::Unkeyed && self.owned.len() < self.orders.partitions.len();
         self.partial_since = partial.then(|| self.partial_since.unwrap_or_else(|| self.io.now()));
         self.restored.extend(restored);
         if !partial {

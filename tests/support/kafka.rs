@@ -14,7 +14,7 @@ use std::{
 
 use rdkafka::{
     ClientConfig, ClientContext, Message, Offset, TopicPartitionList,
-    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication},
     client::DefaultClientContext,
     consumer::{BaseConsumer, CommitMode, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
@@ -108,8 +108,19 @@ pub struct Committed {
 
 /// Users of `sasl`, who may do nothing until a test allows it, with their password.
 const SCRAM_USER: &str = "scram";
-const PLAIN_USERS: [&str; 9] =
-    ["plain", "limited", "no-read", "no-write", "no-group", "no-transactions", "no-create", "no-decisions", "dry"];
+const PLAIN_USERS: [&str; 11] = [
+    "plain",
+    "limited",
+    "no-read",
+    "no-write",
+    "no-group",
+    "no-transactions",
+    "no-create",
+    "no-decisions",
+    "dry",
+    "staged",
+    "unstaged",
+];
 pub const PASSWORD: &str = "hunter2";
 
 /// Partitions of the log of transactions: each one's leader coordinates those that belong there.
@@ -520,12 +531,31 @@ impl Topic {
         results.elements().iter().for_each(|of| of.error().expect("its records can be removed"));
     }
 
+    /// Gives it more partitions, this many in all.
+    pub fn grow(&self, partitions: i32) -> Self {
+        let admin: AdminClient<DefaultClientContext> = client(&self.bootstrap).create().expect("an admin client");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let options = AdminOptions::new().operation_timeout(Some(ANSWER));
+        let more = NewPartitions::new(&self.name, partitions as usize);
+        let results = runtime.block_on(admin.create_partitions([&more], &options)).expect("partitions can be added");
+        results.into_iter().for_each(|result| _ = result.expect("the topic is there"));
+        Self { partitions, ..self.clone() }
+    }
+
     /// Puts a group's offsets, as an administrator may.
     pub fn put(&self, group: &str, offsets: &[i64]) {
+        let committed = offsets.iter().map(|offset| Committed { offset: Some(*offset), metadata: String::new() });
+        self.put_committed(group, &committed.collect::<Vec<_>>());
+    }
+
+    /// Commits the same for a group, of the first partitions.
+    pub fn put_committed(&self, group: &str, committed: &[Committed]) {
         let consumer: BaseConsumer = client(&self.bootstrap).set("group.id", group).create().expect("a consumer");
         let mut list = TopicPartitionList::new();
-        for (partition, offset) in (0..).zip(offsets) {
-            list.add_partition_offset(&self.name, partition, Offset::Offset(*offset)).expect("an offset");
+        for (partition, Committed { offset, metadata }) in (0..).zip(committed) {
+            let mut element = list.add_partition(&self.name, partition);
+            element.set_offset(offset.map_or(Offset::Invalid, Offset::Offset)).expect("an offset");
+            element.set_metadata(metadata);
         }
         consumer.commit(&list, CommitMode::Sync).expect("offsets can be put");
     }

@@ -109,7 +109,8 @@ impl Commit {
             return Self { watermark: 0, incarnation: 0, tick: 0, position: 0, floor: 0 };
         };
         let fields: Vec<&str> = metadata.split(':').collect();
-        let ["1", incarnation, tick, position, floor, _last, _since, _clock, _wall, _stamps] = fields[..] else {
+        let ["2", incarnation, tick, position, floor, _last, _since, _clock, _wall, _stamps, _began_with] = fields[..]
+        else {
             panic!("metadata that is not documented: {metadata}");
         };
         let number = |text: &str| text.parse().unwrap_or_else(|_| panic!("no number in {metadata}"));

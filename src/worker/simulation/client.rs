@@ -357,8 +357,8 @@ impl Client {
     /// What goes into the transaction, and what is sent after it.
     fn pieces(&self, parcel: &Parcel) -> (VecDeque<Piece>, VecDeque<Piece>) {
         let place = |number: u32| {
-            let (_, partition) = parcel.names.iter().find(|(at, _)| *at == number).expect("its partitions have names");
-            self.index(partition)
+            let name = parcel.names.iter().find(|name| name.at == number).expect("its partitions have names");
+            self.index(&name.partition)
         };
         let tick = &parcel.tick;
         let decided = contents::decisions(tick, self.incarnation, 4096);
@@ -586,11 +586,9 @@ impl Io for Client {
         let mut delivered = done?;
         let revoked = &self.producer.revoked;
         let names = &delivered.parcel.names;
-        delivered
-            .parcel
-            .tick
-            .watermarks
-            .retain(|watermark| names.iter().any(|(at, name)| *at == watermark.partition && !revoked.contains(name)));
+        delivered.parcel.tick.watermarks.retain(|watermark| {
+            names.iter().any(|name| name.at == watermark.partition && !revoked.contains(&name.partition))
+        });
         delivered.parcel.standing.retain(|(partition, ..)| !revoked.contains(partition));
         delivered.revoked.clone_from(revoked);
         Ok(Some(delivered))

@@ -298,7 +298,7 @@ impl Run {
             workers: 1,
             config: self.setup.config.clone(),
             keying: self.setup.keying,
-            partitions: self.world.partitions.len(),
+            partitions: Arc::new(self.world.partitions.iter().cloned().collect()),
             output_record_bytes: 1 << 20,
             transactional_id: format!("slot-{slot}"),
             telemetry: self.setup.telemetry.clone(),
