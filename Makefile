@@ -88,8 +88,8 @@ WITNESSES := bad-input-dead-letters bad-input-huge bad-input-oversize collector 
   fault-scale fault-scale-eager fault-scale-newer fault-sleeper fault-sleeper-fenced fault-storm fault-wire lifecycle-away \
   lifecycle-empty lifecycle-missing lifecycle-term metrics preflight-past preflight-ready preflight-rights preflight-wanting \
   rekey rekey-bad rekey-crash rekey-plain rekey-two reload security-certificate security-dry-run security-mutual \
-  security-password security-plain security-rights security-scram spread time-behind time-late time-live time-reader \
-  time-topics tools
+  security-password security-plain security-rights security-scram spread time-behind time-late time-live time-past \
+  time-reader time-topics tools
 
 unit-and-integration:
 	@rm -rf $(TARGET)/kafka/witnesses
