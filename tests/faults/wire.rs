@@ -28,6 +28,34 @@ fn requests_that_come_late() {
     witness("fault-wire");
 }
 
+/// A call of librdkafka that hangs, though brokers answer: the process ends with the reason (C20). What it sent comes amid a
+/// transaction of the next.
+#[test]
+fn offsets_that_hang_end_the_process() {
+    let kafka = Kafka::start(1);
+    let _open = kafka.outside.open();
+    let mut siege = siege(&kafka, "fault-watchdog");
+    let load = siege.load(seed(), keyed);
+    let mut first = outside(&kafka, &siege).run();
+    delivers(&mut first);
+    // `TxnOffsetCommit` librdkafka gives up after 30 s, and aborts.
+    let held = kafka.outside.hold(Request::AddOffsetsToTxn);
+    wait_until("offsets on their way", PATIENCE, || held.is_reached());
+    let ended = first.ends_within(2 * PATIENCE);
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.said);
+    let reason = "a transaction has not come to its end for 60 s though brokers answer";
+    assert!(ended.said.contains(reason), "{}", ended.said);
+    let mut second = siege.job.run();
+    delivers(&mut second);
+    wait_until("an open transaction", PATIENCE, || siege.is_open());
+    drop(held);
+    goes_on(&mut second);
+    siege.kill(second, "after that", None);
+    load.end();
+    siege.judge(i64::MAX);
+    witness("fault-watchdog");
+}
+
 /// Much more waits than memory may hold, and nothing of the output is acknowledged: reading stands still, then goes on.
 #[test]
 fn output_that_does_not_arrive_bounds_memory() {
