@@ -304,7 +304,13 @@ impl Engine {
 
     /// Wall-clock milliseconds have passed while a partition stood at the head of its log.
     pub fn elapse(&mut self, partition: u32, ms: u64, ceiling: RecordTime) {
-        self.assembly.elapse(partition, ms, ceiling);
+        self.assembly.elapse(partition, ms, true, ceiling);
+    }
+
+    /// They have passed since a partition that now stands there was last looked at, in another life: what is here may have come
+    /// at any time in between.
+    pub fn catch_up(&mut self, partition: u32, ms: u64, ceiling: RecordTime) {
+        self.assembly.elapse(partition, ms, false, ceiling);
     }
 
     /// How far a partition's time has come.

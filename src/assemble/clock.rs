@@ -123,8 +123,13 @@ impl Clock {
     /// behind the wall clock this is not told by the ceiling: what is more than `leap` milliseconds ahead is believed when
     /// nothing has come for as long.
     pub fn elapse(&mut self, ms: u64, ceiling: RecordTime, leap: u64) {
-        self.establish(ceiling);
         self.rested = self.rested.saturating_add(ms);
+        self.catch_up(ms, ceiling, leap);
+    }
+
+    /// The same, where what is here may have come at any time in between: it is no rest.
+    pub fn catch_up(&mut self, ms: u64, ceiling: RecordTime, leap: u64) {
+        self.establish(ceiling);
         if let Some(now) = self.now {
             let bound = if self.rested < leap { now.plus(leap).min(ceiling) } else { ceiling };
             self.now = Some(now.plus(ms).min(ceiling).max(self.caught_up(now, bound)));

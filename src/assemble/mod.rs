@@ -281,11 +281,11 @@ impl<C, V: Copy> Assembly<C, V> {
         self.judge_leaps(partition);
     }
 
-    /// The partition is at the head of its log, where `ms` of wall-clock time passed.
-    pub fn elapse(&mut self, partition: u32, ms: u64, ceiling: RecordTime) {
+    /// The partition is at the head of its log, where `ms` of wall-clock time passed, at `rest` or without anybody looking.
+    pub fn elapse(&mut self, partition: u32, ms: u64, rest: bool, ceiling: RecordTime) {
         self.time.partition(partition).clock.establish(ceiling);
         self.stamp_early(partition, ceiling);
-        self.time.elapse(partition, ms, ceiling, self.completion.max_wait);
+        self.time.elapse(partition, ms, rest, ceiling, self.completion.max_wait);
         self.judge_leaps(partition);
     }
 

@@ -261,13 +261,15 @@ impl Time {
         self.moved(partition);
     }
 
-    /// The partition is at the head of its log, where `ms` of wall-clock time passed; a leap is one of more than so many.
-    pub fn elapse(&mut self, partition: u32, ms: u64, ceiling: RecordTime, leap: u64) {
+    /// The partition is at the head of its log, where `ms` of wall-clock time passed, at `rest` or without anybody looking; a
+    /// leap is one of more than so many.
+    pub fn elapse(&mut self, partition: u32, ms: u64, rest: bool, ceiling: RecordTime, leap: u64) {
         let at = self.partition(partition);
         if at.frontier == RecordTime::START {
             return;
         }
-        at.clock.elapse(ms, ceiling.min(at.frontier), leap);
+        let pass = if rest { Clock::elapse } else { Clock::catch_up };
+        pass(&mut at.clock, ms, ceiling.min(at.frontier), leap);
         let wall_clock = if ceiling == RecordTime::END {
             RecordTime::END
         } else {

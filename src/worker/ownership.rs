@@ -256,7 +256,7 @@ impl<I: Io> Worker<I> {
         self.engine.elapse(partition, ms, ceiling);
         if let (Some(delay), Some(clock)) = (delay, self.engine.clock(partition)) {
             let away = (at - delay).saturating_sub(clock.0).max(0) as u64;
-            self.engine.elapse(partition, away, ceiling);
+            self.engine.catch_up(partition, away, ceiling);
         }
     }
 }

@@ -191,7 +191,7 @@ policies:
           |
           = hint: `none(IsMatch(name, "^GET"))` asks that no span is such, `all(IsMatch(name, "^GET"))` that every span is
 
-        warning: `any_event(…)` of what a event is not: one event that lacks it is enough, and nearly every trace has one
+        warning: `any_event(…)` of what an event is not: one event that lacks it is enough, and nearly every trace has one
           --> one.yaml:10:44
            |
         10 |     when: any(kind == SPAN_KIND_SERVER and any_event(name != "exception"))
