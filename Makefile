@@ -11,7 +11,7 @@ FOR ?= 60s
 RUNS ?= 20
 demo_flags := --for $(FOR) $(if $(KAFKA),--kafka $(KAFKA)) $(if $(BREAK),--break $(BREAK))
 
-.PHONY: demo test simulate soak proof bench build-tools prerequisites jars collector formatting lints dependencies unit-and-integration
+.PHONY: demo test simulate fuzz soak proof bench build-tools prerequisites jars collector formatting lints dependencies unit-and-integration
 
 demo: build-tools
 	@test -x $(TARGET)/release/tailwater || \
@@ -36,6 +36,10 @@ test:
 # The worker against a simulated Kafka, history after history, until one fails; TAILWATER_SEED=… replays that one.
 simulate: build-tools
 	TAILWATER_HISTORIES=0 cargo test --release --locked --lib worker::simulation::histories -- --nocapture
+
+# Changed policies, conditions, foreign rules and records into what reads them, until one fails; TAILWATER_SEED=… replays that one.
+fuzz: build-tools
+	TAILWATER_INPUTS=0 cargo test --locked --test fuzz -- --nocapture
 
 # The crash matrix, again and again with new traffic: make soak FOR=1h. TAILWATER_SEED=… repeats one.
 soak: prerequisites jars
@@ -84,11 +88,12 @@ WITNESSES := bad-input-dead-letters bad-input-huge bad-input-oversize collector 
   crash-matrix-keyed crash-matrix-rekeyed crash-matrix-spread crash-matrix-topics crash-pair crash-rest crash-run-batched \
   crash-run-keyed crash-twice dry-run-end dry-run-live end-to-end-batched end-to-end-keyed expired-decisions expired-input \
   fault-broker fault-decisions fault-fenced fault-floor fault-held fault-late fault-leaders fault-namesake fault-nap fault-open \
-  fault-retention fault-rolling fault-scale fault-scale-eager fault-scale-newer fault-sleeper fault-sleeper-fenced fault-storm \
-  fault-wire lifecycle-away lifecycle-empty lifecycle-missing lifecycle-term metrics partitions-latest partitions-meanwhile \
-  partitions-rekey preflight-past preflight-ready preflight-rekey preflight-rights preflight-wanting rekey rekey-bad rekey-crash \
-  rekey-plain rekey-two reload security-certificate security-dry-run security-mutual security-password security-plain security-rights \
-  security-scram spread time-behind time-late time-live time-reader time-topics tools
+  fault-parts fault-pressure fault-retention fault-rolling fault-rolling-brokers fault-scale fault-scale-eager fault-scale-newer \
+  fault-sleeper fault-sleeper-fenced fault-storm fault-watchdog fault-wire lifecycle-away lifecycle-empty lifecycle-missing \
+  lifecycle-term metrics partitions-latest partitions-meanwhile partitions-rekey preflight-past preflight-ready preflight-rekey \
+  preflight-rights preflight-wanting rekey rekey-bad rekey-crash rekey-plain rekey-two reload security-certificate \
+  security-dry-run security-mutual security-password security-plain security-rights security-scram spread time-behind time-late \
+  time-live time-past time-reader time-topics tools
 
 unit-and-integration:
 	@rm -rf $(TARGET)/kafka/witnesses

@@ -12,7 +12,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use crate::{
     assemble::{Assembly, Completion, Cut, Keying, Origin, Placed, Reason, Standing, Start, Summary},
-    decide::{Context, Edition, Facts, Node, PolicySet, Tree, Verdict},
+    decide::{Context, Edition, Facts, Node, PolicySet, Tree, Verdict, Weight},
     decisions::Decision,
     decode::{Batch, Span},
     encode::{self, Carried, Item},
@@ -97,8 +97,7 @@ pub struct Remembered {
 #[derive(Clone, Debug)]
 pub struct Weighed {
     pub decision: Decision,
-    /// Those that match, and whether the trace would be kept without each.
-    pub matching: Vec<(u16, bool)>,
+    pub matching: Vec<Weight>,
 }
 
 /// A verdict as it is remembered.
@@ -748,7 +747,9 @@ impl Engine {
                 let facts = facts(assembly, policies, scratch, trace, reason == Reason::Structure, decided);
                 policies.shadows(facts, |policy, keep| self.stats.shadowed(edition.number(policy), keep));
                 if self.weighed.is_some() {
-                    policies.weigh(facts, |policy, without| matching.push((edition.number(policy), without)));
+                    policies.weigh(facts, |weight| {
+                        matching.push(Weight { policy: edition.number(weight.policy), ..weight });
+                    });
                 }
                 (edition.numbered(policies.decide(facts)), policies.fingerprint())
             }

@@ -2,6 +2,8 @@
 //!
 //! Texts are not typed: `no` is the text `no`, and the reader of a field says what it wants.
 
+mod cut;
+
 use std::{collections::HashMap, fs::File, io::Read, iter::Peekable, ops::Range, path::Path, sync::Arc};
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
@@ -141,6 +143,21 @@ impl Node {
             Some(found) => self.at.with_range(self.at.range.start + found.start..self.at.range.start + found.end),
             None => self.at.clone(),
         }
+    }
+
+    /// Whether YAML took something of the condition that the node is for its own, where it ends or begins: that is the mistake
+    /// then, and what is left means nothing.
+    pub fn cut(&self, diagnostics: &mut Diagnostics) -> bool {
+        if !matches!(self.kind, Kind::Scalar { quoted: false, .. }) {
+            return false;
+        }
+        let Location { source, range } = &self.at;
+        let flow = source.text[range.end..].trim_start_matches(' ').starts_with([',', '[', ']', '{', '}']);
+        let cut = cut::find(&source.text, range.end, flow);
+        cut.is_some_and(|cut| {
+            diagnostics.error(&self.at.with_range(cut.at), cut.message).hint(cut.hint);
+            true
+        })
     }
 
     /// Nodes, bytes of text and depth of mappings and lists.
@@ -324,6 +341,9 @@ impl<'a> Tree<'a> {
                 Ok((event, span)) => self.event(event, span)?,
                 Err(error) => {
                     let at = self.offset(error.marker().index());
+                    if self.cut(at) {
+                        return None;
+                    }
                     self.error(at..at, format!("not YAML: {}", error.info())).hint(
                         "text with `: `, ` #` or a leading quote, bracket, `*`, `&` or `!` must be quoted, or stand on its own line below `>-`",
                     );
@@ -442,8 +462,18 @@ impl<'a> Tree<'a> {
         None
     }
 
+    /// Whether YAML took something of a condition for its own, which is then the mistake.
+    fn cut(&mut self, at: usize) -> bool {
+        let flow = self.open.iter().any(|open| self.source.text[open.start..].starts_with(['{', '[']));
+        let cut = cut::find(&self.source.text, at, flow);
+        cut.is_some_and(|cut| {
+            self.error(cut.at, cut.message).hint(cut.hint);
+            true
+        })
+    }
+
     fn refuse_tag(&mut self, tagged: bool, range: &Range<usize>) {
-        if tagged {
+        if tagged && !self.cut(range.start) {
             self.error(range.clone(), "tags (`!…`) are not supported").hint("quote the text if it begins with `!`");
         }
     }

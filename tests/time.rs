@@ -12,7 +12,7 @@ use tailwater::{decisions, generate::Shape};
 
 use crate::support::{
     kafka::{Record, Topic, kafka},
-    oracle::{Copies, Expected, count, named},
+    oracle::{Copies, Expected, TraceId, count, named},
     processor::{Job, Processor},
     seed::seed,
     spans::{EPOCH, failed, keyed, passing_time, span, trace},
@@ -48,6 +48,62 @@ fn late_spans_follow_the_verdict() {
     expected.kept.remove(&trace(2)).expect("the oracle knows no verdicts, only traces");
     expected.check(&output.records(), Copies::One);
     witness("time-late");
+}
+
+/// Where verdicts are forgotten, a late span is dropped or put with the dead letters, as it is said. Where they are not, it follows
+/// its trace, and what that costs is counted.
+#[test]
+fn what_comes_too_late_goes_where_it_is_told() {
+    // More than `max_wait` and `late_window` together.
+    const LATER: i64 = 120_000;
+    for (late, rejected) in [("drop", 0), ("dead_letter", 2)] {
+        let name = format!("past-{}", late.replace('_', "-"));
+        let input = kafka().topic(&format!("{name}-spans"), 1);
+        let output = kafka().topic(&format!("{name}-kept"), 1);
+        let mut job = Job::named(&name);
+        (job.keyed, job.max_wait) = ("yes", "5s");
+        job.more = format!("late_window: 60s\nlate: {late}\ntick: {{ interval: 100ms }}\n");
+        let mut processor = job.run();
+        // Memory forgets whole ticks.
+        let settles = |processor: &mut Processor| {
+            let ends = input.ends();
+            processor.wait_until("all of it to be decided and committed", |_| {
+                input.committed(&name).iter().zip(&ends).all(|(of, end)| of.offset == Some(*end))
+            });
+        };
+        input.produce([keyed(0, 0, vec![failed(span(trace(1), 1, 0, 0))]), keyed(0, 0, vec![span(trace(2), 1, 0, 0)])]);
+        input.produce(passing_time(0, 100, 10_000));
+        settles(&mut processor);
+        input.produce([keyed(0, 12_000, vec![failed(span(trace(2), 2, 1, 5))])]);
+        settles(&mut processor);
+        input.produce(passing_time(0, 12_100, LATER));
+        settles(&mut processor);
+        input.produce([
+            keyed(0, LATER + 2_000, vec![span(trace(1), 3, 1, 5)]),
+            keyed(0, LATER + 2_000, vec![failed(span(trace(2), 3, 1, 5))]),
+        ]);
+        settles(&mut processor);
+        processor.wait_until("both to be past", |metrics| metrics.sum("tailwater_spans_past_total") == 2);
+        let metrics = processor.metrics().expect("it runs");
+        assert_eq!((metrics.late(), metrics.forwarded(), metrics.rejected(), metrics.lost()), (1, 1, rejected, 0));
+        let regret = metrics.value("tailwater_regret_spans_total", &[("policy", "errors")]);
+        assert_eq!(regret, Some(1.0), "the span of 12 s");
+        let dropped = metrics.sum("tailwater_spans_dropped_total");
+        assert_eq!(dropped, metrics.received() - 1 - rejected);
+        let ended = processor.terminate();
+        assert!(ended.status.success(), "{}", ended.said);
+
+        let mut expected = Expected::of(&[&input]);
+        expected.kept.remove(&trace(2)).expect("a span of it failed");
+        expected.kept.get_mut(&trace(1)).expect("a span of it failed").truncate(1);
+        expected.check(&output.records(), Copies::One);
+        let dead = kafka().existing(&job.dead_letters(), 1).records();
+        let traces: Vec<TraceId> = dead.iter().flat_map(|letter| named(&letter.value)).map(|span| span.trace).collect();
+        assert_eq!(traces, [trace(1), trace(2)][..rejected as usize]);
+        let says_why = |letter: &Record| letter.header("tailwater.reason").is_some_and(|why| why.contains("so late"));
+        assert!(dead.iter().all(says_why), "{dead:?}");
+    }
+    witness("time-past");
 }
 
 /// One partition is minutes behind the others: a clock for all of them would decide on half the spans.

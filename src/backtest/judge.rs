@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     assemble::{Reason, Start},
-    decide::{PolicySet, Verdict},
+    decide::{PolicySet, Verdict, Weight},
     engine::{Engine, Full, Record, Settings, Weighed},
     model::RecordTime,
 };
@@ -29,14 +29,12 @@ pub struct Judged {
     /// By the trace's number; None of one whose spans all came when any verdict on it was forgotten, and were set aside.
     verdicts: Vec<Option<Said>>,
     /// Different combinations of matching policies: there are few.
-    matching: Vec<Vec<(u16, bool)>>,
-    numbers: HashMap<Vec<(u16, bool)>, u32>,
+    matching: Vec<Vec<Weight>>,
+    numbers: HashMap<Vec<Weight>, u32>,
     /// Verdicts by what completed their traces.
     pub reasons: [u64; Reason::ALL.len()],
     /// Verdicts on traces that had one, which was forgotten.
     pub again: u64,
-    /// By policy in the shadow: what it would have dropped and kept, over all traces.
-    pub shadows: Vec<[u64; 2]>,
 }
 
 #[derive(Clone, Copy)]
@@ -63,7 +61,6 @@ impl Judge {
             numbers: HashMap::new(),
             reasons: [0; Reason::ALL.len()],
             again: 0,
-            shadows: Vec::new(),
         };
         Self { engine, judged, partitions, cut: RecordTime::START }
     }
@@ -94,7 +91,6 @@ impl Judge {
             self.note(traces);
         }
         self.note(traces);
-        self.judged.shadows.clone_from(&self.engine.stats().shadows);
         self.judged
     }
 
@@ -117,7 +113,7 @@ impl Judge {
 // === impl Judged ===
 
 impl Judged {
-    fn note(&mut self, trace: usize, verdict: Verdict, reason: Reason, matching: Vec<(u16, bool)>) {
+    fn note(&mut self, trace: usize, verdict: Verdict, reason: Reason, matching: Vec<Weight>) {
         self.reasons[reason as usize] += 1;
         let number = *self.numbers.entry(matching).or_insert_with_key(|matching| {
             self.matching.push(matching.clone());
@@ -142,8 +138,8 @@ impl Judged {
         self.verdict(trace).is_some_and(|verdict| verdict.keep)
     }
 
-    /// The policies that match a trace, and whether it would be kept without each.
-    pub fn matching(&self, trace: usize) -> &[(u16, bool)] {
+    /// The policies that match a trace, and what each is to it.
+    pub fn matching(&self, trace: usize) -> &[Weight] {
         match self.verdicts.get(trace) {
             Some(Some(said)) => &self.matching[said.matching as usize],
             _ => &[],

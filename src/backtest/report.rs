@@ -11,7 +11,11 @@ use super::{
     theirs::Theirs,
     traces::{Trace, Traces},
 };
-use crate::{assemble::Reason, decide::Action, model::Threshold};
+use crate::{
+    assemble::Reason,
+    decide::{Action, List as Policies, Weight},
+    model::Threshold,
+};
 
 #[derive(Debug, Serialize)]
 pub struct Report {
@@ -70,7 +74,7 @@ pub struct Outcome {
 #[derive(Debug, Serialize)]
 pub struct PolicyRow {
     pub name: String,
-    /// As if absent.
+    /// As if absent: it is in the shadow, or the group around it is.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub shadow: bool,
     /// Traces its condition holds of; of `otherwise`: those it decides.
@@ -84,12 +88,12 @@ pub struct PolicyRow {
     pub only_kept_by_it: Amount,
     /// Dropped, and without this policy they would not be.
     pub only_dropped_by_it: Amount,
-    /// Of one in the shadow: what it would have said.
+    /// Of one that is in the shadow itself: what it would have said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub would: Option<Would>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Would {
     pub keep: u64,
     pub drop: u64,
@@ -296,16 +300,26 @@ impl Look<'_> {
     }
 
     fn policies(&self, judged: &Judged) -> Vec<PolicyRow> {
-        let names = judged.policies.policies().iter().map(|policy| (policy.name.clone(), policy.shadow));
-        let mut rows: Vec<Row> = names.chain([("otherwise".to_owned(), false)]).map(Row::new).collect();
-        let otherwise = rows.len() - 1;
+        let policies = judged.policies.policies();
+        let mut rows: Vec<Row> = policies.iter().map(|policy| Row::new(&policy.name)).collect();
+        for (number, policy) in policies.iter().enumerate().filter(|(_, policy)| policy.shadow) {
+            rows[number].would = Some(Would::default());
+            rows[number].shadow = true;
+            if let Action::Group(Policies { policies, .. }) = &policy.action {
+                rows[usize::from(policies.start)..usize::from(policies.end)]
+                    .iter_mut()
+                    .for_each(|row| row.shadow = true);
+            }
+        }
+        let otherwise = rows.len();
+        rows.push(Row::new("otherwise"));
         for (number, trace) in self.numbered() {
             let Some(verdict) = judged.verdict(number) else { continue };
             let bytes = self.traces.bytes(trace);
             let by = &mut rows[verdict.policy.map_or(otherwise, usize::from)];
             by.decides.add(1, verdict.keep);
             by.bytes.add(bytes, verdict.keep);
-            for &(policy, without) in judged.matching(number) {
+            for &Weight { policy, without, would } in judged.matching(number) {
                 let row = &mut rows[usize::from(policy)];
                 row.matches.add(bytes);
                 match (verdict.keep, without) {
@@ -313,18 +327,14 @@ impl Look<'_> {
                     (false, true) => row.only_dropped.add(bytes),
                     _ => {}
                 }
+                if let (Some(says), Some(keep)) = (&mut row.would, would) {
+                    *(if keep { &mut says.keep } else { &mut says.drop }) += 1;
+                }
             }
         }
         let rest = &mut rows[otherwise];
         rest.matches = Amount { traces: rest.decides.of, bytes: rest.bytes.of };
-        let would = |number: usize| {
-            let policy = judged.policies.policies().get(number).filter(|policy| policy.shadow)?;
-            // A group says what its policies say together.
-            (!matches!(policy.action, Action::Group(_))).then_some(())?;
-            let [drop, keep] = *judged.shadows.get(number)?;
-            Some(Would { keep, drop })
-        };
-        rows.into_iter().enumerate().map(|(number, row)| row.told(self, would(number))).collect()
+        rows.into_iter().map(|row| row.told(self)).collect()
     }
 
     fn services(&self, judged: &Judged) -> Vec<ServiceRow> {
@@ -470,17 +480,18 @@ struct Row {
     bytes: Tally,
     only_kept: Amount,
     only_dropped: Amount,
+    would: Option<Would>,
 }
 
 // === impl Row ===
 
 impl Row {
-    fn new((name, shadow): (String, bool)) -> Self {
-        Self { name, shadow, ..Self::default() }
+    fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), ..Self::default() }
     }
 
-    fn told(self, look: &Look<'_>, would: Option<Would>) -> PolicyRow {
-        let Self { name, shadow, matches, decides, bytes, only_kept, only_dropped } = self;
+    fn told(self, look: &Look<'_>) -> PolicyRow {
+        let Self { name, shadow, matches, decides, bytes, only_kept, only_dropped, would } = self;
         PolicyRow {
             name,
             shadow,

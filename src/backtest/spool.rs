@@ -21,6 +21,7 @@ use crate::{
 /// Takes records as they come. Their values wait in a file without a name, their places in memory.
 pub struct Spool {
     sample: Sample,
+    pub(super) most: Most,
     file: BufWriter<File>,
     written: u64,
     notes: Vec<Note>,
@@ -71,10 +72,16 @@ struct Note {
     timestamp: Option<RecordTime>,
 }
 
-/// 48 bytes each: a gigabyte.
-const RECORDS: usize = 20_000_000;
-/// What is known of each, with what each set of policies says of it, takes some 250 bytes: a gigabyte and a quarter.
-pub const TRACES: usize = 5_000_000;
+/// As much as is taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Most {
+    /// 48 bytes each: a gigabyte.
+    pub records: usize,
+    /// What is known of each, with what each set of policies says of it, takes some 250 bytes: a gigabyte and a quarter.
+    pub traces: usize,
+}
+
+pub const MOST: Most = Most { records: 20_000_000, traces: 5_000_000 };
 
 // === impl Spool ===
 
@@ -85,6 +92,7 @@ impl Spool {
         let file = tempfile::tempfile().context("cannot make a temporary file; TMPDIR says where")?;
         Ok(Self {
             sample,
+            most: MOST,
             file: BufWriter::new(file),
             written: 0,
             notes: Vec::new(),
@@ -100,7 +108,8 @@ impl Spool {
     /// # Errors
     /// There are too many records or traces, or the disk is full.
     pub fn add(&mut self, record: recording::Record) -> anyhow::Result<()> {
-        ensure!(self.notes.len() < RECORDS, "more than {RECORDS} records; choose a shorter range");
+        let Most { records, traces } = self.most;
+        ensure!(self.notes.len() < records, "more than {records} records; choose a shorter range");
         let recording::Record { topic, partition, offset, timestamp, value, .. } = record;
         let number = self.numbers.len() as u32;
         let partition = *self.numbers.entry((topic, partition)).or_insert(number);
@@ -120,8 +129,8 @@ impl Spool {
             }
         }
         ensure!(
-            self.seen.len() <= TRACES,
-            "more than {TRACES} traces; choose a shorter range, or a part of the traces with --sample"
+            self.seen.len() <= traces,
+            "more than {traces} traces; choose a shorter range, or a part of the traces with --sample"
         );
         self.note(partition, offset, timestamp, if is_wanted { &value } else { &[] })
     }

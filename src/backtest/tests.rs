@@ -6,6 +6,7 @@ use fastrand::Rng;
 
 use super::{
     report::{self, List, Outcome, PolicyRow},
+    spool::Most,
     *,
 };
 use crate::{
@@ -30,8 +31,11 @@ const POLICIES: [&str; 5] = [
 ];
 
 fn compiled(policies: &[&str]) -> Arc<PolicySet> {
+    compiled_file(format!("policies:\n{}", policies.iter().map(|policy| format!("- {policy}\n")).collect::<String>()))
+}
+
+fn compiled_file(text: String) -> Arc<PolicySet> {
     let mut diagnostics = Diagnostics::default();
-    let text = format!("policies:\n{}", policies.iter().map(|policy| format!("- {policy}\n")).collect::<String>());
     let source = Arc::new(Source { name: "policies.yaml".into(), text });
     let root = yaml::parse(source, &mut diagnostics);
     let set = root.and_then(|root| PolicySet::compile(&[Part::File(&root)], &mut diagnostics));
@@ -219,12 +223,15 @@ fn the_verdicts_are_those_of_an_engine() {
     assert_eq!(decided.len(), TRACES);
 }
 
+fn amount(list: &List<report::Change>) -> (u64, u64) {
+    (list.traces, list.bytes)
+}
+
 /// What it says of a policy is what comes out without it.
 #[test]
 fn a_policy_is_worth_what_changes_without_it() {
     let records = spooled(keyed_logs().iter().flatten(), Sample::ALL);
     let all = report(&records, &POLICIES, None);
-    let amount = |list: &List<report::Change>| (list.traces, list.bytes);
     let mut worth = [0, 0];
     for (at, row) in all.candidate.policies.iter().take(POLICIES.len()).enumerate() {
         let mut without = POLICIES.to_vec();
@@ -237,6 +244,84 @@ fn a_policy_is_worth_what_changes_without_it() {
         worth[1] += dropped.traces;
     }
     assert!(worth[0] > 100 && worth[1] > 1, "{worth:?}");
+}
+
+/// One file for each way lists meet: in groups and around them, protected, expired, in the shadow.
+fn files() -> [String; 2] {
+    let groups = "\
+        - { name: slow, when: trace.duration > 5s, policies: [\n    \
+            { name: slowest, when: trace.duration > 8s, keep: always },\n    \
+            { name: slow-carts, when: any(service == \"cart\"), keep: { probability: 20% } } ], otherwise: drop }\n\
+        - { name: shop, when: trace.span_count > 2, match: first, policies: [\n    \
+            { name: carts, when: any(service == \"cart\"), keep: { probability: 10% }, on_reject: next },\n    \
+            { name: failed, when: any(status.code == STATUS_CODE_ERROR), match: any, policies: [\n        \
+                { name: thin, drop: { probability: 50% } },\n        \
+                { name: failed-checkouts, when: any(service == \"checkout\"), keep: always, protect: true },\n        \
+                { name: failed-rest, keep: { probability: 70% } } ] },\n    \
+            { name: shop-rest, keep: { probability: 5% } } ] }\n\
+        - { name: past, until: 2020-12-31, policies: [ { name: long-past, keep: always } ] }\n\
+        - { name: unseen, shadow: true, when: any(service == \"cart\"), keep: { probability: 30% } }\n\
+        - { name: dark, shadow: true, when: trace.span_count > 2, policies: [ { name: darkly, drop: always } ] }\n\
+        - { name: small, when: trace.span_count < 5, keep: { probability: 50% } }\n";
+    let health = "- { name: health, when: 'root.attributes[\"http.route\"] == \"/healthz\"', drop: always }\n";
+    let errors =
+        "- { name: errors, when: any(status.code == STATUS_CODE_ERROR), keep: { probability: 30% }, protect: true }\n";
+    [
+        format!("match: any\notherwise: {{ probability: 1/200 }}\npolicies:\n{health}{errors}{groups}"),
+        format!("match: first\notherwise: {{ probability: 2% }}\npolicies:\n{health}{groups}"),
+    ]
+}
+
+#[test]
+fn a_policy_is_worth_it_in_groups_and_in_the_order_of_policies() {
+    let records = spooled(keyed_logs().iter().flatten(), Sample::ALL);
+    let ask = |candidate: &str, current: Option<&str>| {
+        let current = current.map(|current| compiled_file(current.to_owned()));
+        question(compiled_file(candidate.to_owned()), current).ask(&records, |_| ()).expect("a report")
+    };
+    for file in files() {
+        let all = ask(&file, None);
+        let mut idle = Vec::new();
+        for PolicyRow { name, only_kept_by_it: kept, only_dropped_by_it: dropped, .. } in &all.candidate.policies {
+            if kept.traces + dropped.traces == 0 {
+                idle.push(name);
+                continue;
+            }
+            let absent = file.replace(&format!("name: {name},"), &format!("name: {name}, shadow: true,"));
+            let changes = ask(&absent, Some(&file)).changes.expect("two sets");
+            assert_eq!((kept.traces, kept.bytes), amount(&changes.newly_dropped), "kept only by {name}");
+            assert_eq!((dropped.traces, dropped.bytes), amount(&changes.newly_kept), "dropped only by {name}");
+        }
+        // None is tried in vain, but those that are as if absent.
+        idle.sort();
+        assert_eq!(idle, ["dark", "darkly", "long-past", "otherwise", "past", "unseen"]);
+    }
+}
+
+/// Of a sample too, whose records hold traces that are not in it.
+#[test]
+fn what_is_in_the_shadow_would_say_what_it_says_alone() {
+    let alone = |policy: &str| compiled_file(format!("otherwise: keep\npolicies: [ {policy} ]\n"));
+    let unseen = alone("{ name: unseen, when: any(service == \"cart\"), drop: { probability: 70% } }");
+    let dark = alone("{ name: dark, when: trace.span_count > 2, policies: [ { name: darkly, drop: always } ] }");
+    for sample in [Sample::ALL, Sample { probability: 0.5 }] {
+        let records = spooled(spread_logs().iter().flatten(), sample);
+        let ask = |set: Arc<PolicySet>| question(set, None).ask(&records, |_| ()).expect("a report").candidate;
+        let [unseen, dark] = [&unseen, &dark].map(|set| ask(set.clone()).policies.remove(0));
+        for file in files() {
+            let report = ask(compiled_file(file));
+            let row = |name: &str| report.policies.iter().find(|row| row.name == name).expect("a policy");
+            let would = |name: &str| row(name).would.as_ref().map(|would| (would.keep, would.drop));
+            assert!(unseen.matches.traces > 100 && dark.matches.traces > 100);
+            // What its sampler does not keep it says nothing of, and ends the search where there is an order.
+            let kept = unseen.matches.traces - unseen.dropped.traces;
+            assert_eq!(would("unseen").map(|(keep, _)| keep), Some(kept));
+            assert_eq!(would("dark"), Some((0, dark.matches.traces)));
+            assert_eq!(row("dark").matches.traces, dark.matches.traces);
+            // It is not asked what it would say alone: the group is.
+            assert_eq!((row("darkly").shadow, would("darkly"), would("small")), (true, None, None));
+        }
+    }
 }
 
 #[test]
@@ -283,6 +368,47 @@ fn another_sampler_is_compared_by_trace() {
     assert!(against.both > 0 && against.only_ours.traces > 0);
     assert!(against.only_theirs.listed.is_sorted_by_key(|only| only.trace_id.clone()));
     assert_eq!(against.only_theirs.listed.len() as u64, against.only_theirs.traces.min(1000));
+}
+
+#[test]
+fn more_than_fits_is_refused_and_says_what_to_do() {
+    let records = keyed_logs().concat();
+    let refused = |most: Most, sample: Sample| {
+        let mut spool = Spool::new(sample).expect("a temporary file");
+        spool.most = most;
+        records.iter().try_for_each(|record| spool.add(record.clone())).err().map(|error| error.to_string())
+    };
+    let most = Most { records: records.len(), traces: TRACES };
+    assert_eq!(refused(most, Sample::ALL), None);
+    assert_eq!(
+        refused(Most { records: 99, ..most }, Sample::ALL).as_deref(),
+        Some("more than 99 records; choose a shorter range")
+    );
+    let traces = Most { traces: 99, ..most };
+    let advice = "choose a shorter range, or a part of the traces with --sample";
+    assert_eq!(refused(traces, Sample::ALL), Some(format!("more than 99 traces; {advice}")));
+    // It helps.
+    assert_eq!(refused(traces, Sample { probability: 0.01 }), None);
+
+    let mut theirs = Theirs::new(Sample::ALL);
+    theirs.most = 99;
+    let refused = records.iter().try_for_each(|record| theirs.add(record)).expect_err("too many");
+    assert_eq!(refused.to_string(), format!("more than 99 traces were kept by the other; {advice}"));
+}
+
+#[test]
+fn a_full_buffer_is_told() {
+    let records = spooled(keyed_logs().iter().flatten(), Sample::ALL);
+    let ask = |buffer| {
+        let mut question = question(compiled(&POLICIES), None);
+        question.settings = Settings { buffer, tick_bytes: buffer / 8, ..question.settings };
+        question.ask(&records, |_| ()).expect("a report")
+    };
+    let told = "memory: memory.buffer was full, and verdicts came before their time\n";
+    let (large, small) = (ask(1 << 28), ask(1 << 20));
+    assert!(large.candidate.complete_by["memory"] == 0 && !large.to_string().contains(told), "{large}");
+    assert!(small.candidate.complete_by["memory"] > 0 && small.to_string().contains(told), "{small}");
+    assert_eq!(small.input.traces, TRACES as u64);
 }
 
 #[test]

@@ -120,9 +120,11 @@ impl Outcome {
         let mut rows = vec![head.map(str::to_owned).to_vec()];
         for row in &self.policies {
             let name = short(&row.name);
-            if let Some(would) = &row.would {
-                let would = format!("would keep {}, drop {}", would.keep, would.drop);
-                rows.push(vec![format!("{name} (shadow)"), row.matches.traces.to_string(), would]);
+            if row.shadow {
+                let would = row.would.as_ref().map(|would| format!("would keep {}, drop {}", would.keep, would.drop));
+                rows.push(
+                    [format!("{name} (shadow)"), row.matches.traces.to_string()].into_iter().chain(would).collect(),
+                );
                 continue;
             }
             rows.push(vec![

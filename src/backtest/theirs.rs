@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use anyhow::ensure;
 
-use super::{sample::Sample, spool::TRACES};
+use super::{sample::Sample, spool::MOST};
 use crate::{
     decode::{self, Batch, Keys},
     model::TraceId,
@@ -16,6 +16,8 @@ pub struct Theirs {
     pub traces: HashSet<TraceId>,
     /// Records that are no spans.
     pub refused: u64,
+    /// As many traces as are taken.
+    pub(super) most: usize,
     sample: Sample,
     batch: Batch,
     nothing_wanted: Keys,
@@ -26,7 +28,7 @@ pub struct Theirs {
 impl Theirs {
     pub fn new(sample: Sample) -> Self {
         let (batch, nothing_wanted) = (Batch::default(), Keys::new([]));
-        Self { traces: HashSet::new(), refused: 0, sample, batch, nothing_wanted }
+        Self { traces: HashSet::new(), refused: 0, most: MOST.traces, sample, batch, nothing_wanted }
     }
 
     /// # Errors
@@ -37,11 +39,11 @@ impl Theirs {
             self.refused += 1;
             return Ok(());
         }
-        let Self { traces, sample, batch, .. } = self;
+        let Self { traces, most, sample, batch, .. } = self;
         traces.extend(batch.spans.iter().map(|span| TraceId(span.trace_id)).filter(|trace| sample.has(*trace)));
         ensure!(
-            traces.len() <= TRACES,
-            "more than {TRACES} traces were kept by the other; choose a shorter range, or a part of the traces with --sample"
+            traces.len() <= *most,
+            "more than {most} traces were kept by the other; choose a shorter range, or a part of the traces with --sample"
         );
         Ok(())
     }

@@ -30,7 +30,7 @@ pub use probability::{percentage, threshold};
 pub use read::Part;
 pub use set::PolicySet;
 pub use tree::{Node, Tree};
-pub use verdict::{Facts, Verdict};
+pub use verdict::{Facts, Verdict, Weight};
 
 #[cfg(test)]
 mod tests;

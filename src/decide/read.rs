@@ -239,6 +239,7 @@ impl<'a> Reader<'a, '_> {
         let text = node.as_str(what, self.diagnostics)?;
         match read(text) {
             Ok(formula) => Some(formula),
+            Err(_) if node.cut(self.diagnostics) => None,
             Err(errors) => {
                 for error in errors {
                     let diagnostic = self.diagnostics.error(&node.locate(error.at), error.message);

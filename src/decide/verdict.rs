@@ -36,6 +36,16 @@ pub struct Verdict {
     pub threshold: Threshold,
 }
 
+/// What a policy that matches is to a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Weight {
+    pub policy: u16,
+    /// The trace would be kept if the policy were absent.
+    pub without: bool,
+    /// Of one in the shadow: whether it would keep the trace, if it would say anything.
+    pub would: Option<bool>,
+}
+
 // === impl PolicySet ===
 
 impl PolicySet {
@@ -50,14 +60,15 @@ impl PolicySet {
         Verdict { keep: facts.randomness.0 >= threshold.0, policy: answer.by, threshold }
     }
 
-    /// Tells which policies match, those of a group where the group does, and whether the trace would be kept without each.
-    pub fn weigh(&self, facts: Facts<'_>, mut tell: impl FnMut(u16, bool)) {
+    /// Tells what each policy that matches is to the trace, those of a group where the group matches.
+    pub fn weigh(&self, facts: Facts<'_>, mut tell: impl FnMut(Weight)) {
         self.weigh_list(&self.list, facts, &mut tell);
     }
 
-    fn weigh_list(&self, list: &List, facts: Facts<'_>, tell: &mut dyn FnMut(u16, bool)) {
+    fn weigh_list(&self, list: &List, facts: Facts<'_>, tell: &mut dyn FnMut(Weight)) {
         for (number, policy) in self.members(list).filter(|(_, policy)| self.is_asked(policy, facts)) {
-            tell(number, self.decide_without(Some(number), facts).keep);
+            let without = self.decide_without(Some(number), facts).keep;
+            tell(Weight { policy: number, without, would: self.would(number, policy, facts) });
             if let Action::Group(list) = &policy.action {
                 self.weigh_list(list, facts, tell);
             }
@@ -73,16 +84,19 @@ impl PolicySet {
 
     fn ask_shadows(&self, list: &List, facts: Facts<'_>, tell: &mut dyn FnMut(u16, bool)) {
         for (number, policy) in self.members(list).filter(|(_, policy)| self.is_asked(policy, facts)) {
-            if policy.shadow {
-                match self.answer(number, policy, None, facts).said(facts.randomness) {
-                    Said::Nothing => {}
-                    said => tell(number, matches!(said, Said::Keep | Said::Protected)),
-                }
+            if let Some(keep) = self.would(number, policy, facts) {
+                tell(number, keep);
             }
             if let Action::Group(list) = &policy.action {
                 self.ask_shadows(list, facts, tell);
             }
         }
+    }
+
+    /// What a policy in the shadow would say of the trace, if it would say anything: whether to keep it.
+    fn would(&self, number: u16, policy: &Policy, facts: Facts<'_>) -> Option<bool> {
+        let said = policy.shadow.then(|| self.answer(number, policy, None, facts).said(facts.randomness))?;
+        (said != Said::Nothing).then_some(matches!(said, Said::Keep | Said::Protected))
     }
 
     /// `by` answers for the list's own `otherwise`.

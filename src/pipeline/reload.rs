@@ -1,7 +1,7 @@
 //! Policies loaded anew while the processor runs: when their files change, and on SIGHUP.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -94,6 +94,12 @@ impl Reload {
     }
 
     async fn look(&mut self, asked: bool) -> Result<(), JoinError> {
+        if let Some(pipe) = self.sources.iter().find(|path| is_read_once(path)) {
+            if asked {
+                self.refuse(&format!("{} can be read once only: that takes a restart", pipe.display()));
+            }
+            return Ok(());
+        }
         let sources = self.sources.clone();
         let held = spawn_blocking(move || config::contents(&sources)).await?;
         let settled = self.files.settle(held);
@@ -155,6 +161,11 @@ impl Reload {
     }
 }
 
+/// A pipe or the like: what it held is gone, and to wait for more could be for ever.
+fn is_read_once(path: &Path) -> bool {
+    path.exists() && !path.is_file() && !path.is_dir()
+}
+
 // === impl Files ===
 
 impl Files {
@@ -181,6 +192,20 @@ mod tests {
         assert!(files.settle(3));
         files.loaded = Some(3);
         assert!(!files.settle(1) && files.settle(1), "what it was before is new again");
+    }
+
+    #[test]
+    fn only_files_and_folders_are_read_again() {
+        use std::os::fd::AsRawFd;
+
+        let (reader, _writer) = std::io::pipe().expect("a pipe");
+        let pipe = PathBuf::from(format!("/dev/fd/{}", reader.as_raw_fd()));
+        assert!(is_read_once(&pipe));
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("a.yaml");
+        assert!(!is_read_once(folder.path()) && !is_read_once(&file), "what is missing may come");
+        fs::write(&file, "").expect("a file");
+        assert!(!is_read_once(&file));
     }
 
     #[test]

@@ -226,7 +226,8 @@ impl<I: Io> Worker<I> {
         }
         if waits && !self.awaited {
             tracing::info!(
-                "the policies {} are taken when all traces are decided that began under those before the last",
+                "the policies {} wait: for traces that began under those before the last, for a tick that is out, or for what is \
+                 read again after a restart",
                 edition.policies.fingerprint()
             );
         }

@@ -164,13 +164,13 @@ fn mistakes_are_shown() {
     2 errors
     "#);
     assert_snapshot!(mistakes("when: \"a\" == root.name\n"), @r#"
-    error: not YAML: invalid trailing content after double-quoted scalar
-     --> policies.yaml:1:11
+    error: YAML takes a quote in front for one around the whole text
+     --> policies.yaml:1:7
       |
     1 | when: "a" == root.name
-      |           ^
+      |       ^
       |
-      = hint: text with `: `, ` #` or a leading quote, bracket, `*`, `&` or `!` must be quoted, or stand on its own line below `>-`
+      = hint: quote the condition: when: '"a" == root.name'
 
     1 error
     "#);

@@ -6,7 +6,13 @@ use std::{
 };
 
 use crate::support::{
-    kafka::Kafka, processor::Processor, seed::seed, siege::Siege, traffic::keyed, wait::wait_until, witness,
+    kafka::Kafka,
+    processor::{Metrics, Processor},
+    seed::seed,
+    siege::Siege,
+    traffic::keyed,
+    wait::wait_until,
+    witness,
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -74,8 +80,7 @@ fn leaders_that_stand_still_at_the_end_of_a_transaction() {
         next.wait_until("it to deliver", |metrics| metrics.forwarded() > 0 && metrics.lost() == 0);
         siege.kill(next, "when it stood no more", None);
     }
-    // The coordinator of its transactions does, and another takes them on. Where it does not know what became of one, the
-    // processor ends with the reason, and the next goes on.
+    // The coordinator of its transactions does, and another takes them on.
     let id = siege.job.transactional_id();
     let mut processor = siege.job.run();
     processor.wait_until("it to deliver", |metrics| metrics.forwarded() > 0);
@@ -83,19 +88,48 @@ fn leaders_that_stand_still_at_the_end_of_a_transaction() {
     wait_until("an open transaction", PATIENCE, || siege.is_open());
     kafka.freeze(coordinator);
     wait_until("another coordinator", PATIENCE, || kafka.coordinator(&id) != coordinator);
-    let forwarded = processor.metrics().map_or(0, |metrics| metrics.forwarded());
-    if !processor.runs_until("it to go on", |metrics| metrics.forwarded() > forwarded) {
-        let ended = processor.ends_within(PATIENCE);
-        assert!(!ended.status.success() && ended.said.contains("error: "), "{}", ended.said);
-        processor = siege.job.run();
-        processor.wait_until("the next to go on", |metrics| metrics.forwarded() > 0);
-    }
+    let mut processor = it_or_the_next_goes_on(&siege, processor);
     kafka.thaw(coordinator);
     goes_on(&mut processor);
     siege.kill(processor, "when its coordinator had moved", None);
     load.end();
     siege.judge(i64::MAX);
     witness("fault-leaders");
+}
+
+/// Every broker in turn is asked to end, and starts again: what it leads moves, what it coordinates too.
+#[test]
+fn a_rolling_restart_of_three_brokers() {
+    let kafka = Kafka::start(3);
+    let mut siege = Siege::new(&kafka, "fault-rolling-brokers", &["spans"], 4);
+    siege.job.keyed = "yes";
+    siege.job.more.push_str("workers: 2\n");
+    let load = siege.load(seed(), keyed);
+    let mut processor = siege.job.run();
+    processor.wait_until("it to deliver", |metrics| metrics.forwarded() > 0);
+    for broker in 0..3 {
+        wait_until("an open transaction", PATIENCE, || siege.is_open());
+        kafka.restart(broker);
+        processor = it_or_the_next_goes_on(&siege, processor);
+    }
+    siege.kill(processor, "at last", None);
+    load.end();
+    siege.judge(i64::MAX);
+    witness("fault-rolling-brokers");
+}
+
+/// Where a coordinator does not know what became of a transaction, a processor ends with the reason, and the next goes on.
+fn it_or_the_next_goes_on(siege: &Siege, mut processor: Processor) -> Processor {
+    let forwarded = processor.metrics().map_or(0, |metrics| metrics.forwarded());
+    let goes_on = |metrics: &Metrics| metrics.forwarded() > forwarded && metrics.lost() == 0;
+    if processor.runs_until("it to go on", goes_on) {
+        return processor;
+    }
+    let ended = processor.ends_within(PATIENCE);
+    assert!(!ended.status.success() && ended.said.contains("error: "), "{}", ended.said);
+    let mut next = siege.job.run();
+    next.wait_until("the next to go on", |metrics| metrics.forwarded() > 0 && metrics.lost() == 0);
+    next
 }
 
 pub fn goes_on(processor: &mut Processor) {

@@ -7,6 +7,7 @@ use std::{
 
 use rdkafka::{
     ClientConfig,
+    consumer::{BaseConsumer, Consumer},
     producer::{BaseProducer, Producer},
 };
 
@@ -15,7 +16,7 @@ use crate::support::{
     processor::{Job, Processor},
     seed::seed,
     siege::Siege,
-    traffic::keyed,
+    traffic::{keyed, spread},
     wait::wait_until,
     witness,
 };
@@ -188,6 +189,49 @@ fn two_members_of_one_name() {
     stop([second]);
     siege.judge(0);
     witness("fault-namesake");
+}
+
+/// A trace of an unkeyed input is on several partitions: who loses one ends, and so does who is given a part of them (C9).
+#[test]
+fn an_unkeyed_input_is_not_shared() {
+    let mut siege = siege("fault-parts", 4, "");
+    siege.job.keyed = "no";
+    let load = siege.load(seed(), spread);
+    let mut first = siege.job.run();
+    delivers(&mut first);
+    let mut second = siege.job.run();
+    let ended = first.ends_within(PATIENCE);
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.said);
+    assert!(ended.said.contains("another member joined group `fault-parts`"), "{}", ended.said);
+    delivers(&mut second);
+    assert_eq!(owned(&second), 4);
+    stop([second]);
+
+    let before = siege.commits();
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", &siege.job.brokers).set("group.id", &siege.job.group);
+    config.set("partition.assignment.strategy", "cooperative-sticky").set("enable.auto.commit", "false");
+    let other: BaseConsumer = config.create().expect("a consumer");
+    other.subscribe(&[&siege.inputs[0].name]).expect("a topic to read");
+    // It is a member for as long as it polls.
+    let poll = || drop(other.poll(Duration::ZERO));
+    wait_until("another member to have them all", PATIENCE, || {
+        poll();
+        other.assignment().is_ok_and(|assigned| assigned.count() == 4)
+    });
+    let third = siege.job.run();
+    let reason = "one worker has to hold all 4 partitions, but the group gave this one 2";
+    wait_until(reason, PATIENCE, || {
+        poll();
+        third.said().contains(reason)
+    });
+    let ended = third.ends_within(PATIENCE);
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.said);
+    assert_eq!(siege.commits(), before, "it has handled a part");
+    drop(other);
+    load.end();
+    siege.judge(i64::MAX);
+    witness("fault-parts");
 }
 
 /// Another producer of the same `transactional.id` ends this one's transaction: the process ends with the reason.

@@ -1,13 +1,16 @@
 //! Requests that are long on their way to the broker.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use opentelemetry_proto::tonic::trace::v1::Span;
 
 use super::broker::goes_on;
 use crate::support::{
-    kafka::Kafka,
-    processor::{Job, Processor},
+    kafka::{Kafka, Record},
+    processor::{Job, Metrics, Processor},
     seed::seed,
     siege::Siege,
+    spans::{self, failed, span, trace},
     traffic::keyed,
     wait::wait_until,
     way::Request,
@@ -23,6 +26,97 @@ fn requests_that_come_late() {
     the_end_of_a_transaction(&kafka);
     output_while_partitions_are_taken_away(&kafka);
     witness("fault-wire");
+}
+
+/// A call of librdkafka that hangs, though brokers answer: the process ends with the reason (C20). What it sent comes amid a
+/// transaction of the next.
+#[test]
+fn offsets_that_hang_end_the_process() {
+    let kafka = Kafka::start(1);
+    let _open = kafka.outside.open();
+    let mut siege = siege(&kafka, "fault-watchdog");
+    let load = siege.load(seed(), keyed);
+    let mut first = outside(&kafka, &siege).run();
+    delivers(&mut first);
+    // `TxnOffsetCommit` librdkafka gives up after 30 s, and aborts.
+    let held = kafka.outside.hold(Request::AddOffsetsToTxn);
+    wait_until("offsets on their way", PATIENCE, || held.is_reached());
+    let ended = first.ends_within(2 * PATIENCE);
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.said);
+    let reason = "a transaction has not come to its end for 60 s though brokers answer";
+    assert!(ended.said.contains(reason), "{}", ended.said);
+    let mut second = siege.job.run();
+    delivers(&mut second);
+    wait_until("an open transaction", PATIENCE, || siege.is_open());
+    drop(held);
+    goes_on(&mut second);
+    siege.kill(second, "after that", None);
+    load.end();
+    siege.judge(i64::MAX);
+    witness("fault-watchdog");
+}
+
+/// Much more waits than memory may hold, and nothing of the output is acknowledged: reading stands still, then goes on.
+#[test]
+fn output_that_does_not_arrive_bounds_memory() {
+    const BUDGET: u64 = 64 << 20;
+    // librdkafka's queues, 64 MiB in and 64 MiB out, and the program itself.
+    const BESIDE: u64 = 160 << 20;
+    const TRACES: u64 = 3_000;
+    const SPANS: u64 = 8;
+    const STILL: Duration = Duration::from_secs(5);
+    let kafka = Kafka::start(1);
+    let _open = kafka.outside.open();
+    let mut siege = siege(&kafka, "fault-pressure");
+    // No trace has a root: nothing but memory decides it.
+    siege.job.max_wait = "30m";
+    siege.job.more.push_str("memory: { buffer: 64MiB }\n");
+    siege.inputs[0].produce(noisy(TRACES, SPANS));
+    let held = kafka.outside.hold(Request::Produce);
+    let mut processor = outside(&kafka, &siege).run();
+    let (mut received, mut since, mut most) = (0, Instant::now(), 0);
+    let mut held_bytes = |metrics: &Metrics| {
+        let held = metrics.sum("tailwater_bytes_held");
+        assert!(held <= BUDGET, "{held} bytes are held");
+        most = held.max(most);
+    };
+    processor.wait_until("reading to stand still", |metrics| {
+        held_bytes(metrics);
+        if metrics.received() != received {
+            (received, since) = (metrics.received(), Instant::now());
+        }
+        received > 0 && since.elapsed() > STILL
+    });
+    assert!(held.is_reached(), "no output was on its way");
+    assert!(received < TRACES * SPANS / 2, "{received} spans were read");
+    let before = processor.peak_bytes();
+    drop(held);
+    processor.wait_until("all of it to be read", |metrics| {
+        held_bytes(metrics);
+        metrics.received() == TRACES * SPANS && metrics.lost() == 0
+    });
+    let peak = processor.peak_bytes();
+    println!("{received} spans read, at most {most} bytes held, {before} bytes in the process, {peak} after");
+    assert!(most > BUDGET / 2, "it was never full");
+    assert!(peak < BUDGET + BESIDE, "{peak} bytes in the process");
+    let ended = processor.terminate();
+    assert!(ended.status.success(), "{}", ended.said);
+    siege.judge(i64::MAX);
+    witness("fault-pressure");
+}
+
+/// Traces to be kept, one record each, of spans of 12 kB that no compression makes smaller.
+fn noisy(traces: u64, spans: u64) -> impl Iterator<Item = Record> {
+    const BYTES: usize = 12_000;
+    let mut random = fastrand::Rng::with_seed(seed());
+    let noise: String = std::iter::repeat_with(|| random.alphanumeric()).take(1 << 20).collect();
+    (1..=traces).map(move |number| {
+        let spans = (2..2 + spans).map(|id| {
+            let at = random.usize(..noise.len() - BYTES);
+            Span { name: noise[at..at + BYTES].to_owned(), ..failed(span(trace(number), id, 1, number as i64)) }
+        });
+        spans::keyed(number as i32 % 4, number as i64, spans.collect())
+    })
 }
 
 /// A commit comes when the program that sent it is dead, and its successor amid a transaction of the same name.

@@ -19,6 +19,7 @@ use rdkafka::{
     consumer::{BaseConsumer, CommitMode, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
     message::{Header, Headers, OwnedHeaders},
+    metadata::MetadataTopic,
     producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext},
 };
 use rustix::process::{Pid, Signal, kill_process};
@@ -191,6 +192,22 @@ impl Kafka {
         wait_until("Kafka to answer again", START, || self.answers());
     }
 
+    /// SIGTERM of one broker of several: it hands over what it leads, and starts again on what it had on disk. When this returns,
+    /// all copies of all partitions are in sync.
+    pub fn restart(&self, broker: usize) {
+        self.brokers[broker].signal(Signal::TERM);
+        wait_until("a broker to be gone", START, || !self.is_in_sync());
+        wait_until("all brokers to be in sync", START, || self.is_in_sync());
+    }
+
+    fn is_in_sync(&self) -> bool {
+        let probe: BaseConsumer = client(&self.bootstrap).create().expect("a client");
+        probe.fetch_metadata(None, REQUEST).is_ok_and(|answer| {
+            let mut partitions = answer.topics().iter().flat_map(MetadataTopic::partitions);
+            partitions.all(|partition| partition.isr().len() == self.brokers.len())
+        })
+    }
+
     /// The broker that leads a partition.
     pub fn leader(&self, topic: &str, partition: i32) -> usize {
         let consumer: BaseConsumer = client(&self.bootstrap).create().expect("a client");
@@ -352,15 +369,16 @@ fn spawn(jars: &Path, folder: &Path) -> Child {
             --add-scram "SCRAM-SHA-512=[name=$3,password=$4]" || exit 1
         (read -r _; touch "$2/over"; kill -9 "$(cat "$2/pid")") <&3 &
         while :; do
-            java -Xms512m -Xmx1g -cp "$1/*" kafka.Kafka "$2/server.properties" &
+            # A broker that ignores the signal could not be asked to end.
+            (trap - TERM; exec java -Xms512m -Xmx1g -cp "$1/*" kafka.Kafka "$2/server.properties") &
             echo $! >"$2/pid"
             wait $!
             ended=$?
-            # 137: a test killed it, or we did.
-            [ $ended -eq 137 ] && [ ! -e "$2/over" ] || break
+            # 137: a test killed it, or we did. 143: a test asked it to end.
+            { [ $ended -eq 137 ] || [ $ended -eq 143 ]; } && [ ! -e "$2/over" ] || break
         done
         # One that ended by itself leaves its log.
-        [ $ended -eq 137 ] && rm -rf "$2"
+        [ -e "$2/over" ] && rm -rf "$2"
     "#;
     let log = File::create(folder.join("log")).expect("a log");
     // A background job's standard input is taken from it, so the pipe is kept as descriptor 3.

@@ -250,6 +250,13 @@ impl Processor {
         self.child.wait().expect("a child can be waited for");
     }
 
+    /// The most memory it has had.
+    pub fn peak_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the program runs");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the kernel counts it");
+        peak.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
+    }
+
     /// What it has said on standard error so far.
     pub fn said(&self) -> String {
         self.said.lock().expect("no panic under this lock").clone()

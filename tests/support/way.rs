@@ -20,6 +20,7 @@ pub struct Way {
 #[derive(Clone, Copy)]
 pub enum Request {
     Produce = 0,
+    AddOffsetsToTxn = 25,
     EndTxn = 26,
 }
 

@@ -20,18 +20,19 @@ pub fn find(condition: &Condition<'_>, found: &mut Diagnostics) {
             "any_link" => "link",
             _ => "span",
         };
+        let a = if one == "event" { "an" } else { "a" };
         let function = &argument.function;
         let opposite = condition.opposite(&argument.condition).unwrap_or("…".to_owned());
         let (message, hint) = if function == "none" {
             (
-                format!("`none(…)` of what a {one} is not: one {one} that lacks it, and this does not hold"),
+                format!("`none(…)` of what {a} {one} is not: one {one} that lacks it, and this does not hold"),
                 format!("`none({opposite})` asks that no {one} is such, `all({opposite})` that every {one} is"),
             )
         } else {
             let none = if one == "span" { format!("none({opposite})") } else { format!("not {function}({opposite})") };
             (
                 format!(
-                    "`{function}(…)` of what a {one} is not: one {one} that lacks it is enough, and nearly every trace has one"
+                    "`{function}(…)` of what {a} {one} is not: one {one} that lacks it is enough, and nearly every trace has one"
                 ),
                 format!("`{none}` asks that no {one} is such; if this is meant, ask also for what the {one} is"),
             )

@@ -206,6 +206,287 @@ tests: []
     "#);
 }
 
+/// What YAML makes of conditions that it does not leave alone, each in a file of its own.
+#[test]
+fn shows_what_yaml_took_of_a_condition() {
+    let told = |when: &str| mistakes(&[&format!("policies:\n  - name: a\n    when: {when}\n    keep: always\n")]);
+    let within = |when: &str| mistakes(&[&format!("policies:\n  - {{ name: a, when: {when}, keep: always }}\n")]);
+    assert_snapshot!(told(r#"any(name == "GET #1")"#), @r#"
+        error: YAML takes ` #` for the beginning of a comment
+         --> one.yaml:3:28
+          |
+        3 |     when: any(name == "GET #1")
+          |                            ^
+          |
+          = hint: quote the condition: when: 'any(name == "GET #1")'
+
+        1 error
+    "#);
+    assert_snapshot!(told(r#"any(name == "GET: all") # all"#), @r#"
+        error: YAML takes `: ` for the end of a key
+         --> one.yaml:3:27
+          |
+        3 |     when: any(name == "GET: all") # all
+          |                           ^
+          |
+          = hint: quote the condition: when: 'any(name == "GET: all")'
+
+        1 error
+    "#);
+    assert_snapshot!(told(r#"any(
+      name == "GET" and
+      service == "a #1")"#), @r#"
+        error: YAML takes ` #` for the beginning of a comment
+         --> one.yaml:5:21
+          |
+        5 |       service == "a #1")
+          |                     ^
+          |
+          = hint: write the condition on lines of its own below `when: >-`, where all is text
+
+        1 error
+    "#);
+    assert_snapshot!(told(r#"any(
+      name == "GET" and
+      service == "a: 1")"#), @r#"
+        error: YAML takes `: ` for the end of a key
+         --> one.yaml:5:20
+          |
+        5 |       service == "a: 1")
+          |                    ^
+          |
+          = hint: write the condition on lines of its own below `when: >-`, where all is text
+
+        1 error
+    "#);
+    assert_snapshot!(told(r#""a" == root.name"#), @r#"
+        error: YAML takes a quote in front for one around the whole text
+         --> one.yaml:3:11
+          |
+        3 |     when: "a" == root.name
+          |           ^
+          |
+          = hint: quote the condition: when: '"a" == root.name'
+
+        1 error
+    "#);
+    assert_snapshot!(told(r#""any(name == "a")""#), @r#"
+        error: YAML ends the text at this quote
+         --> one.yaml:3:24
+          |
+        3 |     when: "any(name == "a")"
+          |                        ^
+          |
+          = hint: quote the condition: when: 'any(name == "a")'
+
+        1 error
+    "#);
+    assert_snapshot!(told(r#"'any(name == 'a')'"#), @r#"
+        error: YAML ends the text at this quote
+         --> one.yaml:3:24
+          |
+        3 |     when: 'any(name == 'a')'
+          |                        ^
+          |
+          = hint: quote the condition: when: 'any(name == "a")'
+
+        1 error
+    "#);
+    assert_snapshot!(told(r#""any(IsMatch(name, \"\d+\"))""#), @r#"
+        error: in double quotes, YAML knows no `\d`
+         --> one.yaml:3:32
+          |
+        3 |     when: "any(IsMatch(name, \"\d+\"))"
+          |                                ^^
+          |
+          = hint: quote the condition: when: 'any(IsMatch(name, "\\d+"))'
+
+        1 error
+    "#);
+    assert_snapshot!(told(r#"!any(name == "a")"#), @r#"
+        error: YAML takes a `!` in front for a tag
+         --> one.yaml:3:11
+          |
+        3 |     when: !any(name == "a")
+          |           ^
+          |
+          = hint: a condition is negated by `not`: when: not any(name == "a")
+
+        1 error
+    "#);
+    assert_snapshot!(told(r#"*any(name == "a")"#), @r#"
+        error: YAML takes a `*` in front for the alias of another value
+         --> one.yaml:3:11
+          |
+        3 |     when: *any(name == "a")
+          |           ^
+          |
+          = hint: quote the condition: when: '*any(name == "a")'
+
+        1 error
+    "#);
+    assert_snapshot!(told(r#"&any(name == "a")"#), @r#"
+        error: YAML takes a `&` in front for the name of an anchor
+         --> one.yaml:3:11
+          |
+        3 |     when: &any(name == "a")
+          |           ^
+          |
+          = hint: quote the condition: when: '&any(name == "a")'
+
+        1 error
+    "#);
+    assert_snapshot!(told(r#"%any(name == "a")"#), @r#"
+        error: in YAML no text has a `%` in front
+         --> one.yaml:3:11
+          |
+        3 |     when: %any(name == "a")
+          |           ^
+          |
+          = hint: quote the condition: when: '%any(name == "a")'
+
+        1 error
+    "#);
+    assert_snapshot!(told(r#"@any(name == "a")"#), @r#"
+        error: in YAML no text has a `@` in front
+         --> one.yaml:3:11
+          |
+        3 |     when: @any(name == "a")
+          |           ^
+          |
+          = hint: quote the condition: when: '@any(name == "a")'
+
+        1 error
+    "#);
+    assert_snapshot!(told(r#"`any(name == "a")`"#), @r#"
+        error: in YAML no text has a ``` in front
+         --> one.yaml:3:11
+          |
+        3 |     when: `any(name == "a")`
+          |           ^
+          |
+          = hint: quote the condition: when: '`any(name == "a")`'
+
+        1 error
+    "#);
+    assert_snapshot!(told(r#"["a", "b"] == root.attributes["k"]"#), @r#"
+        error: YAML takes a `[` in front for a list
+         --> one.yaml:3:11
+          |
+        3 |     when: ["a", "b"] == root.attributes["k"]
+          |           ^
+          |
+          = hint: quote the condition: when: '["a", "b"] == root.attributes["k"]'
+
+        1 error
+    "#);
+    assert_snapshot!(told(r#"> 5 == trace.span_count"#), @r#"
+        error: YAML takes a `>` in front for the head of a block of text
+         --> one.yaml:3:11
+          |
+        3 |     when: > 5 == trace.span_count
+          |           ^
+          |
+          = hint: quote the condition: when: '> 5 == trace.span_count'
+
+        1 error
+    "#);
+    assert_snapshot!(within(r#"any(name == "a, b")"#), @r#"
+        error: inside of `{ }`, YAML takes `,` for the end of a value
+         --> one.yaml:2:36
+          |
+        2 |   - { name: a, when: any(name == "a, b"), keep: always }
+          |                                    ^
+          |
+          = hint: quote the condition: when: 'any(name == "a, b")'
+
+        error: unknown field `b")`
+         --> one.yaml:2:38
+          |
+        2 |   - { name: a, when: any(name == "a, b"), keep: always }
+          |                                      ^^^
+          |
+          = hint: known fields: name, when, until, shadow, note, policies, keep, drop, protect, on_reject
+
+        2 errors
+    "#);
+    assert_snapshot!(within(r#"any(name == "{a}")"#), @r#"
+        error: inside of `{ }`, YAML takes `{` for its own
+         --> one.yaml:2:35
+          |
+        2 |   - { name: a, when: any(name == "{a}"), keep: always }
+          |                                   ^
+          |
+          = hint: quote the condition: when: 'any(name == "{a}")'
+
+        1 error
+    "#);
+    assert_snapshot!(within(r#"root.attributes["k"] == 1"#), @r#"
+        error: inside of `{ }`, YAML takes `[` for its own
+         --> one.yaml:2:37
+          |
+        2 |   - { name: a, when: root.attributes["k"] == 1, keep: always }
+          |                                     ^
+          |
+          = hint: quote the condition: when: 'root.attributes["k"] == 1'
+
+        1 error
+    "#);
+    assert_snapshot!(within(r#""any(name == "a")""#), @r#"
+        error: YAML ends the text at this quote
+         --> one.yaml:2:35
+          |
+        2 |   - { name: a, when: "any(name == "a")", keep: always }
+          |                                   ^
+          |
+          = hint: quote the condition: when: 'any(name == "a")'
+
+        1 error
+    "#);
+    assert_snapshot!(within(r#"any(name == "a #1")"#), @r#"
+        error: YAML takes ` #` for the beginning of a comment
+         --> one.yaml:2:37
+          |
+        2 |   - { name: a, when: any(name == "a #1"), keep: always }
+          |                                     ^
+          |
+          = hint: quote the condition: when: 'any(name == "a #1")'
+
+        1 error
+    "#);
+    assert_snapshot!(within(r#"IsMatch(root.name, "it's: [ab]")"#), @r#"
+        error: inside of `{ }`, YAML takes `,` for the end of a value
+         --> one.yaml:2:39
+          |
+        2 |   - { name: a, when: IsMatch(root.name, "it's: [ab]"), keep: always }
+          |                                       ^
+          |
+          = hint: quote the condition: when: 'IsMatch(root.name, "it''s: [ab]")'
+
+        1 error
+    "#);
+}
+
+/// A comment behind a whole condition is one, and other mistakes are shown for what they are.
+#[test]
+fn takes_what_yaml_left_alone() {
+    let told = |when: &str| messages(&[&format!("policies:\n  - name: a\n    when: {when}\n    keep: always\n")]);
+    for when in [
+        "any(statsu == 1) # note",
+        "'any(statsu == 1)' # note: b",
+        ">-\n      any(statsu == \"#1: a\")",
+        "&a any(statsu == 1)",
+    ] {
+        assert!(told(when).starts_with("unknown path `statsu`: "), "{when}: {}", told(when));
+    }
+    assert!(told("any(name == \"a").starts_with("this string has no end"));
+    assert!(
+        compile(&["policies: [{ name: a, when: &a any(true), keep: always }, { name: b, when: *a, keep: always }]"])
+            .is_ok()
+    );
+    assert!(compile(&["policies:\n- name: a\n  when: any(name == \"a:b#c\") # d: e\n  keep: always\n"]).is_ok());
+}
+
 /// The messages and hints, a line each.
 fn messages(files: &[&str]) -> String {
     let errors = compile(files).expect_err("wrong files").0;

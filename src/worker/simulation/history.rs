@@ -425,7 +425,6 @@ impl Run {
     }
 
     fn strike(&mut self, fault: Fault, dice: u64, table: &mut Table) {
-        let partitions = self.world.partitions.len();
         let Some(at) = self.awake(dice as u8) else {
             // All are frozen: one wakes.
             if let Some(process) = self.workers.first_mut() {
@@ -433,7 +432,15 @@ impl Run {
             }
             return;
         };
-        *table.entry((fault, Self::moment(&self.workers[at].worker))).or_default() += 1;
+        let moment = Self::moment(&self.workers[at].worker);
+        if self.hit(fault, at, dice) {
+            *table.entry((fault, moment)).or_default() += 1;
+        }
+    }
+
+    /// Whether there was something to hit: the worker, where the fault is not one of the cluster's.
+    fn hit(&mut self, fault: Fault, at: usize, dice: u64) -> bool {
+        let partitions = self.world.partitions.len();
         match fault {
             Fault::Kill | Fault::KillInFlight => {
                 if fault == Fault::KillInFlight {
@@ -448,7 +455,10 @@ impl Run {
             Fault::Freeze => {
                 let frozen = self.workers.iter().position(|process| process.frozen);
                 match frozen {
-                    Some(frozen) if dice & 0x100 != 0 => self.workers[frozen].frozen = false,
+                    Some(frozen) if dice & 0x100 != 0 => {
+                        self.workers[frozen].frozen = false;
+                        return false;
+                    }
                     _ if self.workers.len() < SLOTS + 2 => {
                         self.workers[at].frozen = true;
                         let slot = self.workers[at].slot;
@@ -462,22 +472,21 @@ impl Run {
                             self.world.broker.borrow_mut().group.expel(member, partitions);
                         }
                     }
-                    _ => {}
+                    _ => return false,
                 }
             }
             Fault::Expel => {
                 self.forget_ghosts(true);
+                let own = self.workers[at].worker.io.member();
                 let members: Vec<u32> = self.world.broker.borrow().group.members.keys().copied().collect();
-                if !members.is_empty() {
-                    let member = members[(dice >> 8) as usize % members.len()];
-                    self.world.broker.borrow_mut().group.expel(member, partitions);
-                }
+                let any = || members.get((dice >> 8) as usize % members.len().max(1)).copied();
+                let Some(member) = own.filter(|own| members.contains(own)).or_else(any) else { return false };
+                self.world.broker.borrow_mut().group.expel(member, partitions);
             }
             Fault::TimeOut => {
                 let open = self.world.broker.borrow().undecided();
-                if !open.is_empty() {
-                    self.world.broker.borrow_mut().time_out(open[(dice >> 8) as usize % open.len()]);
-                }
+                let Some(&txn) = open.get((dice >> 8) as usize % open.len().max(1)) else { return false };
+                self.world.broker.borrow_mut().time_out(txn);
             }
             Fault::Refuse => self.workers[at].worker.io.fail(),
             Fault::Bump => self.world.broker.borrow_mut().group.rebalance(partitions),
@@ -486,7 +495,7 @@ impl Run {
                 match slot {
                     Some(slot) => self.start(slot),
                     None if self.workers.len() > 1 => self.kill(at),
-                    None => {}
+                    None => return false,
                 }
             }
             Fault::Hide => {
@@ -495,9 +504,11 @@ impl Run {
                     self.hidden.push((txn, dice as usize % partitions));
                 } else {
                     self.reveal();
+                    return false;
                 }
             }
         }
+        true
     }
 
     /// Upstream transactions come to their end.
