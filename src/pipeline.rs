@@ -1,6 +1,7 @@
 //! Builds all parts of the processor, runs them, stops them.
 
 mod admin;
+mod floors;
 mod internal;
 mod preflight;
 mod purge;
@@ -298,6 +299,11 @@ impl Plan {
                 crew = Crew::new(stop);
             }
             tokio::spawn(purge::run(orders.config.clone(), rekey.partitions));
+        }
+        // A dry run remembers nothing over a restart.
+        if dry_run.is_none() {
+            let Orders { config, partitions, telemetry, .. } = &orders;
+            tokio::spawn(floors::watch(config.clone(), partitions.clone(), telemetry.clone()));
         }
         for number in 0..count {
             let transactional_id = instance.transactional_id(number);

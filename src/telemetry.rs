@@ -22,6 +22,8 @@ pub struct Telemetry {
     rekeys: OnceLock<Box<[Mutex<Option<RekeySnapshot>>]>>,
     /// Traces of a keyed input that two workers decided on.
     spread: AtomicU64,
+    /// Logs of decisions that lack what a restart would need.
+    lacking: AtomicU64,
     /// Nothing is written: what is counted would be.
     dry_run: bool,
     /// Policies whose gauge is not 0.
@@ -98,7 +100,8 @@ impl Telemetry {
 
     fn with(dry_run: bool, prometheus: PrometheusHandle) -> Self {
         let (workers, rekeys) = (OnceLock::new(), OnceLock::new());
-        Self { workers, rekeys, spread: AtomicU64::new(0), dry_run, shown: Mutex::default(), prometheus }
+        let (spread, lacking) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { workers, rekeys, spread, lacking, dry_run, shown: Mutex::default(), prometheus }
     }
 
     /// So many workers are about to start, and so many threads of a stage before them.
@@ -134,6 +137,11 @@ impl Telemetry {
         self.spread.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// So many logs of decisions lack some that a restart would need.
+    pub fn miss_decisions(&self, logs: u64) {
+        self.lacking.store(logs, Ordering::Relaxed);
+    }
+
     /// No worker hangs.
     pub fn is_alive(&self) -> bool {
         let lives = |alive: Option<Instant>| alive.is_none_or(|alive| alive.elapsed() < HANGS);
@@ -149,6 +157,9 @@ impl Telemetry {
         const SPREAD: &str = "traces of an input said to be keyed by trace id are spread over partitions";
         if self.spread.load(Ordering::Relaxed) > 0 {
             return Some(SPREAD);
+        }
+        if self.lacking.load(Ordering::Relaxed) > 0 {
+            return Some("decisions are gone that a restart would need");
         }
         if self.rekeys().iter().any(|thread| lock(thread).is_none()) {
             return Some("a re-key thread has not started yet");
@@ -181,6 +192,7 @@ impl Telemetry {
         }
         self.show(&total.in_force);
         total.record();
+        gauge!("tailwater_decisions_gone").set(self.lacking.load(Ordering::Relaxed) as f64);
         gauge!("tailwater_dry_run").set(if self.dry_run { 1.0 } else { 0.0 });
         self.prometheus.run_upkeep();
         self.prometheus.render()
@@ -372,6 +384,7 @@ fn describe() {
     );
     describe_gauge!("tailwater_rekey_lag_records", "Records of the input that are not re-keyed yet");
     describe_gauge!("tailwater_spans_held", "Spans in undecided traces, or not yet acknowledged");
+    describe_gauge!("tailwater_decisions_gone", "Partitions of the decision log that lack what a restart would need");
     describe_gauge!("tailwater_traces_held", "Undecided traces");
     describe_gauge!("tailwater_bytes_held", "Bytes allocated for everything held; at most memory.buffer");
     describe_gauge!(

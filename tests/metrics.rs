@@ -55,6 +55,7 @@ fn a_live_processor_counts_by_these_names() {
         ("tailwater_records_rejected_total", nothing, 1),
         ("tailwater_records_skewed_total", nothing, 0),
         ("tailwater_records_expired_total", nothing, 0),
+        ("tailwater_decisions_gone", nothing, 0),
         ("tailwater_dry_run", nothing, 0),
         ("tailwater_verdicts_forgotten_total", nothing, 0),
         ("tailwater_position_lag_records", &place[..], 0),

@@ -195,6 +195,26 @@ fn a_trace_is_explained_kept_or_dropped() {
     }
     let read = backtest(&["--recording", &file]);
     assert_eq!((&read["candidate"], &read["input"]), (&live["candidate"], &live["input"]));
+    // A part of the topic, a part of the traces, other policies beside, and a file for programs.
+    let part = backtest(&["--offsets", "0:0-1"]);
+    assert_eq!((&part["input"]["records"], &part["input"]["traces"]), (&1.into(), &1.into()), "{part}");
+    let sample = backtest(&["--sample", "50%"]);
+    assert_eq!(sample["input"]["sample"], 0.5);
+    assert!(sample["input"]["traces"].as_u64() < live["input"]["traces"].as_u64(), "{sample}");
+    let path = |name| folder.path().join(name).display().to_string();
+    let (nothing, report) = (path("nothing.yaml"), path("report.json"));
+    fs::write(&nothing, "policies: [ { name: nothing, when: any(name == \"no such name\"), keep: always } ]\n")
+        .expect("a file");
+    let beside = backtest(&["--current", &nothing]);
+    assert_eq!((&beside["current"]["kept"]["kept"], &beside["candidate"]["kept"]["kept"]), (&0.into(), &1.into()));
+    let said = job.ask("backtest", &["--current", &nothing, "--json", &report]);
+    assert!(said.status.success() && said.said.contains("kept"), "{}", said.said);
+    let written = fs::read_to_string(&report).expect("a report");
+    assert_eq!(serde_json::from_str::<Value>(&written).expect("JSON"), beside);
+    for more in [["--offsets", "0:0-1"], ["--to", "latest"]] {
+        let refused = job.ask("backtest", &[&["--recording", &file], &more[..]].concat());
+        assert_eq!(refused.status.code(), Some(2), "{}", refused.said);
+    }
 
     // One trace of the recording as a test.
     let tests = format!(

@@ -1,6 +1,7 @@
 //! `tailwater backtest`
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -53,10 +54,12 @@ pub struct Args {
 
     /// Where to end, in the same words
     #[arg(long, value_name = "PLACE", default_value = "latest", allow_hyphen_values = true, value_parser = place)]
+    #[arg(conflicts_with = "recording")]
     to: Place,
 
     /// Only these partitions, from one offset to another, which is not included: 0:100-200,3:0-50
     #[arg(long, value_name = "PARTITION:FROM-TO,…", value_delimiter = ',', value_parser = offsets)]
+    #[arg(conflicts_with = "recording")]
     offsets: Vec<(i32, Offsets)>,
 
     /// Look at a part of the traces only, chosen by a hash of their ids, such as 10%
@@ -74,6 +77,10 @@ pub struct Args {
     /// How it is printed
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+
+    /// Write it to a file, too, as --format json prints it
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -118,7 +125,7 @@ struct Sets {
 }
 
 /// # Errors
-/// The brokers or a recording cannot be read, or there is too much in them.
+/// The brokers or a recording cannot be read, or there is too much in them; a file cannot be written.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (config, Sets { candidate, current }) = match read(&args) {
         Ok(read) => read,
@@ -137,7 +144,13 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let question = Question { settings, candidate, current, theirs };
     let report = question.ask(&records, |done| progress.at(done, records.len()))?;
     drop(progress);
-    print(&report, args.format)?;
+    if let Some(path) = &args.json {
+        fs::write(path, json(&report)? + "\n").with_context(|| format!("{} cannot be written", path.display()))?;
+    }
+    match args.format {
+        Format::Text => output::write(format_args!("{report}"))?,
+        Format::Json => output::say(format_args!("{}", json(&report)?))?,
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -215,13 +228,8 @@ fn each(
     Ok(())
 }
 
-fn print(report: &Report, format: Format) -> anyhow::Result<()> {
-    match format {
-        Format::Text => output::write(format_args!("{report}")),
-        Format::Json => {
-            output::say(format_args!("{}", serde_json::to_string_pretty(report).context("the report is no JSON")?))
-        }
-    }
+fn json(report: &Report) -> anyhow::Result<String> {
+    serde_json::to_string_pretty(report).context("the report is no JSON")
 }
 
 fn sample(text: &str) -> Result<Sample, String> {

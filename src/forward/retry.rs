@@ -80,3 +80,17 @@ impl Retry {
         self.parcel.take()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_hangs_where_brokers_answer() {
+        let longer = HANGS + Duration::from_millis(1);
+        assert!(watch(Some(longer), true).unwrap_err().to_string().contains("for 60 s"));
+        for (committing, brokers_answer) in [(Some(longer), false), (Some(HANGS), true), (None, true)] {
+            assert!(watch(committing, brokers_answer).is_ok(), "{committing:?}, {brokers_answer}");
+        }
+    }
+}

@@ -93,6 +93,7 @@ const RETENTION: &str = "retention.ms";
 const RETENTION_BYTES: &str = "retention.bytes";
 const CLEANUP: &str = "cleanup.policy";
 const TIMESTAMPS: &str = "message.timestamp.type";
+const APPENDED: &str = "LogAppendTime";
 /// The broker's default for the largest record.
 pub const TOPIC_LIMIT: usize = 1_048_588;
 /// What is removed is removed in segments, of which each partition has one at least. As Kafka Streams has it, about.
@@ -130,7 +131,11 @@ fn check(topic: &str, settings: Option<&Settings>, wanted: Retention) -> anyhow:
         bail!("`{topic}` has {CLEANUP}={cleanup}, which removes decisions that are still needed; set {CLEANUP}=delete");
     }
     let early = "decisions may be gone before the spans they are about, and the next restart then fails";
-    Ok(short(settings, wanted).into_iter().map(|wrong| format!("{wrong}: {early}")).collect())
+    // By the clock of a worker that is behind, they are old when they are written.
+    let timestamps = settings.get(TIMESTAMPS).filter(|timestamps| *timestamps != APPENDED);
+    let timestamps = timestamps.map(|timestamps| format!("{TIMESTAMPS} is {timestamps} and has to be {APPENDED}"));
+    let wrong = short(settings, wanted).into_iter().chain(timestamps);
+    Ok(wrong.map(|wrong| format!("{wrong} (kafka-configs --alter --topic {topic} --add-config): {early}")).collect())
 }
 
 /// Checks a topic of re-keyed spans that is there; returns what is not as it should be.
@@ -317,7 +322,7 @@ impl Wanted {
         let settings = vec![
             (CLEANUP, "delete".to_owned()),
             // Kept by the time of the broker that keeps them.
-            (TIMESTAMPS, "LogAppendTime".to_owned()),
+            (TIMESTAMPS, APPENDED.to_owned()),
             (RETENTION, retention.to_string()),
             (RETENTION_BYTES, "-1".to_owned()),
         ];
@@ -403,6 +408,16 @@ mod tests {
         assert!(!ok(&[("cleanup.policy", "compact")]));
         assert!(!ok(&[("cleanup.policy", "compact,delete")]));
         assert!(check("d", None, Retention::Ms(5)).is_ok());
+        let said = |timestamps| {
+            let there = settings(&[("retention.ms", "5"), ("message.timestamp.type", timestamps)]);
+            check("d", Some(&there), Retention::Ms(5)).expect("it runs").join("; ")
+        };
+        assert_eq!(said("LogAppendTime"), "");
+        assert_eq!(
+            said("CreateTime"),
+            "message.timestamp.type is CreateTime and has to be LogAppendTime (kafka-configs --alter --topic d --add-config): decisions may \
+             be gone before the spans they are about, and the next restart then fails"
+        );
 
         let short = |there: &[(&str, &str)], wanted| short(&settings(there), wanted).join("; ");
         assert_eq!(short(&[("retention.ms", "5"), ("retention.bytes", "-1")], Retention::Ms(5)), "");

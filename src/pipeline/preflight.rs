@@ -295,12 +295,11 @@ impl Preflight<'_> {
         for element in committed.elements() {
             let Offset::Offset(offset) = element.offset() else { continue };
             count += 1;
-            let Ok(Metadata { floor, last: Some(last), .. }) = Metadata::parse(element.metadata(), offset) else {
-                continue;
-            };
+            let metadata = Metadata::parse(element.metadata(), offset).ok();
+            let Some(floor) = metadata.and_then(|of| of.needs_from()) else { continue };
             let decisions = reader.input.decisions(element.topic());
             let Ok((low, _)) = self.topics.watermarks(&decisions, element.partition(), REQUEST) else { continue };
-            if last >= floor && low > floor {
+            if low > floor {
                 let name = format!("{decisions}/{}", element.partition());
                 let todo = "reset the group's offsets to go on without them";
                 self.found.error(

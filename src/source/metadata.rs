@@ -68,6 +68,11 @@ impl Metadata {
         Self { position, clock, ..Self::default() }
     }
 
+    /// The first offset in the decision log that is read back; None where nothing is remembered.
+    pub fn needs_from(&self) -> Option<i64> {
+        self.last.filter(|&last| last >= self.floor).map(|_| self.floor)
+    }
+
     /// Reads the metadata of a committed offset. None at all, as after an administrator moved the offsets, and format 0
     /// (`0:clock`) mean that no decisions are remembered. Format 1 does not know what the group began with.
     ///

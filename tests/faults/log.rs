@@ -24,6 +24,35 @@ fn decisions_that_are_gone_are_missed() {
 }
 
 #[test]
+fn decisions_that_a_restart_would_need_are_missed_by_who_runs() {
+    let input = kafka().topic("fault-floor-spans", 1);
+    let output = kafka().topic("fault-floor-kept", 1);
+    // Without our right to make it, somebody else has.
+    let decisions = kafka().topic("fault-floor-decisions", 1);
+    input.produce([keyed(0, 0, vec![failed(span(trace(1), 1, 0, 0))])]);
+    let mut processor = job("fault-floor").run();
+    let said = "message.timestamp.type is CreateTime and has to be LogAppendTime";
+    wait_until("a word about its settings", PATIENCE, || processor.said().contains(said));
+    wait_until("the commit of a decision", PATIENCE, || {
+        input.committed("fault-floor")[0].metadata.split(':').nth(5).is_some_and(|last| last != "-")
+    });
+    wait_until("readiness", PATIENCE, || processor.is_ready());
+    decisions.expire(&decisions.ends());
+    processor.wait_until("it to be noticed", |metrics| metrics.sum("tailwater_decisions_gone") == 1);
+    let (status, why) = processor.get("/readyz").expect("it runs");
+    assert_eq!((status, &*why), (503, "decisions are gone that a restart would need\n"));
+    wait_until("a word about it", PATIENCE, || processor.said().contains("need them from 0 on and be refused"));
+    // It remembers them, and goes on.
+    input.produce([keyed(0, 0, vec![failed(span(trace(1), 2, 1, 0))])]);
+    processor.wait_until("a late span to follow", |metrics| metrics.forwarded() == 2 && metrics.late() == 1);
+    processor.kill();
+    let ended = refused(&input, "fault-floor");
+    assert!(ended.said.contains("are gone"), "{}", ended.said);
+    assert_eq!(output.records().len(), 2);
+    witness("fault-floor");
+}
+
+#[test]
 fn records_that_are_gone_are_missed() {
     let input = killed_with_an_open_trace("fault-retention");
     input.expire(&input.ends());
