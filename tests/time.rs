@@ -83,7 +83,9 @@ fn what_comes_too_late_goes_where_it_is_told() {
             keyed(0, LATER + 2_000, vec![failed(span(trace(2), 3, 1, 5))]),
         ]);
         settles(&mut processor);
-        processor.wait_until("both to be past", |metrics| metrics.sum("tailwater_spans_past_total") == 2);
+        processor.wait_until("both to be past", |metrics| {
+            metrics.sum("tailwater_spans_past_total") == 2 && metrics.rejected() == rejected
+        });
         let metrics = processor.metrics().expect("it runs");
         assert_eq!((metrics.late(), metrics.forwarded(), metrics.rejected(), metrics.lost()), (1, 1, rejected, 0));
         let regret = metrics.value("tailwater_regret_spans_total", &[("policy", "errors")]);
