@@ -234,6 +234,7 @@ impl<C, V: Copy> Assembly<C, V> {
     }
 
     /// The generation of policies that a held trace began under.
+    #[inline(always)]
     pub fn generation_of(&self, trace: u32) -> usize {
         usize::from(self.traces[trace].generation)
     }
@@ -330,20 +331,16 @@ impl<C, V: Copy> Assembly<C, V> {
         let at = self.time.partition(partition);
         at.early |= !at.clock.is_established();
         let now = at.clock.now();
-        let seen = match (now, timestamp) {
+        let behind = now.filter(|&now| timestamp < Some(now));
+        let seen = match (behind, at.is_limited()) {
             // Its producer's clock may be behind. It came after the records before it, with which the partition's clock has
             // not caught up.
-            (Some(now), own) if own < Some(now) => {
-                if at.is_limited() {
-                    // Where it is not told who was right, a wrong producer's time must not be taken.
-                    at.clock.caught_up(now, now.plus(self.completion.max_wait).min(ceiling))
-                } else {
-                    at.clock.greatest().unwrap_or_default().max(now)
-                }
-            }
-            (_, own) if at.is_limited() => own.unwrap_or_default().min(ceiling),
+            (Some(now), false) => at.clock.greatest().unwrap_or_default().max(now),
+            // Where it is not told who was right, a wrong producer's time must not be taken.
+            (Some(now), true) => at.clock.caught_up(now, now.plus(self.completion.max_wait).min(ceiling)),
             // One from the future, too: what was seen when must not depend on when it is read, and it is judged soon.
-            (_, own) => own.unwrap_or_default(),
+            (None, false) => timestamp.unwrap_or_default(),
+            (None, true) => timestamp.unwrap_or_default().min(ceiling),
         };
         let leaps = !at.is_limited() && now.is_none_or(|now| seen.since(now) > self.completion.max_wait);
         Origin { partition, offset, seen, leaps }
@@ -543,14 +540,14 @@ impl<C, V: Copy> Assembly<C, V> {
 
     /// What policies have seen of a held trace.
     pub fn facts(&mut self, trace: u32) -> (&mut [u64], &mut [u32]) {
-        let Layout { blank, counts, .. } = &self.generations[usize::from(self.traces[trace].generation)].layout;
+        let Layout { blank, counts, .. } = &self.generations[self.generation_of(trace)].layout;
         (self.bits.row(trace, blank.len()), self.counts.row(trace, *counts))
     }
 
     /// The same, with what is remembered with a scope, and of a span.
     #[inline(always)]
     pub fn facts_in(&mut self, trace: u32, span: u32, scope: u32) -> (&C, &mut [u64], &mut [u32], &mut [u64]) {
-        let generation = usize::from(self.traces[trace].generation);
+        let generation = self.generation_of(trace);
         let Layout { blank, counts, notes } = &self.generations[generation].layout;
         let context = self.envelopes.get(scope).context(generation != self.generation).expect("scopes have one");
         (context, self.bits.row(trace, blank.len()), self.counts.row(trace, *counts), self.notes.row(span, *notes))
@@ -558,7 +555,7 @@ impl<C, V: Copy> Assembly<C, V> {
 
     /// The id of a span of a held trace, its parent's, what is remembered with its scope, and what policies keep of it.
     pub fn link(&mut self, trace: u32, span: u32) -> (u64, u64, Option<&C>, &[u64]) {
-        let generation = usize::from(self.traces[trace].generation);
+        let generation = self.generation_of(trace);
         let Held { id, parent, scope, .. } = self.spans[span];
         let context = self.envelopes.get(scope).context(generation != self.generation);
         (id, parent, context, self.notes.row(span, self.generations[generation].layout.notes))
