@@ -13,7 +13,7 @@ use crate::support::{
     spans::{self, failed, span, trace},
     traffic::keyed,
     wait::wait_until,
-    way::Request,
+    way::{Held, Request},
     witness,
 };
 
@@ -45,12 +45,7 @@ fn offsets_that_hang_end_the_process() {
     assert_eq!(ended.status.code(), Some(1), "{}", ended.said);
     let reason = "a transaction has not come to its end for 60 s though brokers answer";
     assert!(ended.said.contains(reason), "{}", ended.said);
-    let mut second = siege.job.run();
-    delivers(&mut second);
-    wait_until("an open transaction", PATIENCE, || siege.is_open());
-    drop(held);
-    goes_on(&mut second);
-    siege.kill(second, "after that", None);
+    comes_amid_a_transaction_of_the_next(&mut siege, held);
     load.end();
     siege.judge(i64::MAX);
     witness("fault-watchdog");
@@ -129,15 +124,19 @@ fn the_end_of_a_transaction(kafka: &Kafka) {
         let held = kafka.outside.hold(Request::EndTxn);
         wait_until("a commit on its way", PATIENCE, || held.is_reached());
         siege.kill(first, "with a commit on its way", None);
-        let mut second = siege.job.run();
-        delivers(&mut second);
-        wait_until("an open transaction", PATIENCE, || siege.is_open());
-        drop(held);
-        goes_on(&mut second);
-        siege.kill(second, "after that", None);
+        comes_amid_a_transaction_of_the_next(&mut siege, held);
     }
     load.end();
     siege.judge(i64::MAX);
+}
+
+fn comes_amid_a_transaction_of_the_next(siege: &mut Siege, held: Held<'_>) {
+    let mut second = siege.job.run();
+    delivers(&mut second);
+    wait_until("an open transaction", PATIENCE, || siege.is_open());
+    drop(held);
+    goes_on(&mut second);
+    siege.kill(second, "after that", None);
 }
 
 /// Its owner gives a partition up with a transaction that does not end; the next owner begins where the last one ended.
