@@ -505,9 +505,20 @@ impl Topic {
     }
 
     /// Waits until transactions that hold its readers up by now have ended: their markers reach partitions at different times.
-    pub fn settle(&self) {
-        let now = self.open_ends();
-        wait_until("its transactions to end", OPEN, || self.ends().iter().zip(&now).all(|(stable, end)| stable >= end));
+    /// Returns the topic as a broker knows it that has seen this: one that stood still believes for a while that it leads, and
+    /// shows what it had.
+    pub fn settle(&self) -> Self {
+        let views: Vec<Self> =
+            self.bootstrap.split(',').map(|broker| Self { bootstrap: broker.to_owned(), ..self.clone() }).collect();
+        let now = wait_for("a broker that knows it", OPEN, || {
+            let open = views.iter().filter_map(|view| view.try_ends("read_uncommitted"));
+            open.reduce(|one, other| one.into_iter().zip(other).map(|(one, other)| one.max(other)).collect())
+        });
+        let settled = |view: &&Self| {
+            let stable = view.try_ends("read_committed");
+            stable.is_some_and(|stable| stable.iter().zip(&now).all(|(stable, end)| stable >= end))
+        };
+        wait_for("its transactions to end", OPEN, || views.iter().find(settled).cloned())
     }
 
     /// By partition.
@@ -521,19 +532,18 @@ impl Topic {
     }
 
     fn bounds_for(&self, readers: &str) -> Vec<(i64, i64)> {
+        wait_for("watermarks", PATIENCE, || self.try_bounds(readers))
+    }
+
+    fn try_ends(&self, readers: &str) -> Option<Vec<i64>> {
+        Some(self.try_bounds(readers)?.into_iter().map(|(_, end)| end).collect())
+    }
+
+    /// Asks once, and nothing is known of a partition that is between two leaders.
+    fn try_bounds(&self, readers: &str) -> Option<Vec<(i64, i64)>> {
         let mut config = client(&self.bootstrap);
         let consumer: BaseConsumer = config.set("isolation.level", readers).create().expect("a consumer");
-        let of = |partition| {
-            wait_for("watermarks", PATIENCE, || {
-                let watermarks = consumer.fetch_watermarks(&self.name, partition, REQUEST).ok();
-                if watermarks.is_none() {
-                    // A partition that was between two leaders is remembered without one until somebody asks.
-                    _ = consumer.fetch_metadata(Some(&self.name), REQUEST);
-                }
-                watermarks
-            })
-        };
-        (0..self.partitions).map(of).collect()
+        (0..self.partitions).map(|partition| consumer.fetch_watermarks(&self.name, partition, REQUEST).ok()).collect()
     }
 
     /// Removes what is below these offsets, by partition, as retention does.

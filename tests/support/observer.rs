@@ -129,8 +129,7 @@ impl Commit {
 impl Observed {
     /// Reads everything there is by now.
     fn read(&mut self, output: &Topic) {
-        output.settle();
-        self.output.read_on(output);
+        self.output.read_on(&output.settle());
     }
 
     /// Panics where a trace that had to be kept, of which something lay below a watermark, was not out with all its spans that

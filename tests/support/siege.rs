@@ -181,9 +181,8 @@ impl Siege {
         self.job.run_until_end();
         let inputs: Vec<&Topic> = self.inputs.iter().collect();
         let expected = Expected::of(&inputs);
-        self.output.settle();
         let read = workers.inputs.clone();
-        expected.check_telling(&self.output.records(), Copies::One, |traces| self.tell(traces, &read));
+        expected.check_telling(&self.output.settle().records(), Copies::One, |traces| self.tell(traces, &read));
         let mut log = Log::read(&inputs);
         if let Some(rekeyed) = rekeyed {
             let (checked, looks) = rekeyed.check(&log, &expected);
