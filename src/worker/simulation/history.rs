@@ -190,7 +190,11 @@ pub fn actions(seed: u64) -> Vec<Action> {
             87..90 => Action::TakeStock { worker },
             90..94 => Action::Marker { dice: random.u64(..) },
             94..100 => Action::Time { ms: [50, 250, 1_000, 3_000, 9_000][random.usize(..5)] },
-            _ => Action::Fault { fault: FAULTS[random.usize(..FAULTS.len())], dice: random.u64(..) },
+            // Often there is no transaction to time out.
+            _ => {
+                let fault = FAULTS.get(random.usize(..=FAULTS.len())).copied().unwrap_or(Fault::TimeOut);
+                Action::Fault { fault, dice: random.u64(..) }
+            }
         }
     };
     (0..count).map(&mut action).collect()
@@ -475,9 +479,12 @@ impl Run {
             }
             return;
         };
-        let moment = Self::moment(&self.workers[at].worker);
+        // What befalls the cluster befalls all of them.
+        let all = matches!(fault, Fault::TimeOut | Fault::Bump | Fault::Hide);
+        let awake = self.workers.iter().enumerate().filter(|&(of, process)| of == at || all && !process.frozen);
+        let moments: Vec<Moment> = awake.map(|(_, process)| Self::moment(&process.worker)).collect();
         if self.hit(fault, at, dice) {
-            *table.entry((fault, moment)).or_default() += 1;
+            moments.into_iter().for_each(|moment| *table.entry((fault, moment)).or_default() += 1);
         }
     }
 
