@@ -279,7 +279,9 @@ impl Engine {
             self.observed = Some((partition, offset));
         }
         let domain = self.assembly.time().domain(partition);
-        self.complete(domain)?;
+        if !mutant::is(Mutant::DeadlinesPerTurn) {
+            self.complete(domain)?;
+        }
         match payload {
             None => self.reject_record(partition, offset, "the record has no value".into(), &[]),
             Some(payload) if payload.len() > limits::RECORD_BYTES => {
@@ -516,18 +518,18 @@ impl Engine {
 
     /// Decides the oldest traces until the budget has so many bytes left, or nothing is held.
     fn evict(&mut self, bytes: usize) -> Result<(), Full> {
-        while self.bytes_held() + bytes > self.settings.buffer {
+        while self.bytes_held() + bytes > self.settings.buffer && !mutant::is(Mutant::BudgetIgnored) {
             if self.full() {
                 return Err(Full);
             }
             match self.assembly.oldest() {
-                Some(_) if self.assembly.time().is_any_behind() => {
-                    self.stuck = !self.has_output();
-                    return Err(Full);
-                }
                 Some(oldest) => self.decide(oldest, Reason::Memory),
                 None if self.has_output() => {
                     self.crowded = true;
+                    return Err(Full);
+                }
+                None if self.assembly.traces_held() > 0 => {
+                    self.stuck = true;
                     return Err(Full);
                 }
                 // What is left is tables and pages that wait for the next record.
@@ -585,7 +587,8 @@ impl Engine {
         late.clear();
         past.clear();
         for (at, span) in batch.spans.iter().enumerate() {
-            let scope = self.scratch.scopes[span.scope as usize];
+            let scope = if mutant::is(Mutant::FirstEnvelope) { 0 } else { span.scope as usize };
+            let scope = self.scratch.scopes[scope];
             if self.assembly.is_past(origin, span) {
                 self.stats.past += 1;
                 if self.settings.past != Past::Decide {

@@ -34,10 +34,16 @@ pub enum Mutant {
     AbortedIsForgotten,
     /// Decisions of a partition of which nothing else has changed are in no commit.
     DecisionsUnnamed,
+    /// The oldest trace is not decided where memory is full.
+    BudgetIgnored,
+    /// What is complete is looked for once a turn, and not before each record.
+    DeadlinesPerTurn,
+    /// All spans of a record stand in the envelopes of the first.
+    FirstEnvelope,
 }
 
 #[cfg(test)]
-pub const MUTANTS: [Mutant; 15] = [
+pub const MUTANTS: [Mutant; 18] = [
     Mutant::NoBarrier,
     Mutant::PositionFallsBack,
     Mutant::OneFirstOffset,
@@ -53,6 +59,9 @@ pub const MUTANTS: [Mutant; 15] = [
     Mutant::RevokedStaysInTick,
     Mutant::AbortedIsForgotten,
     Mutant::DecisionsUnnamed,
+    Mutant::BudgetIgnored,
+    Mutant::DeadlinesPerTurn,
+    Mutant::FirstEnvelope,
 ];
 
 #[cfg(test)]
@@ -76,4 +85,13 @@ pub const fn is(_: Mutant) -> bool {
 #[cfg(test)]
 pub fn switch(mutant: Option<Mutant>) {
     SWITCHED.set(mutant);
+}
+
+/// Does something by all rules.
+#[cfg(test)]
+pub fn without<T>(by_all: impl FnOnce() -> T) -> T {
+    let switched = SWITCHED.replace(None);
+    let done = by_all();
+    SWITCHED.set(switched);
+    done
 }

@@ -1,6 +1,7 @@
 //! Builds all parts of the processor, runs them, stops them.
 
 mod admin;
+mod crew;
 mod floors;
 mod internal;
 mod preflight;
@@ -22,7 +23,7 @@ use std::{
 
 use anyhow::{Context, anyhow, bail};
 use rdkafka::error::KafkaResult;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::{
     assemble::Keying,
@@ -37,6 +38,7 @@ use crate::{
     worker::{Ends, Orders, Worker},
 };
 use admin::Admin;
+use crew::Crew;
 use reload::Reload;
 
 /// How to run.
@@ -57,8 +59,6 @@ const PAUSE: Duration = Duration::from_millis(500);
 const SETTLING: Duration = Duration::from_secs(5);
 /// The promise is 10 s from SIGTERM to exit; a worker that does not come back by then is left behind.
 const GRACE: Duration = Duration::from_millis(9500);
-/// For consumers to leave the group; a request to a broker that answers.
-const GOODBYE: Duration = Duration::from_secs(1);
 /// librdkafka's default.
 const PRODUCER_LIMIT: usize = 1_000_000;
 
@@ -319,60 +319,6 @@ impl Plan {
             purge::once(&orders.config, rekey.partitions).await;
         }
         Ok(())
-    }
-}
-
-/// Threads that stop when one of them fails.
-struct Crew {
-    stop: Arc<AtomicBool>,
-    done: mpsc::UnboundedSender<anyhow::Result<()>>,
-    ended: mpsc::UnboundedReceiver<anyhow::Result<()>>,
-    hold: mpsc::Sender<()>,
-    closed: mpsc::Receiver<()>,
-}
-
-// === impl Crew ===
-
-impl Crew {
-    fn new(stop: Arc<AtomicBool>) -> Self {
-        let (done, ended) = mpsc::unbounded_channel();
-        let (hold, closed) = mpsc::channel(1);
-        Self { stop, done, ended, hold, closed }
-    }
-
-    fn start<T: 'static>(
-        &self,
-        name: String,
-        make: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
-        run: fn(&mut T) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
-        let (done, hold) = (self.done.clone(), self.hold.clone());
-        thread::Builder::new().name(name.clone()).spawn(move || {
-            let mut made = None;
-            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(made.insert(make()?))));
-            let result = result.unwrap_or_else(|_| Err(anyhow!("{name} panicked")));
-            // Nobody listens when the process is already on its way out.
-            _ = done.send(result);
-            // A consumer says goodbye to its group, which may take as long as the group likes.
-            drop(made);
-            drop(hold);
-        })?;
-        Ok(())
-    }
-
-    /// Waits for all of them.
-    async fn end(self) -> anyhow::Result<()> {
-        let Self { stop, done, mut ended, hold, mut closed } = self;
-        drop((done, hold));
-        let mut first = Ok(());
-        while let Some(result) = ended.recv().await {
-            if result.is_err() {
-                stop.store(true, Ordering::Release);
-            }
-            first = first.and(result);
-        }
-        _ = tokio::time::timeout(GOODBYE, closed.recv()).await;
-        first
     }
 }
 

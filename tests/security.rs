@@ -174,6 +174,27 @@ fn a_missing_right_is_named() {
     witness("security-rights");
 }
 
+/// The same records go out in the same order, over a kill too, and a warning says what is missing.
+#[test]
+fn at_least_once_does_without_the_right_to_transactions() {
+    let mut job = job("unfenced", &kafka().sasl, PLAIN);
+    job.more = "delivery: at_least_once\ntick: { interval: 100ms }\n".to_owned();
+    let input = kafka().topic(&job.inputs[0], 2);
+    let output = kafka().topic(&job.output, 2);
+    let rights: Vec<_> =
+        rights("unfenced").into_iter().filter(|right| !matches!(right, (_, TransactionalIds(_)))).collect();
+    kafka().allow("unfenced", &rights);
+    let shop = Shop { seed: seed(), traces: 2_000, shape: Shape::default() };
+    input.produce(shop.keyed(2));
+    let mut first = job.run();
+    first.wait_until("it to deliver", |metrics| metrics.forwarded() > 0);
+    first.kill();
+    let ended = job.run_until_end();
+    Expected::of(&[&input]).check(&output.records(), Copies::OneOrMore);
+    assert!(ended.said.contains("no transactions are to be had"), "{}", ended.said);
+    witness("security-unfenced");
+}
+
 #[test]
 fn a_dry_run_needs_to_read_only() {
     let input = kafka().topic("dry-spans", 1);

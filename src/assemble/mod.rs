@@ -723,10 +723,11 @@ impl<C, V: Copy> Assembly<C, V> {
         }
     }
 
-    /// The held trace that came first, over all partitions.
+    /// The held trace that came first, of those that may be decided: not while a part of it may still have to be read again.
     pub fn oldest(&self) -> Option<u32> {
         let heads = self.time.partitions().filter_map(|(_, partition)| self.anchors.first(&partition.queue));
-        heads.map(|(_, trace)| trace).min_by_key(|&trace| (self.traces[trace].first_seen, self.traces[trace].id))
+        let ready = heads.map(|(_, trace)| trace).filter(|&trace| !self.time.is_behind(self.traces[trace].domain));
+        ready.min_by_key(|&trace| (self.traces[trace].first_seen, self.traces[trace].id))
     }
 
     /// The watermark, below which no record holds a span of a held trace (I4), and since when the trace at it is held.

@@ -290,9 +290,14 @@ impl Time {
         self.recompute(self.domain(partition) as usize);
     }
 
-    /// How far, in milliseconds, a partition is ahead of the time its traces follow.
+    /// How far, in milliseconds, a partition is ahead of the time its traces follow. Until all are where they were before a
+    /// restart, it is who has come there: what is held by then was held before, and no more has to fit into memory.
     pub fn ahead(&self, partition: u32) -> u64 {
-        let clock = self.partitions[partition as usize].as_ref().and_then(|p| p.clock.now());
+        let at = self.assigned(partition);
+        if self.is_behind(self.domain(partition)) {
+            return if at.is_behind() { 0 } else { u64::MAX };
+        }
+        let clock = at.clock.now();
         match (clock, self.domains[self.domain(partition) as usize].now) {
             (Some(clock), Some(now)) => clock.since(now),
             // A domain without time waits for a partition that has said nothing yet.

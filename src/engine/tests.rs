@@ -609,6 +609,39 @@ fn overload_decides_the_oldest_and_keeps_the_budget() {
     }
 }
 
+/// Nothing is decided of a partition that is behind: of a keyed input others make room for it, of an unkeyed one they wait.
+#[test]
+fn memory_that_is_full_after_a_restart_holds_back_what_is_new() {
+    let buffer = 16 << 20;
+    let spans = |offset: i64| {
+        let span = |n: u64| Otlp {
+            trace_id: (u128::from(offset as u64) << 32 | u128::from(n) | 1 << 100).to_be_bytes().to_vec(),
+            ..otlp(&Spec { size: 1_200, ..CHILD })
+        };
+        record_of("shop", (0..20).map(span).collect())
+    };
+    for keying in [Keying::Keyed, Keying::Unkeyed] {
+        let mut rig = Rig::new(Settings { buffer, ..settings(keying) }, ERRORS);
+        let there = rig.engine.assign(Start::at(0));
+        let behind = rig.engine.assign(Start { position: 10, ..Start::at(0) });
+        rig.give(behind, 0, 0, Some(&record(&[CHILD])));
+        let ahead = [there, behind].map(|partition| rig.engine.ahead(partition));
+        assert_eq!(ahead, [if keying == Keying::Keyed { 0 } else { u64::MAX }, 0]);
+        let is_stuck = (0..1_500).any(|offset| {
+            let payload = spans(offset);
+            let record = Record { partition: there, offset, timestamp: None, payload: Some(&payload) };
+            while rig.engine.ingest(record, RecordTime::END) == Err(Full) && !rig.engine.is_stuck() {
+                rig.cut();
+            }
+            assert!(rig.engine.bytes_held() <= buffer, "{} at {offset}", rig.engine.bytes_held());
+            rig.engine.is_stuck()
+        });
+        assert_eq!(is_stuck, keying == Keying::Unkeyed, "who does not wait is told");
+        assert_eq!(rig.decisions().contains_key(&(false, Reason::Memory)), keying == Keying::Keyed);
+        assert!(rig.engine.held(of_trace(1)).is_some(), "the oldest of all, and behind");
+    }
+}
+
 #[test]
 fn bad_records_stay_in_the_budget_too() {
     let buffer = 16 << 20;

@@ -91,6 +91,11 @@ impl Owned {
         ms + over.map_or(0, |(ms, _)| ms)
     }
 
+    /// Has it wait, of an unkeyed input, where it is too far ahead of the others.
+    pub fn hold_back(&mut self, engine: &mut Engine, max_wait: u64) {
+        self.ahead |= !self.finished && engine.ahead(self.at) > max_wait;
+    }
+
     pub fn finish(&mut self, engine: &mut Engine) {
         self.finished = true;
         engine.finish(self.at);

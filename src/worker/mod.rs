@@ -151,26 +151,9 @@ impl Worker<DryRun> {
 
 impl<I: Io> Worker<I> {
     fn with(io: I, orders: Orders) -> Self {
-        let config = &orders.config;
-        let buffer = config.memory.buffer as usize / orders.workers;
-        let completion = Completion {
-            quiet: config.completion.quiet.as_millis() as u64,
-            max_wait: config.completion.max_wait.as_millis() as u64,
-            max_trace_bytes: config.completion.max_trace_bytes as usize,
-        };
-        let settings = Settings {
-            keying: orders.keying,
-            completion,
-            late_window: config.late_window.as_millis() as u64,
-            past: config.late,
-            buffer,
-            // Two ticks are in memory at a time, one open, one out: together no more than a quarter of the budget.
-            tick_bytes: (config.tick.bytes as usize).min(buffer / 8),
-            output_record_bytes: orders.output_record_bytes,
-        };
         let now = io.now();
         Self {
-            engine: Engine::new(settings, config.policies.clone()),
+            engine: Engine::new(settings(&orders), orders.config.policies.clone()),
             io,
             owned: Assignment::default(),
             arriving: None,
@@ -208,7 +191,7 @@ impl<I: Io> Worker<I> {
         self.reload();
         self.deliver(self.orders.config.tick.interval)?;
         self.retry_stalled()?;
-        self.hold_back()?;
+        self.let_go_on()?;
         self.read()?;
         self.is_done()
     }
@@ -303,10 +286,12 @@ impl<I: Io> Worker<I> {
             }
             owned.position = taken.offset + 1;
             owned.finish_at_end(&mut self.engine);
-            if !owned.finished && self.orders.keying == Keying::Unkeyed && self.engine.ahead(owned.at) > max_wait {
-                owned.ahead = true;
-                drop(record);
-                self.regulate()?;
+            if self.orders.keying == Keying::Unkeyed {
+                owned.hold_back(&mut self.engine, max_wait);
+                if owned.ahead {
+                    drop(record);
+                    self.regulate()?;
+                }
             }
         }
         Ok(())
@@ -327,6 +312,9 @@ impl<I: Io> Worker<I> {
             payload: stalled.payload.as_deref(),
         };
         if self.engine.ingest(record, ceiling) == Err(Full) {
+            if self.engine.is_stuck() {
+                bail!(STUCK);
+            }
             return Ok(());
         }
         owned.position = stalled.offset + 1;
@@ -360,7 +348,7 @@ impl<I: Io> Worker<I> {
     }
 
     /// Lets partitions go on that were ahead, once the others have come closer.
-    fn hold_back(&mut self) -> anyhow::Result<()> {
+    fn let_go_on(&mut self) -> anyhow::Result<()> {
         let mut closer = false;
         let max_wait = self.max_wait();
         for owned in self.owned.iter_mut().filter(|owned| owned.ahead) {
@@ -402,6 +390,27 @@ impl<I: Io> Worker<I> {
                 alive: now,
             },
         );
+    }
+}
+
+/// Of a worker's engine.
+fn settings(orders: &Orders) -> Settings {
+    let Orders { config, keying, workers, output_record_bytes, .. } = orders;
+    let buffer = config.memory.buffer as usize / workers;
+    let completion = Completion {
+        quiet: config.completion.quiet.as_millis() as u64,
+        max_wait: config.completion.max_wait.as_millis() as u64,
+        max_trace_bytes: config.completion.max_trace_bytes as usize,
+    };
+    Settings {
+        keying: *keying,
+        completion,
+        late_window: config.late_window.as_millis() as u64,
+        past: config.late,
+        buffer,
+        // Two ticks are in memory at a time, one open, one out: together no more than a quarter of the budget.
+        tick_bytes: (config.tick.bytes as usize).min(buffer / 8),
+        output_record_bytes: *output_record_bytes,
     }
 }
 

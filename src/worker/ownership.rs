@@ -140,6 +140,10 @@ impl<I: Io> Worker<I> {
         if !partial {
             self.remember();
         }
+        if self.orders.keying == Keying::Unkeyed {
+            let max_wait = self.max_wait();
+            self.owned.iter_mut().for_each(|owned| owned.hold_back(&mut self.engine, max_wait));
+        }
         self.regulate()
     }
 

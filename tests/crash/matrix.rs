@@ -10,7 +10,7 @@ use crate::support::{
     load::Deal,
     processor::{Job, Processor},
     seed::{repeat, seed},
-    siege::{SLOWLY, Siege},
+    siege::{SLOWLY, Siege, State},
     traffic::{keyed, spread},
     wait::wait_until,
     witness,
@@ -63,12 +63,12 @@ fn two_processors_in_turn() {
         let both = random.bool();
         for of in [kill % 2, (kill + 1) % 2].into_iter().take(1 + usize::from(both)) {
             let processor = running[of].take().expect("it was started");
-            siege.kill(processor, format!("{of}"), None);
+            siege.kill(processor, format!("{of}"), State::Anything);
         }
     }
     load.end();
     drop(running);
-    let outcome = siege.judge(MORE_MS);
+    let outcome = siege.judge(0);
     println!("{name}: {outcome}");
     assert!(outcome.counting * 2 >= outcome.kills, "too few kills count");
     witness(name);
@@ -92,8 +92,8 @@ enum Moment {
     Random,
 }
 
-/// A quarter before the position is reached again, some in a row, and a quarter while the input rests. `Random` stands for any of
-/// the rest, each as often.
+/// More than a quarter before the position is reached again, some in a row, and as many while the input rests. `Random` stands for
+/// any of the rest, each as often.
 const ORDER: [Moment; 18] = {
     use Moment::{Idle as I, Random as X, Replaying as R};
     [X, R, X, R, R, I, I, X, X, R, I, X, I, R, X, I, X, X]
@@ -104,23 +104,24 @@ const REST: [Moment; 8] = {
 };
 const PASSES: usize = 2;
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Of each kind that is missing where a busy machine let moments pass.
+const MORE: usize = 12;
+/// For some traces to be under way when the input comes to rest.
+const FLOW: i64 = 500;
 /// What the configuration says of the input, and what it means.
 #[derive(Clone, Copy)]
 struct Input {
     keyed: &'static str,
     more: &'static str,
-    /// No start may have more record time to read again beside that of the slowest trace.
-    more_ms: i64,
+    /// How far a partition may be ahead of what its traces wait for.
+    ahead_ms: i64,
 }
 
-/// A trace is quiet for 2 s before it is decided. Clocks are seven records behind the last, which are seconds where a load
-/// settles, and a restart begins up to sixteen records before it must.
-const MORE_MS: i64 = 12_000;
-const KEYED: Input = Input { keyed: "yes", more: "workers: 2\n", more_ms: MORE_MS };
+const KEYED: Input = Input { keyed: "yes", more: "workers: 2\n", ahead_ms: 0 };
 /// A partition may be `max_wait` ahead of the others.
-const UNKEYED: Input = Input { keyed: "no", more: "", more_ms: MORE_MS + 30_000 };
+const UNKEYED: Input = Input { keyed: "no", more: "", ahead_ms: 30_000 };
 /// And what workers behind the stage know of its clocks is 3 s old, with ticks and answers, in which a load makes four times as much.
-const REKEYED: Input = Input { keyed: "rekey", more: "workers: 3\n", more_ms: MORE_MS + 30_000 + 12_000 };
+const REKEYED: Input = Input { keyed: "rekey", more: "workers: 3\n", ahead_ms: 30_000 + 12_000 };
 
 /// In `make soak`, again with other traffic until its time is over.
 fn matrix(name: &str, inputs: &[&str], of: Input, deal: Deal) {
@@ -147,28 +148,41 @@ fn besiege(name: &str, inputs: &[&str], of: Input, deal: Deal, seed: u64) {
     let rest: Vec<Moment> = (0..PASSES).flat_map(|_| rest()).collect();
     let mut rest = rest.into_iter();
     let start = Instant::now();
-    let mut resting = false;
+    let mut kill = |siege: &mut Siege, moment: Moment| {
+        if moment == Moment::Idle {
+            siege.wait_for_more(FLOW);
+            load.rest();
+        }
+        let (processor, state) = live(siege, moment, &mut random);
+        siege.kill(processor, format!("{moment:?} at {:.1?}", start.elapsed()), state);
+        load.resume();
+    };
     for moment in [ORDER; PASSES].into_iter().flatten() {
         let moment = if moment == Moment::Random { rest.next().unwrap_or(moment) } else { moment };
-        if moment == Moment::Idle && !resting {
-            load.rest();
-        } else if moment != Moment::Idle && resting {
-            load.resume();
-        }
-        resting = moment == Moment::Idle;
-        let (processor, read) = live(&siege, moment, &mut random);
-        siege.kill(processor, format!("{moment:?} at {:.1?}", start.elapsed()), read);
+        kill(&mut siege, moment);
     }
+    for _ in 0..MORE {
+        let Some(moment) = lacks(&siege) else { break };
+        kill(&mut siege, moment);
+    }
+    assert_eq!(lacks(&siege), None, "too few kills of this kind, of {:?}", siege.tally());
     load.end();
-    let outcome = siege.judge(of.more_ms);
+    let outcome = siege.judge(of.ahead_ms);
     println!("{name}: {outcome}");
     // The first ones find too little done.
     assert!(outcome.counting * 3 >= outcome.kills * 2, "too few kills count");
-    assert!(outcome.replaying * 6 >= outcome.kills, "too few before the position was reached again");
+    assert!(outcome.in_a_row > 0, "none were in a row");
 }
 
-/// Runs the program until a moment has come; and how many spans it has read, if that is before it has committed anything.
-fn live(siege: &Siege, moment: Moment, random: &mut fastrand::Rng) -> (Processor, Option<u64>) {
+/// A quarter of the kills is to be before the position is reached again, and a quarter while timers decide.
+fn lacks(siege: &Siege) -> Option<Moment> {
+    let (kills, replaying, resting) = siege.tally();
+    let is_less = |of: usize| of * 4 < kills;
+    is_less(replaying).then_some(Moment::Replaying).or(is_less(resting).then_some(Moment::Idle))
+}
+
+/// Runs the program until a moment has come; and what it seems to be amid then.
+fn live(siege: &Siege, moment: Moment, random: &mut fastrand::Rng) -> (Processor, State) {
     let (job, before) = (&siege.job, siege.commits());
     if moment == Moment::Replaying {
         let mut processor = Job { properties: format!("{}{SLOWLY}", job.properties), ..job.clone() }.run();
@@ -177,14 +191,14 @@ fn live(siege: &Siege, moment: Moment, random: &mut fastrand::Rng) -> (Processor
             read = metrics.received();
             read > 0
         });
-        let read = (siege.commits() == before).then_some(read);
-        return (processor, read);
+        let state = if siege.commits() == before { State::Replay { read } } else { State::Anything };
+        return (processor, state);
     }
     let mut processor = job.run();
     if moment == Moment::Restoring {
         wait_until("it to read back what was decided", PATIENCE, || processor.said().contains("reading back"));
         thread::sleep(Duration::from_millis(random.u64(0..50)));
-        return (processor, None);
+        return (processor, State::Anything);
     }
     // It goes on from where the one before it was.
     processor.wait_until("it to commit", |_| {
@@ -193,7 +207,8 @@ fn live(siege: &Siege, moment: Moment, random: &mut fastrand::Rng) -> (Processor
     let stage = random.choice(siege.stages()).expect("there are workers");
     match moment {
         Moment::Idle => {
-            let mut forwarded = None;
+            let mut decided = None;
+            let mut held = 0;
             processor.wait_until("timers to decide", |metrics| {
                 if ["tailwater_rekey_lag_records", "tailwater_position_lag_records"]
                     .iter()
@@ -201,9 +216,11 @@ fn live(siege: &Siege, moment: Moment, random: &mut fastrand::Rng) -> (Processor
                 {
                     return false;
                 }
-                let before = *forwarded.get_or_insert(metrics.forwarded());
-                metrics.forwarded() > before || metrics.held() == 0
+                held = metrics.held();
+                let now = metrics.sum("tailwater_traces_decided_total");
+                now > *decided.get_or_insert(now) || held == 0
             });
+            return (processor, if held > 0 { State::Rest } else { State::Anything });
         }
         Moment::Open => {
             wait_until("an open transaction", PATIENCE, || stage.is_open());
@@ -218,5 +235,5 @@ fn live(siege: &Siege, moment: Moment, random: &mut fastrand::Rng) -> (Processor
         }
         _ => thread::sleep(Duration::from_millis(random.u64(0..1500))),
     }
-    (processor, None)
+    (processor, State::Anything)
 }

@@ -9,7 +9,7 @@ use crate::support::{
     kafka::Kafka,
     processor::{Metrics, Processor},
     seed::seed,
-    siege::Siege,
+    siege::{Siege, State},
     traffic::keyed,
     wait::wait_until,
     witness,
@@ -51,9 +51,9 @@ fn a_broker_in_trouble() {
     }
     let _open = kafka.outside.open();
     goes_on(&mut processor);
-    siege.kill(processor, "at last", None);
+    siege.kill(processor, "at last", State::Anything);
     load.end();
-    siege.judge(i64::MAX);
+    siege.judge(0);
     witness("fault-broker");
 }
 
@@ -78,7 +78,7 @@ fn leaders_that_stand_still_at_the_end_of_a_transaction() {
         thread::sleep(Duration::from_secs(12));
         kafka.thaw(leader);
         next.wait_until("it to deliver", |metrics| metrics.forwarded() > 0 && metrics.lost() == 0);
-        siege.kill(next, "when it stood no more", None);
+        siege.kill(next, "when it stood no more", State::Anything);
     }
     // The coordinator of its transactions does, and another takes them on.
     let id = siege.job.transactional_id();
@@ -91,9 +91,9 @@ fn leaders_that_stand_still_at_the_end_of_a_transaction() {
     let mut processor = it_or_the_next_goes_on(&siege, processor);
     kafka.thaw(coordinator);
     goes_on(&mut processor);
-    siege.kill(processor, "when its coordinator had moved", None);
+    siege.kill(processor, "when its coordinator had moved", State::Anything);
     load.end();
-    siege.judge(i64::MAX);
+    siege.judge(0);
     witness("fault-leaders");
 }
 
@@ -112,9 +112,9 @@ fn a_rolling_restart_of_three_brokers() {
         kafka.restart(broker);
         processor = it_or_the_next_goes_on(&siege, processor);
     }
-    siege.kill(processor, "at last", None);
+    siege.kill(processor, "at last", State::Anything);
     load.end();
-    siege.judge(i64::MAX);
+    siege.judge(0);
     witness("fault-rolling-brokers");
 }
 

@@ -9,7 +9,7 @@ use crate::support::{
     kafka::{Kafka, Record},
     processor::{Job, Metrics, Processor},
     seed::seed,
-    siege::Siege,
+    siege::{Siege, State},
     spans::{self, failed, span, trace},
     traffic::keyed,
     wait::wait_until,
@@ -47,7 +47,7 @@ fn offsets_that_hang_end_the_process() {
     assert!(ended.said.contains(reason), "{}", ended.said);
     comes_amid_a_transaction_of_the_next(&mut siege, held);
     load.end();
-    siege.judge(i64::MAX);
+    siege.judge(0);
     witness("fault-watchdog");
 }
 
@@ -96,7 +96,7 @@ fn output_that_does_not_arrive_bounds_memory() {
     assert!(peak < BUDGET + BESIDE, "{peak} bytes in the process");
     let ended = processor.terminate();
     assert!(ended.status.success(), "{}", ended.said);
-    siege.judge(i64::MAX);
+    siege.judge(0);
     witness("fault-pressure");
 }
 
@@ -123,11 +123,11 @@ fn the_end_of_a_transaction(kafka: &Kafka) {
         delivers(&mut first);
         let held = kafka.outside.hold(Request::EndTxn);
         wait_until("a commit on its way", PATIENCE, || held.is_reached());
-        siege.kill(first, "with a commit on its way", None);
+        siege.kill(first, "with a commit on its way", State::Anything);
         comes_amid_a_transaction_of_the_next(&mut siege, held);
     }
     load.end();
-    siege.judge(i64::MAX);
+    siege.judge(0);
 }
 
 fn comes_amid_a_transaction_of_the_next(siege: &mut Siege, held: Held<'_>) {
@@ -136,7 +136,7 @@ fn comes_amid_a_transaction_of_the_next(siege: &mut Siege, held: Held<'_>) {
     wait_until("an open transaction", PATIENCE, || siege.is_open());
     drop(held);
     goes_on(&mut second);
-    siege.kill(second, "after that", None);
+    siege.kill(second, "after that", State::Anything);
 }
 
 /// Its owner gives a partition up with a transaction that does not end; the next owner begins where the last one ended.
@@ -160,7 +160,7 @@ fn output_while_partitions_are_taken_away(kafka: &Kafka) {
         let ended = processor.terminate();
         assert!(ended.status.success(), "{}", ended.said);
     }
-    siege.judge(i64::MAX);
+    siege.judge(0);
 }
 
 fn siege(kafka: &Kafka, name: &str) -> Siege {

@@ -109,7 +109,7 @@ pub struct Committed {
 
 /// Users of `sasl`, who may do nothing until a test allows it, with their password.
 const SCRAM_USER: &str = "scram";
-const PLAIN_USERS: [&str; 11] = [
+const PLAIN_USERS: [&str; 12] = [
     "plain",
     "limited",
     "no-read",
@@ -121,6 +121,7 @@ const PLAIN_USERS: [&str; 11] = [
     "dry",
     "staged",
     "unstaged",
+    "unfenced",
 ];
 pub const PASSWORD: &str = "hunter2";
 

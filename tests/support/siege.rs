@@ -42,8 +42,19 @@ struct Kill {
     when: String,
     /// What was committed at that moment.
     commits: Vec<Commit>,
-    /// How many spans this life of the program had read, where it had committed nothing.
-    read: Option<u64>,
+    state: State,
+}
+
+/// What the program was surely amid when it was killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Anything,
+    /// It had read no further than so many spans, and committed nothing: it was not where the one before it had been.
+    Replay {
+        read: u64,
+    },
+    /// Nothing came in, timers had decided something, and had not decided everything.
+    Rest,
 }
 
 /// What came of a siege.
@@ -53,14 +64,25 @@ pub struct Outcome {
     /// Kills with kept output committed, more than a tenth of the topic below the watermarks, and a trace that must be kept
     /// read and not out.
     pub counting: usize,
-    /// Kills before a start was where the one before it had been.
+    /// Kills before a start was where the one before it had been, and how many of them came right after another.
     pub replaying: usize,
+    pub in_a_row: usize,
+    /// Kills while the input was at rest and timers decided.
+    pub resting: usize,
     pub looks: usize,
 }
 
 /// Reading takes seconds, so that a kill finds the program amid it.
 pub const SLOWLY: &str = "queued.min.messages: 1, fetch.queue.backoff.ms: 100, fetch.message.max.bytes: 5000, ";
 
+/// How long a trace is quiet before it is decided: as a job has it, and rounded up.
+const QUIET_MS: i64 = 2_000 + 64;
+/// A clock is no later than what the last so many records show.
+const CLOCK: usize = 15;
+/// By so many records at most a restart begins before it must: there the clock was noted last. Where more than some thousand are
+/// held it is an eighth of them, for then it is noted less often.
+const MARK: usize = 16;
+const EIGHTH: usize = 8;
 /// For all that an input holds to be read.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -159,17 +181,37 @@ impl Siege {
         told
     }
 
-    pub fn kill(&mut self, processor: Processor, when: impl Into<String>, read: Option<u64>) {
+    /// Kills it, and notes of the `state` it seemed to be in whether it was.
+    pub fn kill(&mut self, processor: Processor, when: impl Into<String>, state: State) {
         processor.kill();
-        let kill = self.kills.len();
-        self.kills.push(Kill { when: when.into(), commits: self.commits(), read });
+        let (kill, commits) = (self.kills.len(), self.commits());
+        let surely = match state {
+            // Numbers are published every 250 ms.
+            State::Replay { read } => read < self.workers().spans_again(&commits) * 2 / 3,
+            State::Anything | State::Rest => true,
+        };
+        let state = if surely { state } else { State::Anything };
+        self.kills.push(Kill { when: when.into(), commits, state });
         self.output.each_from(&mut self.next, |record| {
             named(&record.value).iter().for_each(|span| _ = self.out.entry(span.trace).or_insert(kill));
         });
     }
 
-    /// Handles the rest and judges all of it. No start may have had more record time to read again than the slowest trace takes,
-    /// and `more_ms`.
+    /// Kills so far, and those of them amid replays and at rest.
+    pub fn tally(&self) -> (usize, usize, usize) {
+        let of = |so: fn(&State) -> bool| self.kills.iter().filter(|kill| so(&kill.state)).count();
+        (self.kills.len(), of(State::is_replay), of(|state| *state == State::Rest))
+    }
+
+    /// Waits until so many more records have come in.
+    pub fn wait_for_more(&self, records: i64) {
+        let all = || self.inputs.iter().flat_map(Topic::ends).sum::<i64>();
+        let before = all();
+        wait_until("more to come in", PATIENCE, || all() >= before + records);
+    }
+
+    /// Handles the rest and judges all of it. No start may have had more to read again than what comes while the slowest trace is
+    /// held and, of an input whose partitions wait for each other, in the `more_ms` that one may be ahead.
     pub fn judge(mut self, more_ms: i64) -> Outcome {
         let workers = self.stages.pop().expect("there are workers");
         let rekeyed: Option<Observed> = self.stages.pop().map(|rekey| {
@@ -194,35 +236,45 @@ impl Siege {
         assert!(checked > 0 && looks > self.kills.len(), "{checked} traces in {looks} looks");
 
         let (kept, busy) = (log.kept(&expected), Busy::of(&log));
-        let hold_ms = busy.slowest(&log).saturating_add(more_ms);
-        let (mut counting, mut replaying) = (0, 0);
+        let held_ms = busy.slowest(&log) + QUIET_MS + more_ms;
+        let (_, replaying, resting) = self.tally();
+        let in_a_row = self.kills.windows(2).filter(|two| two.iter().all(|kill| kill.state.is_replay())).count();
+        let mut counting = 0;
         for (number, kill) in self.kills.iter().enumerate() {
-            let Kill { when, commits, read: before } = kill;
+            let Kill { when, commits, state } = kill;
             let tenth = commits.iter().zip(log.ends()).all(|(commit, end)| commit.watermark > end / 10);
             let out = |trace: &TraceId| self.out.get(trace).is_some_and(|at| *at <= number);
             let read = |of: &Place<'_>| commits[of.partition].position > of.offset;
             let at_risk = kept.iter().filter(|(trace, spans)| !out(trace) && spans.iter().any(read)).count();
             let delivered = self.out.values().filter(|at| **at <= number).count();
             let again = log.within(commits.iter().map(|commit| commit.watermark..commit.position));
-            let (reread, hold) = (again.iter().map(Vec::len).sum::<usize>(), busy.longest(&again));
+            let reread = again.iter().map(Vec::len).sum::<usize>();
+            let may = log.partitions().iter().zip(commits).map(|(records, commit)| {
+                busy.first_again(records, commit.position, held_ms)..commit.position
+            });
+            let may: Vec<_> = may.collect();
+            let [hold, bound] = [&again, &log.within(may.iter().cloned())].map(|records| busy.longest(records));
             let counts = tenth && at_risk > 0 && delivered > 0;
             println!(
                 "kill {:>2} {when:<26} {delivered:>5} traces out, {at_risk:>3} at risk, {reread:>6} records read again, of \
-                 {:>5.1} s{}",
+                 {:>5.1} s of {:.1}{}{}",
                 number + 1,
                 hold as f64 / 1000.0,
+                bound as f64 / 1000.0,
+                match state {
+                    State::Anything => "",
+                    State::Replay { .. } => ", amid a replay",
+                    State::Rest => ", at rest",
+                },
                 if counts { "" } else { "; does not count" },
             );
-            assert!(
-                hold <= hold_ms,
-                "{hold} ms of records are read again, and nothing is held for more than {hold_ms} ms"
-            );
+            for (commit, may) in commits.iter().zip(may) {
+                assert!(commit.watermark >= may.start, "{commit:?}: nothing before {} was held any more", may.start);
+            }
             counting += usize::from(counts);
-            let spans: usize = again.iter().flatten().map(|record| record.spans.len()).sum();
-            // Numbers are published every 250 ms.
-            replaying += usize::from(before.is_some_and(|read| read < spans as u64 * 2 / 3));
         }
-        Outcome { kept: expected.kept.len(), kills: self.kills.len(), counting, replaying, looks }
+        let (kept, kills) = (expected.kept.len(), self.kills.len());
+        Outcome { kept, kills, counting, replaying, in_a_row, resting, looks }
     }
 }
 
@@ -239,6 +291,19 @@ impl Stage {
         commits(&self.group)
     }
 
+    /// How many spans lie between the watermarks and the positions.
+    fn spans_again(&self, commits: &[Commit]) -> u64 {
+        let mut spans = 0;
+        for (input, commits) in self.inputs.iter().zip(commits.chunks(self.inputs[0].partitions as usize)) {
+            let mut next: Vec<i64> = commits.iter().map(|commit| commit.watermark).collect();
+            input.each_from(&mut next, |record| {
+                let is_again = record.offset < commits[record.partition as usize].position;
+                spans += if is_again { named(&record.value).len() as u64 } else { 0 };
+            });
+        }
+        spans
+    }
+
     /// Whether a transaction is open in what it writes.
     pub fn is_open(&self) -> bool {
         self.output.ends() != self.output.open_ends()
@@ -249,6 +314,14 @@ impl Stage {
         wait_until("all of the input to be read", PATIENCE, || {
             self.commits().iter().zip(&ends).all(|(commit, end)| commit.position >= *end)
         });
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn is_replay(&self) -> bool {
+        matches!(self, Self::Replay { .. })
     }
 }
 
@@ -286,6 +359,17 @@ impl Busy {
         traces.values().map(|(first, last)| last - first).max().unwrap_or(0)
     }
 
+    /// The first record that a restart may have to read again, where all below a position is taken in and nothing is held for
+    /// longer.
+    fn first_again(&self, records: &[Entry], position: i64, held_ms: i64) -> i64 {
+        let taken = &records[..records.partition_point(|record| record.offset < position)];
+        let time = |record: &Entry| self.0[&record.timestamp];
+        let Some(clock) = taken.iter().rev().take(CLOCK).map(time).min() else { return 0 };
+        let held = taken.iter().position(|record| time(record) >= clock - held_ms).unwrap_or(0);
+        let more = ((taken.len() - held) / EIGHTH).max(MARK);
+        held.checked_sub(more).map_or(0, |first| taken[first].offset)
+    }
+
     /// Milliseconds of traffic among records, at most of a partition.
     fn longest(&self, partitions: &[Vec<&Entry>]) -> i64 {
         let of = |records: &Vec<&Entry>| {
@@ -300,11 +384,11 @@ impl Busy {
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kept, kills, counting, replaying, looks } = self;
+        let Self { kept, kills, counting, replaying, in_a_row, resting, looks } = self;
         write!(
             f,
-            "{kills} kills, {counting} count, {replaying} before the position was reached again; {kept:>4} traces kept, 0 lost, \
-             0 in part, 0 doubled; {looks} looks"
+            "{kills} kills, {counting} count, {replaying} before the position was reached again, {in_a_row} of them in a row, \
+             {resting} at rest; {kept:>4} traces kept, 0 lost, 0 in part, 0 doubled; {looks} looks"
         )
     }
 }

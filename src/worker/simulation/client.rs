@@ -21,7 +21,6 @@ use super::{
 use crate::{
     decisions,
     forward::{Delivered, Outcome, Parcel, contents},
-    generate::otlp::TracesData,
     model::RecordTime,
     mutant::{self, Mutant},
     source::{self, Beginning, Event, Head, Metadata, NoBeginning, Partition, Restored, Wanted},
@@ -363,7 +362,8 @@ impl Client {
         let tick = &parcel.tick;
         let decided = contents::decisions(tick, self.incarnation, 4096);
         let decided = decided.into_iter().map(|(number, value)| Piece::Decisions(number, place(number), value));
-        let kept = tick.kept.iter().map(|kept| Piece::Kept(spans(&tick.bytes[kept.bytes.clone()])));
+        let judge = &mut self.world.broker.borrow_mut().judge;
+        let kept = tick.kept.iter().map(|kept| Piece::Kept(judge.sent(&tick.bytes[kept.bytes.clone()])));
         let dead = tick.dead.iter().map(|dead| Piece::Dead(place(dead.partition), dead.offset));
         let (decided, output): (VecDeque<_>, VecDeque<_>) = (decided.collect(), kept.chain(dead).collect());
         if self.world.at_least_once {
@@ -397,14 +397,6 @@ fn note(logged: &mut Vec<Logged>, partition: u32, offset: i64) {
         Some(known) => known.last = offset,
         None => logged.push(Logged { partition, first: offset, last: offset }),
     }
-}
-
-/// The ids of a record's spans.
-fn spans(bytes: &[u8]) -> Vec<u64> {
-    let data = <TracesData as prost::Message>::decode(bytes).expect("a record of the output");
-    let scopes = data.resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
-    let ids = scopes.flat_map(|scope| scope.spans).map(|span| span.span_id);
-    ids.map(|id| u64::from_be_bytes(id.try_into().expect("8 bytes"))).collect()
 }
 
 impl Io for Client {

@@ -9,7 +9,6 @@ use std::{
     time::Instant,
 };
 
-use prost::Message;
 use tokio::sync::watch;
 
 use super::{
@@ -17,12 +16,14 @@ use super::{
     broker::{Broker, Input},
     client::{Client, Stage, World},
     judge::{self, Judge, Trace},
+    record::{self, Sent},
+    undisturbed,
 };
 use crate::{
     assemble::Keying,
     config::{Config, Delivery},
     decide::Edition,
-    generate::otlp::{ResourceSpans, ScopeSpans, Span, Status, TracesData},
+    generate::otlp::{Span, Status},
     telemetry::Telemetry,
 };
 
@@ -36,6 +37,10 @@ pub struct Setup {
     pub start: Instant,
     /// Verdicts are remembered for good.
     pub for_good: bool,
+    /// All records are there, and long have been, when the first is read: what is decided is a function of them (I5).
+    pub backlog: bool,
+    /// Spans are so large that memory decides.
+    pub large: bool,
     /// Prints what happens.
     pub tells: bool,
 }
@@ -88,7 +93,7 @@ pub enum Fault {
     Freeze,
     /// The group gives a member up that is there.
     Expel,
-    /// A transaction takes too long.
+    /// A transaction that is open takes too long.
     TimeOut,
     /// A request fails.
     Refuse,
@@ -161,6 +166,10 @@ const ROUNDS: usize = 600;
 /// Milliseconds of record time: as configured.
 pub const MAX_WAIT: i64 = 8_000;
 const JITTER: i64 = 300;
+/// Before a backlog is read: no clock of its producers is ahead of that.
+const BACKLOG_MS: u64 = 2 * 3_600_000;
+/// Bytes of a large span.
+const LARGE: std::ops::Range<usize> = 50_000..300_000;
 const SLOTS: usize = 3;
 
 /// The actions of a seed.
@@ -181,7 +190,11 @@ pub fn actions(seed: u64) -> Vec<Action> {
             87..90 => Action::TakeStock { worker },
             90..94 => Action::Marker { dice: random.u64(..) },
             94..100 => Action::Time { ms: [50, 250, 1_000, 3_000, 9_000][random.usize(..5)] },
-            _ => Action::Fault { fault: FAULTS[random.usize(..FAULTS.len())], dice: random.u64(..) },
+            // Often there is no transaction to time out.
+            _ => {
+                let fault = FAULTS.get(random.usize(..=FAULTS.len())).copied().unwrap_or(Fault::TimeOut);
+                Action::Fault { fault, dice: random.u64(..) }
+            }
         }
     };
     (0..count).map(&mut action).collect()
@@ -210,7 +223,13 @@ pub fn play(setup: &Setup, seed: u64, actions: &[Action], table: &mut Table) -> 
 
 fn play_all(setup: &Setup, seed: u64, actions: &[Action], table: &mut Table) -> Option<String> {
     let mut run = Run::new(setup.clone(), seed);
-    for &action in actions {
+    let (before, actions): (Vec<Action>, Vec<Action>) =
+        actions.iter().partition(|action| setup.backlog && matches!(action, Action::Produce { .. }));
+    if setup.backlog {
+        run.fill(&before, seed);
+    }
+    run.begin();
+    for action in actions {
         run.act(action, table);
         if let Some(wrong) = run.wrong() {
             return Some(wrong);
@@ -223,6 +242,7 @@ fn play_all(setup: &Setup, seed: u64, actions: &[Action], table: &mut Table) -> 
 /// A process is away for ten minutes, in which one partition goes on and the others rest: does what goes on wait as long again?
 pub fn rest_through_a_downtime(setup: &Setup) -> Option<String> {
     let mut run = Run::new(setup.clone(), 1);
+    run.begin();
     run.quiet = None;
     let mut dice = fastrand::Rng::with_seed(2);
     for _ in 0..60 {
@@ -262,8 +282,10 @@ impl Run {
             names,
             at_least_once: setup.config.delivery == Delivery::AtLeastOnce,
         };
-        let slots = if setup.keying == Keying::Unkeyed { 1 } else { world.random.borrow_mut().usize(2..=SLOTS) };
-        let mut run = Self {
+        // Where memory decides, who takes another's partitions over may not have enough.
+        let alone = setup.keying == Keying::Unkeyed || setup.large;
+        let slots = if alone { 1 } else { world.random.borrow_mut().usize(2..=SLOTS) };
+        Self {
             setup,
             world: Rc::new(world),
             workers: Vec::new(),
@@ -275,9 +297,26 @@ impl Run {
             quiet: (seed / 4).is_multiple_of(2).then_some(seed as usize / 8 % count),
             doomed: None,
             exits: 0,
-        };
-        (0..slots).for_each(|slot| run.start(slot));
-        run
+        }
+    }
+
+    fn begin(&mut self) {
+        (0..self.slots).for_each(|slot| self.start(slot));
+    }
+
+    /// Writes the records of a backlog, of which one partition may be held back by a transaction until later.
+    fn fill(&mut self, records: &[Action], seed: u64) {
+        if seed & 1 << 20 != 0 {
+            self.hide(seed as usize >> 21);
+        }
+        for &record in records {
+            let Action::Produce { dice } = record else { continue };
+            self.act(record, &mut Table::new());
+            self.pass(if dice.is_multiple_of(16) { 3_000 } else { dice % 256 });
+        }
+        self.pass(BACKLOG_MS);
+        let verdicts = undisturbed::verdicts(&self.orders(0), &self.world.broker.borrow().input);
+        self.world.broker.borrow_mut().judge.expect(verdicts);
     }
 
     fn tell(&self, line: impl FnOnce() -> String) {
@@ -292,8 +331,8 @@ impl Run {
         self.world.broker.borrow_mut().judge.wrong(what);
     }
 
-    fn start(&mut self, slot: usize) {
-        let orders = Orders {
+    fn orders(&self, slot: usize) -> Orders {
+        Orders {
             number: 0,
             workers: 1,
             config: self.setup.config.clone(),
@@ -307,7 +346,11 @@ impl Run {
             frontier: None,
             accept_expired: false,
             policies: watch::channel(Arc::new(Edition::first(self.setup.config.policies.clone()))).1,
-        };
+        }
+    }
+
+    fn start(&mut self, slot: usize) {
+        let orders = self.orders(slot);
         let client = Client::new(self.world.clone(), orders.transactional_id.clone());
         self.workers.push(Process { worker: Worker::with(client, orders), slot, frozen: false });
     }
@@ -392,9 +435,13 @@ impl Run {
         match worker.turn() {
             Ok(_) => {
                 let lost = worker.engine.stats().lost(worker.engine.spans_held());
+                let told = format!("a worker lost {lost} spans (I1): {:?}", worker.engine.stats());
+                let (held, budget) = (worker.engine.bytes_held() as u64, self.setup.config.memory.buffer);
                 if lost != 0 {
-                    let told = format!("a worker lost {lost} spans (I1): {:?}", worker.engine.stats());
                     self.blame(told);
+                }
+                if held > budget {
+                    self.blame(format!("a worker holds {held} bytes, more than {budget} (I3)"));
                 }
             }
             // Whatever it was, the process exits with the reason, and is started again.
@@ -432,9 +479,12 @@ impl Run {
             }
             return;
         };
-        let moment = Self::moment(&self.workers[at].worker);
+        // What befalls the cluster befalls all of them.
+        let all = matches!(fault, Fault::TimeOut | Fault::Bump | Fault::Hide);
+        let awake = self.workers.iter().enumerate().filter(|&(of, process)| of == at || all && !process.frozen);
+        let moments: Vec<Moment> = awake.map(|(_, process)| Self::moment(&process.worker)).collect();
         if self.hit(fault, at, dice) {
-            *table.entry((fault, moment)).or_default() += 1;
+            moments.into_iter().for_each(|moment| *table.entry((fault, moment)).or_default() += 1);
         }
     }
 
@@ -485,10 +535,8 @@ impl Run {
             }
             Fault::TimeOut => {
                 let open = self.world.broker.borrow().undecided();
-                // It counts where none is open, too: who begins has waited for those before it.
-                if let Some(&txn) = open.get((dice >> 8) as usize % open.len().max(1)) {
-                    self.world.broker.borrow_mut().time_out(txn);
-                }
+                let Some(&txn) = open.get((dice >> 8) as usize % open.len().max(1)) else { return false };
+                self.world.broker.borrow_mut().time_out(txn);
             }
             Fault::Refuse => self.workers[at].worker.io.fail(),
             Fault::Bump => self.world.broker.borrow_mut().group.rebalance(partitions),
@@ -502,8 +550,7 @@ impl Run {
             }
             Fault::Hide => {
                 if self.hidden.is_empty() {
-                    let txn = self.world.broker.borrow_mut().begin_upstream();
-                    self.hidden.push((txn, dice as usize % partitions));
+                    self.hide(dice as usize);
                 } else {
                     self.reveal();
                     return false;
@@ -511,6 +558,12 @@ impl Run {
             }
         }
         true
+    }
+
+    /// A transaction upstream begins, and what it writes to a partition hides what comes after.
+    fn hide(&mut self, dice: usize) {
+        let txn = self.world.broker.borrow_mut().begin_upstream();
+        self.hidden.push((txn, dice % self.world.partitions.len()));
     }
 
     /// Upstream transactions come to their end.
@@ -573,8 +626,7 @@ impl Run {
             broker.judge.produced(partition, offset, time, Vec::new());
             return;
         }
-        let mut spans = Vec::new();
-        let mut ids = Vec::new();
+        let mut spans: Vec<(u64, Sent)> = Vec::new();
         for _ in 0..random.usize(1..4) {
             let grows = !self.growing.is_empty() && random.u8(..) < 170;
             let trace = if grows {
@@ -597,7 +649,7 @@ impl Run {
             };
             if self.setup.keying == Keying::Keyed {
                 let home = trace % partitions;
-                if ids.is_empty() && !wrong_clock && hidden.is_none() {
+                if spans.is_empty() && !wrong_clock && hidden.is_none() {
                     partition = home;
                 } else if home != partition {
                     continue;
@@ -613,7 +665,7 @@ impl Run {
             if root && (of.strict || random.bool()) {
                 self.growing.retain(|growing| *growing != trace);
             }
-            spans.push(Span {
+            let span = Span {
                 trace_id: of.id.to_vec(),
                 span_id: id.to_be_bytes().to_vec(),
                 // The root of a trace has the id of its first span's parent.
@@ -623,8 +675,10 @@ impl Run {
                 end_time_unix_nano: 2,
                 status: error.then(|| Status { code: 2, ..Status::default() }),
                 ..Span::default()
-            });
-            ids.push(id);
+            };
+            let more = if self.setup.large { random.usize(LARGE) } else { random.usize(..16) };
+            let [resource, scope] = std::array::from_fn(|_| random.usize(..record::ENVELOPES));
+            spans.push((id, Sent { resource, scope, bytes: record::span(&span, more) }));
         }
         if spans.is_empty() {
             return;
@@ -633,10 +687,9 @@ impl Run {
             let (sane, _) = self.sane[partition];
             self.sane[partition] = (if wrong_clock { 0 } else { sane + 1 }, now);
         }
-        let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
-        let data = TracesData { resource_spans: vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }] };
-        let offset = broker.produce(hidden, partition, Input { time, payload: data.encode_to_vec() });
-        broker.judge.produced(partition, offset, time, ids);
+        let payload = record::record(spans.iter().map(|(_, sent)| sent));
+        let offset = broker.produce(hidden, partition, Input { time, payload });
+        broker.judge.produced(partition, offset, time, spans);
     }
 
     /// No more faults: everything comes to its end, in a bounded number of rounds.

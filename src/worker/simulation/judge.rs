@@ -4,10 +4,16 @@
 
 use std::collections::BTreeMap;
 
-use super::history::Setup;
+use super::{
+    history::Setup,
+    record::{self, Sent},
+    undisturbed::Verdict,
+};
 use crate::{
+    assemble::Reason,
     config::Delivery,
     decisions::{self, Decision},
+    model::TraceId,
     source::Metadata,
 };
 
@@ -19,6 +25,8 @@ pub struct Judge {
     records: Vec<BTreeMap<i64, Vec<u64>>>,
     /// Committed dead letters.
     dead: BTreeMap<(usize, i64), usize>,
+    /// What is decided of each trace where nothing happens, if that is known.
+    undisturbed: BTreeMap<usize, Verdict>,
     /// Verdicts are remembered for as long as a history lasts.
     for_good: bool,
     /// Output may come twice.
@@ -49,8 +57,14 @@ pub struct Trace {
     pub verdict: Option<bool>,
 }
 
+/// The number of a trace.
+pub fn number(trace: TraceId) -> usize {
+    u64::from_be_bytes(trace.0[8..].try_into().expect("8 of 16 bytes")) as usize
+}
+
 struct Span {
     trace: usize,
+    sent: Sent,
     out: usize,
 }
 
@@ -63,6 +77,7 @@ impl Judge {
             spans: Vec::new(),
             records: vec![BTreeMap::new(); partitions],
             dead: BTreeMap::new(),
+            undisturbed: BTreeMap::new(),
             for_good: setup.for_good,
             at_least_once: setup.config.delivery == Delivery::AtLeastOnce,
             names,
@@ -75,6 +90,11 @@ impl Judge {
         &mut self.traces
     }
 
+    /// From now on, nothing else may be decided.
+    pub fn expect(&mut self, verdicts: BTreeMap<usize, Verdict>) {
+        self.undisturbed = verdicts;
+    }
+
     /// It is so late: what is not whole by now will not be in time.
     pub fn expire(&mut self, now: i64) {
         self.traces
@@ -85,18 +105,35 @@ impl Judge {
 
     /// A new span's id.
     pub fn span(&mut self, trace: usize) -> u64 {
-        self.spans.push(Span { trace, out: 0 });
+        self.spans.push(Span { trace, sent: Sent::default(), out: 0 });
         let id = self.spans.len() as u64;
         self.traces[trace].spans.push(id);
         id
     }
 
-    pub fn produced(&mut self, partition: usize, offset: usize, time: i64, spans: Vec<u64>) {
+    pub fn produced(&mut self, partition: usize, offset: usize, time: i64, spans: Vec<(u64, Sent)>) {
         self.tell(|| {
-            let of: Vec<_> = spans.iter().map(|&span| (span, self.spans[span as usize - 1].trace)).collect();
+            let of: Vec<_> = spans.iter().map(|(span, _)| (span, self.spans[*span as usize - 1].trace)).collect();
             format!("{partition}/{offset} at {time}: spans and traces {of:?}")
         });
-        self.records[partition].insert(offset as i64, spans);
+        let spans = spans.into_iter().map(|(id, sent)| {
+            self.spans[id as usize - 1].sent = sent;
+            id
+        });
+        self.records[partition].insert(offset as i64, spans.collect());
+    }
+
+    /// The ids of the spans in a record for the output. They are as they came (I6), whether the record is ever committed or not.
+    pub fn sent(&mut self, record: &[u8]) -> Vec<u64> {
+        let mut ids = Vec::new();
+        for span in record::spans(record) {
+            let id = span.id();
+            if !span.is(&self.spans[id as usize - 1].sent) {
+                self.wrong(format!("span {id} is sent otherwise than it came (I6)"));
+            }
+            ids.push(id);
+        }
+        ids
     }
 
     /// A transaction is decided to commit: readers will see it, sooner or later.
@@ -126,9 +163,18 @@ impl Judge {
     }
 
     fn decided(&mut self, decision: &Decision) {
-        let number = u64::from_be_bytes(decision.trace.0[8..].try_into().expect("8 of 16 bytes")) as usize;
+        let number = number(decision.trace);
         let keep = decision.verdict.keep;
         self.tell(|| format!("  trace {number}: {keep}, {:?}, {} spans", decision.reason, decision.spans));
+        // Where output may come twice, a verdict is written again for what is left of its trace.
+        let verdict = Verdict::of(decision);
+        if let (None, Some(due)) = (self.traces[number].verdict, self.undisturbed.get(&number))
+            && *due != verdict
+        {
+            self.wrong(format!("trace {number} has the verdict {verdict:?}, and undisturbed {due:?} (I5)"));
+        }
+        // It could not be waited for.
+        self.traces[number].strict &= decision.reason != Reason::Memory;
         let before = self.traces[number].verdict.replace(keep);
         if self.for_good && before.is_some_and(|before| before != keep) {
             self.wrong(format!("trace {number} has two verdicts"));
@@ -164,7 +210,7 @@ impl Judge {
 
     /// A span that was passed is out if its trace is kept, and not if not.
     fn check(&mut self, id: u64) {
-        let Span { trace, out } = self.spans[id as usize - 1];
+        let Span { trace, out, .. } = self.spans[id as usize - 1];
         let Trace { error, veto, strict, closed, verdict, .. } = self.traces[trace];
         let due = if strict {
             if !closed {

@@ -59,6 +59,12 @@ impl<T> Log<T> {
             .find_map(|(at, entry)| Some((at, entry.body.as_ref()?)))
     }
 
+    /// All records, of which no transaction is aborted.
+    pub fn records(&self) -> impl Iterator<Item = (usize, &T)> {
+        debug_assert!(self.aborted.is_empty());
+        self.entries.iter().enumerate().filter_map(|(at, entry)| Some((at, entry.body.as_ref()?)))
+    }
+
     /// A record, whatever became of its transaction.
     pub fn get(&self, offset: usize) -> Option<(Option<Txn>, &T)> {
         let entry = self.entries.get(offset)?;

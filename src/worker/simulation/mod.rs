@@ -6,6 +6,8 @@ mod history;
 mod judge;
 mod log;
 mod mutants;
+mod record;
+mod undisturbed;
 
 use std::{
     sync::{
@@ -24,44 +26,75 @@ use crate::{
 };
 use history::{Action, FAULTS, MOMENTS, Setup, Table, actions, play, rest_through_a_downtime};
 
-/// The shapes histories come in.
-fn setups() -> Vec<Setup> {
+/// The shapes histories come in, the first time after time in turn, and those that take long now and then.
+struct Setups {
+    turn: Vec<Setup>,
+    seldom: Vec<Setup>,
+}
+
+/// One history of so many, for it takes as long as some fifty others.
+const SELDOM: u64 = 512;
+
+fn setups() -> Setups {
     let telemetry = Arc::new(Telemetry::unheard());
     let start = Instant::now();
     let folder = tempfile::tempdir().expect("a folder");
-    let mut setups = Vec::new();
-    for (name, keying, delivery, for_good) in [
-        ("keyed", Keying::Keyed, "exactly_once", true),
-        ("unkeyed", Keying::Unkeyed, "exactly_once", true),
-        ("keyed-forgetful", Keying::Keyed, "exactly_once", false),
-        ("unkeyed-forgetful", Keying::Unkeyed, "exactly_once", false),
-        ("keyed-more-than-once", Keying::Keyed, "at_least_once", true),
-        ("unkeyed-more-than-once", Keying::Unkeyed, "at_least_once", true),
-        ("keyed-more-than-once-forgetful", Keying::Keyed, "at_least_once", false),
-        ("unkeyed-more-than-once-forgetful", Keying::Unkeyed, "at_least_once", false),
-    ] {
-        let late_window = if for_good { "24h" } else { "3s" };
+    let setup = |keying, delivery, kind: Kind| {
+        let late_window = if kind == Kind::Forgetful { "3s" } else { "24h" };
+        // The least there may be.
+        let buffer = if kind == Kind::Large { "16MiB" } else { "1GiB" };
         let text = format!(
             "kafka: {{ brokers: nowhere }}\ninput: {{ topics: [spans, more] }}\n\
              output: [ {{ kafka: {{ topic: kept }} }} ]\ndelivery: {delivery}\n\
-             completion: {{ quiet: 1s, max_wait: {}ms }}\nlate_window: {late_window}\ntick: {{ interval: 200ms }}\npolicies:\n\
+             completion: {{ quiet: 1s, max_wait: {}ms }}\nlate_window: {late_window}\ntick: {{ interval: 200ms }}\n\
+             memory: {{ buffer: {buffer} }}\npolicies:\n\
              - {{ name: vetoed, when: any(name == \"veto\"), drop: always }}\n\
              - {{ name: errors, when: any(status.code == STATUS_CODE_ERROR), keep: always }}\n",
             history::MAX_WAIT
         );
-        let path = folder.path().join(name);
+        let path = folder.path().join("tailwater.yaml");
         std::fs::write(&path, text).expect("a file");
         let config = Config::load(&path, [], []).unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
-        setups.push(Setup {
+        Setup {
             keying,
             config: Arc::new(config),
             telemetry: telemetry.clone(),
             start,
-            for_good,
+            for_good: kind != Kind::Forgetful,
+            backlog: kind == Kind::Backlog,
+            large: kind == Kind::Large,
             tells: false,
-        });
+        }
+    };
+    use Keying::{Keyed, Unkeyed};
+    let mut turn = Vec::new();
+    for delivery in ["exactly_once", "at_least_once"] {
+        for kind in [Kind::Plain, Kind::Forgetful] {
+            turn.extend([Keyed, Unkeyed].map(|keying| setup(keying, delivery, kind)));
+        }
+        turn.push(setup(Keyed, delivery, Kind::Backlog));
     }
-    setups
+    let seldom = [Keyed, Unkeyed].map(|keying| setup(keying, "exactly_once", Kind::Large)).into();
+    Setups { turn, seldom }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Plain,
+    /// Verdicts are not remembered for good.
+    Forgetful,
+    Backlog,
+    Large,
+}
+
+impl Setups {
+    fn of(&self, seed: u64) -> &Setup {
+        let (round, all) = match seed % SELDOM {
+            0 => (seed / SELDOM, &self.seldom),
+            _ => (seed, &self.turn),
+        };
+        &all[(round % all.len() as u64) as usize]
+    }
 }
 
 /// A history that fails, and why.
@@ -71,7 +104,7 @@ struct Failure {
 }
 
 /// Plays histories from `first` on until one fails, over all cores.
-fn search(setups: &[Setup], mutant: Option<Mutant>, first: u64, count: u64) -> (Option<Failure>, Table) {
+fn search(setups: &Setups, mutant: Option<Mutant>, first: u64, count: u64) -> (Option<Failure>, Table) {
     let next = AtomicU64::new(first);
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let parts: Vec<(Option<Failure>, Table)> = thread::scope(|scope| {
@@ -83,7 +116,7 @@ fn search(setups: &[Setup], mutant: Option<Mutant>, first: u64, count: u64) -> (
                 if seed >= first + count {
                     return (None, table);
                 }
-                let setup = &setups[seed as usize % setups.len()];
+                let setup = setups.of(seed);
                 if let Some(wrong) = play(setup, seed, &actions(seed), &mut table) {
                     next.store(first + count, Ordering::Relaxed);
                     return (Some(Failure { seed, wrong }), table);
@@ -165,9 +198,9 @@ fn histories_lose_split_and_double_nothing() {
     }
 }
 
-fn fail_if_wrong(setups: &[Setup], failure: Option<Failure>) {
+fn fail_if_wrong(setups: &Setups, failure: Option<Failure>) {
     let Some(Failure { seed, wrong }) = failure else { return };
-    let setup = &setups[seed as usize % setups.len()];
+    let setup = setups.of(seed);
     let (left, still) = shrink(setup, seed);
     _ = play(&Setup { tells: true, ..setup.clone() }, seed, &left, &mut Table::new());
     panic!("TAILWATER_SEED={seed} repeats this: {wrong}\nand after what is told above: {still}");
@@ -195,7 +228,7 @@ fn every_mutant_is_found() {
 
 #[test]
 fn partitions_at_rest_hold_nothing_back_after_a_downtime() {
-    for setup in setups().iter().filter(|setup| setup.keying == Keying::Unkeyed) {
+    for setup in setups().turn.iter().filter(|setup| setup.keying == Keying::Unkeyed) {
         assert_eq!(rest_through_a_downtime(&Setup { tells: true, ..setup.clone() }), None);
     }
 }
