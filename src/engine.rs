@@ -14,7 +14,7 @@ use crate::{
     assemble::{Assembly, Completion, Cut, Keying, Origin, Placed, Reason, Standing, Start, Summary},
     decide::{Context, Edition, Facts, Node, PolicySet, Tree, Verdict, Weight},
     decisions::Decision,
-    decode::{Batch, Span},
+    decode::{Batch, Headers, Span},
     encode::{self, Carried, Item},
     limits,
     model::{self, Fingerprint, RecordTime, TraceId},
@@ -74,11 +74,12 @@ pub enum Past {
 }
 
 /// A record of a partition.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Record<'a> {
     pub partition: u32,
     pub offset: i64,
     pub timestamp: Option<RecordTime>,
+    pub headers: &'a dyn Headers,
     pub payload: Option<&'a [u8]>,
 }
 
@@ -270,7 +271,7 @@ impl Engine {
     /// # Errors
     /// `Full`: nothing of the record was taken in.
     pub fn ingest(&mut self, record: Record<'_>, ceiling: RecordTime) -> Result<(), Full> {
-        let Record { partition, offset, timestamp, payload } = record;
+        let Record { partition, offset, timestamp, headers, payload } = record;
         self.reach(partition, offset);
         if self.observed != Some((partition, offset)) {
             if let Some(timestamp) = timestamp {
@@ -288,7 +289,7 @@ impl Engine {
             }
             Some(payload) => {
                 let origin = self.assembly.origin(partition, offset, timestamp, ceiling);
-                self.take(origin, payload)?;
+                self.take(origin, headers, payload)?;
             }
         }
         self.observed = None;
@@ -466,10 +467,10 @@ impl Engine {
         Ok(())
     }
 
-    fn take(&mut self, origin: Origin, payload: &[u8]) -> Result<(), Full> {
+    fn take(&mut self, origin: Origin, headers: &dyn Headers, payload: &[u8]) -> Result<(), Full> {
         let Origin { partition, offset, .. } = origin;
         let mut batch = std::mem::take(&mut self.scratch.batch);
-        let taken = match self.sets.decode(payload, &mut batch) {
+        let taken = match self.sets.decode(payload, headers, &mut batch) {
             Ok(()) => self.make_room(self.need(payload, &batch), batch.spans.len()).map(|fits| {
                 if fits {
                     self.place(origin, payload, &batch);

@@ -117,6 +117,15 @@ fn spans_are_as_written() {
     ] {
         assert!(holds(condition, trace), "{condition} of {trace}");
     }
+    let record = "record: { topic: spans-eu, headers: { tenant: acme, none: , empty: \"\" } }";
+    for condition in [
+        "root.record.topic == \"spans-eu\" and all(record.headers[\"tenant\"] == \"acme\")",
+        "root.record.headers[\"none\"] == nil and root.record.headers[\"Tenant\"] == nil",
+        "root.record.headers[\"empty\"] == \"\"",
+    ] {
+        assert!(holds(condition, &format!("[ {{}}, {{}} ], {record}")), "{condition}");
+    }
+    assert!(holds("root.record.topic == \"\" and root.record.headers[\"tenant\"] == nil", "[ {} ]"));
 }
 
 #[test]

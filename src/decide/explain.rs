@@ -176,7 +176,7 @@ impl Questions {
         }
         let detail = Detail::of(span.bytes.of(payload));
         let around = (resource, scope.rest.of(&batch.rest));
-        let passing = Passing { payload, batch, span, keys: set.keys(), detail, around };
+        let passing = Passing { payload, batch, span, program: &set.program, detail, around };
         let value = |(_, subject): &(_, Subject)| value(subject, &passing);
         for (question, (found, of_root)) in self.all.iter().zip(tally.found.iter_mut().zip(&mut tally.root)) {
             match question.scope {

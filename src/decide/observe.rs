@@ -236,7 +236,7 @@ impl Program {
         let resource = batch.resources[scope.resource as usize];
         let around = (resource.rest.of(&batch.rest), scope.rest.of(&batch.rest));
         let detail = if self.rare.detailed { Detail::of(span.bytes.of(payload)) } else { Detail::default() };
-        let passing = Passing { payload, batch, span, keys: &self.keys, detail, around };
+        let passing = Passing { payload, batch, span, program: self, detail, around };
         for (field, probe) in &self.rare.fields {
             if let Some(value) = passing.field(field).value() {
                 scratch.probe(context, probe, value);

@@ -35,6 +35,8 @@ pub struct Program {
     /// Of these, the questions about several: places in `computations`.
     pub around_several: Vec<u16>,
     pub rare: Rare,
+    /// What is looked at of records beside their value, as a batch has it.
+    pub beside: Vec<Field>,
     pub computations: Vec<Computation>,
     pub patterns: Vec<Pattern>,
     /// The atoms that hold of nil, as bits.
@@ -457,6 +459,7 @@ impl Builder {
             around: probes.around.items.into_iter().zip(probes.around_probes).collect(),
             around_several,
             rare: Rare { fields, asked, detailed },
+            beside: probes.beside.items,
             computations,
             patterns: self.patterns.items,
             nil,
@@ -486,6 +489,7 @@ struct Probes {
     around_several: Vec<u16>,
     fields: Numbered<Field>,
     field_probes: Vec<Probe>,
+    beside: Numbered<Field>,
     asked: Vec<u16>,
     detailed: bool,
 }
@@ -502,7 +506,7 @@ impl Probes {
             Subject::Duration => (&mut self.duration, 4),
             Subject::Kind => (&mut self.kind, 5),
             Subject::Field(field) => {
-                self.detailed |= field.is_detail();
+                self.find(field);
                 (slot(&mut self.fields, field, &mut self.field_probes), 6)
             }
             Subject::Inside(outer, keys) => {
@@ -519,6 +523,15 @@ impl Probes {
         }
     }
 
+    /// Sees to it that a field is there when it is looked at.
+    fn find(&mut self, field: &Field) {
+        self.detailed |= field.is_detail();
+        if field.is_of_record() {
+            // As many as atoms look at, at most.
+            _ = self.beside.number(field);
+        }
+    }
+
     /// Places a computation where what it looks at is known; what it costs to rely on it.
     fn ask(&mut self, test: &SpanTest, place: u16) -> u32 {
         let is_of_many = matches!(test.test, Test::Any(_));
@@ -530,7 +543,9 @@ impl Probes {
         let mut on_span = is_of_many;
         test.subjects(&mut |subject| {
             on_span |= !subject.is_around();
-            self.detailed |= matches!(subject, Subject::Field(field) if field.is_detail());
+            if let Subject::Field(field) = subject {
+                self.find(field);
+            }
             if let Subject::Attribute(key) = outermost(subject) {
                 slot(&mut self.keys, &key.as_bytes().to_vec(), &mut self.attributes);
             }

@@ -19,13 +19,13 @@ use super::{
     condition::{
         self, Scope, outline,
         proof::Proof,
-        reference::{Seen, Trace, holds, quantified, recombine},
+        reference::{Seen, Trace, beside, holds, quantified, recombine},
         written::written,
     },
     explain::{Questions, Row},
 };
 use crate::{
-    decode::{Batch, decode},
+    decode::Batch,
     diagnostic::{Diagnostics, Source},
     model::{Randomness, RecordTime, Threshold},
     yaml,
@@ -40,26 +40,19 @@ pub fn policy_set(text: &str) -> PolicySet {
     set.unwrap_or_else(|| panic!("{diagnostics}"))
 }
 
-/// A request with these spans, and what is decoded of it.
-fn sent(set: &PolicySet, spans: &[Seen]) -> (Vec<u8>, Batch) {
+/// A record with this span, and what is decoded of it.
+fn sent(set: &PolicySet, seen: &Seen) -> (Vec<u8>, Batch) {
+    let (span, resource, scope) = seen;
+    let scope_spans =
+        vec![ScopeSpans { scope: Some(scope.clone()), spans: vec![span.clone()], ..ScopeSpans::default() }];
+    let resource = Some(resource.clone());
     let request = ExportTraceServiceRequest {
-        resource_spans: spans
-            .iter()
-            .map(|(span, resource, scope)| ResourceSpans {
-                resource: Some(resource.clone()),
-                scope_spans: vec![ScopeSpans {
-                    scope: Some(scope.clone()),
-                    spans: vec![span.clone()],
-                    ..ScopeSpans::default()
-                }],
-                ..ResourceSpans::default()
-            })
-            .collect(),
+        resource_spans: vec![ResourceSpans { resource, scope_spans, ..ResourceSpans::default() }],
     };
     let payload = request.encode_to_vec();
     let mut batch = Batch::default();
-    decode(&payload, set.keys(), &mut batch).expect("a well-formed request");
-    assert_eq!(batch.spans.len(), spans.len());
+    set.decode(&payload, &beside(seen), &mut batch).expect("a well-formed request");
+    assert_eq!(batch.spans.len(), 1);
     (payload, batch)
 }
 
@@ -74,23 +67,20 @@ struct Observed {
 
 impl Observed {
     fn new(set: &PolicySet, spans: &[Seen], roots: &[bool]) -> Self {
-        let (payload, batch) = sent(set, spans);
         let mut scratch = set.scratch();
+        let end = spans.iter().map(|(span, ..)| span.end_time_unix_nano).max().unwrap_or(0);
+        let start = spans.iter().map(|(span, ..)| span.start_time_unix_nano).min().unwrap_or(0);
         let mut observed = Self {
             bits: set.blank().to_vec(),
             counts: vec![0; set.counters()],
-            duration_ns: batch
-                .spans
-                .iter()
-                .map(|span| span.end)
-                .max()
-                .unwrap_or(0)
-                .saturating_sub(batch.spans.iter().map(|span| span.start).min().unwrap_or(0)),
+            duration_ns: end.saturating_sub(start),
             span_count: spans.len() as u32,
             tree: Tree::default(),
         };
         let mut nodes = Vec::new();
-        for (span, root) in batch.spans.iter().zip(roots) {
+        for (seen, root) in spans.iter().zip(roots) {
+            let (payload, batch) = sent(set, seen);
+            let span = &batch.spans[0];
             let scope = batch.scopes[span.scope as usize];
             let resource = batch.resources[scope.resource as usize];
             let context = set.context(resource.rest.of(&batch.rest), scope.rest.of(&batch.rest));
@@ -144,6 +134,8 @@ fn comparison(prefix: &'static str) -> impl Strategy<Value = String> {
         "scope.name",
         "instrumentation_scope.version",
         "span_id.string",
+        "record.topic",
+        "record.headers[\"a\"]",
     ]);
     let number = pick(&[
         "start_time_unix_nano",
@@ -171,6 +163,7 @@ fn comparison(prefix: &'static str) -> impl Strategy<Value = String> {
         "attributes[\"c\"][0]",
         "trace_state[\"a\"]",
         "scope.attributes[\"a\"]",
+        "record.headers[\"a\"]",
     ]);
     let matchable = pick(&[
         "name",
@@ -221,7 +214,16 @@ fn any_value(prefix: &'static str, deep: u32) -> BoxedStrategy<String> {
 }
 
 fn text(prefix: &'static str, deep: u32) -> BoxedStrategy<String> {
-    let path = pick(&["name", "status.message", "kind.string", "span_id.string", "scope.name", "trace_state[\"a\"]"]);
+    let path = pick(&[
+        "name",
+        "status.message",
+        "kind.string",
+        "span_id.string",
+        "scope.name",
+        "trace_state[\"a\"]",
+        "record.topic",
+        "record.headers[\"a\"]",
+    ]);
     let path = path.prop_map(move |path| format!("{prefix}{path}"));
     if deep == 0 {
         return path.boxed();
@@ -328,8 +330,12 @@ fn on_item(link: bool) -> impl Strategy<Value = String> {
     } else {
         pick(&["attributes[\"a\"] == span.attributes[\"a\"]", "time >= span.start_time", "HasPrefix(name, span.name)"])
     };
-    let of_span =
-        pick(&["IsRootSpan()", "service == \"a\"", "resource.attributes[\"r\"] != nil", "scope.name == \"a\""]);
+    let of_span = pick(&[
+        "IsRootSpan()",
+        "service == \"a\"",
+        "resource.attributes[\"r\"] != nil",
+        "record.headers[\"a\"] == \"b\"",
+    ]);
     joined(prop_oneof![
         (path.clone(), op, literal).prop_map(move |(path, op, value)| format!("{prefix}{path} {op} {value}")),
         comparison("span."),
@@ -740,9 +746,9 @@ proptest! {
         let parts = outline(&condition);
         let rows_of = |spans: &[Seen], roots: &[bool]| {
             let mut tally = questions.tally();
-            let (payload, batch) = sent(questions.policies(), spans);
-            for (at, (span, root)) in batch.spans.iter().zip(roots).enumerate() {
-                questions.ask(&payload, &batch, span, at, *root, &mut tally);
+            for (at, (seen, root)) in spans.iter().zip(roots).enumerate() {
+                let (payload, batch) = sent(questions.policies(), seen);
+                questions.ask(&payload, &batch, &batch.spans[0], at, *root, &mut tally);
             }
             let asked = Observed::new(questions.policies(), spans, roots);
             let rows: Vec<Row> = questions.rows(0, asked.facts(0), &tally, None);

@@ -711,6 +711,9 @@ fn names_what_cannot_be_computed() {
         "trace.duration > root.duration",
         "count(true) / 2 > 3",
         "any(trace_state[1] == \"a\")",
+        "any(record.headers == \"a\" or record.headers[\"a\"][0] == \"b\" or record.headers[0] == \"c\")",
+        "record.topic == \"a\" and any(record.topic[\"a\"] == \"b\" or record.topic > 5)",
+        "any(record.key == \"a\" and record.header[\"a\"] == \"b\")",
         "any(attributes[\"a\"][\"1\"][\"2\"][\"3\"][\"4\"][\"5\"][\"6\"][\"7\"][\"8\"][\"9\"] == 1)",
         "any(Len(name)[0] == 1)",
         "any(Int(attributes[\"a\"]) < nil)",
@@ -831,6 +834,27 @@ fn names_what_cannot_be_computed() {
         any(trace_state[1] == "a")
                         ^ `trace_state` takes one key, a text
                         hint: write `trace_state["vendor"]`
+
+        any(record.headers == "a" or record.headers["a"][0] == "b" or record.headers[0] == "c")
+                   ^^^^^^^ `headers` takes a key
+                   hint: write `record.headers["key"]`
+                                                         ^ `headers` takes one key, a text
+                                                         hint: write `record.headers["key"]`
+                                                                                     ^ `headers` takes one key, a text
+                                                                                     hint: write `record.headers["key"]`
+
+        record.topic == "a" and any(record.topic["a"] == "b" or record.topic > 5)
+        ^^^^^^^^^^^^ `record.topic` is of a span, and a trace has many
+        hint: did you mean `any(record.topic == "a")`?
+                                                 ^^^ `topic` takes no key
+                                                                               ^ `record.topic` is text and `5` is not
+                                                                               hint: text stands in double quotes
+
+        any(record.key == "a" and record.header["a"] == "b")
+            ^^^^^^^^^^ unknown path `record.key`
+            hint: a span has `name`, `kind`, `status.code`, `duration`, `service`, `attributes["…"]`, `resource.attributes["…"]` and more, which docs/conditions.md lists; the root has them behind `root.`
+                                  ^^^^^^^^^^^^^ unknown path `record.header`
+                                  hint: did you mean `record.headers["…"]`?
 
         any(attributes["a"]["1"]["2"]["3"]["4"]["5"]["6"]["7"]["8"]["9"] == 1)
                                                                     ^^^ more than 8 keys behind each other

@@ -39,7 +39,7 @@ fn merges_files_in_order() {
     ])
     .unwrap();
     assert_eq!(set.policies().iter().map(|policy| policy.name.as_str()).collect::<Vec<_>>(), ["a", "b", "c"]);
-    assert_eq!(set.keys().slot(b"k"), Some(0));
+    assert_eq!(set.program.keys.slot(b"k"), Some(0));
     assert_eq!((set.words(), set.counters()), (1, 0));
     assert!(compile(&[""]).unwrap().policies().is_empty());
 }
