@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::{
-    Facts, Node, Part, PolicySet, Tree,
+    Facts, NOTES, Node, Part, PolicySet, Tree, Values,
     condition::{
         self, Scope, outline,
         proof::Proof,
@@ -63,6 +63,7 @@ struct Observed {
     duration_ns: u64,
     span_count: u32,
     tree: Tree,
+    values: Values,
 }
 
 impl Observed {
@@ -76,6 +77,7 @@ impl Observed {
             duration_ns: end.saturating_sub(start),
             span_count: spans.len() as u32,
             tree: Tree::default(),
+            values: Values::default(),
         };
         let mut nodes = Vec::new();
         for (seen, root) in spans.iter().zip(roots) {
@@ -84,24 +86,26 @@ impl Observed {
             let scope = batch.scopes[span.scope as usize];
             let resource = batch.resources[scope.resource as usize];
             let context = set.context(resource.rest.of(&batch.rest), scope.rest.of(&batch.rest));
-            let Self { bits, counts, .. } = &mut observed;
+            let Self { bits, counts, values, .. } = &mut observed;
             let mut notes = vec![0; set.notes()];
             set.observe(&context, &payload, &batch, span, &mut scratch, bits, counts, &mut notes);
             if *root {
                 set.crown(&scratch, bits);
             }
+            values.add(notes.get(NOTES..).unwrap_or_default());
             let [marks, name] = [0, 1].map(|at| notes.get(at).copied().unwrap_or(0));
             nodes.push(Node { id: span.span_id, parent: span.parent_id, service: context.service, name, marks });
         }
         observed.tree.grow(nodes.into_iter());
+        observed.values.settle();
         observed
     }
 
     fn facts(&self, randomness: u64) -> Facts<'_> {
-        let Self { bits, counts, duration_ns, span_count, tree } = self;
+        let Self { bits, counts, duration_ns, span_count, tree, values } = self;
         let (duration_ns, span_count, complete) = (*duration_ns, *span_count, tree.is_whole());
         let (randomness, time) = (Randomness(randomness), RecordTime(0));
-        Facts { bits, counts, duration_ns, span_count, randomness, time, complete, tree }
+        Facts { bits, counts, duration_ns, span_count, randomness, time, complete, tree, values }
     }
 }
 
@@ -382,6 +386,15 @@ fn condition(computes: bool) -> impl Strategy<Value = String> {
         ])
     };
     let op = || pick(&["==", "!=", "<", "<=", ">", ">="]);
+    let values = prop_oneof![
+        (pick(&["name"]), pick(&["[\"a\"]", "[\"b\", \"a\", \"a\"]", "[\"\", \"GET /\"]"])),
+        (
+            pick(&["attributes[\"a\"]", "resource.attributes[\"a\"]", "attributes[\"c\"][0]"]),
+            pick(&["[]", "[1]", "[\"a\", 1.0]", "[\"1\", true, 0]", "[0x61]"])
+        ),
+        (pick(&["status.code"]), pick(&["[0, STATUS_CODE_ERROR]", "[1]"])),
+        (pick(&["record.topic"]), pick(&["[\"a\"]", "[\"a\", \"b\"]"])),
+    ];
     joined(prop_oneof![
         4 => (pick(&["any", "all", "none"]), on_span()).prop_map(|(quantifier, inner)| format!("{quantifier}({inner})")),
         2 => (on_span(), op(), -1..4).prop_map(|(inner, op, n)| format!("count({inner}) {op} {n}")),
@@ -394,6 +407,9 @@ fn condition(computes: bool) -> impl Strategy<Value = String> {
         1 => (on_span(), op(), 0..4).prop_map(|(inner, op, n)| format!("siblings({inner}) {op} {n}")),
         2 => (pick(&["child_of", "descendant_of"]), on_span(), on_span())
             .prop_map(|(name, below, above)| format!("{name}({below}, {above})")),
+        2 => (values, pick(&["==", "!="])).prop_map(|((path, values), op)| format!("values({path}) {op} {values}")),
+        1 => (pick(&["name", "attributes[\"a\"]", "kind"]), op(), 0..4)
+            .prop_map(|(path, op, n)| format!("Len(values({path})) {op} {n}")),
         1 => pick(&["trace.complete", "calls(\"a\", \"b\")", "calls(\"a\", \"a\")", "trace.shape == \"0123456789abcdef\""])
             .prop_map(str::to_owned),
     ])

@@ -150,6 +150,15 @@ fn is_true(expr: &Expr<'_>, at: At<'_>) -> Option<bool> {
         ExprKind::And(parts) => all(parts, true),
         ExprKind::Or(parts) => all(parts, false),
         ExprKind::Not(inner) => is_true(inner, at).map(|value| !value),
+        ExprKind::Compare { op, sides } if matches!(&sides[0].kind, ExprKind::Call { name: "values", .. }) => {
+            let [Some(Value::List(left)), Some(Value::List(right))] = sides.each_ref().map(|side| value(side, at))
+            else {
+                panic!("two lists")
+            };
+            let among = |all: &[Value], one| all.iter().any(|other| order(other, one) == Some(Ordering::Equal));
+            let same = left.iter().all(|one| among(&right, one)) && right.iter().all(|one| among(&left, one));
+            Some(same == (*op == Op::Eq))
+        }
         ExprKind::Compare { op, sides } => {
             let [left, right] = sides.each_ref().map(|side| value(side, at));
             Some(compare(&left?, *op, &right?))
@@ -203,6 +212,18 @@ fn value(expr: &Expr<'_>, at: At<'_>) -> Option<Value> {
                 "all" => Value::Bool(such() == at.trace.spans.len()),
                 "none" => Value::Bool(such() == 0),
                 "count" => Value::Int(such() as i128),
+                "values" => {
+                    let mut different: Vec<Value> = Vec::new();
+                    for span in at.trace.spans {
+                        let value = value(&args[0], At { span: Some(span), ..at })?;
+                        // What is equal to itself, and not nil.
+                        let is_one = value != Value::Nil && order(&value, &value) == Some(Ordering::Equal);
+                        if is_one && !different.iter().any(|known| order(known, &value) == Some(Ordering::Equal)) {
+                            different.push(value);
+                        }
+                    }
+                    Value::List(different)
+                }
                 "any_event" | "any_link" => Value::Bool(match at.span {
                     Some(span) => any_of(span, *name == "any_event"),
                     None => at.trace.spans.iter().any(|span| any_of(span, *name == "any_event")),

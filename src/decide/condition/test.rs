@@ -119,6 +119,10 @@ pub enum Number {
     Siblings(Formula<SpanTest>),
     /// The hash of who calls whom, its bits as they are.
     Shape,
+    /// The key of all values that spans have of it, its bits as they are.
+    Values(Subject),
+    /// How many different ones there are.
+    Different(Subject),
 }
 
 /// What can be denied: where it cannot be computed, neither it nor its denial holds.
