@@ -115,7 +115,7 @@ impl Reader<'_> {
         fields.finish(self.diagnostics);
         let mut trace = trace?;
         if let Some(randomness) = drawn? {
-            trace.draw(randomness);
+            self.draw(&mut trace, randomness, &node.at)?;
         }
         Some(Case { name: name?.to_owned(), at: node.at.clone(), trace, expect: expect? })
     }
@@ -170,6 +170,31 @@ impl Reader<'_> {
                 .hint("all probabilities look at the same randomness of the trace");
         }
         (self.diagnostics.0.len() == before).then_some(Randomness(drawn.0))
+    }
+
+    /// Gives the trace an id of which samplers say what they say of this randomness. Where that is a hash of the id, one is
+    /// looked for.
+    fn draw(&mut self, trace: &mut Trace, least: Randomness, at: &Location) -> Option<()> {
+        // Hashes tried: samplers that differ by less than one trace in a million are told apart by nobody.
+        const TRIES: u64 = 1 << 24;
+        let thresholds = self.policies.policies().iter().filter_map(|policy| match &policy.action {
+            Action::Keep { threshold, .. } | Action::Drop { threshold, .. } => Some(*threshold),
+            Action::Group(list) => list.otherwise,
+        });
+        let all = thresholds.chain([self.policies.otherwise(), Threshold::NEVER]);
+        let bound = all.filter(|threshold| threshold.0 > least.0).min().unwrap_or(Threshold::NEVER);
+        let id = trace.id();
+        let says = |own: Randomness| self.policies.randomness(id.with(own), own).0;
+        let found = (0..TRIES).map(|more| Randomness((least.0 + more) % Threshold::NEVER.0));
+        match { found }.find(|own| (least.0..bound.0).contains(&says(*own))) {
+            Some(own) => trace.draw(own),
+            None => {
+                let message = "no trace id is known of which all samplers say what they are to say";
+                self.diagnostics.error(at, message).hint("two probabilities are nearly the same");
+                return None;
+            }
+        }
+        Some(())
     }
 
     /// The threshold of a policy whose answer can be given.

@@ -434,9 +434,10 @@ impl Trace {
 
     /// Gives it a randomness, which stands in its id.
     pub fn draw(&mut self, randomness: Randomness) {
+        let id = self.id().with(randomness);
         let scopes = self.0.iter_mut().flat_map(|(_, of)| &mut of.resource_spans).flat_map(|of| &mut of.scope_spans);
         for span in scopes.flat_map(|of| &mut of.spans) {
-            span.trace_id[9..].copy_from_slice(&randomness.0.to_be_bytes()[1..]);
+            span.trace_id = id.0.to_vec();
             // What a producer drew would go before it.
             let others = span.trace_state.split(',').filter(|member| !member.trim_start().starts_with("ot="));
             span.trace_state = others.collect::<Vec<_>>().join(",");

@@ -869,7 +869,7 @@ fn names_what_cannot_be_computed() {
         ^^^^^^^^^^^^^^^^^^^^^^^^^ `root.name == values(name)` compares text with the values of all spans
         hint: `Int(…)`, `Double(…)` and `String(…)` make one of the other
                                                    ^^^^^^^^^^^^ `values(name)` is the values of all spans, and `ContainsValue` takes a list
-                                                   hint: did you mean `[values(name)]`?
+                                                   hint: `any(… == …)` asks whether one of them is such
                                                                          ^^^^^^^^^^^^^^^^^ `Len(values(name))` is a value, not a condition
                                                                          hint: compare it: `Len(values(name)) > 3`
                                                                                                                    ^^^ `Len(values(name))` is a number and `"a"` is no whole number
@@ -942,7 +942,7 @@ fn names_what_cannot_be_computed() {
                                                    hint: did you mean `status.code`?
                                                             ^ `5` is a number, and `Concat` takes text
                                                             hint: did you mean `String(5)`?
-        "#);
+    "#);
 }
 
 #[test]
