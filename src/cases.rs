@@ -16,7 +16,7 @@ use crate::{
     explain::{Explanation, Follow},
     limits,
     model::{Randomness, Threshold, TraceId},
-    units,
+    recording, units,
     yaml::{Fields, Kind, Node},
 };
 use trace::Trace;
@@ -88,14 +88,22 @@ impl Reader<'_> {
             .require("name", "write `name: a failed checkout is kept`", self.diagnostics)
             .and_then(|node| node.as_str("`name`", self.diagnostics));
         let (record, trace_id) = (fields.take("record"), fields.take("trace_id"));
+        // The name of a recording, or what stands beside the value of the record that the trace came in.
+        let (record, beside) = match record {
+            Some(node) if matches!(node.kind, Kind::Map(_)) => (None, trace::beside(node, self.diagnostics)),
+            record => (record, Some(recording::Record::default())),
+        };
         let trace = match record {
             Some(node) => self.recorded(node, trace_id),
             None => {
-                fields.require("trace", TRACE, self.diagnostics).and_then(|node| trace::read(node, self.diagnostics))
+                let node = fields.require("trace", TRACE, self.diagnostics);
+                node.and_then(|node| trace::read(node, beside?, self.diagnostics))
             }
         };
         if let (Some(_), Some(node)) = (record, fields.take("trace")) {
-            self.diagnostics.error(&node.at, "a test has `trace` or `record`, not both").hint("make two tests of it");
+            self.diagnostics
+                .error(&node.at, "a test has a `trace` or one out of a `record`, not both")
+                .hint("make two tests of it; or write `record: { topic: spans }`, if that is meant");
         }
         if let (None, Some(node)) = (record, trace_id) {
             self.diagnostics.error(&node.at, "`trace_id` is of a trace in a `record`");
@@ -107,7 +115,7 @@ impl Reader<'_> {
         fields.finish(self.diagnostics);
         let mut trace = trace?;
         if let Some(randomness) = drawn? {
-            trace.draw(randomness);
+            self.draw(&mut trace, randomness, &node.at)?;
         }
         Some(Case { name: name?.to_owned(), at: node.at.clone(), trace, expect: expect? })
     }
@@ -162,6 +170,31 @@ impl Reader<'_> {
                 .hint("all probabilities look at the same randomness of the trace");
         }
         (self.diagnostics.0.len() == before).then_some(Randomness(drawn.0))
+    }
+
+    /// Gives the trace an id of which samplers say what they say of this randomness. Where that is a hash of the id, one is
+    /// looked for.
+    fn draw(&mut self, trace: &mut Trace, least: Randomness, at: &Location) -> Option<()> {
+        // Hashes tried: samplers that differ by less than one trace in a million are told apart by nobody.
+        const TRIES: u64 = 1 << 24;
+        let thresholds = self.policies.policies().iter().filter_map(|policy| match &policy.action {
+            Action::Keep { threshold, .. } | Action::Drop { threshold, .. } => Some(*threshold),
+            Action::Group(list) => list.otherwise,
+        });
+        let all = thresholds.chain([self.policies.otherwise(), Threshold::NEVER]);
+        let bound = all.filter(|threshold| threshold.0 > least.0).min().unwrap_or(Threshold::NEVER);
+        let id = trace.id();
+        let says = |own: Randomness| self.policies.randomness(id.with(own), own).0;
+        let found = (0..TRIES).map(|more| Randomness((least.0 + more) % Threshold::NEVER.0));
+        match { found }.find(|own| (least.0..bound.0).contains(&says(*own))) {
+            Some(own) => trace.draw(own),
+            None => {
+                let message = "no trace id is known of which all samplers say what they are to say";
+                self.diagnostics.error(at, message).hint("two probabilities are nearly the same");
+                return None;
+            }
+        }
+        Some(())
     }
 
     /// The threshold of a policy whose answer can be given.
@@ -255,8 +288,9 @@ impl Case {
     pub fn run(&self, policies: &Arc<PolicySet>) -> Option<Failure> {
         let mut follow = Follow::new(self.trace.id(), SETTINGS, policies.clone());
         let partition = follow.assign(0);
-        for (offset, payload) in (0..).zip(&self.trace.records()) {
-            follow.ingest(Record { partition, offset, timestamp: None, payload: Some(payload) });
+        for (offset, record) in (0..).zip(&self.trace.records()) {
+            let payload = record.value.as_deref();
+            follow.ingest(Record { partition, offset, timestamp: None, headers: record, payload });
         }
         let Some(explanation) = follow.finish().pop() else {
             // Out of a recording: what the engine refuses goes to the dead letters when it runs live.

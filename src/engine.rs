@@ -12,9 +12,9 @@ use std::{borrow::Cow, sync::Arc};
 
 use crate::{
     assemble::{Assembly, Completion, Cut, Keying, Origin, Placed, Reason, Standing, Start, Summary},
-    decide::{Context, Edition, Facts, Node, PolicySet, Tree, Verdict, Weight},
+    decide::{Context, Edition, Facts, NOTES, Node, PolicySet, Tree, Values, Verdict, Weight},
     decisions::Decision,
-    decode::{Batch, Span},
+    decode::{Batch, Headers, Span},
     encode::{self, Carried, Item},
     limits,
     model::{self, Fingerprint, RecordTime, TraceId},
@@ -74,11 +74,12 @@ pub enum Past {
 }
 
 /// A record of a partition.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Record<'a> {
     pub partition: u32,
     pub offset: i64,
     pub timestamp: Option<RecordTime>,
+    pub headers: &'a dyn Headers,
     pub payload: Option<&'a [u8]>,
 }
 
@@ -136,6 +137,7 @@ struct Workspace {
     counts: Vec<u32>,
     notes: Vec<u64>,
     tree: Tree,
+    values: Values,
     spans: Vec<u32>,
     items: Vec<Item>,
     partitions: Vec<u32>,
@@ -160,6 +162,7 @@ impl Engine {
             counts: Vec::new(),
             notes: Vec::new(),
             tree: Tree::default(),
+            values: Values::default(),
             spans: Vec::new(),
             items: Vec::new(),
             partitions: Vec::new(),
@@ -270,7 +273,7 @@ impl Engine {
     /// # Errors
     /// `Full`: nothing of the record was taken in.
     pub fn ingest(&mut self, record: Record<'_>, ceiling: RecordTime) -> Result<(), Full> {
-        let Record { partition, offset, timestamp, payload } = record;
+        let Record { partition, offset, timestamp, headers, payload } = record;
         self.reach(partition, offset);
         if self.observed != Some((partition, offset)) {
             if let Some(timestamp) = timestamp {
@@ -290,7 +293,7 @@ impl Engine {
             }
             Some(payload) => {
                 let origin = self.assembly.origin(partition, offset, timestamp, ceiling);
-                self.take(origin, payload)?;
+                self.take(origin, headers, payload)?;
             }
         }
         self.observed = None;
@@ -468,10 +471,10 @@ impl Engine {
         Ok(())
     }
 
-    fn take(&mut self, origin: Origin, payload: &[u8]) -> Result<(), Full> {
+    fn take(&mut self, origin: Origin, headers: &dyn Headers, payload: &[u8]) -> Result<(), Full> {
         let Origin { partition, offset, .. } = origin;
         let mut batch = std::mem::take(&mut self.scratch.batch);
-        let taken = match self.sets.decode(payload, &mut batch) {
+        let taken = match self.sets.decode(payload, headers, &mut batch) {
             Ok(()) => self.make_room(self.need(payload, &batch), batch.spans.len()).map(|fits| {
                 if fits {
                     self.place(origin, payload, &batch);
@@ -548,9 +551,10 @@ impl Engine {
         tick_bytes + completion.max_trace_bytes + tree + output_record_bytes.min(buffer / 8).max(LOOK).max(need)
     }
 
-    /// What the call tree of a trace may take: a node is about twice the smallest span.
+    /// What the call tree of a trace may take, and the values in it: a node is about twice the smallest span, and so are the
+    /// values of two paths.
     fn tree_bytes(&self) -> usize {
-        self.settings.completion.max_trace_bytes * 2
+        self.settings.completion.max_trace_bytes * (2 + self.sets.notes().saturating_sub(NOTES))
     }
 
     /// Output takes room too: after every piece of it, and when it is gone, there may be less or more.
@@ -667,7 +671,7 @@ impl Engine {
     /// Whether a policy would have kept the trace for the sake of this span, had it come in time (I2). Those that are in force
     /// now are asked: whoever reads the count can change only these.
     fn regret(&mut self, origin: Origin, scope: u32, payload: &[u8], batch: &Batch, span: &Span) {
-        let Self { assembly, sets, scratch: Workspace { bits, counts, notes, tree, .. }, stats, .. } = self;
+        let Self { assembly, sets, scratch: Workspace { bits, counts, notes, tree, values, .. }, stats, .. } = self;
         let Live { edition, scratch, .. } = sets.now();
         let policies = &edition.policies;
         let Some(context) = &assembly.envelopes.get(scope).context(false) else { return };
@@ -686,10 +690,13 @@ impl Engine {
         if policies.asks_tree() {
             let node = Node { id: span.span_id, parent: span.parent_id, service: context.service, ..Node::default() };
             tree.grow([noted(node, notes)].into_iter());
+            values.clear();
+            values.add(of_values(notes));
         }
         let verdict = policies.decide(Facts {
             complete: false,
             tree,
+            values,
             bits,
             counts,
             duration_ns: span.duration(),
@@ -882,30 +889,44 @@ fn facts<'a>(
     complete: bool,
     time: RecordTime,
 ) -> Facts<'a> {
-    let Workspace { spans, tree, .. } = scratch;
+    let Workspace { spans, tree, values, .. } = scratch;
     if policies.asks_tree() {
-        grow(assembly, spans, tree, trace);
+        grow(assembly, spans, tree, values, trace);
     }
     let Summary { id, duration, span_count, randomness, root_ended, .. } = assembly.summary(trace);
     let randomness = policies.randomness(id, randomness);
     let (bits, counts) = assembly.facts(trace);
     let complete = complete || root_ended && tree.is_whole();
-    Facts { bits, counts, duration_ns: duration, span_count, randomness, time, complete, tree }
+    Facts { bits, counts, duration_ns: duration, span_count, randomness, time, complete, tree, values }
 }
 
-/// Puts the call tree of a trace together; `spans` is scratch space.
-fn grow(assembly: &mut Assembly<Context, Decided>, spans: &mut Vec<u32>, tree: &mut Tree, trace: u32) {
+/// Puts the call tree of a trace together, and its values; `spans` is scratch space.
+fn grow(
+    assembly: &mut Assembly<Context, Decided>,
+    spans: &mut Vec<u32>,
+    tree: &mut Tree,
+    values: &mut Values,
+    trace: u32,
+) {
     assembly.spans_of(trace, spans);
+    values.clear();
     tree.grow(spans.iter().map(|&at| {
         let (id, parent, context, notes) = assembly.link(trace, at);
+        values.add(of_values(notes));
         noted(Node { id, parent, service: context.map_or(0, |context| context.service), ..Node::default() }, notes)
     }));
+    values.settle();
 }
 
 /// A node with what is noted of its span.
 fn noted(node: Node, notes: &[u64]) -> Node {
     let [marks, name] = [0, 1].map(|at| notes.get(at).copied().unwrap_or(0));
     Node { marks, name, ..node }
+}
+
+/// What a span noted for values.
+fn of_values(notes: &[u64]) -> &[u64] {
+    notes.get(NOTES..).unwrap_or_default()
 }
 
 // === impl Workspace ===
@@ -921,6 +942,7 @@ impl Workspace {
             spans,
             items,
             tree,
+            values,
             bits: _,
             counts: _,
             notes: _,
@@ -928,6 +950,7 @@ impl Workspace {
         } = self;
         batch.bytes()
             + tree.bytes()
+            + values.bytes()
             + (scopes.capacity() + resources.capacity() + late.capacity() + past.capacity() + spans.capacity())
                 * size_of::<u32>()
             + items.capacity() * size_of::<Item>()
@@ -938,6 +961,7 @@ impl Workspace {
         if self.bytes() > LOOK {
             self.batch = Batch::default();
             self.tree = Tree::default();
+            self.values = Values::default();
             self.scopes = Vec::new();
             self.resources = Vec::new();
             self.late = Vec::new();

@@ -16,7 +16,7 @@ use crate::{
         explain::{Questions, Row, Tally, one_line},
     },
     decisions::Decision,
-    decode::{self, Batch},
+    decode::Batch,
     engine::{Engine, Full, Past, Record, Settings},
     model::{RecordTime, Threshold, TraceId},
 };
@@ -134,13 +134,13 @@ impl Follow {
         }
         let Some(payload) = record.payload else { return };
         let mut batch = std::mem::take(&mut self.batch);
-        if decode::decode(payload, self.questions.policies().keys(), &mut batch).is_ok() {
+        if self.questions.policies().decode(payload, record.headers, &mut batch).is_ok() {
             let spans = batch.spans.iter().filter(|span| span.trace_id == self.trace.0).count();
             if spans > 0 {
                 // The record's time may have brought the verdict.
                 self.settle();
                 if self.judge.held(self.trace).is_some() {
-                    self.note(payload, &batch);
+                    self.note(record, payload, &batch);
                 } else if let Some(last) = self.told.last_mut() {
                     last.late += spans;
                 }
@@ -174,7 +174,7 @@ impl Follow {
     }
 
     /// Notes the spans of a record that joined the trace.
-    fn note(&mut self, payload: &[u8], batch: &Batch) {
+    fn note(&mut self, record: Record<'_>, payload: &[u8], batch: &Batch) {
         let Self { trace, policies, questions, judge, open, .. } = self;
         let Some((facts, root)) = judge.held(*trace) else { return };
         let open = open.get_or_insert_with(|| Open::new(*trace, questions, policies));
@@ -196,7 +196,7 @@ impl Follow {
         for (number, policy) in so_far.policies.iter_mut().enumerate() {
             policy.matches = policies.holds(number, facts);
         }
-        let record = Record { partition: *partition, offset: *records, timestamp: None, payload: Some(payload) };
+        let record = Record { partition: *partition, offset: *records, timestamp: None, ..record };
         *records += 1;
         while let Err(Full) = asked.ingest(record, RecordTime::END) {
             let tick = asked.cut();

@@ -54,6 +54,12 @@ impl TraceId {
         hex
     }
 
+    /// With these low 56 bits.
+    pub fn with(mut self, randomness: Randomness) -> Self {
+        self.0[9..].copy_from_slice(&randomness.0.to_be_bytes()[1..]);
+        self
+    }
+
     /// The low 56 bits.
     pub fn randomness(&self) -> Randomness {
         let low = u64::from_be_bytes(self.0[8..].try_into().expect("8 of 16 bytes"));

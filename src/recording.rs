@@ -10,6 +10,8 @@ use prost::Message;
 use tempfile::NamedTempFile;
 use zstd::stream::{read::Decoder, write::Encoder};
 
+use crate::decode::Headers;
+
 /// A record of a topic.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Record {
@@ -71,6 +73,21 @@ const FORMAT: u8 = 1;
 const LEVEL: i32 = 3;
 /// The largest record that is read: no broker is set to take more, and a damaged length must not ask for all memory.
 const RECORD_MAX: usize = 1 << 28;
+
+/// In the header of this key a re-keyed record says the topic that it was read from.
+pub const TOPIC: &str = "tailwater.topic";
+
+// === impl Record ===
+
+impl Headers for Record {
+    fn topic(&self) -> Option<&[u8]> {
+        Some(self.header(TOPIC).unwrap_or(self.topic.as_bytes()))
+    }
+
+    fn header(&self, key: &str) -> Option<&[u8]> {
+        self.headers.iter().find(|header| header.key == key)?.value.as_deref()
+    }
+}
 
 // === impl Writer ===
 

@@ -24,8 +24,8 @@ pub struct Tick {
     pub watermarks: Vec<Watermark>,
     /// Of a re-keyed input: of what is earlier, everything is out.
     pub frontier: Option<RecordTime>,
-    /// Bytes of the dead letters' reasons.
-    reasons: usize,
+    /// Bytes of the dead letters' reasons, and of the headers of what is kept, as often as they are sent.
+    beside: usize,
 }
 
 /// A record for the output: a whole trace, a part of one too large for a record, or a late span.
@@ -40,8 +40,13 @@ pub struct Kept {
     pub timestamp: Option<RecordTime>,
     /// It also holds spans of another partition, which would be lost with it.
     pub shared: bool,
+    /// Of the record it came from, where it goes on with them.
+    pub headers: Option<HeaderList>,
     pub bytes: Range<usize>,
 }
+
+/// Headers of a record, which those that were made of it share.
+pub type HeaderList = Arc<[(String, Option<Vec<u8>>)]>;
 
 /// A record for the dead letters.
 #[derive(Debug)]
@@ -110,19 +115,27 @@ impl Tick {
     }
 
     pub fn bury(&mut self, dead: Dead) {
-        self.reasons += dead.reason_bytes();
+        self.beside += dead.reason_bytes();
         self.dead.push(dead);
+    }
+
+    /// Gives headers to what was kept from this place on.
+    pub fn carry(&mut self, from: usize, headers: &HeaderList) {
+        for kept in &mut self.kept[from..] {
+            kept.headers = Some(headers.clone());
+            self.beside += kept.header_bytes();
+        }
     }
 
     /// Takes out what came from a partition, and says of how many spans.
     pub fn discard(&mut self, partition: u32) -> u64 {
         let before = self.spans();
-        let Self { kept, dead, decisions, watermarks, reasons, .. } = self;
+        let Self { kept, dead, decisions, watermarks, beside, .. } = self;
         kept.retain(|kept| kept.partition != partition || kept.shared);
         dead.retain(|dead| dead.partition != partition);
         decisions.retain(|&(of, _)| of != partition);
         watermarks.retain(|watermark| watermark.partition != partition);
-        *reasons = dead.iter().map(Dead::reason_bytes).sum();
+        *beside = dead.iter().map(Dead::reason_bytes).chain(kept.iter().map(Kept::header_bytes)).sum();
         if self.is_empty() {
             self.bytes.clear();
         }
@@ -130,20 +143,20 @@ impl Tick {
     }
 
     pub fn clear(&mut self) {
-        let Self { bytes, number: _, kept, dead, decisions, names: _, watermarks, frontier, reasons } = self;
+        let Self { bytes, number: _, kept, dead, decisions, names: _, watermarks, frontier, beside } = self;
         bytes.clear();
         kept.clear();
         dead.clear();
         decisions.clear();
         watermarks.clear();
         *frontier = None;
-        *reasons = 0;
+        *beside = 0;
     }
 
     /// Bytes in use.
     pub fn size(&self) -> usize {
         self.bytes.len()
-            + self.reasons
+            + self.beside
             + size_of_val(&*self.kept)
             + size_of_val(&*self.dead)
             + size_of_val(&*self.decisions)
@@ -152,12 +165,26 @@ impl Tick {
     /// Bytes allocated.
     pub fn allocated(&self) -> usize {
         self.bytes.capacity()
-            + self.reasons
+            + self.beside
             + self.kept.capacity() * size_of::<Kept>()
             + self.dead.capacity() * size_of::<Dead>()
             + self.decisions.capacity() * size_of::<(u32, Decision)>()
             + self.watermarks.capacity() * size_of::<Watermark>()
     }
+}
+
+// === impl Kept ===
+
+impl Kept {
+    fn header_bytes(&self) -> usize {
+        self.headers.as_deref().map_or(0, header_bytes)
+    }
+}
+
+/// As a broker counts them, or a little more.
+pub fn header_bytes(headers: &[(String, Option<Vec<u8>>)]) -> usize {
+    const LENGTHS: usize = 10;
+    headers.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len) + LENGTHS).sum()
 }
 
 // === impl Dead ===

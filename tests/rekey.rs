@@ -169,6 +169,41 @@ fn what_cannot_be_re_keyed_is_set_aside_once() {
     witness("rekey-bad");
 }
 
+/// Policies see the record that a span came in, and not the one that the stage made of it.
+#[test]
+fn topics_and_headers_are_those_of_the_input() {
+    let (eu, us) = (kafka().topic("rekey-headers-eu", 2), kafka().topic("rekey-headers-us", 1));
+    let output = kafka().topic("rekey-headers-kept", 1);
+    let mut job = job("rekey-headers");
+    job.inputs = ["rekey-headers-eu", "rekey-headers-us"].map(str::to_owned).into();
+    job.policies = r#"
+policies:
+  - name: acme-in-europe
+    when: any(record.topic == "rekey-headers-eu" and record.headers["tenant"] == "acme")
+    keep: always
+"#
+    .to_owned();
+    let of = |tenant: &str, record: Record| Record {
+        headers: [("other", "x"), ("tenant", tenant), ("tenant", "acme")]
+            .map(|(key, value)| (key.to_owned(), value.as_bytes().to_vec()))
+            .into(),
+        ..record
+    };
+    let one = |number: u64, id| span(trace(number), id, id - 1, 0);
+    eu.produce([
+        // Two traces in one record, and one of them also in another, which says something else.
+        of("acme", record(0, 0, vec![one(1, 1), one(2, 1)])),
+        of("umbrella", record(1, 0, vec![one(2, 2), one(3, 1)])),
+        record(1, 0, vec![one(4, 1)]),
+    ]);
+    us.produce([of("acme", record(0, 0, vec![one(5, 1)]))]);
+    job.run_until_end();
+    let mut kept: Vec<_> = output.records().into_iter().map(|record| record.key.expect("a trace")).collect();
+    kept.sort();
+    assert_eq!(kept, [1, 2].map(|number| super::support::oracle::hex(&trace(number)).into_bytes()));
+    witness("rekey-headers");
+}
+
 #[test]
 fn a_topic_that_is_said_to_be_keyed_and_is_not_is_found_out() {
     let input = kafka().topic("spread-spans", PARTITIONS);

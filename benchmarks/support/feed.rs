@@ -63,8 +63,13 @@ impl Feed {
     pub fn ingest(&mut self, partition: u32, at_ms: u64, value: &[u8]) {
         let offset = self.offsets[partition as usize];
         self.offsets[partition as usize] += 1;
-        let record =
-            engine::Record { partition, offset, timestamp: Some(RecordTime(at_ms as i64)), payload: Some(value) };
+        let record = engine::Record {
+            partition,
+            offset,
+            timestamp: Some(RecordTime(at_ms as i64)),
+            headers: &(),
+            payload: Some(value),
+        };
         // As a worker, which pauses its input until the tick that is out has come back.
         while self.engine.ingest(record, RecordTime::END) == Err(Full) {
             self.cut();

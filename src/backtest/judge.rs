@@ -67,9 +67,9 @@ impl Judge {
 
     /// Takes the next record in. `traces` knows the spans before it.
     pub fn ingest(&mut self, turn: Turn<'_>, traces: &Traces) {
-        let Turn { partition, offset, timestamp, clock, payload, is_last } = turn;
+        let Turn { partition, offset, timestamp, clock, headers, payload, is_last } = turn;
         let partition = self.partitions[partition as usize];
-        let record = Record { partition, offset, timestamp, payload: Some(payload) };
+        let record = Record { partition, offset, timestamp, headers, payload: Some(payload) };
         while let Err(Full) = self.engine.ingest(record, RecordTime::END) {
             self.settle();
         }

@@ -8,11 +8,12 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
+use prost::Message;
 
 use super::sample::Sample;
 use crate::{
     assemble::Clock,
-    decode::{self, Batch, Keys},
+    decode::{self, Batch, Headers, Keys},
     limits,
     model::{RecordTime, TraceId},
     recording,
@@ -43,12 +44,14 @@ pub struct Records {
     pub refused: u64,
     /// By their number: the first offset.
     pub partitions: Vec<i64>,
+    /// By the same: of what topic.
+    topics: Vec<String>,
     file: File,
     notes: Vec<Note>,
 }
 
 /// A record when its turn has come.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Turn<'a> {
     /// In `Records::partitions`.
     pub partition: u32,
@@ -56,6 +59,7 @@ pub struct Turn<'a> {
     pub timestamp: Option<RecordTime>,
     /// The clock of its partition.
     pub clock: RecordTime,
+    pub headers: &'a dyn Headers,
     /// Empty where none of the sample's traces are in it: a message without spans.
     pub payload: &'a [u8],
     /// Of its partition.
@@ -66,7 +70,9 @@ pub struct Turn<'a> {
 struct Note {
     clock: RecordTime,
     partition: u32,
+    /// Bytes of the value, and of the headers behind it.
     len: u32,
+    headers: u32,
     offset: i64,
     at: u64,
     timestamp: Option<RecordTime>,
@@ -75,7 +81,7 @@ struct Note {
 /// As much as is taken.
 #[derive(Clone, Copy, Debug)]
 pub struct Most {
-    /// 48 bytes each: a gigabyte.
+    /// 56 bytes each: a gigabyte and a tenth.
     pub records: usize,
     /// What is known of each, with what each set of policies says of it, takes some 250 bytes: a gigabyte and a quarter.
     pub traces: usize,
@@ -110,7 +116,7 @@ impl Spool {
     pub fn add(&mut self, record: recording::Record) -> anyhow::Result<()> {
         let Most { records, traces } = self.most;
         ensure!(self.notes.len() < records, "more than {records} records; choose a shorter range");
-        let recording::Record { topic, partition, offset, timestamp, value, .. } = record;
+        let recording::Record { topic, partition, offset, timestamp, headers, value, .. } = record;
         let number = self.numbers.len() as u32;
         let partition = *self.numbers.entry((topic, partition)).or_insert(number);
         let value = value
@@ -118,7 +124,7 @@ impl Spool {
             .filter(|value| decode::decode(value, &self.nothing_wanted, &mut self.batch).is_ok());
         let Some(value) = value else {
             self.refused += 1;
-            return self.note(partition, offset, timestamp, &[]);
+            return self.note(partition, offset, timestamp, &[], Vec::new());
         };
         let mut is_wanted = false;
         for span in &self.batch.spans {
@@ -132,15 +138,26 @@ impl Spool {
             self.seen.len() <= traces,
             "more than {traces} traces; choose a shorter range, or a part of the traces with --sample"
         );
-        self.note(partition, offset, timestamp, if is_wanted { &value } else { &[] })
+        let (value, headers) = if is_wanted { (&*value, headers) } else { (&[][..], Vec::new()) };
+        self.note(partition, offset, timestamp, value, headers)
     }
 
-    fn note(&mut self, partition: u32, offset: i64, timestamp: Option<i64>, value: &[u8]) -> anyhow::Result<()> {
-        self.file.write_all(value).context("cannot write to a temporary file; TMPDIR says where it is")?;
-        let (at, len) = (self.written, value.len() as u32);
-        self.written += value.len() as u64;
+    fn note(
+        &mut self,
+        partition: u32,
+        offset: i64,
+        timestamp: Option<i64>,
+        value: &[u8],
+        headers: Vec<recording::Header>,
+    ) -> anyhow::Result<()> {
+        let headers = recording::Record { headers, ..recording::Record::default() }.encode_to_vec();
+        for bytes in [value, &headers] {
+            self.file.write_all(bytes).context("cannot write to a temporary file; TMPDIR says where it is")?;
+        }
+        let (at, len, headers) = (self.written, value.len() as u32, headers.len() as u32);
+        self.written += u64::from(len) + u64::from(headers);
         let timestamp = timestamp.map(RecordTime);
-        self.notes.push(Note { clock: RecordTime::START, partition, len, offset, at, timestamp });
+        self.notes.push(Note { clock: RecordTime::START, partition, len, headers, offset, at, timestamp });
         Ok(())
     }
 
@@ -154,9 +171,10 @@ impl Spool {
         let mut names: Vec<_> = numbers.into_iter().collect();
         names.sort();
         let mut places = vec![0; names.len()];
-        for (place, (_, number)) in (0..).zip(names) {
-            places[number as usize] = place;
+        for (place, (_, number)) in (0..).zip(&names) {
+            places[*number as usize] = place;
         }
+        let topics = names.into_iter().map(|((topic, _), _)| topic).collect();
         notes.iter_mut().for_each(|note| note.partition = places[note.partition as usize]);
         notes.sort_by_key(|note| (note.partition, note.offset));
         // Nothing is twice in a topic.
@@ -168,7 +186,7 @@ impl Spool {
         });
         let partitions = partitions.collect();
         notes.sort_by_key(|note| (note.clock, note.partition, note.offset));
-        Ok(Records { sample, spread, refused, partitions, file, notes })
+        Ok(Records { sample, spread, refused, partitions, topics, file, notes })
     }
 }
 
@@ -213,13 +231,17 @@ impl Records {
     pub fn each(&self, mut take: impl FnMut(Turn<'_>)) -> anyhow::Result<()> {
         let mut left = vec![0_u64; self.partitions.len()];
         self.notes.iter().for_each(|note| left[note.partition as usize] += 1);
-        let mut payload = Vec::new();
-        for &Note { clock, partition, len, offset, at, timestamp } in &self.notes {
-            payload.resize(len as usize, 0);
-            self.file.read_exact_at(&mut payload, at).context("cannot read a temporary file again")?;
+        let (mut bytes, mut beside) = (Vec::new(), recording::Record::default());
+        for &Note { clock, partition, len, headers, offset, at, timestamp } in &self.notes {
+            bytes.resize(len as usize + headers as usize, 0);
+            self.file.read_exact_at(&mut bytes, at).context("cannot read a temporary file again")?;
+            let (payload, headers) = bytes.split_at(len as usize);
+            beside.headers.clear();
+            beside.merge(headers).context("a temporary file is damaged")?;
+            beside.topic.clone_from(&self.topics[partition as usize]);
             left[partition as usize] -= 1;
             let is_last = left[partition as usize] == 0;
-            take(Turn { partition, offset, timestamp, clock, payload: &payload, is_last });
+            take(Turn { partition, offset, timestamp, clock, headers: &beside, payload, is_last });
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! What a backtest says is what an engine decides, and what the generator knows to be true.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use fastrand::Rng;
 
@@ -16,7 +16,7 @@ use crate::{
     engine::{self, Engine, Past},
     generate::{Shape, Trace, Traffic, batched, keyed},
     model::RecordTime,
-    recording::Record,
+    recording::{Header, Record},
     yaml,
 };
 
@@ -201,7 +201,7 @@ fn the_verdicts_are_those_of_an_engine() {
     for (log, partition) in logs.iter().zip(partitions) {
         for Record { offset, timestamp, value, .. } in log {
             let (offset, timestamp) = (*offset, timestamp.map(RecordTime));
-            let record = engine::Record { partition, offset, timestamp, payload: value.as_deref() };
+            let record = engine::Record { partition, offset, timestamp, headers: &(), payload: value.as_deref() };
             while engine.ingest(record, RecordTime::END).is_err() {
                 cut(&mut engine);
             }
@@ -394,6 +394,35 @@ fn more_than_fits_is_refused_and_says_what_to_do() {
     theirs.most = 99;
     let refused = records.iter().try_for_each(|record| theirs.add(record)).expect_err("too many");
     assert_eq!(refused.to_string(), format!("more than 99 traces were kept by the other; {advice}"));
+}
+
+#[test]
+fn topics_and_headers_are_there() {
+    let (mut logs, mut batch) = (keyed_logs(), decode::Batch::default());
+    for record in logs.iter_mut().flatten() {
+        record.topic = format!("spans-{}", record.partition);
+        // All records of a trace say the same, for some come late.
+        decode::decode(record.value.as_deref().unwrap_or_default(), &Keys::new([]), &mut batch).expect("spans");
+        let number = batch.spans[0].trace_id[15];
+        let tenant = ["acme", "umbrella"][usize::from(number % 2)].as_bytes().to_vec();
+        record.headers = vec![Header { key: "tenant".to_owned(), value: (number % 3 > 0).then_some(tenant) }];
+    }
+    let records: Vec<&Record> = logs.iter().flatten().collect();
+    let of = |condition: &str, is: &dyn Fn(&Record) -> bool| {
+        let policy = format!("{{ name: p, when: '{condition}', keep: always }}");
+        let report = report(&spooled(records.iter().copied(), Sample::ALL), &[policy.as_str()], None);
+        let mut batch = decode::Batch::default();
+        let traces = records.iter().filter(|record| is(record)).flat_map(|record| {
+            decode::decode(record.value.as_deref().unwrap_or_default(), &Keys::new([]), &mut batch).expect("spans");
+            batch.spans.iter().map(|span| span.trace_id).collect::<Vec<_>>()
+        });
+        let traces = traces.collect::<HashSet<_>>().len() as u64;
+        assert!(0 < traces && traces < TRACES as u64, "{traces}");
+        assert_eq!(report.candidate.policies[0].matches.traces, traces, "{condition}");
+    };
+    of("any(record.topic == \"spans-1\")", &|record| record.partition == 1);
+    let tenant = |record: &Record| record.headers[0].value.clone().unwrap_or_default();
+    of("any(record.headers[\"tenant\"] == \"acme\")", &|record| tenant(record) == b"acme");
 }
 
 #[test]

@@ -80,6 +80,28 @@ fn holds(condition: &str, trace: &str) -> bool {
     cases[0].run(&set).is_none()
 }
 
+/// Where a hash of the id decides, no test depends on luck either.
+#[test]
+fn what_is_given_is_so_of_a_hash_too() {
+    let policies = "randomness: { fnv: default-hash-seed }
+policies:
+  - { name: most, when: root.name == \"a\", keep: { probability: 99% } }
+  - { name: tenth, keep: { probability: 10% } }
+  - { name: few, keep: { probability: 1/1000 } }
+";
+    for (given, expect) in [
+        ("", "drop"),
+        ("given: { most: keep },", "{ keep: most }"),
+        ("given: { tenth: keep, few: reject },", "keep"),
+        ("given: { few: keep },", "keep"),
+        ("given: { most: keep, tenth: reject },", "{ keep: most, probability: 99% }"),
+    ] {
+        let test = format!("{policies}tests: [ {{ name: t, trace: [ {{ name: a }} ], {given} expect: {expect} }} ]");
+        let (set, cases) = cases(&test);
+        assert!(cases[0].run(&set).is_none(), "{given} {expect}");
+    }
+}
+
 #[test]
 fn spans_are_as_written() {
     let one = "[ { name: a, service: s, kind: client, status: error, duration: 5us, attributes: { i: 5, f: 0.5, b: true, \
@@ -112,11 +134,28 @@ fn spans_are_as_written() {
         ("count(resource.attributes[\"r\"] == 1) == 2", "[ { service: s, resource: { r: 1 } }, {}, { service: t } ]"),
         ("root.name == nil and trace.span_count == 2", "[ { name: a, root: false }, { parent: a } ]"),
         // Of two roots the earlier one counts.
+        (
+            "values(name) == [\"b\", \"a\"] and Len(values(service)) == 2",
+            "[ { name: a, service: s }, { name: b, service: t }, { name: a, repeat: 9 } ]",
+        ),
+        (
+            "values(name) != [\"a\"] and values(attributes[\"k\"]) == [1]",
+            "[ { name: a, attributes: { k: 1 } }, { name: b, attributes: { k: 1.0 } }, { attributes: { k: [1] } } ]",
+        ),
         ("root.name == \"b\"", "[ { name: a, start: 1ms }, { name: b, root: true } ]"),
         ("count(name == \"q\") == 41 and trace.span_count == 42", "[ { name: a }, { name: q, repeat: 41 } ]"),
     ] {
         assert!(holds(condition, trace), "{condition} of {trace}");
     }
+    let record = "record: { topic: spans-eu, headers: { tenant: acme, none: , empty: \"\" } }";
+    for condition in [
+        "root.record.topic == \"spans-eu\" and all(record.headers[\"tenant\"] == \"acme\")",
+        "root.record.headers[\"none\"] == nil and root.record.headers[\"Tenant\"] == nil",
+        "root.record.headers[\"empty\"] == \"\"",
+    ] {
+        assert!(holds(condition, &format!("[ {{}}, {{}} ], {record}")), "{condition}");
+    }
+    assert!(holds("root.record.topic == \"\" and root.record.headers[\"tenant\"] == nil", "[ {} ]"));
 }
 
 #[test]

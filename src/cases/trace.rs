@@ -13,13 +13,13 @@ use crate::{
     },
     limits,
     model::{Randomness, TraceId},
-    recording::Reader,
+    recording::{Header, Reader, Record},
     yaml::{Fields, Kind, Node},
 };
 
-/// The spans of one trace, by record.
+/// The spans of one trace, by record; the value of each is still to be made of them.
 #[derive(Clone, Debug)]
-pub struct Trace(Vec<TracesData>);
+pub struct Trace(Vec<(Record, TracesData)>);
 
 /// A span as written, before it is known what it is a child of.
 struct Written {
@@ -43,8 +43,8 @@ const ABSENT: u64 = 1 << 63;
 
 const SPAN: &str = "write `trace: [ { name: POST /pay, service: checkout, status: error } ]`";
 
-/// Reads a list of spans.
-pub fn read(node: &Node, diagnostics: &mut Diagnostics) -> Option<Trace> {
+/// Reads a list of spans, which came in one record.
+pub fn read(node: &Node, record: Record, diagnostics: &mut Diagnostics) -> Option<Trace> {
     let before = diagnostics.0.len();
     let nodes = node.as_seq("`trace`", diagnostics)?;
     if nodes.is_empty() {
@@ -64,16 +64,42 @@ pub fn read(node: &Node, diagnostics: &mut Diagnostics) -> Option<Trace> {
         diagnostics.error(&node.at, "more bytes than a record may have");
         return None;
     }
-    Some(Trace(vec![trace]))
+    Some(Trace(vec![(record, trace)]))
+}
+
+/// Reads what stands beside a record's value: `{ topic: spans-eu, headers: { tenant: acme } }`.
+pub fn beside(node: &Node, d: &mut Diagnostics) -> Option<Record> {
+    let before = d.0.len();
+    let mut fields = Fields::of(node, "`record`", d)?;
+    let topic = fields.take("topic").map_or(Some(""), |node| node.as_str("`topic`", d));
+    let headers = fields.take("headers").map_or(Some(Vec::new()), |node| headers(node, d));
+    fields.finish(d);
+    let (topic, headers) = (topic?.to_owned(), headers?);
+    (d.0.len() == before).then_some(Record { topic, headers, ..Record::default() })
+}
+
+/// Text; nothing is a header without a value.
+fn headers(node: &Node, d: &mut Diagnostics) -> Option<Vec<Header>> {
+    let Kind::Map(entries) = &node.kind else {
+        d.error(&node.at, format!("`headers` must be a mapping, not {}", node.noun())).hint("write `{ tenant: acme }`");
+        return None;
+    };
+    let header = |(key, node): &(Node, Node)| {
+        let value = if node.is_null() { None } else { Some(node.as_str("a header", d)?.as_bytes().to_vec()) };
+        Some(Header { key: key.text().to_owned(), value })
+    };
+    // Every value names its mistake.
+    let headers: Vec<Option<Header>> = entries.iter().map(header).collect();
+    headers.into_iter().collect()
 }
 
 /// Takes a trace out of a recording: the one of this id, or the only one.
 pub fn recorded(path: &Path, id: Option<TraceId>) -> Result<Trace, String> {
     let (mut found, mut records, mut bytes) = (id, Vec::new(), 0);
     for record in Reader::open(path).map_err(|error| error.to_string())? {
-        let record = record.map_err(|error| error.to_string())?;
+        let mut record = record.map_err(|error| error.to_string())?;
         // What the processor would not take either.
-        let Ok(mut data) = TracesData::decode(&*record.value.unwrap_or_default()) else { continue };
+        let Ok(mut data) = TracesData::decode(&*record.value.take().unwrap_or_default()) else { continue };
         for scope in data.resource_spans.iter_mut().flat_map(|of| &mut of.scope_spans) {
             for span in &scope.spans {
                 match (TraceId::new(&span.trace_id), found) {
@@ -92,7 +118,7 @@ pub fn recorded(path: &Path, id: Option<TraceId>) -> Result<Trace, String> {
         });
         if !data.resource_spans.is_empty() {
             bytes += data.encoded_len();
-            records.push(data);
+            records.push((record, data));
         }
         if bytes > limits::RECORD_BYTES {
             return Err(format!("the trace in {} has more bytes than a record may have", path.display()));
@@ -401,23 +427,24 @@ fn is_integer(text: &str) -> bool {
 
 impl Trace {
     pub fn id(&self) -> TraceId {
-        let mut scopes = self.0.iter().flat_map(|of| &of.resource_spans).flat_map(|of| &of.scope_spans);
+        let mut scopes = self.0.iter().flat_map(|(_, of)| &of.resource_spans).flat_map(|of| &of.scope_spans);
         let first = scopes.find_map(|of| of.spans.first()).expect("a trace has spans");
         TraceId::new(&first.trace_id).expect("16 bytes, not all zero")
     }
 
     /// Gives it a randomness, which stands in its id.
     pub fn draw(&mut self, randomness: Randomness) {
-        let scopes = self.0.iter_mut().flat_map(|of| &mut of.resource_spans).flat_map(|of| &mut of.scope_spans);
+        let id = self.id().with(randomness);
+        let scopes = self.0.iter_mut().flat_map(|(_, of)| &mut of.resource_spans).flat_map(|of| &mut of.scope_spans);
         for span in scopes.flat_map(|of| &mut of.spans) {
-            span.trace_id[9..].copy_from_slice(&randomness.0.to_be_bytes()[1..]);
+            span.trace_id = id.0.to_vec();
             // What a producer drew would go before it.
             let others = span.trace_state.split(',').filter(|member| !member.trim_start().starts_with("ot="));
             span.trace_state = others.collect::<Vec<_>>().join(",");
         }
     }
 
-    pub fn records(&self) -> Vec<Vec<u8>> {
-        self.0.iter().map(Message::encode_to_vec).collect()
+    pub fn records(&self) -> Vec<Record> {
+        self.0.iter().map(|(record, data)| Record { value: Some(data.encode_to_vec()), ..record.clone() }).collect()
     }
 }

@@ -6,7 +6,7 @@
 use std::{collections::HashMap, ops::Range as Bytes, sync::Arc};
 
 use super::{
-    Context, Facts, Part, PolicySet, Scratch, Tree,
+    Context, Facts, Part, PolicySet, Scratch, Tree, Values,
     condition::{self, Formula, Scope, Subject},
     look::Passing,
     program::Fact,
@@ -109,6 +109,11 @@ impl PolicySet {
             Fact::Services(..) => facts.tree.services().to_string(),
             Fact::Depth(..) => facts.tree.depth().to_string(),
             Fact::Siblings(mark, ..) => facts.tree.siblings(mark).to_string(),
+            Fact::Different(path, ..) => facts.values.count(path).to_string(),
+            Fact::Values(path, ..) => match facts.values.count(path) {
+                1 => "1 value".to_owned(),
+                count => format!("{count} values"),
+            },
             Fact::Shape(..) => format!("\"{:016x}\"", facts.tree.shape()),
             Fact::Seen(_) | Fact::Root(_) | Fact::Under { .. } | Fact::Complete => return None,
         })
@@ -169,6 +174,7 @@ impl Questions {
             time: RecordTime::START,
             complete: false,
             tree: &Tree::default(),
+            values: &Values::default(),
         };
         let holds: Vec<bool> = (0..set.policies().len()).map(|number| set.holds(number, facts)).collect();
         for (count, holds) in tally.holds.iter_mut().zip(&holds) {
@@ -176,7 +182,7 @@ impl Questions {
         }
         let detail = Detail::of(span.bytes.of(payload));
         let around = (resource, scope.rest.of(&batch.rest));
-        let passing = Passing { payload, batch, span, keys: set.keys(), detail, around };
+        let passing = Passing { payload, batch, span, program: &set.program, detail, around };
         let value = |(_, subject): &(_, Subject)| value(subject, &passing);
         for (question, (found, of_root)) in self.all.iter().zip(tally.found.iter_mut().zip(&mut tally.root)) {
             match question.scope {

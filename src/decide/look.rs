@@ -1,8 +1,11 @@
 //! What the subjects of conditions are: of a span that passes, of its resource and scope, of an event or a link.
 
-use super::condition::{Around, Computed, Field, SpanTest, Subject, Test};
+use super::{
+    condition::{Around, Computed, Field, SpanTest, Subject, Test},
+    program::Program,
+};
 use crate::decode::{
-    Batch, Keys, Span, Value, attribute,
+    Batch, Span, Value, attribute,
     detail::{self, Detail, Item},
     resource_attribute, scope_attribute, trace_state_entry,
 };
@@ -12,7 +15,8 @@ pub struct Passing<'a> {
     pub payload: &'a [u8],
     pub batch: &'a Batch,
     pub span: &'a Span,
-    pub keys: &'a Keys,
+    /// For which `batch` was decoded.
+    pub program: &'a Program,
     pub detail: Detail<'a>,
     /// The fields around it: of its resource, and of its scope.
     pub around: (&'a [u8], &'a [u8]),
@@ -92,7 +96,7 @@ impl<'a> Passing<'a> {
             Subject::Duration => time(span.duration()),
             Subject::Attribute(key) => {
                 let found = &batch.found[span.found.start as usize..span.found.end as usize];
-                let slot = self.keys.slot(key.as_bytes());
+                let slot = self.program.keys.slot(key.as_bytes());
                 let found = found.iter().find(|found| Some(found.slot) == slot);
                 found.and_then(|found| Value::parse(payload, found.value).ok()).unwrap_or(Value::Nil)
             }
@@ -101,6 +105,13 @@ impl<'a> Passing<'a> {
             Subject::ResourceAttribute(_) | Subject::Around(_) => of_around(subject, self.around.0, self.around.1),
             Subject::Several | Subject::OfSpan(_) | Subject::Events | Subject::Links => Value::Nil,
         })
+    }
+
+    /// Of the record.
+    fn beside(&self, field: &Field) -> Value<'a> {
+        let place = self.program.beside.iter().position(|known| known == field);
+        let range = place.and_then(|place| *self.batch.beside.get(place)?);
+        range.map_or(Value::Nil, |range| Value::Str(range.of(&self.batch.rest)))
     }
 
     pub fn field(&self, field: &Field) -> Computed<'a> {
@@ -124,6 +135,7 @@ impl<'a> Passing<'a> {
             Field::DroppedEvents => Value::Int(i64::from(detail.dropped_events)),
             Field::DroppedLinks => Value::Int(i64::from(detail.dropped_links)),
             Field::IsRoot => Value::Bool(span.is_root()),
+            Field::Topic | Field::Header(_) => self.beside(field),
         })
     }
 }

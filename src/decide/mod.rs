@@ -20,6 +20,7 @@ mod randomness;
 mod read;
 mod set;
 mod tree;
+mod values;
 mod verdict;
 
 pub use edition::{Edition, Full};
@@ -29,7 +30,8 @@ pub use policy::{Action, List, Match, Policy};
 pub use probability::{percentage, threshold};
 pub use read::Part;
 pub use set::PolicySet;
-pub use tree::{Node, Tree};
+pub use tree::{NOTES, Node, Tree};
+pub use values::Values;
 pub use verdict::{Facts, Verdict, Weight};
 
 #[cfg(test)]

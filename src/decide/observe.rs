@@ -10,7 +10,7 @@ use super::{
     look::{Passing, of_around},
     memo::{self, Memo},
     program::{Computation, Probe, Program, bit, flip, words},
-    tree,
+    tree, values,
 };
 use crate::{
     decode::{Batch, Range, Span, Value, detail::Detail, resource_attribute},
@@ -209,10 +209,16 @@ impl Program {
             *seen |= holds;
         }
         self.count(&scratch.predicates, counts);
-        if let [marks, name @ ..] = notes {
+        if let [marks, rest @ ..] = notes {
             *marks = self.marks(&scratch.predicates);
-            if let [name] = name {
+            if let [name, values @ ..] = rest {
                 *name = tree::hash(span.name.of(payload));
+                if !values.is_empty() {
+                    let passing = self.passing(payload, batch, span);
+                    for (note, subject) in values.iter_mut().zip(&self.values) {
+                        *note = values::note(&passing.subject(subject));
+                    }
+                }
             }
         }
     }
@@ -232,17 +238,21 @@ impl Program {
 
     #[inline(never)]
     fn observe_rare(&self, context: &Context, payload: &[u8], batch: &Batch, span: &Span, scratch: &mut Scratch) {
-        let scope = batch.scopes[span.scope as usize];
-        let resource = batch.resources[scope.resource as usize];
-        let around = (resource.rest.of(&batch.rest), scope.rest.of(&batch.rest));
-        let detail = if self.rare.detailed { Detail::of(span.bytes.of(payload)) } else { Detail::default() };
-        let passing = Passing { payload, batch, span, keys: &self.keys, detail, around };
+        let passing = self.passing(payload, batch, span);
         for (field, probe) in &self.rare.fields {
             if let Some(value) = passing.field(field).value() {
                 scratch.probe(context, probe, value);
             }
         }
         scratch.ask(context, &self.rare.asked, &passing);
+    }
+
+    fn passing<'a>(&'a self, payload: &'a [u8], batch: &'a Batch, span: &'a Span) -> Passing<'a> {
+        let scope = batch.scopes[span.scope as usize];
+        let resource = batch.resources[scope.resource as usize];
+        let around = (resource.rest.of(&batch.rest), scope.rest.of(&batch.rest));
+        let detail = if self.rare.detailed { Detail::of(span.bytes.of(payload)) } else { Detail::default() };
+        Passing { payload, batch, span, program: self, detail, around }
     }
 
     /// Evaluates again what is doubtful.

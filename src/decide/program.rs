@@ -9,7 +9,8 @@ use hashbrown::HashMap;
 use super::{
     condition::{Computed, Constant, Field, Formula, Number, Op, Pattern, SpanTest, Subject, Test, TraceTest},
     look,
-    tree::MARKS_MAX,
+    tree::{self, MARKS_MAX},
+    values::PATHS_MAX,
 };
 use crate::decode::{Key, Keys, Value};
 
@@ -35,6 +36,8 @@ pub struct Program {
     /// Of these, the questions about several: places in `computations`.
     pub around_several: Vec<u16>,
     pub rare: Rare,
+    /// What is looked at of records beside their value, as a batch has it.
+    pub beside: Vec<Field>,
     pub computations: Vec<Computation>,
     pub patterns: Vec<Pattern>,
     /// The atoms that hold of nil, as bits.
@@ -53,6 +56,8 @@ pub struct Program {
     /// Some condition asks who called whom, and by what name.
     pub asks_tree: bool,
     pub asks_names: bool,
+    /// Of these all values in a trace are asked for.
+    pub values: Vec<Subject>,
 }
 
 /// A condition on the facts of a trace.
@@ -80,6 +85,9 @@ pub enum Fact {
     Depth(Op, i64),
     Siblings(u8, Op, i64),
     Shape(Op, i64),
+    /// Places in `Program::values`.
+    Values(u8, Op, i64),
+    Different(u8, Op, i64),
 }
 
 /// The atoms about one subject.
@@ -144,6 +152,8 @@ pub enum Full {
     Patterns,
     #[error("more than {MARKS_MAX} different arguments of child_of, descendant_of, calls and siblings in all policies")]
     Marks,
+    #[error("more than {PATHS_MAX} different arguments of values in all policies")]
+    Values,
 }
 
 /// Compiles conditions together: what they ask of spans, and what each then asks of a trace.
@@ -192,6 +202,7 @@ struct Builder {
     marks: Numbered<u16>,
     asks_tree: bool,
     asks_names: bool,
+    values: Numbered<Subject>,
     /// So that their probes can be numbered: an expression may look at several.
     subjects: Numbered<Subject>,
 }
@@ -210,9 +221,16 @@ impl Program {
         words(self.predicates.len())
     }
 
-    /// Words that each span remembers: its marks, then its name.
+    /// Words that each span remembers: its marks, then its name, then what it adds to values. Each of them has its place where
+    /// one behind it is there.
     pub fn notes(&self) -> usize {
-        usize::from(!self.marked.is_empty() || self.acts.is_some() || self.asks_names) + usize::from(self.asks_names)
+        if !self.values.is_empty() {
+            tree::NOTES + self.values.len()
+        } else if self.asks_names {
+            tree::NOTES
+        } else {
+            usize::from(!self.marked.is_empty() || self.acts.is_some())
+        }
     }
 
     /// Words of bits that hold one bit for each atom asked of the root.
@@ -339,8 +357,8 @@ impl Builder {
     }
 
     fn fact(&mut self, test: &TraceTest) -> Result<Fact, Full> {
-        use Number::{Count, Depth, Duration, Services, Shape, Siblings, Spans};
-        let is_of_tree = |number: &Number| matches!(number, Depth | Services | Shape | Siblings(_));
+        use Number::{Count, Depth, Different, Duration, Services, Shape, Siblings, Spans, Values};
+        let is_of_tree = |number: &Number| !matches!(number, Count(_) | Duration | Spans);
         self.asks_tree |= match test {
             TraceTest::Under { .. } | TraceTest::Complete => true,
             TraceTest::Number(number, ..) => is_of_tree(number),
@@ -361,6 +379,8 @@ impl Builder {
             TraceTest::Number(Services, op, value) => Fact::Services(*op, *value),
             TraceTest::Number(Depth, op, value) => Fact::Depth(*op, *value),
             TraceTest::Number(Shape, op, value) => Fact::Shape(*op, *value),
+            TraceTest::Number(Values(of), op, value) => Fact::Values(self.values_of(of)?, *op, *value),
+            TraceTest::Number(Different(of), op, value) => Fact::Different(self.values_of(of)?, *op, *value),
         })
     }
 
@@ -369,6 +389,12 @@ impl Builder {
         let predicate = self.predicate(formula)?;
         let mark = self.marks.number(&predicate).filter(|mark| usize::from(*mark) < MARKS_MAX).ok_or(Full::Marks)?;
         Ok(mark as u8)
+    }
+
+    fn values_of(&mut self, subject: &Subject) -> Result<u8, Full> {
+        let fits = self.subjects.number(outermost(subject)).is_some();
+        let path = self.values.number(subject).filter(|path| fits && usize::from(*path) < PATHS_MAX);
+        path.map(|path| path as u8).ok_or(Full::Values)
     }
 
     fn predicate(&mut self, formula: &Formula<SpanTest>) -> Result<u16, Full> {
@@ -444,6 +470,7 @@ impl Builder {
                 }
             }
         }
+        self.values.items.iter().for_each(|subject| probes.see(subject));
         probes.duration.from.sort_unstable();
         let Probes { keys, attributes, name, kind, status, duration, around_several, asked, detailed, .. } = probes;
         let fields = probes.fields.items.into_iter().zip(probes.field_probes).collect();
@@ -457,6 +484,7 @@ impl Builder {
             around: probes.around.items.into_iter().zip(probes.around_probes).collect(),
             around_several,
             rare: Rare { fields, asked, detailed },
+            beside: probes.beside.items,
             computations,
             patterns: self.patterns.items,
             nil,
@@ -468,6 +496,7 @@ impl Builder {
             acts: None,
             asks_tree: self.asks_tree,
             asks_names: self.asks_names,
+            values: self.values.items,
         }
     }
 }
@@ -486,6 +515,7 @@ struct Probes {
     around_several: Vec<u16>,
     fields: Numbered<Field>,
     field_probes: Vec<Probe>,
+    beside: Numbered<Field>,
     asked: Vec<u16>,
     detailed: bool,
 }
@@ -502,7 +532,7 @@ impl Probes {
             Subject::Duration => (&mut self.duration, 4),
             Subject::Kind => (&mut self.kind, 5),
             Subject::Field(field) => {
-                self.detailed |= field.is_detail();
+                self.find(field);
                 (slot(&mut self.fields, field, &mut self.field_probes), 6)
             }
             Subject::Inside(outer, keys) => {
@@ -519,6 +549,24 @@ impl Probes {
         }
     }
 
+    /// Sees to it that what is asked of each span is there when it is looked at.
+    fn see(&mut self, subject: &Subject) {
+        match outermost(subject) {
+            Subject::Attribute(key) => _ = slot(&mut self.keys, &key.as_bytes().to_vec(), &mut self.attributes),
+            Subject::Field(field) => self.find(field),
+            _ => {}
+        }
+    }
+
+    /// The same of a field.
+    fn find(&mut self, field: &Field) {
+        self.detailed |= field.is_detail();
+        if field.is_of_record() {
+            // As many as atoms look at, at most.
+            _ = self.beside.number(field);
+        }
+    }
+
     /// Places a computation where what it looks at is known; what it costs to rely on it.
     fn ask(&mut self, test: &SpanTest, place: u16) -> u32 {
         let is_of_many = matches!(test.test, Test::Any(_));
@@ -530,10 +578,7 @@ impl Probes {
         let mut on_span = is_of_many;
         test.subjects(&mut |subject| {
             on_span |= !subject.is_around();
-            self.detailed |= matches!(subject, Subject::Field(field) if field.is_detail());
-            if let Subject::Attribute(key) = outermost(subject) {
-                slot(&mut self.keys, &key.as_bytes().to_vec(), &mut self.attributes);
-            }
+            self.see(subject);
         });
         if !on_span {
             self.around_several.push(place);

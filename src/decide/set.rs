@@ -4,13 +4,14 @@ use std::{iter, ops::Range};
 
 use super::{
     Action, Context, Part, Policy, Scratch,
+    condition::Field,
     fnv::fnv,
     policy::List,
     program::{self, Program},
     randomness, read,
 };
 use crate::{
-    decode::{Batch, Keys, Span},
+    decode::{self, Batch, Headers, Malformed, Span},
     diagnostic::Diagnostics,
     model::{Fingerprint, Randomness, Threshold, TraceId},
     yaml::{Kind, Node},
@@ -71,9 +72,16 @@ impl PolicySet {
         })
     }
 
-    /// The span attributes to look for when decoding.
-    pub fn keys(&self) -> &Keys {
-        &self.program.keys
+    /// Takes a record apart, into what is carried and what these policies look at.
+    ///
+    /// # Errors
+    /// Something is malformed that they look at, or is more than a record may hold.
+    pub fn decode(&self, payload: &[u8], headers: &dyn Headers, batch: &mut Batch) -> Result<(), Malformed> {
+        decode::decode(payload, &self.program.keys, batch)?;
+        self.program.beside.iter().try_for_each(|field| match field {
+            Field::Header(key) => batch.note(headers.header(key)),
+            _ => batch.note(headers.topic()),
+        })
     }
 
     /// In the order written, each group before what it is made of; `Verdict::policy` is a place in it.
@@ -151,7 +159,7 @@ impl PolicySet {
         Context::new(&self.program, resource_rest, scope_rest)
     }
 
-    /// Folds a span of `batch`, which was decoded from `payload` with `keys`, into the facts of its trace, and writes the
+    /// Folds a span of `batch`, which was decoded from `payload` for these policies, into the facts of its trace, and writes the
     /// `notes` that are kept of it.
     #[allow(clippy::too_many_arguments)]
     pub fn observe(

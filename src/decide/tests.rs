@@ -15,17 +15,17 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::{
-    Facts, Node, Part, PolicySet, Tree,
+    Facts, NOTES, Node, Part, PolicySet, Tree, Values,
     condition::{
         self, Scope, outline,
         proof::Proof,
-        reference::{Seen, Trace, holds, quantified, recombine},
+        reference::{Seen, Trace, beside, holds, quantified, recombine},
         written::written,
     },
     explain::{Questions, Row},
 };
 use crate::{
-    decode::{Batch, decode},
+    decode::Batch,
     diagnostic::{Diagnostics, Source},
     model::{Randomness, RecordTime, Threshold},
     yaml,
@@ -40,26 +40,19 @@ pub fn policy_set(text: &str) -> PolicySet {
     set.unwrap_or_else(|| panic!("{diagnostics}"))
 }
 
-/// A request with these spans, and what is decoded of it.
-fn sent(set: &PolicySet, spans: &[Seen]) -> (Vec<u8>, Batch) {
+/// A record with this span, and what is decoded of it.
+fn sent(set: &PolicySet, seen: &Seen) -> (Vec<u8>, Batch) {
+    let (span, resource, scope) = seen;
+    let scope_spans =
+        vec![ScopeSpans { scope: Some(scope.clone()), spans: vec![span.clone()], ..ScopeSpans::default() }];
+    let resource = Some(resource.clone());
     let request = ExportTraceServiceRequest {
-        resource_spans: spans
-            .iter()
-            .map(|(span, resource, scope)| ResourceSpans {
-                resource: Some(resource.clone()),
-                scope_spans: vec![ScopeSpans {
-                    scope: Some(scope.clone()),
-                    spans: vec![span.clone()],
-                    ..ScopeSpans::default()
-                }],
-                ..ResourceSpans::default()
-            })
-            .collect(),
+        resource_spans: vec![ResourceSpans { resource, scope_spans, ..ResourceSpans::default() }],
     };
     let payload = request.encode_to_vec();
     let mut batch = Batch::default();
-    decode(&payload, set.keys(), &mut batch).expect("a well-formed request");
-    assert_eq!(batch.spans.len(), spans.len());
+    set.decode(&payload, &beside(seen), &mut batch).expect("a well-formed request");
+    assert_eq!(batch.spans.len(), 1);
     (payload, batch)
 }
 
@@ -70,48 +63,49 @@ struct Observed {
     duration_ns: u64,
     span_count: u32,
     tree: Tree,
+    values: Values,
 }
 
 impl Observed {
     fn new(set: &PolicySet, spans: &[Seen], roots: &[bool]) -> Self {
-        let (payload, batch) = sent(set, spans);
         let mut scratch = set.scratch();
+        let end = spans.iter().map(|(span, ..)| span.end_time_unix_nano).max().unwrap_or(0);
+        let start = spans.iter().map(|(span, ..)| span.start_time_unix_nano).min().unwrap_or(0);
         let mut observed = Self {
             bits: set.blank().to_vec(),
             counts: vec![0; set.counters()],
-            duration_ns: batch
-                .spans
-                .iter()
-                .map(|span| span.end)
-                .max()
-                .unwrap_or(0)
-                .saturating_sub(batch.spans.iter().map(|span| span.start).min().unwrap_or(0)),
+            duration_ns: end.saturating_sub(start),
             span_count: spans.len() as u32,
             tree: Tree::default(),
+            values: Values::default(),
         };
         let mut nodes = Vec::new();
-        for (span, root) in batch.spans.iter().zip(roots) {
+        for (seen, root) in spans.iter().zip(roots) {
+            let (payload, batch) = sent(set, seen);
+            let span = &batch.spans[0];
             let scope = batch.scopes[span.scope as usize];
             let resource = batch.resources[scope.resource as usize];
             let context = set.context(resource.rest.of(&batch.rest), scope.rest.of(&batch.rest));
-            let Self { bits, counts, .. } = &mut observed;
+            let Self { bits, counts, values, .. } = &mut observed;
             let mut notes = vec![0; set.notes()];
             set.observe(&context, &payload, &batch, span, &mut scratch, bits, counts, &mut notes);
             if *root {
                 set.crown(&scratch, bits);
             }
+            values.add(notes.get(NOTES..).unwrap_or_default());
             let [marks, name] = [0, 1].map(|at| notes.get(at).copied().unwrap_or(0));
             nodes.push(Node { id: span.span_id, parent: span.parent_id, service: context.service, name, marks });
         }
         observed.tree.grow(nodes.into_iter());
+        observed.values.settle();
         observed
     }
 
     fn facts(&self, randomness: u64) -> Facts<'_> {
-        let Self { bits, counts, duration_ns, span_count, tree } = self;
+        let Self { bits, counts, duration_ns, span_count, tree, values } = self;
         let (duration_ns, span_count, complete) = (*duration_ns, *span_count, tree.is_whole());
         let (randomness, time) = (Randomness(randomness), RecordTime(0));
-        Facts { bits, counts, duration_ns, span_count, randomness, time, complete, tree }
+        Facts { bits, counts, duration_ns, span_count, randomness, time, complete, tree, values }
     }
 }
 
@@ -144,6 +138,8 @@ fn comparison(prefix: &'static str) -> impl Strategy<Value = String> {
         "scope.name",
         "instrumentation_scope.version",
         "span_id.string",
+        "record.topic",
+        "record.headers[\"a\"]",
     ]);
     let number = pick(&[
         "start_time_unix_nano",
@@ -171,6 +167,7 @@ fn comparison(prefix: &'static str) -> impl Strategy<Value = String> {
         "attributes[\"c\"][0]",
         "trace_state[\"a\"]",
         "scope.attributes[\"a\"]",
+        "record.headers[\"a\"]",
     ]);
     let matchable = pick(&[
         "name",
@@ -221,7 +218,16 @@ fn any_value(prefix: &'static str, deep: u32) -> BoxedStrategy<String> {
 }
 
 fn text(prefix: &'static str, deep: u32) -> BoxedStrategy<String> {
-    let path = pick(&["name", "status.message", "kind.string", "span_id.string", "scope.name", "trace_state[\"a\"]"]);
+    let path = pick(&[
+        "name",
+        "status.message",
+        "kind.string",
+        "span_id.string",
+        "scope.name",
+        "trace_state[\"a\"]",
+        "record.topic",
+        "record.headers[\"a\"]",
+    ]);
     let path = path.prop_map(move |path| format!("{prefix}{path}"));
     if deep == 0 {
         return path.boxed();
@@ -328,8 +334,12 @@ fn on_item(link: bool) -> impl Strategy<Value = String> {
     } else {
         pick(&["attributes[\"a\"] == span.attributes[\"a\"]", "time >= span.start_time", "HasPrefix(name, span.name)"])
     };
-    let of_span =
-        pick(&["IsRootSpan()", "service == \"a\"", "resource.attributes[\"r\"] != nil", "scope.name == \"a\""]);
+    let of_span = pick(&[
+        "IsRootSpan()",
+        "service == \"a\"",
+        "resource.attributes[\"r\"] != nil",
+        "record.headers[\"a\"] == \"b\"",
+    ]);
     joined(prop_oneof![
         (path.clone(), op, literal).prop_map(move |(path, op, value)| format!("{prefix}{path} {op} {value}")),
         comparison("span."),
@@ -376,6 +386,15 @@ fn condition(computes: bool) -> impl Strategy<Value = String> {
         ])
     };
     let op = || pick(&["==", "!=", "<", "<=", ">", ">="]);
+    let values = prop_oneof![
+        (pick(&["name"]), pick(&["[\"a\"]", "[\"b\", \"a\", \"a\"]", "[\"\", \"GET /\"]"])),
+        (
+            pick(&["attributes[\"a\"]", "resource.attributes[\"a\"]", "attributes[\"c\"][0]"]),
+            pick(&["[]", "[1]", "[\"a\", 1.0]", "[\"1\", true, 0]", "[0x61]"])
+        ),
+        (pick(&["status.code"]), pick(&["[0, STATUS_CODE_ERROR]", "[1]"])),
+        (pick(&["record.topic"]), pick(&["[\"a\"]", "[\"a\", \"b\"]"])),
+    ];
     joined(prop_oneof![
         4 => (pick(&["any", "all", "none"]), on_span()).prop_map(|(quantifier, inner)| format!("{quantifier}({inner})")),
         2 => (on_span(), op(), -1..4).prop_map(|(inner, op, n)| format!("count({inner}) {op} {n}")),
@@ -388,6 +407,9 @@ fn condition(computes: bool) -> impl Strategy<Value = String> {
         1 => (on_span(), op(), 0..4).prop_map(|(inner, op, n)| format!("siblings({inner}) {op} {n}")),
         2 => (pick(&["child_of", "descendant_of"]), on_span(), on_span())
             .prop_map(|(name, below, above)| format!("{name}({below}, {above})")),
+        2 => (values, pick(&["==", "!="])).prop_map(|((path, values), op)| format!("values({path}) {op} {values}")),
+        1 => (pick(&["name", "attributes[\"a\"]", "kind"]), op(), 0..4)
+            .prop_map(|(path, op, n)| format!("Len(values({path})) {op} {n}")),
         1 => pick(&["trace.complete", "calls(\"a\", \"b\")", "calls(\"a\", \"a\")", "trace.shape == \"0123456789abcdef\""])
             .prop_map(str::to_owned),
     ])
@@ -740,9 +762,9 @@ proptest! {
         let parts = outline(&condition);
         let rows_of = |spans: &[Seen], roots: &[bool]| {
             let mut tally = questions.tally();
-            let (payload, batch) = sent(questions.policies(), spans);
-            for (at, (span, root)) in batch.spans.iter().zip(roots).enumerate() {
-                questions.ask(&payload, &batch, span, at, *root, &mut tally);
+            for (at, (seen, root)) in spans.iter().zip(roots).enumerate() {
+                let (payload, batch) = sent(questions.policies(), seen);
+                questions.ask(&payload, &batch, &batch.spans[0], at, *root, &mut tally);
             }
             let asked = Observed::new(questions.policies(), spans, roots);
             let rows: Vec<Row> = questions.rows(0, asked.facts(0), &tally, None);

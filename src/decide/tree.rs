@@ -34,6 +34,9 @@ pub struct Tree {
     torn: bool,
 }
 
+/// Words that each span notes for its node, where its name is asked for: its marks and its name.
+pub const NOTES: usize = 2;
+
 /// Predicates that can be marked beside it.
 pub const MARKS_MAX: usize = 63;
 
@@ -165,7 +168,7 @@ pub fn hash(text: &[u8]) -> u64 {
 }
 
 /// Two hashes into one, in this order. The finalizer is MurmurHash3's.
-fn mix(a: u64, b: u64) -> u64 {
+pub fn mix(a: u64, b: u64) -> u64 {
     let mut mixed = a.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ b;
     for factor in [0xff51_afd7_ed55_8ccd, 0xc4ce_b9fe_1a85_ec53] {
         mixed = (mixed ^ mixed >> 33).wrapping_mul(factor);

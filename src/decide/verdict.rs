@@ -1,7 +1,7 @@
 //! The verdict on a trace.
 
 use super::{
-    Action, Match, Policy, PolicySet, Tree,
+    Action, Match, Policy, PolicySet, Tree, Values,
     answer::{Answer, Said},
     policy::List,
     program::{Fact, bit},
@@ -24,6 +24,8 @@ pub struct Facts<'a> {
     pub complete: bool,
     /// Grown only if `PolicySet::asks_tree`.
     pub tree: &'a Tree,
+    /// Gathered with it.
+    pub values: &'a Values,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,6 +161,8 @@ impl PolicySet {
             Fact::Services(op, value) => op.holds(Some(i64::from(facts.tree.services()).cmp(&value))),
             Fact::Depth(op, value) => op.holds(Some(i64::from(facts.tree.depth()).cmp(&value))),
             Fact::Siblings(mark, op, value) => op.holds(Some(i64::from(facts.tree.siblings(mark)).cmp(&value))),
+            Fact::Values(path, op, value) => op.holds(Some(facts.values.key(path).cast_signed().cmp(&value))),
+            Fact::Different(path, op, value) => op.holds(Some(i64::from(facts.values.count(path)).cmp(&value))),
             Fact::Shape(op, value) => op.holds(Some(facts.tree.shape().cast_signed().cmp(&value))),
         })
     }

@@ -3,6 +3,7 @@
 //! Part of the pure core: no clock, no lock, no I/O.
 
 pub mod detail;
+mod headers;
 mod keys;
 mod otlp;
 mod tracestate;
@@ -16,6 +17,7 @@ mod tests;
 
 use std::borrow::Cow;
 
+pub use headers::Headers;
 pub use keys::Keys;
 pub use otlp::decode;
 pub use tracestate::trace_state_entry;
@@ -36,6 +38,8 @@ pub struct Batch {
     pub rejected: Vec<Rejected>,
     /// The envelopes' own bytes: what is left of each `ResourceSpans` and `ScopeSpans` without its children.
     pub rest: Vec<u8>,
+    /// What policies look at of the record beside its value, as they number it; in `rest`.
+    pub beside: Vec<Option<Range>>,
     /// Messages still to be walked.
     messages: Vec<Range>,
 }
@@ -129,15 +133,31 @@ impl Rejected {
 // === impl Batch ===
 
 impl Batch {
+    /// Notes the next of what policies look at of the record beside its value.
+    ///
+    /// # Errors
+    /// `TooMany` where it is more than a record may hold.
+    pub fn note(&mut self, value: Option<&[u8]>) -> Result<(), Malformed> {
+        let start = self.rest.len();
+        if start + value.map_or(0, <[u8]>::len) > 2 * limits::RECORD_BYTES {
+            return Err(Malformed::TooMany);
+        }
+        self.rest.extend_from_slice(value.unwrap_or_default());
+        let range = Range { start: start as u32, end: self.rest.len() as u32 };
+        self.beside.push(value.map(|_| range));
+        Ok(())
+    }
+
     /// Bytes allocated.
     pub fn bytes(&self) -> usize {
-        let Self { resources, scopes, spans, found, rejected, rest, messages } = self;
+        let Self { resources, scopes, spans, found, rejected, rest, beside, messages } = self;
         resources.capacity() * size_of::<Resource>()
             + scopes.capacity() * size_of::<Scope>()
             + spans.capacity() * size_of::<Span>()
             + found.capacity() * size_of::<Found>()
             + rejected.capacity() * size_of::<Rejected>()
             + rest.capacity()
+            + beside.capacity() * size_of::<Option<Range>>()
             + messages.capacity() * size_of::<Range>()
     }
 
@@ -149,13 +169,14 @@ impl Batch {
     }
 
     fn clear(&mut self) {
-        let Self { resources, scopes, spans, found, rejected, rest, messages } = self;
+        let Self { resources, scopes, spans, found, rejected, rest, beside, messages } = self;
         resources.clear();
         scopes.clear();
         spans.clear();
         found.clear();
         rejected.clear();
         rest.clear();
+        beside.clear();
         messages.clear();
     }
 }

@@ -66,7 +66,7 @@ impl Output<'_> {
                 let start = self.tick.bytes.len();
                 encode::traces_data(record, carried, &mut self.tick.bytes);
                 let (spans, bytes) = (record.len() as u32, start..self.tick.bytes.len());
-                self.tick.kept.push(Kept { trace, spans, partition, offset, timestamp, shared, bytes });
+                self.tick.kept.push(Kept { trace, spans, partition, offset, timestamp, shared, headers: None, bytes });
             }
             rest = behind;
         }

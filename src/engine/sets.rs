@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     assemble::Layout,
     decide::{Context, Edition, PolicySet, Scratch},
-    decode::{self, Batch, Malformed},
+    decode::{Batch, Headers, Malformed},
     limits,
 };
 
@@ -81,10 +81,10 @@ impl Sets {
     ///
     /// # Errors
     /// Something is malformed that one of them looks at.
-    pub fn decode(&mut self, payload: &[u8], batch: &mut Batch) -> Result<(), Malformed> {
-        decode::decode(payload, self.now.policies().keys(), batch)?;
+    pub fn decode(&mut self, payload: &[u8], headers: &dyn Headers, batch: &mut Batch) -> Result<(), Malformed> {
+        self.now.policies().decode(payload, headers, batch)?;
         match &mut self.before {
-            Some(before) => decode::decode(payload, before.live.policies().keys(), &mut before.batch),
+            Some(before) => before.live.policies().decode(payload, headers, &mut before.batch),
             None => Ok(()),
         }
     }

@@ -150,7 +150,7 @@ impl Rig {
     }
 
     fn give_below(&mut self, ceiling: RecordTime, partition: u32, offset: i64, time: i64, payload: Option<&[u8]>) {
-        let record = Record { partition, offset, timestamp: Some(RecordTime(time)), payload };
+        let record = Record { partition, offset, timestamp: Some(RecordTime(time)), headers: &(), payload };
         while self.engine.ingest(record, ceiling) == Err(Full) {
             self.assert_conserved();
             self.cut();
@@ -658,7 +658,7 @@ fn bad_records_stay_in_the_budget_too() {
     }
     // A tick of nothing but pointers is full one day.
     rig.cut();
-    let nothing = |offset| Record { partition: 0, offset, timestamp: None, payload: None };
+    let nothing = |offset| Record { partition: 0, offset, timestamp: None, headers: &(), payload: None };
     let full = (offset + 50..).find(|&at| rig.engine.ingest(nothing(at), RecordTime::END) == Err(Full));
     assert!(full.is_some_and(|full| full < offset + 100_000));
 }
@@ -1059,7 +1059,8 @@ fn a_full_tick_takes_nothing_twice() {
     rig.spans(0, 0, &spans);
     rig.engine.elapse(0, 60_000, RecordTime::END);
     let payload = record(&[Spec { trace: 99, ..ROOT }]);
-    let next = Record { partition: 0, offset: 1, timestamp: Some(RecordTime(90_000)), payload: Some(&payload) };
+    let next =
+        Record { partition: 0, offset: 1, timestamp: Some(RecordTime(90_000)), headers: &(), payload: Some(&payload) };
     let mut cuts = 0;
     while rig.engine.ingest(next, RecordTime::END) == Err(Full) {
         assert_eq!(rig.engine.stats().received, 49);

@@ -19,7 +19,8 @@ use std::sync::Arc;
 pub struct Gathered {
     trace: TraceId,
     notes: Vec<Note>,
-    payloads: Vec<Vec<u8>>,
+    /// Those that are whole.
+    records: Vec<Record>,
     partitions: HashMap<(String, i32), Partition>,
     batch: Batch,
     nothing_wanted: Keys,
@@ -31,8 +32,8 @@ struct Note {
     partition: u32,
     offset: i64,
     timestamp: Option<i64>,
-    /// In `payloads`.
-    payload: Option<u32>,
+    /// In `records`.
+    record: Option<u32>,
 }
 
 struct Partition {
@@ -52,7 +53,7 @@ impl Gathered {
         Self {
             trace,
             notes: Vec::new(),
-            payloads: Vec::new(),
+            records: Vec::new(),
             partitions: HashMap::new(),
             batch: Batch::default(),
             nothing_wanted: Keys::new([]),
@@ -63,18 +64,18 @@ impl Gathered {
     /// There are too many.
     pub fn add(&mut self, record: Record) -> anyhow::Result<()> {
         ensure!(self.notes.len() < RECORDS, "more than {RECORDS} records; choose a shorter range");
-        let Record { topic, partition, offset, timestamp, value, .. } = record;
+        let Record { offset, timestamp, .. } = record;
         let number = self.partitions.len() as u32;
         let first = Partition { number, first: offset, time: i64::MIN, has_trace: false };
-        let partition = self.partitions.entry((topic, partition)).or_insert(first);
+        let partition = self.partitions.entry((record.topic.clone(), record.partition)).or_insert(first);
         partition.time = partition.time.max(timestamp.unwrap_or(i64::MIN));
-        let value = value.unwrap_or_default();
-        let is_otlp = decode::decode(&value, &self.nothing_wanted, &mut self.batch).is_ok();
+        let value = record.value.as_deref().unwrap_or_default();
+        let is_otlp = decode::decode(value, &self.nothing_wanted, &mut self.batch).is_ok();
         let holds = is_otlp && self.batch.spans.iter().any(|span| span.trace_id == self.trace.0);
         partition.has_trace |= holds;
-        let payload = holds.then_some(self.payloads.len() as u32);
-        self.payloads.extend(holds.then_some(value));
-        self.notes.push(Note { time: partition.time, partition: partition.number, offset, timestamp, payload });
+        let whole = holds.then_some(self.records.len() as u32);
+        self.notes.push(Note { time: partition.time, partition: partition.number, offset, timestamp, record: whole });
+        self.records.extend(holds.then_some(record));
         Ok(())
     }
 
@@ -89,14 +90,16 @@ impl Gathered {
         partitions.sort_by_key(|partition| partition.number);
         let numbers: Vec<u32> = partitions.iter().map(|partition| follow.assign(partition.first)).collect();
         self.notes.sort_by_key(|note| (note.time, note.partition, note.offset));
-        for Note { partition, offset, timestamp, payload, .. } in self.notes {
+        let empty = Record::default();
+        for Note { partition, offset, timestamp, record, .. } in self.notes {
             // Nothing in it is a message without spans.
-            let payload = payload.map_or(&[][..], |payload| &self.payloads[payload as usize]);
+            let record = record.map_or(&empty, |record| &self.records[record as usize]);
             follow.ingest(engine::Record {
                 partition: numbers[partition as usize],
                 offset,
                 timestamp: timestamp.map(RecordTime),
-                payload: Some(payload),
+                headers: record,
+                payload: Some(record.value.as_deref().unwrap_or_default()),
             });
         }
         follow.finish()

@@ -50,6 +50,7 @@ fn decided(records: &[Recorded], keying: Keying) -> (HashMap<TraceId, Decision>,
             partition: partitions[record.partition as usize],
             offset: record.offset,
             timestamp: record.timestamp.map(RecordTime),
+            headers: &(),
             payload: record.value.as_deref(),
         };
         engine.ingest(record, RecordTime::END).expect("one tick takes it all");

@@ -364,7 +364,11 @@ impl Sender {
                 let mut record = BaseRecord::with_opaque_to(&self.route.topic, number).key(&key[..]).payload(payload);
                 record.partition = self.route.partitions.map(|count| rekey::partition(kept.trace, count));
                 record.timestamp = kept.timestamp.map(|timestamp| timestamp.0);
-                record.headers = tick.frontier.map(rekey::frontier_header);
+                if self.route.partitions.is_some()
+                    && let Some((topic, _)) = parcel.name(kept.partition)
+                {
+                    record.headers = Some(rekey::headers(topic, tick.frontier, kept.headers.as_ref()));
+                }
                 producer.send(record).map_err(|(error, _)| error)
             }
             Piece::Dead(dead) => {

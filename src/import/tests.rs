@@ -59,7 +59,8 @@ fn keeps(set: Arc<PolicySet>, spans: &[(Resource, Span)]) -> bool {
         ..ResourceSpans::default()
     });
     let payload = TracesData { resource_spans: resource_spans.collect() }.encode_to_vec();
-    let record = Record { partition: 0, offset: 0, timestamp: Some(RecordTime(0)), payload: Some(&payload) };
+    let record =
+        Record { partition: 0, offset: 0, timestamp: Some(RecordTime(0)), headers: &(), payload: Some(&payload) };
     engine.ingest(record, RecordTime::END).expect("room for one record");
     engine.finish(0);
     engine.advance().expect("room for one trace");

@@ -15,10 +15,9 @@ use std::{
 };
 
 use rdkafka::{
-    Message, Offset, TopicPartitionList,
+    Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
     error::{KafkaError, KafkaResult},
-    message::{Header, Headers, OwnedHeaders},
 };
 
 use crate::{
@@ -52,19 +51,6 @@ const TOPICS: Duration = Duration::from_secs(30);
 /// The fetch that statistics speak of was a second before them (C12), or a little more: who was at the head then had read what
 /// was known before.
 const SETTLED: Duration = Duration::from_secs(2);
-
-const HEADER: &str = "tailwater.frontier";
-
-/// Milliseconds since the Unix epoch, as text.
-pub fn frontier_header(frontier: RecordTime) -> OwnedHeaders {
-    OwnedHeaders::new_with_capacity(1).insert(Header { key: HEADER, value: Some(&frontier.0.to_string()) })
-}
-
-/// What a re-keyed record says; None where nothing was known yet.
-pub fn frontier(record: &impl Message) -> Option<RecordTime> {
-    let header = record.headers()?.iter().find(|header| header.key == HEADER)?;
-    str::from_utf8(header.value?).ok()?.parse().ok().map(RecordTime)
-}
 
 // === impl Frontier ===
 

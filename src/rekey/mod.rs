@@ -2,11 +2,13 @@
 //! of a trace together on one partition of a topic of ours, exactly once.
 
 mod frontier;
+mod headers;
 mod lane;
 mod partition;
 mod split;
 
-pub use frontier::{Frontier, frontier, frontier_header};
+pub use frontier::Frontier;
+pub use headers::{frontier, headers};
 pub use partition::{hash, partition};
 
 use std::{
@@ -211,7 +213,7 @@ impl Rekey {
             }
             // What is stamped far ahead of the wall clock would be refused by the broker, or be kept for ever.
             let timestamp = timestamp(&record).min(ceiling);
-            split.take(lane.at, offset, timestamp, record.payload());
+            split.take(lane.at, offset, timestamp, &headers::list(&record), record.payload());
             lane.pass(offset, timestamp, ceiling);
             let is_ahead = lane.ahead_of(orders.frontier.now()) > furthest(&orders.config);
             if is_ahead {

@@ -8,7 +8,7 @@ use crate::{
     engine::output::{Given, Named, Output, Refused},
     limits,
     model::{RecordTime, TraceId},
-    tick::{Dead, Tick},
+    tick::{Dead, HeaderList, Tick, header_bytes},
 };
 
 /// Takes records apart, into a tick.
@@ -48,7 +48,14 @@ impl Split {
     }
 
     /// Takes a record apart: spans of one trace become one record, stamped as theirs was, and what is no use a dead letter.
-    pub fn take(&mut self, partition: u32, offset: i64, timestamp: RecordTime, payload: Option<&[u8]>) {
+    pub fn take(
+        &mut self,
+        partition: u32,
+        offset: i64,
+        timestamp: RecordTime,
+        headers: &HeaderList,
+        payload: Option<&[u8]>,
+    ) {
         let Some(payload) = payload else {
             return self.bury(partition, offset, 0, "the record has no value".into(), 0..0);
         };
@@ -60,7 +67,7 @@ impl Split {
         match decode::decode(payload, &self.nothing_wanted, &mut batch) {
             Ok(()) => {
                 let given = Given { payload, batch: &batch };
-                self.write(partition, offset, timestamp, &given);
+                self.write(partition, offset, timestamp, headers, &given);
                 self.reject(partition, offset, &given);
             }
             Err(malformed) => {
@@ -76,7 +83,9 @@ impl Split {
         self.batch = if batch.bytes() > limits::RECORD_BYTES { Batch::default() } else { batch };
     }
 
-    fn write(&mut self, partition: u32, offset: i64, timestamp: RecordTime, given: &Given<'_>) {
+    fn write(&mut self, partition: u32, offset: i64, timestamp: RecordTime, headers: &HeaderList, given: &Given<'_>) {
+        // They go with each of the records, and the topic counts them.
+        let record_bytes = self.record_bytes.saturating_sub(header_bytes(headers));
         let trace_of = |&at: &u32| given.batch.spans[at as usize].trace_id;
         let mut order = std::mem::take(&mut self.order);
         order.clear();
@@ -88,11 +97,15 @@ impl Split {
             self.items.sort_unstable();
             let trace = TraceId(trace_of(&spans[0]));
             let of = Named { trace, partition, offset, timestamp: Some(timestamp), shared: false };
-            let output = Output { tick: &mut self.tick, record_bytes: self.record_bytes, tick_bytes: OVERFULL };
+            let first = self.tick.kept.len();
+            let output = Output { tick: &mut self.tick, record_bytes, tick_bytes: OVERFULL };
             let Refused { too_large, largest, too_many } = output.write(&self.items, given, of);
+            if !headers.is_empty() {
+                self.tick.carry(first, headers);
+            }
             if too_large > 0 {
-                let limit = self.record_bytes;
-                let reason = format!("a span of trace {trace} has {largest} bytes, more than is re-keyed ({limit})");
+                let reason =
+                    format!("a span of trace {trace} has {largest} bytes, more than is re-keyed ({record_bytes})");
                 self.bury(partition, offset, too_large, reason.into(), 0..0);
             }
             self.count_more(partition, offset, too_many);

@@ -5,6 +5,7 @@ mod expired;
 mod keying;
 mod metadata;
 mod range;
+pub mod record;
 mod refusal;
 mod restore;
 mod spread;

@@ -11,11 +11,10 @@ use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
     error::KafkaError,
-    message::{BorrowedMessage, Headers},
 };
 
-use super::refusal::Trouble;
-use crate::recording::{Header, Record};
+use super::{record, refusal::Trouble};
+use crate::recording::Record;
 
 /// A place in all partitions of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,7 +119,7 @@ impl Range {
                         self.left.remove(&partition);
                     }
                     if within {
-                        return Ok(Some(record(&message)));
+                        return Ok(Some(record::owned(&message)));
                     }
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
@@ -208,23 +207,4 @@ fn place(
         // All is older.
         _ => high,
     })
-}
-
-fn record(message: &BorrowedMessage<'_>) -> Record {
-    let headers = message.headers().map(|headers| {
-        let of = |header: rdkafka::message::Header<'_, &[u8]>| Header {
-            key: header.key.to_owned(),
-            value: header.value.map(<[u8]>::to_vec),
-        };
-        headers.iter().map(of).collect()
-    });
-    Record {
-        topic: message.topic().to_owned(),
-        partition: message.partition(),
-        offset: message.offset(),
-        timestamp: message.timestamp().to_millis(),
-        key: message.key().map(<[u8]>::to_vec),
-        headers: headers.unwrap_or_default(),
-        value: message.payload().map(<[u8]>::to_vec),
-    }
 }

@@ -37,8 +37,12 @@ use crate::{
     forward::Retry,
     limits,
     model::RecordTime,
+    recording,
     rekey::{self, Frontier},
-    source::{self, Beginning, Partition, Refusal, Restored, Use},
+    source::{
+        self, Beginning, Partition, Refusal, Restored, Use,
+        record::{self, Beside},
+    },
     telemetry::{Snapshot, Telemetry},
 };
 use assignment::Assignment;
@@ -107,9 +111,8 @@ enum Arrival<I: Io> {
 
 struct Stalled {
     partition: Partition,
-    offset: i64,
     timestamp: RecordTime,
-    payload: Option<Vec<u8>>,
+    record: recording::Record,
 }
 
 /// Records between two looks at everything else: some milliseconds.
@@ -267,6 +270,7 @@ impl<I: Io> Worker<I> {
                 partition: owned.at,
                 offset: record.offset(),
                 timestamp: Some(timestamp),
+                headers: &Beside(&record),
                 payload: record.payload(),
             };
             if self.orders.frontier.is_some()
@@ -279,8 +283,7 @@ impl<I: Io> Worker<I> {
                     bail!(STUCK);
                 }
                 let partition = owned.partition.clone();
-                let (offset, payload) = (record.offset(), record.payload().map(<[u8]>::to_vec));
-                self.stalled = Some(Stalled { partition, offset, timestamp, payload });
+                self.stalled = Some(Stalled { partition, timestamp, record: record::owned(&record) });
                 drop(record);
                 return self.regulate();
             }
@@ -307,9 +310,10 @@ impl<I: Io> Worker<I> {
         };
         let record = Record {
             partition: owned.at,
-            offset: stalled.offset,
+            offset: stalled.record.offset,
             timestamp: Some(stalled.timestamp),
-            payload: stalled.payload.as_deref(),
+            headers: &stalled.record,
+            payload: stalled.record.value.as_deref(),
         };
         if self.engine.ingest(record, ceiling) == Err(Full) {
             if self.engine.is_stuck() {
@@ -317,7 +321,7 @@ impl<I: Io> Worker<I> {
             }
             return Ok(());
         }
-        owned.position = stalled.offset + 1;
+        owned.position = stalled.record.offset + 1;
         owned.finish_at_end(&mut self.engine);
         self.stalled = None;
         self.regulate()

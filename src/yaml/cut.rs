@@ -10,8 +10,8 @@ pub struct Cut {
     pub hint: String,
 }
 
-/// The fields that hold conditions.
-const FIELDS: [&str; 2] = ["when: ", "root: "];
+/// The fields that hold conditions: of policies and groups, and `completion.root`. No list holds any.
+const FIELDS: [&str; 2] = ["when:", "root:"];
 /// Bytes looked at on each side: a condition has no more, and a file of a megabyte may have ten thousand wrong ones.
 const NEAR: usize = 16 << 10;
 
@@ -29,10 +29,13 @@ fn find_in(text: &str, at: usize, flow: bool) -> Option<Cut> {
     let key = FIELDS.iter().filter_map(|field| last_key(&text[..end], field)).max()?;
     let line = text[..key].rfind('\n').map_or(0, |newline| newline + 1);
     let start = key + FIELDS[0].len();
-    let start = start + text[start..].find(|c| c != ' ').unwrap_or(0);
+    let begin = start + text[start..].find(|c: char| !c.is_whitespace()).unwrap_or(0);
+    // It may begin on the next line, further in than its key.
+    let is_below = text[start..begin].rfind('\n').map(|newline| goes_on(&text[start + newline + 1..], key - line));
+    let start = if is_below == Some(false) { return None } else { begin };
     let flow = flow || text[line..key].contains('{');
     let meant = Meant::read(text, start, flow, key - line);
-    let field = &text[key..key + FIELDS[0].len()];
+    let field = &format!("{} ", &text[key..key + FIELDS[0].len()]);
     meant.first(field).or_else(|| meant.inside(field))
 }
 
@@ -194,7 +197,11 @@ impl<'t> Meant<'t> {
 
 /// Where a field is written last: it is a key, not a part of another or of text.
 fn last_key(text: &str, field: &str) -> Option<usize> {
-    let is_key = |at: &usize| text[..*at].chars().next_back().is_none_or(|c| c.is_whitespace() || c == '{' || c == ',');
+    let is_key = |at: &usize| {
+        let before = text[..*at].chars().next_back();
+        let behind = text[at + field.len()..].chars().next();
+        before.is_none_or(|c| c.is_whitespace() || c == '{' || c == ',') && behind.is_none_or(char::is_whitespace)
+    };
     text.rmatch_indices(field).map(|(at, _)| at).find(is_key)
 }
 

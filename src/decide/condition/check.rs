@@ -10,7 +10,7 @@ use super::{
     types::{self, Type, Value},
     value::computed,
 };
-use crate::diagnostic::nearest;
+use crate::{decide::values, diagnostic::nearest};
 
 /// Checks a condition on one span.
 ///
@@ -54,7 +54,7 @@ const CONDITIONS: [&str; 10] =
 /// Those that look at spans on their own.
 pub const QUANTIFIERS: [&str; 6] = ["any", "all", "none", "child_of", "descendant_of", "calls"];
 /// The other names that take arguments, beside [`function::FUNCTIONS`].
-const OTHERS: [&str; 5] = ["count", "siblings", "Duration", "SpanID", "TraceID"];
+const OTHERS: [&str; 6] = ["count", "siblings", "values", "Duration", "SpanID", "TraceID"];
 
 /// Of all functions.
 pub fn names() -> impl Iterator<Item = &'static str> {
@@ -133,7 +133,7 @@ impl<'t> Checker<'t> {
                     (Asked::Subject(subject), constant) => {
                         TraceTest::Root(SpanTest { subject, test: Test::Compare(op, constant) })
                     }
-                    (Asked::Number(_), _) => unreachable!("numbers have the types Duration, Count and Shape"),
+                    (Asked::Number(_), _) => unreachable!("numbers have the types Duration, Count, Shape and Values"),
                 }),
             }),
             ExprKind::Call { name: name @ ("any" | "all" | "none"), args } => {
@@ -296,6 +296,16 @@ impl<'t> Checker<'t> {
                 let message = format!("`{}` compares two constants", self.written(expr));
                 return self.error(&expr.at, message, "one side is a path, such as `root.attributes[\"key\"]`");
             }
+            (Operand::Asked(Asked::Number(Number::Values(of)), kind), Operand::Computed(..))
+                if let ExprKind::List(items) = &right.kind =>
+            {
+                return self.values_comparison(expr, op, (of, kind), left, items);
+            }
+            (Operand::Computed(..), Operand::Asked(Asked::Number(Number::Values(of)), kind))
+                if let ExprKind::List(items) = &left.kind =>
+            {
+                return self.values_comparison(expr, op, (of, kind), right, items);
+            }
             (a, b) => return self.computed_comparison(expr, op, [(a, left), (b, right)]).map(Comparison::Computed),
         };
         self.ordered(expr, op, kind)?;
@@ -318,6 +328,58 @@ impl<'t> Checker<'t> {
         Some(Comparison::Constant(asked, op, self.accept(fitting)?))
     }
 
+    /// Whether all spans together have these values, and no others.
+    fn values_comparison(
+        &mut self,
+        expr: &Expr<'t>,
+        op: Op,
+        (of, kind): (Subject, Type),
+        values: &Expr<'t>,
+        items: &[Expr<'t>],
+    ) -> Option<Comparison> {
+        self.ordered(expr, op, kind)?;
+        let ExprKind::Call { args, .. } = &values.kind else { return None };
+        let (path, kind) = self.values_of(values, args)?;
+        debug_assert_eq!(path, of);
+        let constants: Vec<_> = items
+            .iter()
+            .map(|item| match self.operand(expr, item)? {
+                Operand::Constant(Value::Literal(Literal::Nil)) => {
+                    self.error(&item.at, "what is absent is no value", "leave `nil` out")
+                }
+                Operand::Constant(value) => {
+                    let fitting = types::constant(value, kind, self.written(&args[0]), self.written(item), &item.at);
+                    self.accept(fitting)
+                }
+                _ => {
+                    let message = format!("`{}` is no constant", self.written(item));
+                    self.error(&item.at, message, "the values are compared with constants")
+                }
+            })
+            .collect();
+        let constants = constants.into_iter().collect::<Option<Vec<_>>>()?;
+        let key = values::key(constants.iter().map(Constant::value)).cast_signed();
+        Some(Comparison::Constant(Asked::Number(Number::Values(of)), op, Constant::Int(key)))
+    }
+
+    /// The path of `values(…)`, and its type.
+    fn values_of(&mut self, expr: &Expr<'t>, args: &[Expr<'t>]) -> Option<(Subject, Type)> {
+        if let Some(outer) = self.around() {
+            let message = format!("`values(…)` inside `{outer}(…)`, which looks at one of them at a time");
+            return self.error(&expr.at, message, format!("move it outside, and join the two: `… and {outer}(…)`"));
+        }
+        let [arg @ Expr { kind: ExprKind::Path(_), .. }] = args else {
+            return self.error(&expr.at, "`values` takes one path of a span", "write `values(service)`");
+        };
+        self.quantifier = Some("values");
+        let operand = self.operand(arg, arg);
+        self.quantifier = None;
+        match operand? {
+            Operand::Asked(Asked::Subject(subject), kind) => Some((subject, kind)),
+            _ => self.error(&arg.at, "`values` takes one path of a span", "write `values(service)`"),
+        }
+    }
+
     /// One side of the comparison, or an argument of the call, `around`.
     pub(super) fn operand(&mut self, around: &Expr<'t>, expr: &Expr<'t>) -> Option<Operand> {
         let literal = |literal| Some(Operand::Constant(Value::Literal(literal)));
@@ -337,6 +399,16 @@ impl<'t> Checker<'t> {
                 let inner = self.quantified(expr, name, args)?;
                 let number = if *name == "count" { Number::Count(inner) } else { Number::Siblings(inner) };
                 Some(Operand::Asked(Asked::Number(number), Type::Count))
+            }
+            ExprKind::Call { name: "values", args } => {
+                let (of, _) = self.values_of(expr, args)?;
+                Some(Operand::Asked(Asked::Number(Number::Values(of)), Type::Values))
+            }
+            ExprKind::Call { name: "Len", args }
+                if let [Expr { kind: ExprKind::Call { name: "values", args }, .. }] = args.as_slice() =>
+            {
+                let (of, _) = self.values_of(expr, args)?;
+                Some(Operand::Asked(Asked::Number(Number::Different(of)), Type::Count))
             }
             ExprKind::Call { name: "Duration", args } => match args.as_slice() {
                 [Expr { at, kind: ExprKind::Literal(Literal::Text(text)) }] => {
@@ -431,6 +503,7 @@ impl<'t> Checker<'t> {
             Operand::Asked(_, Type::Any) => {
                 format!("write `{written} == true`, or `{written} != nil` if it is to exist")
             }
+            Operand::Asked(_, Type::Values) => format!("compare it with a list: `{written} == [\"cart\"]`"),
             Operand::Asked(_, Type::Count) | Operand::Computed(_, Type::Int | Type::Double) => {
                 format!("compare it: `{written} > 3`")
             }

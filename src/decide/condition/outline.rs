@@ -69,6 +69,8 @@ fn look<'e, 't>(expr: &'e Expr<'t>, paths: &mut Vec<(Range<usize>, Subject)>, qu
         ExprKind::Call { name, args } if QUANTIFIERS.contains(name) => quantified.extend(args),
         // What they look at is of events and links.
         ExprKind::Call { name: "any_event" | "any_link", .. } => {}
+        // Of all spans together.
+        ExprKind::Call { name: "values", .. } => {}
         ExprKind::Math { first, rest } => {
             look(first, paths, quantified);
             rest.iter().for_each(|(_, part)| look(part, paths, quantified));

@@ -27,7 +27,7 @@ pub enum Path {
 }
 
 /// The paths of a span: alone or behind `span.` and `root.`. An attribute takes a key.
-const SPAN: [&str; 33] = [
+const SPAN: [&str; 35] = [
     "name",
     "kind",
     "status.code",
@@ -61,6 +61,8 @@ const SPAN: [&str; 33] = [
     "instrumentation_scope.version",
     "instrumentation_scope.attributes",
     "instrumentation_scope.schema_url",
+    "record.topic",
+    "record.headers",
 ];
 /// So many of them, the first, are named where no other help is to be had.
 const COMMON: usize = 7;
@@ -130,7 +132,7 @@ pub fn resolve(segments: &[Segment<'_>], item: Option<&str>) -> Result<Path, Err
     }
     match of_span(&name, rest)? {
         Some((subject, kind)) if prefix == "root" => Ok(Path::Root(subject, kind)),
-        Some((subject, kind)) if prefix == "span" || prefix.is_empty() && subject.is_around() => {
+        Some((subject, kind)) if prefix == "span" || prefix.is_empty() && subject.is_of_span_alone() => {
             Ok(of_its_span(subject, kind, item))
         }
         Some((subject, kind)) if prefix != "spanevent" => Ok(Path::Span(subject, kind)),
@@ -167,6 +169,7 @@ fn of_span(name: &str, segments: &[Segment<'_>]) -> Result<Option<(Subject, Type
             return attribute(segments, |key| Subject::Around(Around::ScopeAttribute(key))).map(Some);
         }
         "trace_state" => return trace_state(segments).map(Some),
+        "record.headers" => return header(segments).map(Some),
         _ => {
             let (field, kind) = match name {
                 "status.message" => (Field::StatusMessage, Type::Text),
@@ -185,6 +188,7 @@ fn of_span(name: &str, segments: &[Segment<'_>]) -> Result<Option<(Subject, Type
                 "dropped_attributes_count" => (Field::DroppedAttributes, Type::Int),
                 "dropped_events_count" => (Field::DroppedEvents, Type::Int),
                 "dropped_links_count" => (Field::DroppedLinks, Type::Int),
+                "record.topic" => (Field::Topic, Type::Text),
                 _ => return Ok(None),
             };
             (Subject::Field(field), kind)
@@ -272,6 +276,21 @@ fn trace_state(segments: &[Segment<'_>]) -> Result<(Subject, Type), Error> {
     Ok((Subject::Field(field), Type::Text))
 }
 
+/// `record.headers["key"]`.
+fn header(segments: &[Segment<'_>]) -> Result<(Subject, Type), Error> {
+    let (Some(last), [before @ .., _]) = (segments.last(), segments) else {
+        return Err(Error::new(0..0, "a path has a name"));
+    };
+    no_key(before)?;
+    match last.keys.as_slice() {
+        [(Literal::Text(key), _)] => Ok((Subject::Field(Field::Header(key.clone())), Type::Text)),
+        [] => Err(Error::new(last.at.clone(), "`headers` takes a key").hint("write `record.headers[\"key\"]`")),
+        [(_, at)] | [_, (_, at), ..] => {
+            Err(Error::new(at.clone(), "`headers` takes one key, a text").hint("write `record.headers[\"key\"]`"))
+        }
+    }
+}
+
 fn no_key(segments: &[Segment<'_>]) -> Result<(), Error> {
     match segments.iter().find_map(|segment| segment.keys.first().map(|(_, at)| (segment.name, at))) {
         Some((name, at)) => Err(Error::new(at.clone(), format!("`{name}` takes no key"))),
@@ -344,5 +363,5 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 }
 
 fn with_key(path: &str) -> String {
-    if path.ends_with("attributes") { format!("{path}[\"…\"]") } else { path.to_owned() }
+    if path.ends_with("attributes") || path.ends_with("headers") { format!("{path}[\"…\"]") } else { path.to_owned() }
 }

@@ -249,7 +249,7 @@ impl Question for TraceTest {
         }
         for (number, tests) in &numbers {
             let least = match number {
-                Number::Shape => i64::MIN,
+                Number::Shape | Number::Values(_) => i64::MIN,
                 Number::Spans => 1,
                 _ => 0,
             };

@@ -20,9 +20,37 @@ use super::{
     literal,
     parse::parse,
 };
+use crate::decode::Headers;
 
 /// A span, and what is around it.
 pub type Seen = (Span, Resource, InstrumentationScope);
+
+/// What stands beside the value of the record that a span comes in: a topic, and headers, some of them with one key.
+pub struct Beside {
+    topic: &'static str,
+    headers: Vec<(&'static str, Option<Vec<u8>>)>,
+}
+
+pub fn beside((span, ..): &Seen) -> Beside {
+    let value = match span.flags {
+        0 => None,
+        1 => Some(b"a".to_vec()),
+        _ => Some(span.name.clone().into_bytes()),
+    };
+    let mut headers = vec![("b", Some(b"b".to_vec())), ("a", value), ("a", Some(b"b".to_vec()))];
+    headers.truncate(span.name.len() + 1);
+    Beside { topic: if span.kind == 2 { "a" } else { "b" }, headers }
+}
+
+impl Headers for Beside {
+    fn topic(&self) -> Option<&[u8]> {
+        Some(self.topic.as_bytes())
+    }
+
+    fn header(&self, key: &str) -> Option<&[u8]> {
+        self.headers.iter().find(|(known, _)| *known == key)?.1.as_deref()
+    }
+}
 
 /// A trace as it is when all has been seen.
 pub struct Trace<'a> {
@@ -122,6 +150,15 @@ fn is_true(expr: &Expr<'_>, at: At<'_>) -> Option<bool> {
         ExprKind::And(parts) => all(parts, true),
         ExprKind::Or(parts) => all(parts, false),
         ExprKind::Not(inner) => is_true(inner, at).map(|value| !value),
+        ExprKind::Compare { op, sides } if matches!(&sides[0].kind, ExprKind::Call { name: "values", .. }) => {
+            let [Some(Value::List(left)), Some(Value::List(right))] = sides.each_ref().map(|side| value(side, at))
+            else {
+                panic!("two lists")
+            };
+            let among = |all: &[Value], one| all.iter().any(|other| order(other, one) == Some(Ordering::Equal));
+            let same = left.iter().all(|one| among(&right, one)) && right.iter().all(|one| among(&left, one));
+            Some(same == (*op == Op::Eq))
+        }
         ExprKind::Compare { op, sides } => {
             let [left, right] = sides.each_ref().map(|side| value(side, at));
             Some(compare(&left?, *op, &right?))
@@ -175,6 +212,18 @@ fn value(expr: &Expr<'_>, at: At<'_>) -> Option<Value> {
                 "all" => Value::Bool(such() == at.trace.spans.len()),
                 "none" => Value::Bool(such() == 0),
                 "count" => Value::Int(such() as i128),
+                "values" => {
+                    let mut different: Vec<Value> = Vec::new();
+                    for span in at.trace.spans {
+                        let value = value(&args[0], At { span: Some(span), ..at })?;
+                        // What is equal to itself, and not nil.
+                        let is_one = value != Value::Nil && order(&value, &value) == Some(Ordering::Equal);
+                        if is_one && !different.iter().any(|known| order(known, &value) == Some(Ordering::Equal)) {
+                            different.push(value);
+                        }
+                    }
+                    Value::List(different)
+                }
                 "any_event" | "any_link" => Value::Bool(match at.span {
                     Some(span) => any_of(span, *name == "any_event"),
                     None => at.trace.spans.iter().any(|span| any_of(span, *name == "any_event")),
@@ -361,7 +410,7 @@ fn path(segments: &[Segment<'_>], at: At<'_>) -> Value {
     let trace = at.trace;
     let keys = segments.last().map_or(&[][..], |last| &last.keys);
     let names: Vec<&str> = segments.iter().map(|segment| segment.name).collect();
-    let is_of_span = matches!(names[0], "span" | "resource" | "scope" | "instrumentation_scope" | "service");
+    let is_of_span = matches!(names[0], "span" | "resource" | "scope" | "instrumentation_scope" | "service" | "record");
     let (names, seen) = match names.as_slice() {
         ["trace", "duration"] => {
             let start = trace.spans.iter().map(|(span, ..)| span.start_time_unix_nano).min().unwrap_or(0);
@@ -438,7 +487,8 @@ fn path(segments: &[Segment<'_>], at: At<'_>) -> Value {
         }
         (None, _) => {}
     }
-    let Some((span, resource, scope)) = seen else { return Value::Nil };
+    let Some(seen) = seen else { return Value::Nil };
+    let (span, resource, scope) = seen;
     match names {
         ["name"] => text(&span.name),
         ["kind"] => Value::Int(i128::from(span.kind)),
@@ -462,6 +512,12 @@ fn path(segments: &[Segment<'_>], at: At<'_>) -> Value {
         ["dropped_attributes_count"] => count(span.dropped_attributes_count),
         ["dropped_events_count"] => count(span.dropped_events_count),
         ["dropped_links_count"] => count(span.dropped_links_count),
+        ["record", "topic"] => text(beside(seen).topic),
+        ["record", "headers"] => {
+            let [(Literal::Text(key), _)] = keys else { panic!("{keys:?} is no key") };
+            let beside = beside(seen);
+            beside.header(key).map_or(Value::Nil, |value| Value::Text(value.to_vec()))
+        }
         ["service"] => service_of(resource),
         ["attributes"] => attribute(&span.attributes),
         ["resource", "attributes"] => attribute(&resource.attributes),

@@ -60,6 +60,9 @@ pub enum Field {
     DroppedLinks,
     /// Whether it has no parent.
     IsRoot,
+    /// Of the record it came in, as are `Header`s.
+    Topic,
+    Header(String),
 }
 
 /// What all spans of a resource and scope share, beside the resource's attributes.
@@ -116,6 +119,10 @@ pub enum Number {
     Siblings(Formula<SpanTest>),
     /// The hash of who calls whom, its bits as they are.
     Shape,
+    /// The key of all values that spans have of it, its bits as they are.
+    Values(Subject),
+    /// How many different ones there are.
+    Different(Subject),
 }
 
 /// What can be denied: where it cannot be computed, neither it nor its denial holds.
@@ -167,11 +174,16 @@ impl Deny for TraceTest {
 // === impl Field ===
 
 impl Field {
+    /// Whether it is of the record that the span came in.
+    pub fn is_of_record(&self) -> bool {
+        matches!(self, Field::Topic | Field::Header(_))
+    }
+
     /// Whether it has to be found in the span's bytes.
     pub fn is_detail(&self) -> bool {
         match self {
             Field::KindText | Field::Start | Field::End | Field::Time => false,
-            Field::TraceId | Field::TraceIdText | Field::IsRoot => false,
+            Field::TraceId | Field::TraceIdText | Field::IsRoot | Field::Topic | Field::Header(_) => false,
             Field::StatusMessage
             | Field::SpanId
             | Field::ParentId
@@ -198,6 +210,11 @@ impl Subject {
             Subject::OfSpan(subject) => subject.is_around(),
             _ => false,
         }
+    }
+
+    /// Whether it is of what the span came in, and of nothing else that has the same names.
+    pub fn is_of_span_alone(&self) -> bool {
+        self.is_around() || matches!(self, Subject::Field(field) if field.is_of_record())
     }
 
     /// The same, whether it is asked of a span or of what belongs to one.

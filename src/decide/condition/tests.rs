@@ -710,7 +710,14 @@ fn names_what_cannot_be_computed() {
         "any(flags == 1 / 0)",
         "trace.duration > root.duration",
         "count(true) / 2 > 3",
+        "values(service) > [\"a\"] or values(service) == \"a\" or values(service) == [name] or values(kind) == [\"a\", nil]",
+        "any(values(name) == [\"a\"]) or values(root.name) == [] or values(ToLowerCase(name)) == []",
+        "values(trace.duration) == [] or values(any(true)) == [] or values() == [] or values(name)",
+        "root.name == values(name) or ContainsValue(values(name), \"a\") or Len(values(name)) or Len(values(name)) == \"a\"",
         "any(trace_state[1] == \"a\")",
+        "any(record.headers == \"a\" or record.headers[\"a\"][0] == \"b\" or record.headers[0] == \"c\")",
+        "record.topic == \"a\" and any(record.topic[\"a\"] == \"b\" or record.topic > 5)",
+        "any(record.key == \"a\" and record.header[\"a\"] == \"b\")",
         "any(attributes[\"a\"][\"1\"][\"2\"][\"3\"][\"4\"][\"5\"][\"6\"][\"7\"][\"8\"][\"9\"] == 1)",
         "any(Len(name)[0] == 1)",
         "any(Int(attributes[\"a\"]) < nil)",
@@ -828,9 +835,70 @@ fn names_what_cannot_be_computed() {
         ^^^^^^^^^^^ `count(true)` is known only when the trace is judged
         hint: compare it with a constant
 
+        values(service) > ["a"] or values(service) == "a" or values(service) == [name] or values(kind) == ["a", nil]
+        ^^^^^^^^^^^^^^^^^^^^^^^ `values(service) > ["a"]` orders the values of all spans
+        hint: compare it with `==` or `!=`
+                                                      ^^^ `values(service)` are the values of all spans and `"a"` is no list
+                                                      hint: did you mean `values(service) == ["a"]`?
+                                                                                 ^^^^ `name` is of a span, and a trace has many
+                                                                                 hint: did you mean `any(values(service) == [name])`?
+                                                                                                           ^^^ `kind` is a span kind and `"a"` is none
+                                                                                                           hint: the span kinds are `SPAN_KIND_UNSPECIFIED`, `SPAN_KIND_INTERNAL`, `SPAN_KIND_SERVER`, `SPAN_KIND_CLIENT`, `SPAN_KIND_PRODUCER`, `SPAN_KIND_CONSUMER`
+                                                                                                                ^^^ what is absent is no value
+                                                                                                                hint: leave `nil` out
+
+        any(values(name) == ["a"]) or values(root.name) == [] or values(ToLowerCase(name)) == []
+            ^^^^^^^^^^^^ `values(…)` inside `any(…)`, which looks at one of them at a time
+            hint: move it outside, and join the two: `… and any(…)`
+                                             ^^^^^^^^^ `root.name` inside `values(…)`, which looks at one span at a time
+                                             hint: move it outside: `root.name == … and values(…)`
+                                                                 ^^^^^^^^^^^^^^^^^^^^^^^^^ `values` takes one path of a span
+                                                                 hint: write `values(service)`
+
+        values(trace.duration) == [] or values(any(true)) == [] or values() == [] or values(name)
+               ^^^^^^^^^^^^^^ `trace.duration` inside `values(…)`, which looks at one span at a time
+               hint: move it outside: `trace.duration == … and values(…)`
+                                        ^^^^^^^^^^^^^^^^^ `values` takes one path of a span
+                                        hint: write `values(service)`
+                                                                   ^^^^^^^^ `values` takes one path of a span
+                                                                   hint: write `values(service)`
+                                                                                     ^^^^^^^^^^^^ `values(name)` is a value, not a condition
+                                                                                     hint: compare it with a list: `values(name) == ["cart"]`
+
+        root.name == values(name) or ContainsValue(values(name), "a") or Len(values(name)) or Len(values(name)) == "a"
+        ^^^^^^^^^^^^^^^^^^^^^^^^^ `root.name == values(name)` compares text with the values of all spans
+        hint: `Int(…)`, `Double(…)` and `String(…)` make one of the other
+                                                   ^^^^^^^^^^^^ `values(name)` is the values of all spans, and `ContainsValue` takes a list
+                                                   hint: `any(… == …)` asks whether one of them is such
+                                                                         ^^^^^^^^^^^^^^^^^ `Len(values(name))` is a value, not a condition
+                                                                         hint: compare it: `Len(values(name)) > 3`
+                                                                                                                   ^^^ `Len(values(name))` is a number and `"a"` is no whole number
+                                                                                                                   hint: write `10`
+
         any(trace_state[1] == "a")
                         ^ `trace_state` takes one key, a text
                         hint: write `trace_state["vendor"]`
+
+        any(record.headers == "a" or record.headers["a"][0] == "b" or record.headers[0] == "c")
+                   ^^^^^^^ `headers` takes a key
+                   hint: write `record.headers["key"]`
+                                                         ^ `headers` takes one key, a text
+                                                         hint: write `record.headers["key"]`
+                                                                                     ^ `headers` takes one key, a text
+                                                                                     hint: write `record.headers["key"]`
+
+        record.topic == "a" and any(record.topic["a"] == "b" or record.topic > 5)
+        ^^^^^^^^^^^^ `record.topic` is of a span, and a trace has many
+        hint: did you mean `any(record.topic == "a")`?
+                                                 ^^^ `topic` takes no key
+                                                                               ^ `record.topic` is text and `5` is not
+                                                                               hint: text stands in double quotes
+
+        any(record.key == "a" and record.header["a"] == "b")
+            ^^^^^^^^^^ unknown path `record.key`
+            hint: a span has `name`, `kind`, `status.code`, `duration`, `service`, `attributes["…"]`, `resource.attributes["…"]` and more, which docs/conditions.md lists; the root has them behind `root.`
+                                  ^^^^^^^^^^^^^ unknown path `record.header`
+                                  hint: did you mean `record.headers["…"]`?
 
         any(attributes["a"]["1"]["2"]["3"]["4"]["5"]["6"]["7"]["8"]["9"] == 1)
                                                                     ^^^ more than 8 keys behind each other

@@ -18,6 +18,8 @@ pub enum Type {
     Count,
     /// A hash, written as 16 hexadecimal digits.
     Shape,
+    /// Of all spans, each once.
+    Values,
     Bool,
     Int,
     Double,
@@ -146,6 +148,10 @@ pub fn constant(value: Value, kind: Type, path: &str, written: &str, at: &Range<
             format!("`{path}` is a hash and `{written}` is none"),
             "it is written as text of 16 hexadecimal digits, as `tailwater explain` shows it".to_owned(),
         ),
+        (Type::Values, _) => (
+            format!("`{path}` are the values of all spans and `{written}` is no list"),
+            format!("did you mean `{path} == [{written}]`?"),
+        ),
         (Type::Count, _) => {
             (format!("`{path}` is a number and `{written}` is no whole number"), "write `10`".to_owned())
         }
@@ -258,6 +264,7 @@ pub fn name(kind: Type) -> &'static str {
         Type::Duration => "a duration",
         Type::Count => "a number of spans",
         Type::Shape => "a hash",
+        Type::Values => "the values of all spans",
         Type::Bool => "true or false",
         Type::Int | Type::Double => "a number",
         Type::List => "a list",

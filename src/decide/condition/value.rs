@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{
-    Constant, Expression, Op, SpanTest, Subject, Test,
+    Constant, Expression, Number, Op, SpanTest, Subject, Test,
     ast::{Expr, ExprKind, Literal},
     check::{Asked, Checker, Operand},
     expression::{Computed, Math},
@@ -91,7 +91,9 @@ impl<'t> Checker<'t> {
 
     /// Ids, hashes and lists are equal or not, and no more.
     pub(super) fn ordered(&mut self, expr: &Expr<'t>, op: Op, kind: Type) -> Option<()> {
-        if matches!(op, Op::Eq | Op::Ne) || !matches!(kind, Type::TraceId | Type::SpanId | Type::List | Type::Shape) {
+        if matches!(op, Op::Eq | Op::Ne)
+            || !matches!(kind, Type::TraceId | Type::SpanId | Type::List | Type::Shape | Type::Values)
+        {
             return Some(());
         }
         let message = format!("`{}` orders {}", self.written(expr), types::name(kind));
@@ -139,6 +141,7 @@ impl<'t> Checker<'t> {
                 }
                 (Param::Text, Type::Int | Type::Double) => format!("did you mean `String({})`?", self.written(arg)),
                 (Param::Duration, _) => "durations are `duration`, `2s` and what is between two times".to_owned(),
+                (Param::List, Type::Values) => "`any(… == …)` asks whether one of them is such".to_owned(),
                 (Param::List, _) => format!("did you mean `[{}]`?", self.written(arg)),
                 _ => format!("docs/conditions.md says what `{name}` does"),
             };
@@ -261,6 +264,10 @@ impl<'t> Checker<'t> {
 
     fn expression(&mut self, expr: &Expr<'t>, operand: Operand) -> Option<Expression> {
         match operand {
+            Operand::Asked(Asked::Number(Number::Values(_)), _) => {
+                let message = format!("`{}` is known only when the trace is judged", self.written(expr));
+                self.error(&expr.at, message, "compare it with a list: `values(service) == [\"cart\"]`")
+            }
             Operand::Computed(expression, _) => Some(expression),
             Operand::Asked(Asked::Subject(subject), _) => Some(Expression::Path(subject)),
             Operand::Asked(Asked::Number(_), _) => {

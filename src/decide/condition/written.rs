@@ -34,6 +34,11 @@ pub fn written(text: &str) -> Option<Written<TraceTest>> {
     written_as(text, &parse(text).ok()?, &check::check)
 }
 
+/// A condition on one span.
+pub fn written_span(text: &str) -> Option<Written<SpanTest>> {
+    written_as(text, &parse(text).ok()?, &check::check_span)
+}
+
 type Check<'c, L> = &'c dyn Fn(&str, &Expr<'_>) -> Result<Formula<L>, Vec<Error>>;
 
 fn written_as<L: Deny + Clone>(text: &str, expr: &Expr<'_>, check: Check<'_, L>) -> Option<Written<L>> {

@@ -81,7 +81,8 @@ fn holds_of_nil(SpanTest { subject, test }: &SpanTest) -> bool {
     let may_lack = match subject.bare() {
         Subject::Attribute(_) | Subject::Inside(..) => true,
         Subject::ResourceAttribute(key) => key != SERVICE,
-        Subject::Around(Around::ScopeAttribute(_)) | Subject::Field(Field::TraceStateEntry(_)) => true,
+        Subject::Around(Around::ScopeAttribute(_)) => true,
+        Subject::Field(Field::TraceStateEntry(_) | Field::Header(_)) => true,
         _ => false,
     };
     // What is not marked as true is not true.

@@ -43,6 +43,9 @@ struct Condition<'a> {
     written: Written<TraceTest>,
 }
 
+/// Stands for a function in whose brackets the condition on roots is.
+const ROOT: &str = "completion.root";
+
 /// A question that is about one span, or may be.
 trait About: Question {
     fn test(&self) -> Option<&SpanTest>;
@@ -66,6 +69,11 @@ pub fn find(parts: &[Part<'_>]) -> Diagnostics {
             absent::find(condition, &mut proof, &mut found);
             vacuous::find(condition, &mut proof, &mut found);
         }
+    }
+    for condition in parts.iter().filter_map(Condition::on_roots) {
+        never::search(&condition, &condition.written, false, &mut proof, &mut found);
+        negative::find(&condition, &mut found);
+        absent::find(&condition, &mut proof, &mut found);
     }
     mixed::find(&all, &mut found);
     shadowed::find(&list, &all, &mut proof, &mut found);
@@ -170,6 +178,15 @@ impl<'a> Policy<'a> {
 // === impl Condition ===
 
 impl<'a> Condition<'a> {
+    /// What counts as a root: asked of every span, and one that is such is enough.
+    fn on_roots(part: &Part<'a>) -> Option<Self> {
+        let Part::Root(node) = part else { return None };
+        let condition = written::written_span(node.text())?;
+        let (at, formula) = (condition.at.clone(), Formula::Leaf(TraceTest::Any(condition.formula.clone())));
+        let argument = Argument { function: ROOT.to_owned(), at: at.clone(), condition };
+        Some(Self { node, written: Written { at, formula, parts: Vec::new(), arguments: vec![argument] } })
+    }
+
     fn at(&self, range: &Range<usize>) -> Location {
         self.node.locate(range.clone())
     }

@@ -1,6 +1,6 @@
 //! `any(attributes["x"] != "y")`: a span that lacks it is in nearly every trace.
 
-use super::{Condition, is_nil};
+use super::{Condition, ROOT, is_nil};
 use crate::{
     decide::condition::{
         Constant, Expression, Field, Op, SpanTest, Subject, Test,
@@ -23,7 +23,12 @@ pub fn find(condition: &Condition<'_>, found: &mut Diagnostics) {
         let a = if one == "event" { "an" } else { "a" };
         let function = &argument.function;
         let opposite = condition.opposite(&argument.condition).unwrap_or("…".to_owned());
-        let (message, hint) = if function == "none" {
+        let (message, hint) = if function == ROOT {
+            (
+                "what counts as a root is said by what a span is not: every span that lacks it counts".to_owned(),
+                "ask also for what the span is, such as `kind == SPAN_KIND_SERVER and …`".to_owned(),
+            )
+        } else if function == "none" {
             (
                 format!("`none(…)` of what {a} {one} is not: one {one} that lacks it, and this does not hold"),
                 format!("`none({opposite})` asks that no {one} is such, `all({opposite})` that every {one} is"),
@@ -43,7 +48,7 @@ pub fn find(condition: &Condition<'_>, found: &mut Diagnostics) {
 
 /// Some span is looked for by what it is not alone.
 pub fn is_trap(argument: &Argument) -> bool {
-    let asks = ["any", "none", "any_event", "any_link"].contains(&argument.function.as_str());
+    let asks = ["any", "none", "any_event", "any_link", ROOT].contains(&argument.function.as_str());
     let ways = if asks { ways(&argument.condition.formula, true) } else { None };
     ways.unwrap_or_default().iter().any(|way| !way.is_empty() && way.iter().all(is_negative))
 }

@@ -27,7 +27,7 @@ pub fn find(policy: &Policy<'_>, proof: &mut Proof, found: &mut Diagnostics) {
 }
 
 /// Names the smallest parts that never hold, and says whether there is one. `span`: they are asked of one span.
-fn search<L: Question>(
+pub fn search<L: Question>(
     condition: &Condition<'_>,
     written: &Written<L>,
     span: bool,

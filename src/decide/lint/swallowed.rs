@@ -95,6 +95,9 @@ fn speaks_of_errors(formula: &Formula<TraceTest>) -> bool {
         }
         TraceTest::Under { below, above, .. } => speaks |= speaks_of_span(below) || speaks_of_span(above),
         TraceTest::Root(test) => speaks |= is_telling(test),
+        TraceTest::Number(Number::Values(subject) | Number::Different(subject), ..) => {
+            speaks |= is_telling(&SpanTest { subject: subject.clone(), test: Test::Compare(Op::Eq, Constant::Nil) });
+        }
         TraceTest::Number(..) | TraceTest::Complete => {}
     });
     speaks

@@ -41,6 +41,78 @@ fn messages(found: &Diagnostics) -> String {
     found.0.iter().map(line).collect()
 }
 
+/// What is said of what counts as a root.
+fn lint_root(condition: &str) -> Diagnostics {
+    let source = Arc::new(Source { name: "tailwater.yaml".into(), text: condition.into() });
+    find(&[Part::Root(&Node::plain(Location { range: 0..condition.len(), source }, condition))])
+}
+
+#[test]
+fn looks_at_what_counts_as_a_root() {
+    let found = [
+        "kind == SPAN_KIND_SERVER and kind == SPAN_KIND_CONSUMER",
+        "service != \"gateway\"",
+        "IsRootSpan() or attributes[\"peer.service\"] != \"gateway\"",
+        "kind == SPAN_KIND_SERVER and attributes[\"tenant\"] != \"test\"",
+        "any_event(name == \"a\" and name == \"b\")",
+    ];
+    assert_snapshot!(found.map(|condition| lint_root(condition).to_string()).join("\n"), @r#"
+    warning: this never holds, whatever the trace
+     --> tailwater.yaml:1:1
+      |
+    1 | kind == SPAN_KIND_SERVER and kind == SPAN_KIND_CONSUMER
+      | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+      |
+      = hint: one span would have to be all of it: write `or`, or `any(…) and any(…)`, which may be two spans
+
+    1 warning
+    warning: what counts as a root is said by what a span is not: every span that lacks it counts
+     --> tailwater.yaml:1:1
+      |
+    1 | service != "gateway"
+      | ^^^^^^^^^^^^^^^^^^^^
+      |
+      = hint: ask also for what the span is, such as `kind == SPAN_KIND_SERVER and …`
+
+    1 warning
+    warning: what counts as a root is said by what a span is not: every span that lacks it counts
+     --> tailwater.yaml:1:1
+      |
+    1 | IsRootSpan() or attributes["peer.service"] != "gateway"
+      | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+      |
+      = hint: ask also for what the span is, such as `kind == SPAN_KIND_SERVER and …`
+
+    1 warning
+    warning: `attributes["tenant"] != "test"` holds also where `attributes["tenant"]` is absent
+     --> tailwater.yaml:1:30
+      |
+    1 | kind == SPAN_KIND_SERVER and attributes["tenant"] != "test"
+      |                              ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+      |
+      = hint: say which is meant: `attributes["tenant"] != nil and attributes["tenant"] != "test"`, or `(attributes["tenant"] == nil or attributes["tenant"] != "test")`
+
+    1 warning
+    warning: this never holds, whatever the trace
+     --> tailwater.yaml:1:11
+      |
+    1 | any_event(name == "a" and name == "b")
+      |           ^^^^^^^^^^^^^^^^^^^^^^^^^^^
+      |
+      = hint: one span would have to be all of it: write `or`, or `any(…) and any(…)`, which may be two spans
+
+    1 warning
+    "#);
+    for quiet in [
+        "IsRootSpan() or service == \"gateway\" and kind == SPAN_KIND_SERVER",
+        "kind == SPAN_KIND_SERVER and not IsRootSpan()",
+        "kind == SPAN_KIND_SERVER and attributes[\"tenant\"] != nil and attributes[\"tenant\"] != \"test\"",
+    ] {
+        let found = lint_root(quiet);
+        assert!(found.is_empty(), "{found}");
+    }
+}
+
 #[test]
 fn warns_of_what_never_holds() {
     assert_snapshot!(lint(&[r#"

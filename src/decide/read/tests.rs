@@ -39,7 +39,7 @@ fn merges_files_in_order() {
     ])
     .unwrap();
     assert_eq!(set.policies().iter().map(|policy| policy.name.as_str()).collect::<Vec<_>>(), ["a", "b", "c"]);
-    assert_eq!(set.keys().slot(b"k"), Some(0));
+    assert_eq!(set.program.keys.slot(b"k"), Some(0));
     assert_eq!((set.words(), set.counters()), (1, 0));
     assert!(compile(&[""]).unwrap().policies().is_empty());
 }
@@ -258,6 +258,39 @@ fn shows_what_yaml_took_of_a_condition() {
           = hint: write the condition on lines of its own below `when: >-`, where all is text
 
         1 error
+    "#);
+    assert_snapshot!(told("\n      any(name == \"GET #1\")"), @r#"
+    error: YAML takes ` #` for the beginning of a comment
+     --> one.yaml:4:24
+      |
+    4 |       any(name == "GET #1")
+      |                        ^
+      |
+      = hint: quote the condition: when: 'any(name == "GET #1")'
+
+    1 error
+    "#);
+    assert_snapshot!(told("\n      !any(name == \"a\")"), @r#"
+    error: YAML takes a `!` in front for a tag
+     --> one.yaml:4:7
+      |
+    4 |       !any(name == "a")
+      |       ^
+      |
+      = hint: a condition is negated by `not`: when: not any(name == "a")
+
+    1 error
+    "#);
+    assert_snapshot!(told("\n  - !any"), @r#"
+    error: tags (`!…`) are not supported
+     --> one.yaml:4:5
+      |
+    4 |   - !any
+      |     ^^^^
+      |
+      = hint: quote the text if it begins with `!`
+
+    1 error
     "#);
     assert_snapshot!(told(r#""a" == root.name"#), @r#"
         error: YAML takes a quote in front for one around the whole text

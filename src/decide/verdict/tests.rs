@@ -1,6 +1,6 @@
 //! Policies that meet, from what each says alone.
 
-use std::fmt::Write;
+use std::{fmt::Write, sync::LazyLock};
 
 use proptest::prelude::*;
 
@@ -37,10 +37,13 @@ fn set(matching: &str, otherwise: &str, policies: &[impl AsRef<str>]) -> PolicyS
     policy_set(&text)
 }
 
+static NO_VALUES: LazyLock<Values> = LazyLock::new(Values::default);
+
 /// A trace with two spans.
 fn facts<'a>(set: &'a PolicySet, tree: &'a Tree, randomness: u64) -> Facts<'a> {
     let (bits, randomness) = (set.blank(), Randomness(randomness));
-    Facts { bits, counts: &[], duration_ns: 0, span_count: 2, randomness, time: NOW, complete: false, tree }
+    let values = &NO_VALUES;
+    Facts { bits, counts: &[], duration_ns: 0, span_count: 2, randomness, time: NOW, complete: false, tree, values }
 }
 
 fn judge(set: &PolicySet, randomness: u64) -> (bool, Option<u16>, Threshold) {

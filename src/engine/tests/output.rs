@@ -47,7 +47,8 @@ fn through(payloads: &[Vec<u8>], output_record_bytes: usize) -> (Vec<(TraceId, V
     let mut engine = Engine::new(settings, policies(ALL));
     engine.assign(Start::at(0));
     for (offset, payload) in (0..).zip(payloads) {
-        let record = Record { partition: 0, offset, timestamp: Some(RecordTime(0)), payload: Some(payload) };
+        let record =
+            Record { partition: 0, offset, timestamp: Some(RecordTime(0)), headers: &(), payload: Some(payload) };
         engine.ingest(record, RecordTime::END).expect("room");
     }
     engine.finish(0);

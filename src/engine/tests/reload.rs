@@ -257,6 +257,7 @@ impl Judge {
                     partition: 0,
                     offset: *offset,
                     timestamp: Some(RecordTime(*time)),
+                    headers: &(),
                     payload: Some(&payload),
                 };
                 *offset += 1;

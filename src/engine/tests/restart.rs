@@ -65,7 +65,7 @@ impl Life {
             while let Some((time, spans)) = disk.input[at].get(self.next[at]).cloned() {
                 let payload = record(&spans);
                 let (offset, timestamp) = (self.next[at] as i64, Some(RecordTime(time)));
-                let record = Record { partition: at as u32, offset, timestamp, payload: Some(&payload) };
+                let record = Record { partition: at as u32, offset, timestamp, headers: &(), payload: Some(&payload) };
                 while self.engine.ingest(record, RecordTime::END) == Err(Full) {
                     self.commit(disk);
                 }

@@ -8,6 +8,10 @@ use crate::decode::arbitrary::{shaken, traces_data};
 /// A trace, what stands around a span, and the span, as raw bytes.
 type Carried = (Vec<u8>, Vec<u8>, Vec<u8>, Vec<u8>);
 
+fn none() -> HeaderList {
+    HeaderList::default()
+}
+
 const AT: RecordTime = RecordTime(1_700_000_000_000);
 
 /// The spans of a record, those without a usable trace id behind the others.
@@ -37,7 +41,7 @@ proptest! {
     fn spans_are_conserved(data in traces_data(), seed: u64) {
         let payload = shaken(&data, seed);
         let mut split = Split::new(1 << 20);
-        split.take(7, 11, AT, Some(&payload));
+        split.take(7, 11, AT, &none(), Some(&payload));
         let tick = &split.tick;
         let bytes = |range: &std::ops::Range<usize>| &tick.bytes[range.clone()];
         let mut batch = Batch::default();
@@ -92,9 +96,9 @@ fn batch_of(traces: u32, envelope: usize) -> Vec<u8> {
 #[test]
 fn what_cannot_be_read_is_said() {
     let mut split = Split::new(1 << 20);
-    split.take(0, 1, AT, None);
-    split.take(0, 2, AT, Some(b"not OTLP"));
-    split.take(0, 3, AT, Some(&vec![0; limits::RECORD_BYTES + 1]));
+    split.take(0, 1, AT, &none(), None);
+    split.take(0, 2, AT, &none(), Some(b"not OTLP"));
+    split.take(0, 3, AT, &none(), Some(&vec![0; limits::RECORD_BYTES + 1]));
     let reasons = reasons(&split);
     assert_eq!(reasons.len(), 3);
     assert_eq!(reasons[0], ("the record has no value", 0));
@@ -103,9 +107,27 @@ fn what_cannot_be_read_is_said() {
 }
 
 #[test]
+fn headers_go_with_each_trace_and_count() {
+    let headers: HeaderList = [("tenant".to_owned(), Some(vec![b'x'; 400])), ("none".to_owned(), None)].into();
+    let (mut bare, mut split) = (Split::new(1_000), Split::new(1_000));
+    bare.take(0, 1, AT, &none(), Some(&batch_of(3, 500)));
+    split.take(0, 1, AT, &headers, Some(&batch_of(3, 500)));
+    assert!(split.tick.kept.iter().all(|kept| kept.headers.as_ref() == Some(&headers)));
+    assert_eq!((bare.tick.kept.len(), split.tick.kept.len()), (3, 3));
+    assert!(split.tick.size() >= bare.tick.size() + 3 * 400);
+    split.tick.discard(0);
+    assert_eq!(split.tick.size(), 0);
+    // With them a record is larger than its topic takes.
+    split.take(0, 2, AT, &headers, Some(&batch_of(3, 700)));
+    assert_eq!((split.tick.kept.len(), split.tick.dead.iter().map(|dead| dead.spans).sum::<u32>()), (0, 3));
+    bare.take(0, 2, AT, &none(), Some(&batch_of(3, 700)));
+    assert_eq!(bare.tick.kept.len(), 6);
+}
+
+#[test]
 fn a_span_that_fits_nowhere_is_named() {
     let mut split = Split::new(1_000);
-    split.take(0, 1, AT, Some(&batch_of(2, 2_000)));
+    split.take(0, 1, AT, &none(), Some(&batch_of(2, 2_000)));
     assert!(split.tick.kept.is_empty());
     assert_eq!(split.tick.dead.iter().map(|dead| dead.spans).sum::<u32>(), 2);
 }
@@ -113,7 +135,7 @@ fn a_span_that_fits_nowhere_is_named() {
 #[test]
 fn envelopes_around_every_trace_are_bounded() {
     let mut split = Split::new(1 << 20);
-    split.take(0, 1, AT, Some(&batch_of(1_000, 500_000)));
+    split.take(0, 1, AT, &none(), Some(&batch_of(1_000, 500_000)));
     assert!(split.tick.size() < OVERFULL + (1 << 20));
     let kept = split.tick.kept.iter().map(|kept| kept.spans).sum::<u32>();
     let [(reason, spans)] = reasons(&split)[..] else { panic!("one pointer") };
