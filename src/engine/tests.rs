@@ -629,7 +629,7 @@ fn memory_that_is_full_after_a_restart_holds_back_what_is_new() {
         assert_eq!(ahead, [if keying == Keying::Keyed { 0 } else { u64::MAX }, 0]);
         let is_stuck = (0..1_500).any(|offset| {
             let payload = spans(offset);
-            let record = Record { partition: there, offset, timestamp: None, payload: Some(&payload) };
+            let record = Record { partition: there, offset, timestamp: None, headers: &(), payload: Some(&payload) };
             while rig.engine.ingest(record, RecordTime::END) == Err(Full) && !rig.engine.is_stuck() {
                 rig.cut();
             }

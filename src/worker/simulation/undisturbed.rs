@@ -42,8 +42,8 @@ fn decisions(orders: &Orders, log: &Log<Input>) -> Vec<Decision> {
         engine.settle(tick, &[]);
     };
     for (offset, Input { time, payload }) in log.records() {
-        let record =
-            Record { partition, offset: offset as i64, timestamp: Some(RecordTime(*time)), payload: Some(payload) };
+        let (offset, timestamp) = (offset as i64, Some(RecordTime(*time)));
+        let record = Record { partition, offset, timestamp, headers: &(), payload: Some(payload) };
         while engine.ingest(record, RecordTime::END) == Err(Full) {
             settle(&mut engine);
         }
