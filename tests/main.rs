@@ -12,6 +12,7 @@ mod faults;
 mod harness;
 mod layers;
 mod lifecycle;
+mod manual;
 mod metrics;
 mod partitions;
 mod preflight;

@@ -4,7 +4,7 @@ pub mod acl;
 mod certificates;
 pub mod collector;
 pub mod kafka;
-mod leash;
+pub mod leash;
 pub mod load;
 pub mod log;
 pub mod observer;
