@@ -63,7 +63,12 @@ const DOWN: i64 = 7;
 // === impl Cluster ===
 
 impl<M: Member> Cluster<M> {
-    pub fn new(seed: u64, partitions: usize, make: impl Fn(&State) -> M + 'static, shares: impl Fn() -> Shares + 'static) -> Self {
+    pub fn new(
+        seed: u64,
+        partitions: usize,
+        make: impl Fn(&State) -> M + 'static,
+        shares: impl Fn() -> Shares + 'static,
+    ) -> Self {
         let count = partitions.min(4);
         let all: Vec<Partition> = (0..partitions).map(|_| Partition::default()).collect();
         let workers = (0..count).map(|worker| {
@@ -143,7 +148,12 @@ impl<M: Member> Cluster<M> {
 }
 
 /// So many seconds, the traffic times `factor`: of each second of record time what became of it.
-pub fn play<M: Member>(cluster: &mut Cluster<M>, traces: &mut Traces, seconds: i64, factor: impl Fn(i64, u64) -> f64) -> Vec<Second> {
+pub fn play<M: Member>(
+    cluster: &mut Cluster<M>,
+    traces: &mut Traces,
+    seconds: i64,
+    factor: impl Fn(i64, u64) -> f64,
+) -> Vec<Second> {
     let mut all = vec![Second::default(); seconds as usize + 1];
     for second in 1..=seconds {
         let traces = traces.second(|key| factor(second, key));

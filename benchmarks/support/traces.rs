@@ -49,7 +49,8 @@ impl Traces {
             .collect()
     }
 
-    fn trace(&mut self, key: u64) -> Trace {
+    /// One of a key.
+    pub fn trace(&mut self, key: u64) -> Trace {
         let partition = match self.partitions {
             1 => 0,
             _ if self.rng.bool() => 0,

@@ -77,8 +77,9 @@ struct Strangers {
 struct Seen {
     traces: f64,
     cost: f64,
-    /// The cost of what is kept, on average over the randomness.
+    /// The cost of what is kept, on average over the randomness, and of what was to be.
     kept: f64,
+    aimed: f64,
 }
 
 /// Milliseconds. The first intervals are shorter, so that one second is enough to begin with.
@@ -158,14 +159,23 @@ impl Adaptive {
             return;
         }
         self.since = Some((now, Seen::default()));
-        if seen.traces == 0.0 {
-            // What does not come says nothing about what will: time at rest does not count.
-            self.begun = Some(begun.plus(now.since(since)));
+        // What does not come says nothing about what will: time at rest does not count, nor what time leaps by.
+        let passed = now.since(since);
+        let counts = if seen.traces == 0.0 { 0 } else { passed.min(INTERVAL) };
+        let begun = begun.plus(passed - counts);
+        self.begun = Some(begun);
+        if counts == 0 {
             return;
         }
-        self.follow(seen, now.since(since));
+        self.seen.aimed += match self.goal {
+            // How long that took is not known.
+            _ if passed > INTERVAL => seen.kept,
+            Goal::Probability(probability) => probability * seen.cost,
+            Goal::Throughput => (share.per_second * passed as f64 / 1000.0).min(seen.cost),
+        };
+        self.follow(seen, passed);
         if now.since(begun) >= self.length {
-            self.close(now.since(begun), share.per_second);
+            self.close(now.since(begun));
             (self.begun, self.length) = (Some(now), (self.length * 2).min(INTERVAL));
         }
         self.aim_at(share.per_second);
@@ -174,12 +184,13 @@ impl Adaptive {
     fn follow(&mut self, seen: Seen, passed: u64) {
         let speed = seen.cost * 1000.0 / passed as f64;
         let ratio = speed / self.speed;
-        let is_step = !(1.0 / STEP..=STEP).contains(&ratio) && (seen.traces >= STEP_TRACES || self.speed == 0.0);
+        let is_known = seen.traces >= STEP_TRACES && passed <= INTERVAL;
+        let is_step = !(1.0 / STEP..=STEP).contains(&ratio) && (is_known || self.speed == 0.0);
         self.speed += if is_step { 1.0 } else { 0.2 } * (speed - self.speed);
     }
 
     /// The interval is over: means are made of its counts.
-    fn close(&mut self, passed: u64, per_second: f64) {
+    fn close(&mut self, passed: u64) {
         let seen = std::mem::take(&mut self.seen);
         let scale = INTERVAL as f64 / passed as f64;
         let is_first = self.level == 0.0;
@@ -222,18 +233,15 @@ impl Adaptive {
         };
         (self.strangers.count, self.strangers.beyond) = (0.0, 0.0);
         if !is_first {
-            let goal = match self.goal {
-                Goal::Probability(probability) => probability * seen.cost,
-                Goal::Throughput => (per_second * passed as f64 / 1000.0).min(seen.cost),
-            };
-            let missed = (goal / seen.kept).powf(AIM_WEIGHT);
+            let missed = (seen.aimed / seen.kept).powf(AIM_WEIGHT);
             self.aim = if missed.is_finite() { (self.aim * missed).clamp(1.0 / AIM, AIM) } else { 1.0 };
         }
     }
 
     /// Finds the level at which what the means foresee comes to the goal.
     fn aim_at(&mut self, per_second: f64) {
-        let mut claims: Vec<Claim> = self.keys.values().filter(|key| key.mean > 0.0).map(|key| self.claim(*key)).collect();
+        let mut claims: Vec<Claim> =
+            self.keys.values().filter(|key| key.mean > 0.0).map(|key| self.claim(*key)).collect();
         claims.extend(Some(self.strangers()).filter(|claim| claim.demand > 0.0));
         let foreseen: f64 = claims.iter().map(|claim| claim.demand).sum();
         if foreseen == 0.0 {
@@ -312,7 +320,10 @@ impl Adaptive {
                 [speed, level, part, mean, keys]
             };
             from.end()?;
-            if [speed, level, part, mean, keys].iter().any(|value| *value < 0.0) || part == 0.0 || !(FIRST..=INTERVAL).contains(&length) {
+            if [speed, level, part, mean, keys].iter().any(|value| *value < 0.0)
+                || part == 0.0
+                || !(FIRST..=INTERVAL).contains(&length)
+            {
                 return Err(Malformed::Value);
             }
             (self.length, self.speed, self.level, self.part) = (length, speed, level, part);
@@ -339,5 +350,123 @@ impl Seen {
         self.traces += 1.0;
         self.cost += cost;
         self.kept += cost * probability;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use fastrand::Rng;
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    fn second(second: i64) -> RecordTime {
+        RecordTime(1_000_000_000_000 + second * 1000)
+    }
+
+    /// How likely a trace is to be kept.
+    fn ask(sampler: &mut Adaptive, key: u64) -> f64 {
+        1.0 - sampler.ask(key, 1.0).0 as f64 / Threshold::NEVER.0 as f64
+    }
+
+    /// A second in which key n comes n times, up to 50.
+    fn run(sampler: &mut Adaptive, seconds: std::ops::Range<i64>) -> f64 {
+        let mut kept = 0.0;
+        for now in seconds {
+            for key in 1..=50_u64 {
+                kept += (0..key).map(|_| ask(sampler, key)).sum::<f64>();
+            }
+            sampler.advance(second(now), &Share::whole(100.0));
+        }
+        kept
+    }
+
+    #[test]
+    fn rare_keys_are_kept_with_more_probability_and_frequent_ones_in_greater_number() {
+        let mut sampler = Adaptive::new(Goal::Throughput, 1_000);
+        run(&mut sampler, 0..60);
+        let probabilities: Vec<f64> = (1..=50).map(|key| ask(&mut sampler, key)).collect();
+        assert!(probabilities.windows(2).all(|pair| pair[0] >= pair[1]), "{probabilities:?}");
+        let counts: Vec<f64> =
+            probabilities.iter().zip(1..).map(|(probability, key)| probability * f64::from(key)).collect();
+        assert!(counts.windows(2).all(|pair| pair[0] <= pair[1] + 1e-9), "{counts:?}");
+        let kept = run(&mut sampler, 60..100) / 40.0;
+        assert!((99.0..101.0).contains(&kept), "{kept}");
+    }
+
+    #[test]
+    fn keys_that_never_came_before_do_not_overrun_the_goal() {
+        let mut rng = Rng::with_seed(7);
+        let mut sampler = Adaptive::new(Goal::Throughput, 1_000);
+        let mut kept = 0.0;
+        for now in 0..120 {
+            for _ in 0..1_000 {
+                let probability = ask(&mut sampler, rng.u64(..));
+                kept += if now < 30 { 0.0 } else { probability / 90.0 };
+            }
+            sampler.advance(second(now), &Share::whole(100.0));
+        }
+        assert!((95.0..105.0).contains(&kept), "{kept} of 1,000 new keys a second");
+        assert!(sampler.bytes() < 128 << 10, "{} B", sampler.bytes());
+    }
+
+    #[test]
+    fn what_never_came_but_one_day_does_is_kept_as_what_came_once() {
+        let mut sampler = Adaptive::new(Goal::Probability(0.1), 1_000);
+        run(&mut sampler, 0..300);
+        let stranger = ask(&mut sampler, 99);
+        assert!(stranger > 0.9, "{stranger}");
+    }
+
+    #[test]
+    fn a_restart_goes_on_and_rest_is_not_forgotten() {
+        let mut sampler = Adaptive::new(Goal::Throughput, 1_000);
+        let mut state = BTreeMap::new();
+        run(&mut sampler, 0..76);
+        sampler.changes(|key, bytes| _ = state.insert(key, bytes));
+        let mut next = Adaptive::new(Goal::Throughput, 1_000);
+        for (key, bytes) in &state {
+            next.restore(*key, bytes.as_deref().expect("no key is gone")).unwrap();
+        }
+        let of = |sampler: &Adaptive, key| sampler.probability(key);
+        for key in 1..=50 {
+            let (before, after) = (of(&sampler, key), of(&next, key));
+            assert!((before - after).abs() < 1e-6, "key {key}: {before}, then {after}");
+        }
+        // An hour without traffic, and without a warm-up after it.
+        for now in 76..3_676 {
+            next.advance(second(now), &Share::whole(100.0));
+        }
+        let kept = run(&mut next, 3_676..3_686) / 10.0;
+        assert!((95.0..105.0).contains(&kept), "{kept}");
+        // Nor is there one after a leap.
+        let kept = run(&mut next, 90_000..90_010) / 10.0;
+        assert!((80.0..120.0).contains(&kept), "{kept}");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics(key in any::<Option<u64>>(), bytes in vec(any::<u8>(), 0..60), version in 0..3_u8) {
+            let mut sampler = Adaptive::new(Goal::Throughput, 10);
+            _ = sampler.restore(key, &bytes);
+            _ = sampler.restore(key, &[&[version, 0x98, 0x75], &bytes[..]].concat());
+            for now in 0..3 {
+                ask(&mut sampler, 7);
+                sampler.advance(second(now), &Share::whole(10.0));
+            }
+            prop_assert!((0.0..=1.0).contains(&ask(&mut sampler, 7)));
+        }
+
+        #[test]
+        fn a_beginning_is_no_state(end in 0..51_usize) {
+            let mut sampler = Adaptive::new(Goal::Throughput, 10);
+            run(&mut sampler, 0..3);
+            let mut heads = Vec::new();
+            sampler.changes(|key, bytes| heads.extend(bytes.filter(|_| key.is_none())));
+            prop_assert!(sampler.restore(None, &heads[0]).is_ok());
+            prop_assert!(end >= heads[0].len() || sampler.restore(None, &heads[0][..end]).is_err());
+        }
     }
 }

@@ -34,7 +34,7 @@ pub struct Class {
 
 /// Of the budget, what each class that asks has though those before it would take it all. Without it nothing of a class might
 /// be kept for long, and no weight can make up for that.
-const FLOOR: f64 = 0.02;
+const FLOOR: f64 = 0.05;
 
 /// Classes there may be, so that their floors are the smaller part.
 pub const CLASSES: usize = 8;
@@ -151,8 +151,8 @@ mod tests {
         };
         assert_eq!(close(1, &[20, 30, 40]), [(20, 0), (30, 0), (40, 0)]);
         assert_eq!(close(2, &[20, 70, 400]), [(20, 0), (70, 0), (10, 390)]);
-        assert_eq!(close(3, &[20, 700, 400]), [(20, 0), (78, 622), (2, 398)]);
-        assert_eq!(close(4, &[700, 700, 400]), [(96, 604), (2, 698), (2, 398)], "even what is protected is cut");
+        assert_eq!(close(3, &[20, 700, 400]), [(20, 0), (75, 625), (5, 395)]);
+        assert_eq!(close(4, &[700, 700, 400]), [(90, 610), (5, 695), (5, 395)], "even what is protected is cut");
     }
 
     #[test]
@@ -166,8 +166,9 @@ mod tests {
         Budget::new(1.0).close(RecordTime(0), &Share::whole(100.0), &mut traces);
         traces.sort_unstable_by_key(|trace| trace.trace);
         assert_eq!(traces.iter().filter(|trace| trace.is_kept()).count(), 100);
-        let highest = |trace: &Candidate| trace.threshold;
-        let cut = traces.iter().map(highest).min().expect("some");
+        let mut by_randomness: Vec<&Candidate> = traces.iter().collect();
+        by_randomness.sort_unstable_by_key(|trace| Reverse(trace.randomness));
+        let cut = above(by_randomness[100].randomness);
         assert!(traces.iter().zip(&before).all(|(after, before)| after.threshold == before.threshold.max(cut)));
     }
 }

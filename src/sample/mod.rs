@@ -23,4 +23,3 @@ pub use pack::Malformed;
 pub use rare::Rare;
 pub use rate::Rate;
 pub use share::{Share, Shares, Summary};
-

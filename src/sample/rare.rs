@@ -122,6 +122,9 @@ impl Rare {
         let (most, first) = key.most_before;
         let is_first = most >= FREQUENT && self.own.get(first as usize).is_some_and(Option::is_some);
         let waits = most >= FREQUENT && u64::from(passed) < wait;
+        if self.own.iter().all(Option::is_some) {
+            return true;
+        }
         let recent = if passed.saturating_sub(key.last) < LAG { key.recent } else { 0 };
         let missing = at_least - (key.kept - recent.min(key.kept));
         is_first || (!waits && recent < missing.div_ceil(self.workers))
@@ -203,11 +206,7 @@ impl Rare {
     pub fn coverage(&self) -> Coverage {
         let seen = self.keys.values().filter(|key| key.period == self.period && key.seen > 0);
         let uncovered = |key: &&Key| key.kept < self.at_least.min(key.seen);
-        Coverage {
-            keys: seen.clone().count(),
-            uncovered: seen.filter(uncovered).count(),
-            crowded: self.crowded,
-        }
+        Coverage { keys: seen.clone().count(), uncovered: seen.filter(uncovered).count(), crowded: self.crowded }
     }
 
     pub fn bytes(&self) -> usize {
@@ -301,5 +300,129 @@ impl Told {
 impl Own {
     fn bytes(&self) -> usize {
         self.keys.allocation_size() + self.changed.capacity() * size_of::<u64>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    const PERIOD: u64 = 60_000;
+
+    fn worker(at_least: u32, own: &[usize]) -> Rare {
+        let mut rare = Rare::new(at_least, PERIOD, 1_000, 2, 2);
+        own.iter().for_each(|&partition| rare.own(partition, true));
+        rare
+    }
+
+    fn come(rare: &mut Rare, partition: usize, key: u64, ms: i64) -> bool {
+        let keeps = rare.ask(key, RecordTime(ms));
+        rare.learn(partition, key, RecordTime(ms), keeps);
+        keeps
+    }
+
+    fn tell(from: &mut Rare, partition: usize, to: &mut Rare) {
+        from.changes(partition, |key, told| to.hear(partition, key, told));
+    }
+
+    #[test]
+    fn the_first_of_a_period_is_kept_whatever_keeps_it() {
+        let mut rare = worker(1, &[0]);
+        assert!(come(&mut rare, 0, 7, 60_000));
+        assert!(!come(&mut rare, 0, 7, 60_001));
+        rare.learn(0, 8, RecordTime(60_002), true);
+        assert!(!come(&mut rare, 0, 8, 60_003), "another policy kept one");
+        assert!(come(&mut rare, 0, 7, 120_000));
+        assert_eq!(rare.coverage(), Coverage { keys: 1, uncovered: 0, crowded: 0 });
+    }
+
+    #[test]
+    fn what_others_keep_counts_when_it_is_heard_of() {
+        let (mut here, mut there) = (worker(1, &[0]), worker(1, &[1]));
+        assert!(come(&mut here, 0, 7, 60_000));
+        assert!(come(&mut there, 1, 7, 61_000), "not heard of yet");
+        assert!(come(&mut here, 0, 8, 62_000));
+        tell(&mut here, 0, &mut there);
+        assert!(!come(&mut there, 1, 8, 64_000));
+    }
+
+    #[test]
+    fn of_a_frequent_key_one_partition_goes_first() {
+        let (mut here, mut there) = (worker(1, &[0]), worker(1, &[1]));
+        for at in 0..100 {
+            come(&mut here, 0, 7, 60_000 + at);
+        }
+        for at in 0..40 {
+            come(&mut there, 1, 7, 60_000 + at);
+        }
+        tell(&mut here, 0, &mut there);
+        tell(&mut there, 1, &mut here);
+        assert!(!come(&mut there, 1, 7, 120_000), "it waits");
+        assert!(!come(&mut there, 1, 7, 125_999));
+        assert!(come(&mut there, 1, 7, 126_000), "the first has nothing");
+        assert!(come(&mut here, 0, 7, 120_000), "it waits for nobody");
+    }
+
+    #[test]
+    fn a_floor_above_one_is_shared_out_until_others_are_heard_of() {
+        let mut rare = worker(5, &[0]);
+        let kept = (0..10).filter(|at| come(&mut rare, 0, 7, 60_000 + at)).count();
+        assert_eq!(kept, 3, "half of five, rounded up");
+        let kept = (0..10).filter(|at| come(&mut rare, 0, 7, 63_100 + at)).count();
+        assert_eq!(kept, 1, "half of two");
+        assert_eq!(rare.coverage(), Coverage { keys: 1, uncovered: 1, crowded: 0 });
+        // Who owns all partitions has nobody to wait for.
+        let mut alone = worker(5, &[0, 1]);
+        assert_eq!((0..10).filter(|at| come(&mut alone, 0, 7, 60_000 + at)).count(), 5);
+    }
+
+    #[test]
+    fn a_restart_keeps_no_more() {
+        let mut rare = worker(2, &[0]);
+        assert!(come(&mut rare, 0, 7, 60_000));
+        let mut state = Vec::new();
+        rare.changes(0, |key, told| state.push((key, told.to_bytes())));
+        come(&mut rare, 0, 7, 64_000);
+        // The second was not committed: it comes again.
+        let mut next = worker(2, &[0]);
+        for (key, bytes) in state {
+            next.restore(0, key, Told::from_bytes(&bytes).unwrap(), false);
+        }
+        assert!(come(&mut next, 0, 7, 64_000));
+        assert!(!come(&mut next, 0, 7, 70_000));
+    }
+
+    #[test]
+    fn a_partition_that_is_behind_finds_what_its_period_had() {
+        let mut rare = worker(1, &[0, 1]);
+        assert!(come(&mut rare, 0, 7, 60_000));
+        come(&mut rare, 0, 7, 120_000);
+        assert!(!come(&mut rare, 1, 7, 119_000));
+        assert!(!come(&mut rare, 1, 7, 1_000), "of periods long gone nothing is known");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(period in 0..u32::MAX, kept: u32, more: u32, seen: u32) {
+            let told = Told { period, kept, more: more.min(kept), seen };
+            let bytes = told.to_bytes();
+            prop_assert!(bytes.len() <= 21);
+            prop_assert_eq!(Told::from_bytes(&bytes), Ok(told));
+            for end in 0..bytes.len() {
+                prop_assert!(Told::from_bytes(&bytes[..end]).is_err());
+            }
+        }
+
+        #[test]
+        fn nothing_panics(bytes in vec(any::<u8>(), 0..30), times in vec(any::<i64>(), 1..20), period in 0..u32::MAX) {
+            _ = Told::from_bytes(&bytes);
+            _ = Told::from_bytes(&[&[1], &bytes[..]].concat());
+            let mut rare = worker(3, &[0]);
+            rare.hear(1, 7, Told { period, kept: u32::MAX, more: u32::MAX, seen: u32::MAX });
+            rare.restore(0, 7, Told { period, kept: u32::MAX, more: 0, seen: u32::MAX }, false);
+            times.into_iter().for_each(|ms| _ = come(&mut rare, 0, 7, ms));
+        }
     }
 }

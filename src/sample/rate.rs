@@ -102,7 +102,7 @@ fn cut(batch: &mut [Candidate], parts: &[f64], funds: Funds) -> u64 {
 /// Keeps what ranks lower than this.
 fn below(rank: f64) -> Threshold {
     // A cast from float to integer saturates.
-    Threshold(Threshold::NEVER.0 - (rank.ceil() as u64).clamp(1, Threshold::NEVER.0 + 1) + 1)
+    Threshold(Threshold::NEVER.0 + 1 - (rank.ceil() as u64).clamp(1, Threshold::NEVER.0 + 1))
 }
 
 fn by_key(batch: &[Candidate]) -> impl Iterator<Item = &[Candidate]> {
