@@ -33,6 +33,8 @@ pub struct Cluster<M> {
     now: i64,
     /// Seconds of the wall clock at which a worker is killed.
     pub kills: Vec<i64>,
+    /// By how many seconds at most the clocks of partitions are behind each other.
+    pub skew: i64,
 }
 
 struct Worker<M> {
@@ -84,6 +86,7 @@ impl<M: Member> Cluster<M> {
             told: VecDeque::new(),
             now: 0,
             kills: Vec::new(),
+            skew: 0,
         }
     }
 
@@ -113,7 +116,7 @@ impl<M: Member> Cluster<M> {
         for (&at, member) in members {
             let partition = &mut self.partitions[at];
             while let Some((second, traces)) = partition.input.front() {
-                let now = RecordTime(second * 1000);
+                let now = RecordTime((second - at as i64 * 7 % (self.skew + 1)) * 1000);
                 let share = worker.shares.of(at, now);
                 let thresholds = member.second(now, &share, traces);
                 if killed {

@@ -30,7 +30,7 @@ const QUANTITIES: [Quantity; 6] = [
     ("others", |trace| f64::from(u8::from(!is_rated(trace) && !is_error(trace)))),
 ];
 
-const SECONDS: i64 = 10;
+const SECONDS: i64 = 8;
 
 /// Of so many runs, in what share an interval of 95 % covered the truth.
 pub fn coverage(seed: u64, runs: u64) -> Vec<(&'static str, f64)> {
@@ -44,7 +44,7 @@ pub fn coverage(seed: u64, runs: u64) -> Vec<(&'static str, f64)> {
 }
 
 fn run_once(seed: u64) -> [Estimate; QUANTITIES.len()] {
-    let mut traces = Traces::new(seed, 100, 1_500.0);
+    let mut traces = Traces::new(seed, 100, 1_000.0);
     traces.cost = 15;
     let mut policies = Policies {
         adaptive: Adaptive::new(Goal::Probability(0.1), 1_000),
@@ -87,7 +87,7 @@ impl Policies {
     fn second(&mut self, now: RecordTime, traces: &[Trace]) -> Vec<Threshold> {
         let rated: Vec<Trace> = traces.iter().copied().filter(is_rated).collect();
         let mut batch = candidates(&rated, |trace| trace.key);
-        self.rate.close(now, &Share::whole(2_000.0), &mut batch);
+        self.rate.close(now, &Share::whole(1_300.0), &mut batch);
         let mut rated = thresholds(batch).into_iter();
 
         let mut batch: Vec<Candidate> = Vec::new();
@@ -108,7 +108,7 @@ impl Policies {
             batch.extend(Some(one).filter(Candidate::is_kept));
         }
         self.adaptive.advance(now, &Share::whole(0.0));
-        self.budget.close(now, &Share::whole(4_000.0), &mut batch);
+        self.budget.close(now, &Share::whole(2_700.0), &mut batch);
         batch.iter().for_each(|candidate| all[candidate.trace as usize] = candidate.threshold);
         all
     }
