@@ -21,6 +21,10 @@ pub struct Account {
 pub struct Funds {
     pub capacity: f64,
     pub full: bool,
+    /// What may be held back of it: half of what the bucket holds, but there is always room
+    /// for what flows in within a second. Without it
+    /// what gives way would use up each second what is to meet the bursts of what does not.
+    pub reserve: f64,
 }
 
 // === impl Account ===
@@ -36,7 +40,8 @@ impl Account {
         let passed = self.bucket.fill(now, share.per_second, depth);
         self.demand.learn(passed, asked);
         let capacity = self.bucket.tokens();
-        Funds { capacity: capacity.max(0.0), full: capacity > 0.0 && capacity >= depth }
+        let reserve = (self.burst / 2.0).min(self.burst - 1.0).max(0.0) * share.per_second;
+        Funds { capacity: capacity.max(0.0), full: capacity > 0.0 && capacity >= depth, reserve }
     }
 
     pub fn spend(&mut self, cost: f64) {

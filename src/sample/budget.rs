@@ -32,9 +32,12 @@ pub struct Class {
     pub starved: u64,
 }
 
-/// Of the budget, what each class that asks has though those before it would take it all. Without it nothing of a class might
+/// Of the budget a second, what each class that asks has though those before it would take it all. Without it nothing of a class might
 /// be kept for long, and no weight can make up for that.
 const FLOOR: f64 = 0.05;
+
+/// The class of what is protected.
+pub const PROTECTED: u64 = 0;
 
 /// Classes there may be, so that their floors are the smaller part.
 pub const CLASSES: usize = 8;
@@ -53,8 +56,7 @@ impl Budget {
         let asked: Vec<(u64, f64)> =
             batch.chunk_by(|a, b| a.key == b.key).map(|traces| (traces[0].key, cost(traces))).collect();
         let funds = self.0.open(now, share, &asked);
-        let demands: Vec<f64> = asked.iter().map(|(_, demand)| *demand).collect();
-        let granted = in_turn(&demands, funds.capacity);
+        let granted = in_turn(&asked, funds.capacity, funds.reserve, funds.capacity.min(share.per_second));
         let mut classes = Vec::with_capacity(asked.len());
         for (at, traces) in batch.chunk_by_mut(|a, b| a.key == b.key).enumerate() {
             let (class, asked) = asked[at];
@@ -100,25 +102,27 @@ fn cut(traces: &mut [Candidate], capacity: f64, full: bool) -> u64 {
     (traces.len() - order.len()) as u64
 }
 
-/// A budget, class after class. What of its floor a class does not ask for is free.
-fn in_turn(demands: &[f64], capacity: f64) -> Vec<f64> {
-    let floor = |demand: f64| demand.min(FLOOR * capacity);
-    let mut free = capacity - demands.iter().copied().map(floor).sum::<f64>();
-    let grant = |&demand: &f64| {
-        let more = (demand - floor(demand)).min(free);
+/// A budget, class after class. What of its floor a class does not ask for is free, and of the reserve only what is protected
+/// is given more than its floor.
+fn in_turn(asked: &[(u64, f64)], capacity: f64, reserve: f64, flow: f64) -> Vec<f64> {
+    let floor = |demand: f64| demand.min(FLOOR * flow);
+    let mut free = capacity - asked.iter().map(|(_, demand)| floor(*demand)).sum::<f64>();
+    let grant = |&(class, demand): &(u64, f64)| {
+        let open = if class == PROTECTED { free } else { (free - reserve).max(0.0) };
+        let more = (demand - floor(demand)).min(open);
         free -= more;
         floor(demand) + more
     };
-    demands.iter().map(grant).collect()
+    asked.iter().map(grant).collect()
 }
 
 /// A budget over all partitions.
 pub fn by_class(claims: &[(u64, Claim)], goal: f64) -> Vec<f64> {
     let mut order: Vec<usize> = (0..claims.len()).collect();
     order.sort_unstable_by_key(|&at| claims[at].0);
-    let demands: Vec<f64> = order.iter().map(|&at| claims[at].1.demand).collect();
+    let asked: Vec<(u64, f64)> = order.iter().map(|&at| (claims[at].0, claims[at].1.demand)).collect();
     let mut granted = vec![0.0; claims.len()];
-    order.into_iter().zip(in_turn(&demands, goal)).for_each(|(at, grant)| granted[at] = grant);
+    order.into_iter().zip(in_turn(&asked, goal, 0.0, goal)).for_each(|(at, grant)| granted[at] = grant);
     granted
 }
 
