@@ -25,6 +25,7 @@ pub mod ops;
 pub mod pipeline;
 pub mod recording;
 pub mod rekey;
+pub mod sample;
 mod secret;
 pub mod source;
 pub mod stats;

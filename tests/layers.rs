@@ -5,10 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const CORE: [&str; 14] = [
+const CORE: [&str; 15] = [
     "decode",
     "assemble",
     "decide",
+    "sample",
     "engine.rs",
     "engine/output.rs",
     "encode.rs",
@@ -24,10 +25,11 @@ const CORE: [&str; 14] = [
 
 /// The modules of this crate, and of the standard library, that the core may use: policies are read from YAML, and all of
 /// `std::io` but the standard streams is memory.
-const CRATE: [&str; 14] = [
+const CRATE: [&str; 15] = [
     "decode",
     "assemble",
     "decide",
+    "sample",
     "engine",
     "encode",
     "tick",

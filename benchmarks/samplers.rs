@@ -1,0 +1,275 @@
+//! How well samplers hold their goals, what they cost and what they remember. `cargo bench --bench samplers`.
+//!
+//! The traffic comes out of seeds, so that the figures are the same on every machine, but for nanoseconds.
+
+#[path = "support/cluster.rs"]
+mod cluster;
+#[path = "support/estimate.rs"]
+mod estimate;
+#[path = "support/floors.rs"]
+mod floors;
+#[path = "support/refinery.rs"]
+mod refinery;
+#[path = "support/traces.rs"]
+mod traces;
+
+use std::{hint::black_box, time::Instant};
+
+use cluster::{Cluster, Member, Second, adaptive, budget, candidates, play, rate};
+use floors::Floors;
+use refinery::Refinery;
+use tailwater::{
+    model::RecordTime,
+    sample::{Adaptive, Budget, Rare, Rate, Share, adaptive::Goal, rate::BURST},
+};
+use traces::Traces;
+
+const KEYS: [usize; 4] = [10, 500, 2_000, 20_000];
+const PARTITIONS: [usize; 3] = [1, 4, 32];
+
+/// Before figures are taken, in seconds.
+const WARM_UP: usize = 60;
+
+fn main() {
+    rates();
+    goals();
+    theirs();
+    steps();
+    floor();
+    ceiling();
+    estimates();
+    costs();
+}
+
+fn rates() {
+    println!(
+        "rate: 3,000 spans/s of 60,000 (4,000 traces/s), one partition with half of the traffic; of the goal, in per cent"
+    );
+    println!(
+        "rough: traffic rests, and comes back ten times as strong, again and again, with 10 kills; kept above 1.05 of the"
+    );
+    println!("goal in the worst window, in seconds of the goal; a bucket holds 5");
+    println!("{:>10}{:>10}{:>10}{:>16}{:>10}", "partitions", "keys", "kept", "with 10 kills", "rough");
+    for partitions in PARTITIONS {
+        for keys in KEYS {
+            let run = |kills: i64, factor: fn(i64) -> f64| {
+                let mut cluster = rate(1, partitions, 3_000.0);
+                cluster.kills = (1..=kills).map(|kill| 20 + 22 * kill).collect();
+                play(&mut cluster, &mut spans(partitions, keys), 300, |second, _| factor(second))
+            };
+            let (calm, killed) = (run(0, |_| 1.0), run(10, |_| 1.0));
+            let rough = run(10, |second| [0.3, 0.003, 3.0][(second / 20) as usize % 3]);
+            let (calm, killed) = (share(&calm, 3_000.0), share(&killed, 3_000.0));
+            println!("{partitions:>10}{keys:>10}{calm:>10.1}{killed:>16.1}{:>10.2}", excess(&rough, 3_000.0));
+        }
+    }
+}
+
+fn goals() {
+    println!("\nadaptive: of the goal, in per cent, on average over the randomness; 4,000 traces/s");
+    println!(
+        "{:>10}{:>10}{:>10}{:>10}{:>14}{:>16}",
+        "partitions", "keys", "10 %", "1 %", "200 traces/s", "with 10 kills"
+    );
+    for partitions in PARTITIONS {
+        for keys in KEYS {
+            let run = |goal: f64, kills: i64| {
+                let mut cluster = adaptive(1, partitions, goal);
+                cluster.kills = (1..=kills).map(|kill| 20 + 22 * kill).collect();
+                expected(&mut cluster, partitions, keys, goal)
+            };
+            let (tenth, hundredth) = (run(0.1, 0), run(0.01, 0));
+            let (calm, killed) = (run(200.0, 0), run(200.0, 10));
+            println!("{partitions:>10}{keys:>10}{tenth:>10.1}{hundredth:>10.1}{calm:>14.1}{killed:>16.1}");
+        }
+    }
+}
+
+/// Of a goal, in per cent, what thresholds keep on average.
+fn expected<M: Member>(cluster: &mut Cluster<M>, partitions: usize, keys: usize, goal: f64) -> f64 {
+    let mut traces = Traces::new(7, keys, 4_000.0);
+    traces.partitions = partitions;
+    let (mut asked, mut kept) = (0.0, 0.0);
+    for _ in 0..300 {
+        cluster.second(traces.second(|_| 1.0), |second, _, threshold| {
+            if second > WARM_UP as i64 {
+                asked += 1.0;
+                kept += 1.0 - threshold.0 as f64 / 2_f64.powi(56);
+            }
+        });
+    }
+    let aim = if goal < 1.0 { goal * asked } else { goal * (300 - WARM_UP) as f64 };
+    100.0 * kept / aim
+}
+
+fn theirs() {
+    println!(
+        "\nthroughput of 200 traces/s of 10,000, in per cent: Refinery's EMAThroughput (500 keys at most) and adaptive"
+    );
+    println!("{:>10}{:>12}{:>12}", "keys", "Refinery", "adaptive");
+    for keys in KEYS {
+        let (mut traces, mut theirs) = (Traces::new(7, keys, 10_000.0), Refinery::new(200.0));
+        let mut ours = Adaptive::new(Goal::Throughput, 100_000);
+        let (mut kept, mut kept_here) = (0.0, 0.0);
+        for second in 1..=300 {
+            for trace in traces.second(|_| 1.0) {
+                let (rate, threshold) = (theirs.ask(trace.key), ours.ask(trace.key, 1.0));
+                if second > WARM_UP as i64 {
+                    kept += 1.0 / rate;
+                    kept_here += 1.0 - threshold.0 as f64 / 2_f64.powi(56);
+                }
+            }
+            theirs.advance(second);
+            ours.advance(RecordTime(second * 1000), &Share::whole(200.0));
+        }
+        let goal = 2.0 * (300 - WARM_UP) as f64;
+        println!("{keys:>10}{:>12.1}{:>12.1}", kept / goal, kept_here / goal);
+    }
+}
+
+fn steps() {
+    println!("\nadaptive, 200 traces/s: traffic of 1,000 traces/s times ten for 60 s; kept, in per cent of the goal");
+    println!(
+        "{:>10}{:>14}{:>12}{:>12}{:>12}{:>14}{:>14}",
+        "keys", "first second", "second", "third", "to the end", "1 s after", "10 s after"
+    );
+    for keys in KEYS {
+        let mut traces = Traces::new(7, keys, 1_000.0);
+        let factor = |second, _| if (101..=160).contains(&second) { 10.0 } else { 1.0 };
+        let all = play(&mut adaptive(1, 1, 200.0), &mut traces, 200, factor);
+        let of = |from: usize, to: usize| share(&all[from..to], 200.0);
+        let (up, down) = ([of(100, 101), of(101, 102), of(102, 103), of(103, 160)], [of(160, 161), of(161, 171)]);
+        println!(
+            "{keys:>10}{:>14.0}{:>12.0}{:>12.0}{:>12.1}{:>14.0}{:>14.1}",
+            up[0], up[1], up[2], up[3], down[0], down[1]
+        );
+    }
+}
+
+fn floor() {
+    println!("\nrare, 1 trace a key and minute; 400 traces/s of 2,000 keys, 10 kills in 4 minutes");
+    println!(
+        "{:>10}{:>12}{:>12}{:>16}{:>14}",
+        "partitions", "key-minutes", "uncovered", "more than one", "most of a key"
+    );
+    for partitions in PARTITIONS {
+        let mut traces = Traces::new(8, 2_000, 400.0);
+        traces.partitions = partitions;
+        let mut floors = Floors::new(2, partitions, 1, 60);
+        floors.kills = (1..=10).map(|kill| 17 * kill).collect();
+        (1..240).for_each(|_| floors.second(traces.second(|_| 1.0), |_| false));
+        let kept = || floors.kept.values().map(|(_, kept)| *kept);
+        let (none, more) = (kept().filter(|kept| *kept == 0).count(), kept().filter(|kept| *kept > 1).count());
+        println!("{partitions:>10}{:>12}{none:>12}{more:>16}{:>14}", floors.kept.len(), kept().max().unwrap_or(0));
+    }
+}
+
+fn ceiling() {
+    println!(
+        "\nbudget: 3,000 spans/s, of which four classes ask for as much each; kept, in per cent of what each asked for"
+    );
+    println!(
+        "{:>10}{:>18}{:>10}{:>10}{:>10}{:>10}{:>10}",
+        "partitions", "asked, spans/s", "protected", "second", "third", "fourth", "all, %"
+    );
+    for partitions in PARTITIONS {
+        for traffic in [100.0, 400.0, 2_000.0] {
+            let mut traces = Traces::new(4, 20_000, traffic);
+            (traces.partitions, traces.cost) = (partitions, 15);
+            let mut cluster = budget(1, partitions, 3_000.0);
+            let (mut asked, mut kept) = ([0.0; 4], [0.0; 4]);
+            for _ in 0..120 {
+                let mut all = traces.second(|_| 1.0);
+                // Zipf's keys would not be as many in each class.
+                all.iter_mut().for_each(|trace| trace.key = trace.randomness.0);
+                cluster.second(all, |_, trace, threshold| {
+                    let class = (trace.key % 4) as usize;
+                    asked[class] += trace.cost as f64;
+                    kept[class] += if trace.randomness.0 >= threshold.0 { trace.cost as f64 } else { 0.0 };
+                });
+            }
+            let [a, b, c, d] = [0, 1, 2, 3].map(|class| 100.0 * kept[class] / asked[class]);
+            let (asked, all) = (asked.iter().sum::<f64>() / 120.0, kept.iter().sum::<f64>() / 120.0 / 30.0);
+            println!("{partitions:>10}{asked:>18.0}{a:>10.1}{b:>10.1}{c:>10.1}{d:>10.1}{all:>10.1}");
+        }
+    }
+}
+
+fn estimates() {
+    println!("\nintervals of 95 % that cover the truth, in per cent of 3,000 runs (errors are never cut here)");
+    for (what, covered) in estimate::coverage(1, 3_000) {
+        println!("{what:>20}{:>8.1}", 100.0 * covered);
+    }
+}
+
+fn costs() {
+    println!("\n100,000 keys that all come every second, in one partition");
+    println!("{:>10}{:>16}{:>14}{:>16}", "sampler", "memory, bytes", "ns a trace", "ns a second");
+    let keys = 100_000;
+    let mut traces = Traces::new(3, keys, 1.0);
+    let all: Vec<traces::Trace> = (0..keys as u64).map(|key| traces.trace(key)).collect();
+    let share = Share::whole(10_000.0);
+    let second = |second: i64| RecordTime(1_000_000_000_000 + second * 1000);
+    let line = |name: &str, bytes: usize, start: Instant, advance: u128| {
+        let rounds = 40 * keys as u128;
+        println!("{name:>10}{bytes:>16}{:>14}{:>16}", (start.elapsed().as_nanos() - advance) / rounds, advance / 40);
+    };
+
+    let (mut sampler, mut advance, start) = (Adaptive::new(Goal::Throughput, keys), 0, Instant::now());
+    for now in 0..40 {
+        all.iter().for_each(|trace| _ = black_box(sampler.ask(trace.key, 1.0)));
+        let before = Instant::now();
+        sampler.advance(second(now), &share);
+        sampler.changes(|_, _| ());
+        advance += before.elapsed().as_nanos();
+    }
+    line("adaptive", sampler.bytes(), start, advance);
+
+    let (mut sampler, start) = (Rare::new(1, 900_000, keys, 1, 1), Instant::now());
+    sampler.own(0, true);
+    for now in 0..40 {
+        for trace in &all {
+            let keeps = black_box(sampler.ask(trace.key, second(now)));
+            sampler.learn(0, trace.key, second(now), keeps);
+        }
+        sampler.changes(0, |_, _| ());
+    }
+    line("rare", sampler.bytes(), start, 0);
+
+    let (mut sampler, mut candidates_ns, start) = (Rate::new(BURST), 0, Instant::now());
+    for now in 0..40 {
+        let before = Instant::now();
+        let mut batch = candidates(&all, |trace| trace.key);
+        candidates_ns += before.elapsed().as_nanos();
+        black_box(sampler.close(second(now), &share, &mut batch));
+    }
+    line("rate", sampler.bytes(), start, candidates_ns);
+
+    let (mut sampler, mut candidates_ns, start) = (Budget::new(BURST), 0, Instant::now());
+    for now in 0..40 {
+        let before = Instant::now();
+        let mut batch = candidates(&all, |trace| trace.key % 4);
+        candidates_ns += before.elapsed().as_nanos();
+        black_box(sampler.close(second(now), &share, &mut batch));
+    }
+    line("budget", sampler.bytes(), start, candidates_ns);
+}
+
+fn spans(partitions: usize, keys: usize) -> Traces {
+    let mut traces = Traces::new(7, keys, 4_000.0);
+    (traces.partitions, traces.cost) = (partitions, 15);
+    traces
+}
+
+fn share(seconds: &[Second], goal: f64) -> f64 {
+    100.0 * seconds.iter().map(|second| second.kept).sum::<f64>() / seconds.len() as f64 / goal
+}
+
+/// The most that was kept above 1.05 of a goal in any window, in seconds of the goal.
+fn excess(seconds: &[Second], goal: f64) -> f64 {
+    let step = |(now, most): (f64, f64), second: &Second| {
+        let now = (now + second.kept - 1.05 * goal).max(0.0);
+        (now, most.max(now))
+    };
+    seconds.iter().fold((0.0, 0.0), step).1 / goal
+}

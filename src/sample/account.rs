@@ -1,0 +1,119 @@
+//! What a partition may spend of its share of a goal, and what it was asked for.
+
+use super::{
+    bucket::Bucket,
+    demand::Demand,
+    pack::{Malformed, Reader, Writer},
+    share::{Share, Summary},
+};
+use crate::model::RecordTime;
+
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// Seconds of the share that the bucket holds.
+    burst: f64,
+    bucket: Bucket,
+    demand: Demand,
+}
+
+/// What may be spent on a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Funds {
+    pub capacity: f64,
+    pub full: bool,
+    /// What may be held back of it: half of what the bucket holds, but there is always room
+    /// for what flows in within a second. Without it
+    /// what gives way would use up each second what is to meet the bursts of what does not.
+    pub reserve: f64,
+}
+
+// === impl Account ===
+
+impl Account {
+    pub fn new(burst: f64) -> Self {
+        Self { burst, bucket: Bucket::default(), demand: Demand::default() }
+    }
+
+    /// For the batch that closes at `now` and asks for this, each key once.
+    pub fn open(&mut self, now: RecordTime, share: &Share, asked: &[(u64, f64)]) -> Funds {
+        let depth = self.burst * share.per_second;
+        let passed = self.bucket.fill(now, share.per_second, depth);
+        self.demand.learn(passed, asked);
+        let capacity = self.bucket.tokens();
+        let reserve = (self.burst / 2.0).min(self.burst - 1.0).max(0.0) * share.per_second;
+        Funds { capacity: capacity.max(0.0), full: capacity > 0.0 && capacity >= depth, reserve }
+    }
+
+    pub fn spend(&mut self, cost: f64) {
+        self.bucket.take(cost);
+    }
+
+    /// What the others are to know. None before the first batch.
+    pub fn summary(&self) -> Option<Summary> {
+        self.bucket.at().map(|at| self.demand.summary(at))
+    }
+
+    /// 1.6 kB at most.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut into = Writer::new();
+        self.bucket.save(&mut into);
+        if let Some(summary) = self.summary() {
+            summary.save(&mut into);
+        }
+        into.bytes()
+    }
+
+    pub fn from_bytes(burst: f64, bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut from = Reader::new(bytes)?;
+        let bucket = Bucket::load(&mut from)?;
+        let demand = match bucket.at() {
+            Some(_) => Demand::restore(&Summary::load(&mut from)?),
+            None => Demand::default(),
+        };
+        from.end()?;
+        Ok(Self { burst, bucket, demand })
+    }
+
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.demand.bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(batches in vec(vec((any::<u64>(), 0.0..1e9_f64), 0..200), 0..4)) {
+            let mut account = Account::new(5.0);
+            for (second, batch) in batches.iter().enumerate() {
+                account.open(RecordTime(second as i64 * 1000), &Share::whole(100.0), batch);
+            }
+            let bytes = account.to_bytes();
+            prop_assert!(bytes.len() <= 1600, "{}", bytes.len());
+            let read = Account::from_bytes(5.0, &bytes).unwrap();
+            prop_assert_eq!(read.bucket, account.bucket);
+            // What is restored goes on as it was, but for the digits that are not written.
+            if let (Some(read), Some(own)) = (read.summary(), account.summary()) {
+                let sum = |summary: &Summary| summary.rest + summary.keys.iter().map(|(_, rate)| rate).sum::<f64>();
+                prop_assert!((sum(&read) - sum(&own)).abs() <= 1e-5 * sum(&own));
+                prop_assert_eq!(read.keys.len(), own.keys.len());
+            }
+            // Every beginning, and every addition, is noticed.
+            for end in 0..bytes.len() {
+                prop_assert!(Account::from_bytes(5.0, &bytes[..end]).is_err());
+            }
+            prop_assert!(Account::from_bytes(5.0, &[&bytes[..], &[0]].concat()).is_err());
+        }
+
+        #[test]
+        fn nothing_panics(bytes in vec(any::<u8>(), 0..80), version in 0..3_u8) {
+            _ = Account::from_bytes(5.0, &bytes);
+            _ = Account::from_bytes(5.0, &[&[version, 1], &bytes[..]].concat());
+            _ = Summary::from_bytes(&[&[version, 1], &bytes[..]].concat());
+        }
+    }
+}

@@ -1,0 +1,472 @@
+//! A goal of probability or throughput, with more for rare keys and less for frequent ones.
+//!
+//! Source: Honeycomb's dynsampler-go (`emasamplerate.go`, `emathroughput.go`): exponential means of each key's traffic, and of
+//! the goal each key gets a part by the logarithm of its mean. Here a key's part is max–min fair with that logarithm as its
+//! weight, so probabilities are exact and not 1 in a whole number, and no key's name matters; and keys without a mean (new
+//! ones, and those beyond the bound) have a part together, learned as that of a key is, so they cannot overrun the goal.
+//!
+//! Thresholds are made of the past alone, so a verdict is immediate, and weights are unbiased as those of a fixed probability.
+
+use super::{
+    demand::Keys,
+    fair::{Claim, level},
+    pack::{Malformed, Reader, Writer},
+    share::{Share, Summary},
+};
+use crate::{
+    decide::threshold,
+    model::{RecordTime, Threshold},
+};
+
+/// A partition's state.
+#[derive(Clone, Debug)]
+pub struct Adaptive {
+    goal: Goal,
+    /// The most keys that have a mean.
+    limit: usize,
+    keys: Keys<Key>,
+    strangers: Strangers,
+    /// When the interval began. None: nothing was seen since the start.
+    begun: Option<RecordTime>,
+    /// How long it is to last, in milliseconds.
+    length: u64,
+    /// This interval so far.
+    seen: Seen,
+    /// The traffic a second, which follows steps within a second.
+    speed: f64,
+    /// What is not yet in `speed`: the traffic since this time.
+    since: Option<(RecordTime, Seen)>,
+    /// A key is kept with the probability min(1, level · weight / mean).
+    level: f64,
+    /// By how much the goal is aimed higher, for what the means do not foresee.
+    aim: f64,
+    /// The share of all traffic that is here, so that keys weigh the same however many partitions there are.
+    part: f64,
+    /// Keys whose means are to be written.
+    changed: Vec<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Goal {
+    /// Of all traffic.
+    Probability(f64),
+    /// Of this much a second, a partition's share.
+    Throughput,
+}
+
+/// Traffic in an interval of full length.
+#[derive(Clone, Copy, Debug, Default)]
+struct Key {
+    /// 0: none yet.
+    mean: f32,
+    count: f32,
+}
+
+/// Keys without a mean.
+#[derive(Clone, Copy, Debug, Default)]
+struct Strangers {
+    mean: f64,
+    /// How many there are of them in an interval.
+    keys: f64,
+    count: f64,
+    /// Traffic of keys that have no place.
+    beyond: f64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    traces: f64,
+    cost: f64,
+    /// The cost of what is kept, on average over the randomness, and of what was to be.
+    kept: f64,
+    aimed: f64,
+}
+
+/// Milliseconds. The first intervals are shorter, so that one second is enough to begin with.
+const INTERVAL: u64 = 15_000;
+const FIRST: u64 = 1_000;
+
+/// The latest interval's weight in a mean, and the mean below which a key is a stranger again. As in dynsampler-go.
+const WEIGHT: f64 = 0.5;
+const AGED: f64 = 0.5;
+
+/// Before anything is known of a throughput; as in dynsampler-go.
+const INITIAL: f64 = 0.1;
+
+/// A second in which traffic is by more than this factor another is a step, and not noise, if it has as many traces.
+const STEP: f64 = 1.5;
+const STEP_TRACES: f64 = 30.0;
+
+/// How far the aim may be off the goal, and how soon it follows. It makes good what is steady; a step is over before.
+const AIM: f64 = 1.5;
+const AIM_WEIGHT: f64 = 0.5;
+
+// === impl Adaptive ===
+
+impl Adaptive {
+    pub fn new(goal: Goal, limit: usize) -> Self {
+        Self {
+            goal,
+            limit,
+            keys: Keys::default(),
+            strangers: Strangers::default(),
+            begun: None,
+            length: FIRST,
+            seen: Seen::default(),
+            speed: 0.0,
+            since: None,
+            level: 0.0,
+            aim: 1.0,
+            part: 1.0,
+            changed: Vec::new(),
+        }
+    }
+
+    /// The threshold for a trace, which is counted.
+    pub fn ask(&mut self, key: u64, cost: f64) -> Threshold {
+        let probability = self.probability(key);
+        self.seen.add(cost, probability);
+        if let Some((_, seen)) = &mut self.since {
+            seen.add(cost, probability);
+        }
+        let has_place = self.keys.len() < self.limit;
+        let known = match self.keys.get_mut(&key) {
+            Some(known) => Some(known),
+            None if has_place => Some(self.keys.entry(key).or_default()),
+            None => None,
+        };
+        match known {
+            Some(known) => {
+                known.count += cost as f32;
+                if known.mean == 0.0 {
+                    self.strangers.count += cost;
+                }
+            }
+            None => {
+                self.strangers.count += cost;
+                self.strangers.beyond += cost;
+            }
+        }
+        threshold(probability)
+    }
+
+    /// Time goes on, once a second: what was learned is put to use. `share` is this partition's of the goal.
+    pub fn advance(&mut self, now: RecordTime, share: &Share) {
+        self.part = share.part(u64::MAX);
+        let begun = *self.begun.get_or_insert(now.before(FIRST));
+        let (since, seen) = self.since.unwrap_or((now.before(FIRST), self.seen));
+        if now <= since {
+            return;
+        }
+        self.since = Some((now, Seen::default()));
+        // What does not come says nothing about what will: time at rest does not count, nor what time leaps by.
+        let passed = now.since(since);
+        let counts = if seen.traces == 0.0 { 0 } else { passed.min(INTERVAL) };
+        let begun = begun.plus(passed - counts);
+        self.begun = Some(begun);
+        if counts == 0 {
+            return;
+        }
+        self.seen.aimed += match self.goal {
+            // How long that took is not known.
+            _ if passed > INTERVAL => seen.kept,
+            Goal::Probability(probability) => probability * seen.cost,
+            Goal::Throughput => (share.per_second * passed as f64 / 1000.0).min(seen.cost),
+        };
+        self.follow(seen, passed);
+        if now.since(begun) >= self.length {
+            self.close(now.since(begun));
+            (self.begun, self.length) = (Some(now), (self.length * 2).min(INTERVAL));
+        }
+        self.aim_at(share.per_second);
+    }
+
+    fn follow(&mut self, seen: Seen, passed: u64) {
+        let speed = seen.cost * 1000.0 / passed as f64;
+        let ratio = speed / self.speed;
+        let is_known = seen.traces >= STEP_TRACES && passed <= INTERVAL;
+        let is_step = !(1.0 / STEP..=STEP).contains(&ratio) && (is_known || self.speed == 0.0);
+        self.speed += if is_step { 1.0 } else { 0.2 } * (speed - self.speed);
+    }
+
+    /// The interval is over: means are made of its counts.
+    fn close(&mut self, passed: u64) {
+        let seen = std::mem::take(&mut self.seen);
+        let scale = INTERVAL as f64 / passed as f64;
+        let is_first = self.level == 0.0;
+        let weight = if is_first { 1.0 } else { 1.0 - (1.0 - WEIGHT).powf((1.0 / scale).max(1.0)) };
+        let (mut new, mut new_cost, mut single) = (0.0, 0.0, 0.0);
+        let each = seen.cost / seen.traces;
+        for (&number, key) in &mut self.keys {
+            if key.count > 0.0 {
+                self.changed.push(number);
+            }
+            if key.mean == 0.0 {
+                new += 1.0;
+                new_cost += f64::from(key.count);
+                single += if f64::from(key.count) <= each { f64::from(key.count) } else { 0.0 };
+            }
+            let count = f64::from(key.count) * scale;
+            key.mean = (weight * count + (1.0 - weight) * f64::from(key.mean)) as f32;
+            key.count = 0.0;
+        }
+        let changed = &mut self.changed;
+        self.keys.retain(|&number, key| {
+            let stays = f64::from(key.mean) >= AGED * each;
+            if !stays {
+                changed.push(number);
+            }
+            stays
+        });
+        let strangers = std::mem::take(&mut self.strangers);
+        // Who has no place is as frequent as who came in time to have one.
+        let keys = if new_cost > 0.0 { strangers.count * new / new_cost } else { strangers.count / each };
+        self.strangers = if is_first {
+            // Good and Turing: what has not been seen is as much as what has been seen once.
+            Strangers { mean: (single + strangers.beyond) * scale, keys: (single / each).max(1.0), ..strangers }
+        } else {
+            Strangers {
+                mean: strangers.mean + weight * (strangers.count * scale - strangers.mean),
+                keys: strangers.keys + weight * (keys - strangers.keys),
+                ..strangers
+            }
+        };
+        (self.strangers.count, self.strangers.beyond) = (0.0, 0.0);
+        if !is_first {
+            let missed = (seen.aimed / seen.kept).powf(AIM_WEIGHT);
+            self.aim = if missed.is_finite() { (self.aim * missed).clamp(1.0 / AIM, AIM) } else { 1.0 };
+        }
+    }
+
+    /// Finds the level at which what the means foresee comes to the goal.
+    fn aim_at(&mut self, per_second: f64) {
+        let mut claims: Vec<Claim> =
+            self.keys.values().filter(|key| key.mean > 0.0).map(|key| self.claim(*key)).collect();
+        claims.extend(Some(self.strangers()).filter(|claim| claim.demand > 0.0));
+        let foreseen: f64 = claims.iter().map(|claim| claim.demand).sum();
+        if foreseen == 0.0 {
+            return;
+        }
+        let probability = match self.goal {
+            Goal::Probability(probability) => probability,
+            Goal::Throughput => per_second / self.speed,
+        };
+        self.level = level(&mut claims, probability * self.aim * foreseen);
+    }
+
+    fn probability(&self, key: u64) -> f64 {
+        if self.level == 0.0 {
+            return match self.goal {
+                Goal::Probability(probability) => probability,
+                Goal::Throughput => INITIAL,
+            };
+        }
+        let known = self.keys.get(&key).filter(|key| key.mean > 0.0);
+        let claim = known.map_or_else(|| self.strangers(), |key| self.claim(*key));
+        // Of strangers there were none: a new one is as a key that was seen once.
+        if claim.demand > 0.0 { claim.share(self.level) / claim.demand } else { (self.level).min(1.0) }
+    }
+
+    fn claim(&self, key: Key) -> Claim {
+        let mean = f64::from(key.mean);
+        Claim { demand: mean, weight: (mean / self.part).ln_1p() }
+    }
+
+    fn strangers(&self) -> Claim {
+        let Strangers { mean, keys, .. } = self.strangers;
+        let keys = keys.max(1.0);
+        Claim { demand: mean, weight: keys * (mean / keys / self.part).ln_1p() }
+    }
+
+    /// What the others are to know.
+    pub fn summary(&self) -> Option<Summary> {
+        self.since.map(|(at, _)| Summary { at, keys: Vec::new(), rest: self.speed, rest_keys: 1.0 })
+    }
+
+    /// What is to be written for this partition: a head, with no key, and, when an interval is over, a mean for each key that
+    /// came in it. None: the key is gone. What is counted in an interval that is not over is lost in a crash.
+    pub fn changes(&mut self, mut put: impl FnMut(Option<u64>, Option<Vec<u8>>)) {
+        let mut head = Writer::new();
+        head.number(self.length);
+        for value in [self.speed, self.level, self.aim, self.part, self.strangers.mean, self.strangers.keys] {
+            head.float(value);
+        }
+        put(None, Some(head.bytes()));
+        for number in self.changed.drain(..) {
+            let mean = self.keys.get(&number).map(|key| {
+                let mut mean = Writer::new();
+                mean.short(f64::from(key.mean));
+                mean.bytes()
+            });
+            put(Some(number), mean);
+        }
+    }
+
+    /// Goes on from what was written: the head and the keys, in any order. Of keys beyond the limit nothing is kept.
+    ///
+    /// # Errors
+    /// The bytes are not a state of this version.
+    pub fn restore(&mut self, key: Option<u64>, bytes: &[u8]) -> Result<(), Malformed> {
+        let mut from = Reader::new(bytes)?;
+        let Some(number) = key else {
+            let length = from.number()?;
+            let [speed, level, part, mean, keys] = {
+                let mut values = [0.0; 6];
+                for value in &mut values {
+                    *value = from.float()?;
+                }
+                let [speed, level, aim, part, mean, keys] = values;
+                self.aim = aim.clamp(1.0 / AIM, AIM);
+                [speed, level, part, mean, keys]
+            };
+            from.end()?;
+            if [speed, level, part, mean, keys].iter().any(|value| *value < 0.0)
+                || part == 0.0
+                || !(FIRST..=INTERVAL).contains(&length)
+            {
+                return Err(Malformed::Value);
+            }
+            (self.length, self.speed, self.level, self.part) = (length, speed, level, part);
+            (self.strangers.mean, self.strangers.keys) = (mean, keys);
+            return Ok(());
+        };
+        let mean = from.short()?;
+        from.end()?;
+        if self.keys.len() < self.limit {
+            self.keys.insert(number, Key { mean: mean as f32, count: 0.0 });
+        }
+        Ok(())
+    }
+
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.keys.allocation_size() + self.changed.capacity() * size_of::<u64>()
+    }
+}
+
+// === impl Seen ===
+
+impl Seen {
+    fn add(&mut self, cost: f64, probability: f64) {
+        self.traces += 1.0;
+        self.cost += cost;
+        self.kept += cost * probability;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use fastrand::Rng;
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    fn second(second: i64) -> RecordTime {
+        RecordTime(1_000_000_000_000 + second * 1000)
+    }
+
+    /// How likely a trace is to be kept.
+    fn ask(sampler: &mut Adaptive, key: u64) -> f64 {
+        1.0 - sampler.ask(key, 1.0).0 as f64 / Threshold::NEVER.0 as f64
+    }
+
+    /// A second in which key n comes n times, up to 50.
+    fn run(sampler: &mut Adaptive, seconds: std::ops::Range<i64>) -> f64 {
+        let mut kept = 0.0;
+        for now in seconds {
+            for key in 1..=50_u64 {
+                kept += (0..key).map(|_| ask(sampler, key)).sum::<f64>();
+            }
+            sampler.advance(second(now), &Share::whole(100.0));
+        }
+        kept
+    }
+
+    #[test]
+    fn rare_keys_are_kept_with_more_probability_and_frequent_ones_in_greater_number() {
+        let mut sampler = Adaptive::new(Goal::Throughput, 1_000);
+        run(&mut sampler, 0..60);
+        let probabilities: Vec<f64> = (1..=50).map(|key| ask(&mut sampler, key)).collect();
+        assert!(probabilities.windows(2).all(|pair| pair[0] >= pair[1]), "{probabilities:?}");
+        let counts: Vec<f64> =
+            probabilities.iter().zip(1..).map(|(probability, key)| probability * f64::from(key)).collect();
+        assert!(counts.windows(2).all(|pair| pair[0] <= pair[1] + 1e-9), "{counts:?}");
+        let kept = run(&mut sampler, 60..100) / 40.0;
+        assert!((99.0..101.0).contains(&kept), "{kept}");
+    }
+
+    #[test]
+    fn keys_that_never_came_before_do_not_overrun_the_goal() {
+        let mut rng = Rng::with_seed(7);
+        let mut sampler = Adaptive::new(Goal::Throughput, 1_000);
+        let mut kept = 0.0;
+        for now in 0..120 {
+            for _ in 0..1_000 {
+                let probability = ask(&mut sampler, rng.u64(..));
+                kept += if now < 30 { 0.0 } else { probability / 90.0 };
+            }
+            sampler.advance(second(now), &Share::whole(100.0));
+        }
+        assert!((95.0..105.0).contains(&kept), "{kept} of 1,000 new keys a second");
+        assert!(sampler.bytes() < 128 << 10, "{} B", sampler.bytes());
+    }
+
+    #[test]
+    fn what_never_came_but_one_day_does_is_kept_as_what_came_once() {
+        let mut sampler = Adaptive::new(Goal::Probability(0.1), 1_000);
+        run(&mut sampler, 0..300);
+        let stranger = ask(&mut sampler, 99);
+        assert!(stranger > 0.9, "{stranger}");
+    }
+
+    #[test]
+    fn a_restart_goes_on_and_rest_is_not_forgotten() {
+        let mut sampler = Adaptive::new(Goal::Throughput, 1_000);
+        let mut state = BTreeMap::new();
+        run(&mut sampler, 0..76);
+        sampler.changes(|key, bytes| _ = state.insert(key, bytes));
+        let mut next = Adaptive::new(Goal::Throughput, 1_000);
+        for (key, bytes) in &state {
+            next.restore(*key, bytes.as_deref().expect("no key is gone")).unwrap();
+        }
+        let of = |sampler: &Adaptive, key| sampler.probability(key);
+        for key in 1..=50 {
+            let (before, after) = (of(&sampler, key), of(&next, key));
+            assert!((before - after).abs() < 1e-6, "key {key}: {before}, then {after}");
+        }
+        // An hour without traffic, and without a warm-up after it.
+        for now in 76..3_676 {
+            next.advance(second(now), &Share::whole(100.0));
+        }
+        let kept = run(&mut next, 3_676..3_686) / 10.0;
+        assert!((95.0..105.0).contains(&kept), "{kept}");
+        // Nor is there one after a leap.
+        let kept = run(&mut next, 90_000..90_010) / 10.0;
+        assert!((80.0..120.0).contains(&kept), "{kept}");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics(key in any::<Option<u64>>(), bytes in vec(any::<u8>(), 0..60), version in 0..3_u8) {
+            let mut sampler = Adaptive::new(Goal::Throughput, 10);
+            _ = sampler.restore(key, &bytes);
+            _ = sampler.restore(key, &[&[version, 0x98, 0x75], &bytes[..]].concat());
+            for now in 0..3 {
+                ask(&mut sampler, 7);
+                sampler.advance(second(now), &Share::whole(10.0));
+            }
+            prop_assert!((0.0..=1.0).contains(&ask(&mut sampler, 7)));
+        }
+
+        #[test]
+        fn a_beginning_is_no_state(end in 0..51_usize) {
+            let mut sampler = Adaptive::new(Goal::Throughput, 10);
+            run(&mut sampler, 0..3);
+            let mut heads = Vec::new();
+            sampler.changes(|key, bytes| heads.extend(bytes.filter(|_| key.is_none())));
+            prop_assert!(sampler.restore(None, &heads[0]).is_ok());
+            prop_assert!(end >= heads[0].len() || sampler.restore(None, &heads[0][..end]).is_err());
+        }
+    }
+}

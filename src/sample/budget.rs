@@ -1,0 +1,178 @@
+//! One ceiling over all that policies keep, and who gives way.
+//!
+//! What policies keep comes in classes; the lower gives way later, and class 0 is what is protected. A class for which there
+//! is no room is cut by randomness: of its traces those stay whose randomness is highest, down to the first that does not
+//! fit, and each has the threshold of its policy or of the cut, whichever is higher.
+
+use std::cmp::Reverse;
+
+use super::{
+    account::Account,
+    candidate::{Candidate, above, fitting},
+    fair::Claim,
+    pack::Malformed,
+    rate::cost,
+    share::{Share, Summary},
+};
+use crate::model::{RecordTime, Threshold};
+
+/// A partition's state.
+#[derive(Clone, Debug)]
+pub struct Budget(Account);
+
+/// What became of one class of a batch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Class {
+    pub class: u64,
+    pub asked: f64,
+    pub spent: f64,
+    /// Traces that policies kept and the budget does not. Of class 0 this is to be told: even what is protected is cut.
+    pub cut: u64,
+    /// Of these, how many had no chance, whatever their randomness: estimates miss them.
+    pub starved: u64,
+}
+
+/// Of the budget a second, what each class that asks has though those before it would take it all. Without it nothing of a class might
+/// be kept for long, and no weight can make up for that.
+const FLOOR: f64 = 0.05;
+
+/// The class of what is protected.
+pub const PROTECTED: u64 = 0;
+
+/// Classes there may be, so that their floors are the smaller part.
+pub const CLASSES: usize = 8;
+
+// === impl Budget ===
+
+impl Budget {
+    pub fn new(burst: f64) -> Self {
+        Self(Account::new(burst))
+    }
+
+    /// Decides what of a batch stays, in which all are kept by policies: raises the thresholds, and reorders it. A candidate's
+    /// key is its class.
+    pub fn close(&mut self, now: RecordTime, share: &Share, batch: &mut [Candidate]) -> Vec<Class> {
+        batch.sort_unstable_by_key(|candidate| (candidate.key, Reverse(candidate.randomness), candidate.trace));
+        let asked: Vec<(u64, f64)> =
+            batch.chunk_by(|a, b| a.key == b.key).map(|traces| (traces[0].key, cost(traces))).collect();
+        let funds = self.0.open(now, share, &asked);
+        let granted = in_turn(&asked, funds.capacity, funds.reserve, funds.capacity.min(share.per_second));
+        let mut classes = Vec::with_capacity(asked.len());
+        for (at, traces) in batch.chunk_by_mut(|a, b| a.key == b.key).enumerate() {
+            let (class, asked) = asked[at];
+            let full = funds.full && at == 0;
+            let starved = cut(traces, granted[at], full);
+            let kept = traces.iter().filter(|candidate| candidate.is_kept());
+            let (count, spent) = kept.fold((0, 0.0), |(count, spent), kept| (count + 1, spent + kept.cost as f64));
+            self.0.spend(spent);
+            classes.push(Class { class, asked, spent, cut: traces.len() as u64 - count, starved });
+        }
+        classes
+    }
+
+    /// What the others are to know. None before the first batch.
+    pub fn summary(&self) -> Option<Summary> {
+        self.0.summary()
+    }
+
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.0.to_bytes()
+    }
+
+    /// # Errors
+    /// The bytes are not a state of this version.
+    pub fn from_bytes(burst: f64, bytes: &[u8]) -> Result<Self, Malformed> {
+        Account::from_bytes(burst, bytes).map(Self)
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.0.bytes()
+    }
+}
+
+/// Cuts a class, the highest randomness first, to what fits. How many traces had no chance.
+fn cut(traces: &mut [Candidate], capacity: f64, full: bool) -> u64 {
+    let has_chance = |candidate: &Candidate| full || candidate.cost as f64 <= capacity;
+    let order: Vec<Candidate> = traces.iter().copied().filter(has_chance).collect();
+    let kept = fitting(order.iter().map(|candidate| candidate.cost), capacity, full);
+    if let Some(first) = order.get(kept) {
+        traces.iter_mut().for_each(|candidate| candidate.raise(above(first.randomness)));
+    }
+    traces.iter_mut().filter(|one| !has_chance(one)).for_each(|candidate| candidate.raise(Threshold::NEVER));
+    (traces.len() - order.len()) as u64
+}
+
+/// A budget, class after class. What of its floor a class does not ask for is free, and of the reserve only what is protected
+/// is given more than its floor.
+fn in_turn(asked: &[(u64, f64)], capacity: f64, reserve: f64, flow: f64) -> Vec<f64> {
+    let floor = |demand: f64| demand.min(FLOOR * flow);
+    let mut free = capacity - asked.iter().map(|(_, demand)| floor(*demand)).sum::<f64>();
+    let grant = |&(class, demand): &(u64, f64)| {
+        let open = if class == PROTECTED { free } else { (free - reserve).max(0.0) };
+        let more = (demand - floor(demand)).min(open);
+        free -= more;
+        floor(demand) + more
+    };
+    asked.iter().map(grant).collect()
+}
+
+/// A budget over all partitions.
+pub fn by_class(claims: &[(u64, Claim)], goal: f64) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..claims.len()).collect();
+    order.sort_unstable_by_key(|&at| claims[at].0);
+    let asked: Vec<(u64, f64)> = order.iter().map(|&at| (claims[at].0, claims[at].1.demand)).collect();
+    let mut granted = vec![0.0; claims.len()];
+    order.into_iter().zip(in_turn(&asked, goal, 0.0, goal)).for_each(|(at, grant)| granted[at] = grant);
+    granted
+}
+
+#[cfg(test)]
+mod tests {
+    use fastrand::Rng;
+
+    use super::*;
+    use crate::model::Randomness;
+
+    fn batch(rng: &mut Rng, counts: &[u32]) -> Vec<Candidate> {
+        let classes = counts.iter().zip(0..).flat_map(|(&count, class)| (0..count).map(move |_| class));
+        let trace = |(trace, key): (usize, u64)| Candidate {
+            trace: trace as u32,
+            key,
+            cost: 1,
+            randomness: Randomness(rng.u64(0..Threshold::NEVER.0)),
+            threshold: Threshold::ALWAYS,
+        };
+        classes.enumerate().map(trace).collect()
+    }
+
+    #[test]
+    fn the_last_class_gives_way_first_and_what_is_protected_last() {
+        let mut rng = Rng::with_seed(4);
+        let (mut budget, share) = (Budget::new(1.0), Share::whole(100.0));
+        let mut close = |second: i64, counts: &[u32]| {
+            let classes = budget.close(RecordTime(second * 1000), &share, &mut batch(&mut rng, counts));
+            classes.iter().map(|class| (class.spent as u32, class.cut)).collect::<Vec<_>>()
+        };
+        assert_eq!(close(1, &[20, 30, 40]), [(20, 0), (30, 0), (40, 0)]);
+        assert_eq!(close(2, &[20, 70, 400]), [(20, 0), (70, 0), (10, 390)]);
+        assert_eq!(close(3, &[20, 700, 400]), [(20, 0), (75, 625), (5, 395)]);
+        assert_eq!(close(4, &[700, 700, 400]), [(90, 610), (5, 695), (5, 395)], "even what is protected is cut");
+    }
+
+    #[test]
+    fn a_cut_never_lowers_a_threshold() {
+        let mut rng = Rng::with_seed(5);
+        let mut traces = batch(&mut rng, &[400]);
+        for trace in &mut traces {
+            trace.threshold = Threshold(trace.randomness.0 / 2);
+        }
+        let before = traces.clone();
+        Budget::new(1.0).close(RecordTime(0), &Share::whole(100.0), &mut traces);
+        traces.sort_unstable_by_key(|trace| trace.trace);
+        assert_eq!(traces.iter().filter(|trace| trace.is_kept()).count(), 100);
+        let mut by_randomness: Vec<&Candidate> = traces.iter().collect();
+        by_randomness.sort_unstable_by_key(|trace| Reverse(trace.randomness));
+        let cut = above(by_randomness[100].randomness);
+        assert!(traces.iter().zip(&before).all(|(after, before)| after.threshold == before.threshold.max(cut)));
+    }
+}

@@ -1,0 +1,25 @@
+//! Samplers that remember: whether one more trace of a kind is kept depends on what came before it.
+//!
+//! Part of the pure core: no clock, no lock, no I/O. Time is a partition's record time, which may stand still or leap. A
+//! sampler's state belongs to one partition and is written with what it decided; what other partitions do is heard of in
+//! [`Summary`]s, some ticks late. [`docs/sampling.md`](../../docs/sampling.md) says what each sampler promises.
+
+mod account;
+pub mod adaptive;
+mod bucket;
+pub mod budget;
+pub mod candidate;
+mod demand;
+pub mod fair;
+mod pack;
+pub mod rare;
+pub mod rate;
+pub mod share;
+
+pub use adaptive::Adaptive;
+pub use budget::Budget;
+pub use candidate::Candidate;
+pub use pack::Malformed;
+pub use rare::Rare;
+pub use rate::Rate;
+pub use share::{Share, Shares, Summary};

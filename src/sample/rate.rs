@@ -1,0 +1,195 @@
+//! Spans, traces or bytes a second, max–min fair between keys.
+//!
+//! A batch of traces is decided when it closes, as a whole. What the bucket holds is shared out between the keys; each trace
+//! ranks by its randomness over its key's part of what it asks for, and the first that does not fit makes the threshold of
+//! all: sequential Poisson sampling (Ohlsson 1998), also known as priority sampling (Duffield, Lund and Thorup 2007). So a
+//! key's traces are kept with the probability of its share, though that be less than a trace, and the bucket never gives
+//! more than it holds, whatever the number of keys.
+
+use super::{
+    account::{Account, Funds},
+    candidate::{Candidate, above, fitting},
+    fair::{Claim, level},
+    pack::Malformed,
+    share::{Share, Summary},
+};
+use crate::model::{RecordTime, Threshold};
+
+/// A partition's state.
+#[derive(Clone, Debug)]
+pub struct Rate(Account);
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Closed {
+    pub asked: f64,
+    pub spent: f64,
+    /// Traces that were not kept whatever their randomness: the bucket was empty, or they cost more than it held. Estimates
+    /// miss them.
+    pub starved: u64,
+}
+
+/// How many seconds of its share a bucket holds unless the policy says otherwise: with less, the share of a small partition
+/// is soon below what one trace costs.
+pub const BURST: f64 = 5.0;
+
+// === impl Rate ===
+
+impl Rate {
+    pub fn new(burst: f64) -> Self {
+        Self(Account::new(burst))
+    }
+
+    /// Decides the batch that closes at `now`: raises the thresholds, and reorders it.
+    pub fn close(&mut self, now: RecordTime, share: &Share, batch: &mut [Candidate]) -> Closed {
+        batch.sort_unstable_by_key(|candidate| (candidate.key, candidate.trace));
+        let asked: Vec<(u64, f64)> = by_key(batch).map(|traces| (traces[0].key, cost(traces))).collect();
+        let funds = self.0.open(now, share, &asked);
+        let mut claims: Vec<Claim> =
+            asked.iter().map(|&(key, demand)| Claim { demand, weight: share.part(key) }).collect();
+        let level = level(&mut claims, funds.capacity);
+        let part = |&(key, demand): &(u64, f64)| (level * share.part(key) / demand).min(1.0);
+        let parts: Vec<f64> = asked.iter().map(part).collect();
+        let starved = cut(batch, &parts, funds);
+        let spent = batch.iter().filter(|candidate| candidate.is_kept()).map(|candidate| candidate.cost as f64).sum();
+        self.0.spend(spent);
+        Closed { asked: asked.iter().map(|(_, cost)| cost).sum(), spent, starved }
+    }
+
+    /// What the others are to know. None before the first batch.
+    pub fn summary(&self) -> Option<Summary> {
+        self.0.summary()
+    }
+
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.0.to_bytes()
+    }
+
+    /// # Errors
+    /// The bytes are not a state of this version.
+    pub fn from_bytes(burst: f64, bytes: &[u8]) -> Result<Self, Malformed> {
+        Account::from_bytes(burst, bytes).map(Self)
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.0.bytes()
+    }
+}
+
+/// Cuts a batch, sorted by key, to what fits; of each key there is room for a part. How many traces had no chance.
+fn cut(batch: &mut [Candidate], parts: &[f64], funds: Funds) -> u64 {
+    if funds.capacity == 0.0 {
+        batch.iter_mut().for_each(|candidate| candidate.raise(Threshold::NEVER));
+        return batch.len() as u64;
+    }
+    let has_chance = |candidate: &Candidate| funds.full || candidate.cost as f64 <= funds.capacity;
+    let mut order: Vec<(f64, Candidate)> = Vec::with_capacity(batch.len());
+    for (traces, part) in by_key(batch).zip(parts) {
+        order.extend(traces.iter().filter(|one| has_chance(one)).map(|one| (one.rank() / part, *one)));
+    }
+    order.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.trace.cmp(&b.1.trace)));
+    let kept = fitting(order.iter().map(|(_, candidate)| candidate.cost), funds.capacity, funds.full);
+    if let Some(&(bound, first)) = order.get(kept) {
+        for (traces, part) in batch.chunk_by_mut(|a, b| a.key == b.key).zip(parts) {
+            let threshold = if traces[0].key == first.key { above(first.randomness) } else { below(bound * part) };
+            traces.iter_mut().for_each(|candidate| candidate.raise(threshold));
+        }
+    }
+    batch.iter_mut().filter(|one| !has_chance(one)).for_each(|candidate| candidate.raise(Threshold::NEVER));
+    (batch.len() - order.len()) as u64
+}
+
+/// Keeps what ranks lower than this.
+fn below(rank: f64) -> Threshold {
+    // A cast from float to integer saturates.
+    Threshold(Threshold::NEVER.0 + 1 - (rank.ceil() as u64).clamp(1, Threshold::NEVER.0 + 1))
+}
+
+fn by_key(batch: &[Candidate]) -> impl Iterator<Item = &[Candidate]> {
+    batch.chunk_by(|a, b| a.key == b.key)
+}
+
+pub fn cost(traces: &[Candidate]) -> f64 {
+    traces.iter().map(|candidate| candidate.cost as f64).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use fastrand::Rng;
+
+    use super::*;
+    use crate::model::Randomness;
+
+    fn batch(rng: &mut Rng, counts: &[(u64, u32)], cost: u64) -> Vec<Candidate> {
+        let traces = counts.iter().flat_map(|&(key, count)| (0..count).map(move |_| key));
+        let trace = |(trace, key): (usize, u64)| Candidate {
+            trace: trace as u32,
+            key,
+            cost: rng.u64(1..2 * cost),
+            randomness: Randomness(rng.u64(0..Threshold::NEVER.0)),
+            threshold: Threshold::ALWAYS,
+        };
+        traces.enumerate().map(trace).collect()
+    }
+
+    fn second(second: i64) -> RecordTime {
+        RecordTime(second * 1000)
+    }
+
+    #[test]
+    fn what_fits_is_kept_as_it_is() {
+        let mut rng = Rng::with_seed(1);
+        let mut rate = Rate::new(BURST);
+        let mut traces = batch(&mut rng, &[(1, 50), (2, 50)], 1);
+        let closed = rate.close(second(1), &Share::whole(100.0), &mut traces);
+        assert_eq!(closed, Closed { asked: 100.0, spent: 100.0, starved: 0 });
+        assert!(traces.iter().all(|trace| trace.threshold == Threshold::ALWAYS));
+        let mut traces = batch(&mut rng, &[(1, 50)], 1);
+        assert_eq!(rate.close(second(1), &Share::whole(100.0), &mut traces).starved, 50, "in no time nothing flows in");
+        assert!(traces.iter().all(|trace| trace.threshold == Threshold::NEVER));
+    }
+
+    #[test]
+    fn the_first_rejected_makes_the_threshold() {
+        let mut rng = Rng::with_seed(2);
+        let mut traces = batch(&mut rng, &[(1, 50)], 1);
+        Rate::new(BURST).close(second(1), &Share::whole(20.0), &mut traces);
+        traces.sort_unstable_by_key(|trace| std::cmp::Reverse(trace.randomness));
+        assert!(traces.iter().all(|trace| trace.threshold.0 == traces[20].randomness.0 + 1));
+    }
+
+    #[test]
+    fn keys_that_ask_for_less_than_the_others_get_it() {
+        let mut rng = Rng::with_seed(3);
+        let mut rate = Rate::new(BURST);
+        let mut kept = [0.0; 3];
+        for now in 0..400 {
+            let mut traces = batch(&mut rng, &[(0, 10), (1, 100), (2, 1_000)], 1);
+            rate.close(second(now), &Share::whole(100.0), &mut traces);
+            traces.iter().filter(|trace| trace.is_kept()).for_each(|trace| kept[trace.key as usize] += 1.0 / 400.0);
+        }
+        // 10, 45 and 45 with a standard error of 0.3 at most.
+        assert!((9.0..=10.0).contains(&kept[0]), "{kept:?}");
+        assert!((44.0..46.5).contains(&kept[1]) && (44.0..46.5).contains(&kept[2]), "{kept:?}");
+    }
+
+    #[test]
+    fn what_costs_more_than_the_bucket_holds_passes_a_full_one() {
+        let mut rate = Rate::new(1.0);
+        let large = Candidate { trace: 0, key: 0, cost: 30, randomness: Randomness(9), threshold: Threshold::ALWAYS };
+        let mut kept = 0;
+        for now in 0..60 {
+            rate.close(second(now), &Share::whole(10.0), &mut [large]);
+            let mut traces = [large];
+            rate.close(second(now), &Share::whole(10.0), &mut traces);
+            kept += usize::from(traces[0].is_kept());
+        }
+        assert_eq!(kept, 0, "the first of each second has emptied it");
+        let mut rate = Rate::new(1.0);
+        let mut spent = 0.0;
+        for now in 0..60 {
+            spent += rate.close(second(now), &Share::whole(10.0), &mut [large]).spent;
+        }
+        assert!((580.0..=620.0).contains(&spent), "{spent}: 10 a second, and one trace");
+    }
+}
