@@ -249,10 +249,10 @@ impl Siege {
             let delivered = self.out.values().filter(|at| **at <= number).count();
             let again = log.within(commits.iter().map(|commit| commit.watermark..commit.position));
             let reread = again.iter().map(Vec::len).sum::<usize>();
-            let may = log.partitions().iter().zip(commits).map(|(records, commit)| {
+            let first = |(records, commit): (&Vec<Entry>, &Commit)| {
                 busy.first_again(records, commit.position, held_ms)..commit.position
-            });
-            let may: Vec<_> = may.collect();
+            };
+            let may: Vec<_> = log.partitions().iter().zip(commits).map(first).collect();
             let [hold, bound] = [&again, &log.within(may.iter().cloned())].map(|records| busy.longest(records));
             let counts = tenth && at_risk > 0 && delivered > 0;
             println!(
