@@ -11,7 +11,7 @@ const CORE: [&str; 14] = [
     "decide",
     "engine.rs",
     "engine/output.rs",
-    "encode.rs",
+    "encode",
     "tick.rs",
     "decisions.rs",
     "decisions/schema.rs",
