@@ -12,6 +12,7 @@ use crate::{
     assemble::{Completion, Keying},
     decide::{Action, PolicySet, percentage, threshold},
     diagnostic::{Diagnostics, Location, nearest},
+    encode::Stamps,
     engine::{Past, Record, Settings},
     explain::{Explanation, Follow},
     limits,
@@ -64,6 +65,7 @@ const SETTINGS: Settings = Settings {
     buffer: 16 * limits::RECORD_BYTES,
     tick_bytes: 2 * limits::RECORD_BYTES,
     output_record_bytes: 2 * limits::RECORD_BYTES,
+    stamps: Stamps::NONE,
 };
 
 /// Reads the `tests` of a policy file, whose root this is, if it has any. They are about all `policies`, of whatever file.

@@ -15,9 +15,9 @@ use crate::{
     decide::{Context, Edition, Facts, NOTES, Node, PolicySet, Tree, Values, Verdict, Weight},
     decisions::Decision,
     decode::{Batch, Headers, Span},
-    encode::{self, Carried, Item},
+    encode::{self, Carried, Edit, Item, Notes, Stamp, Stamps},
     limits,
-    model::{self, Fingerprint, RecordTime, TraceId},
+    model::{self, Fingerprint, RecordTime, Threshold, TraceId},
     mutant::{self, Mutant},
     stats::Stats,
     tick::{Dead, Logged, Tick, Watermark},
@@ -62,6 +62,8 @@ pub struct Settings {
     pub tick_bytes: usize,
     /// The largest record the output takes.
     pub output_record_bytes: usize,
+    /// What is stamped on kept spans.
+    pub stamps: Stamps,
 }
 
 /// What becomes of a span that comes when the verdict on its trace is forgotten.
@@ -128,8 +130,8 @@ struct Workspace {
     /// The interned scope of each of the batch's.
     scopes: Vec<u32>,
     resources: Vec<u32>,
-    /// The batch's spans that follow a verdict to keep.
-    late: Vec<u32>,
+    /// The batch's spans that follow a verdict to keep, and its threshold.
+    late: Vec<(u32, Threshold)>,
     /// Those that came when any verdict on their trace is forgotten.
     past: Vec<u32>,
     /// What one late span alone says to the policies.
@@ -140,6 +142,8 @@ struct Workspace {
     values: Values,
     spans: Vec<u32>,
     items: Vec<Item>,
+    /// What is stamped on them.
+    stamped: Vec<u8>,
     partitions: Vec<u32>,
 }
 
@@ -165,6 +169,7 @@ impl Engine {
             values: Values::default(),
             spans: Vec::new(),
             items: Vec::new(),
+            stamped: Vec::new(),
             partitions: Vec::new(),
         };
         Self {
@@ -548,13 +553,25 @@ impl Engine {
     fn reserve(&self, need: usize) -> usize {
         let Settings { tick_bytes, completion, output_record_bytes, buffer, .. } = self.settings;
         let tree = if self.sets.ask_tree() { self.tree_bytes() } else { 0 };
-        tick_bytes + completion.max_trace_bytes + tree + output_record_bytes.min(buffer / 8).max(LOOK).max(need)
+        let stamped = if self.settings.stamps.is_none() { 0 } else { self.stamped_bytes() };
+        tick_bytes
+            + completion.max_trace_bytes
+            + tree
+            + stamped
+            + output_record_bytes.min(buffer / 8).max(LOOK).max(need)
     }
 
     /// What the call tree of a trace may take, and the values in it: a node is about twice the smallest span, and so are the
     /// values of two paths.
     fn tree_bytes(&self) -> usize {
         self.settings.completion.max_trace_bytes * (2 + self.sets.notes().saturating_sub(NOTES))
+    }
+
+    /// What is stamped on a trace may take: its trace states once more, and, there and in the tick, what is added to its spans.
+    fn stamped_bytes(&self) -> usize {
+        let trace = self.settings.completion.max_trace_bytes;
+        let spans = (self.assembly.spans_held() as usize).min(trace / encode::SPAN_LEAST);
+        trace + 2 * spans * encode::SPAN_STAMP
     }
 
     /// Output takes room too: after every piece of it, and when it is gone, there may be less or more.
@@ -607,7 +624,7 @@ impl Engine {
                         self.renew(verdict, origin.partition, span);
                     }
                     if verdict.verdict.keep {
-                        late.push(at as u32);
+                        late.push((at as u32, verdict.verdict.threshold));
                     } else {
                         self.stats.late_dropped += 1;
                         self.stats.dropped += 1;
@@ -642,20 +659,33 @@ impl Engine {
     }
 
     /// Late spans follow the verdict of their trace, to keep them, in as few records as hold them.
-    fn follow(&mut self, origin: Origin, late: &mut [u32], given: &Given<'_>) {
+    fn follow(&mut self, origin: Origin, late: &mut [(u32, Threshold)], given: &Given<'_>) {
         let Origin { partition, offset, .. } = origin;
-        let trace_of = |&at: &u32| given.batch.spans[at as usize].trace_id;
-        late.sort_unstable_by_key(|at| (trace_of(at), *at));
+        let trace_of = |(at, _): &(u32, Threshold)| given.batch.spans[*at as usize].trace_id;
+        late.sort_unstable_by_key(|of| (trace_of(of), *of));
         self.stats.late_kept += late.len() as u64;
         for spans in late.chunk_by(|a, b| trace_of(a) == trace_of(b)) {
-            let items = &mut self.scratch.items;
+            let trace = TraceId(trace_of(&spans[0]));
+            let Workspace { items, stamped, .. } = &mut self.scratch;
             items.clear();
-            items.extend(spans.iter().map(|&at| given.item(at as usize)));
+            stamped.clear();
+            for &(at, threshold) in spans {
+                let (mut item, span) = (given.item(at as usize), &given.batch.spans[at as usize]);
+                let own = span.randomness.unwrap_or_else(|| trace.randomness());
+                let randomness = self.sets.now().policies().randomness(trace, own);
+                // Why the trace was kept stands on what was its root when it was.
+                let stamps = Stamps { policy: false, reason: false, completion: false, ..self.settings.stamps };
+                let notes = Notes { policy: "", reason: "", completion: "" };
+                let mut stamp = Stamp { stamps, trace, randomness, threshold, notes, stamped, before: None };
+                item.stamp(stamp.edit(span.bytes.of(given.payload), false));
+                items.push(item);
+            }
             items.sort_unstable();
-            let of = Named { trace: TraceId(trace_of(&spans[0])), partition, offset, timestamp: None, shared: false };
+            let of = Named { trace, partition, offset, timestamp: None, shared: false };
             let (record_bytes, tick_bytes) = (self.settings.output_record_bytes, self.overfull());
-            let output = Output { tick: &mut self.tick, record_bytes, tick_bytes };
-            let refused = output.write(&self.scratch.items, given, of);
+            let Workspace { items, stamped, .. } = &mut self.scratch;
+            let output = Output { tick: &mut self.tick, record_bytes, tick_bytes, stamped };
+            let refused = output.write(items, given, of);
             self.refuse(of, refused);
         }
         self.wrote();
@@ -745,7 +775,7 @@ impl Engine {
         }
         let (item, start) = ([given.item(at)], self.tick.bytes.len());
         if encode::fitting(&item, given, self.settings.output_record_bytes) > 0 {
-            encode::traces_data(&item, given, &mut self.tick.bytes);
+            encode::traces_data(&item, given, &[], &mut self.tick.bytes);
         }
         self.bury(origin.partition, origin.offset, 1, reason, start);
     }
@@ -780,7 +810,7 @@ impl Engine {
         let shared = summary.spread && self.settings.keying == Keying::Keyed;
         self.stats.spread += u64::from(shared);
         if verdict.keep {
-            self.write(trace, summary.id, shared);
+            self.write(trace, &decision, shared);
         } else {
             self.stats.dropped += u64::from(summary.span_count);
         }
@@ -810,23 +840,54 @@ impl Engine {
     }
 
     /// Writes a kept trace to the tick, in several records where one is too small.
-    fn write(&mut self, trace: u32, id: TraceId, shared: bool) {
-        let Self { assembly, scratch: Workspace { spans, items, .. }, tick, settings, .. } = self;
+    fn write(&mut self, trace: u32, decision: &Decision, shared: bool) {
+        let Self { assembly, scratch: Workspace { spans, items, .. }, .. } = self;
         assembly.spans_of(trace, spans);
         items.clear();
         items.extend(spans.iter().enumerate().map(|(order, &span)| {
             let (scope, bytes) = assembly.span(span);
             let resource = assembly.envelopes.get(scope).parent;
-            Item { resource, scope, order: order as u32, span, len: bytes.len() as u32 }
+            let edit = Edit::default();
+            Item { resource, scope, order: order as u32, span, len: bytes.len() as u32, edit }
         }));
+        self.stamp(trace, decision);
+        let Self { assembly, scratch: Workspace { items, stamped, .. }, tick, settings, .. } = self;
         items.sort_unstable();
         let (partition, offset) = assembly.first_place(trace);
-        let of = Named { trace: id, partition, offset, timestamp: None, shared };
+        let of = Named { trace: decision.trace, partition, offset, timestamp: None, shared };
         // At once and not by doubling, for the trace may be large.
         tick.bytes.reserve(encode::size(items, assembly, settings.output_record_bytes));
-        let output = Output { tick, record_bytes: settings.output_record_bytes, tick_bytes: usize::MAX };
+        let output = Output { tick, record_bytes: settings.output_record_bytes, tick_bytes: usize::MAX, stamped };
         let refused = output.write(items, assembly, of);
         self.refuse(of, refused);
+    }
+
+    /// Stamps the spans of a kept trace, which are the items at hand.
+    fn stamp(&mut self, trace: u32, decision: &Decision) {
+        let Self {
+            assembly, sets, scratch: Workspace { items, stamped, .. }, settings: Settings { stamps, .. }, ..
+        } = self;
+        stamped.clear();
+        if stamps.is_none() {
+            return;
+        }
+        let Decision { trace: id, verdict, reason, .. } = decision;
+        let own = assembly.summary(trace).randomness;
+        let policy = verdict.policy.map_or("otherwise", |number| &sets.edition().names[usize::from(number)]);
+        let mut stamp = Stamp {
+            stamps: *stamps,
+            trace: *id,
+            randomness: sets.asked(assembly.generation_of(trace)).policies().randomness(*id, own),
+            threshold: verdict.threshold,
+            notes: Notes { policy, reason: verdict.reason(), completion: reason.name() },
+            stamped,
+            before: None,
+        };
+        let root = assembly.root(trace).or_else(|| earliest(assembly, items));
+        for item in items {
+            let is_root = root == Some(assembly.span_id(item.span));
+            item.stamp(stamp.edit(assembly.span(item.span).1, is_root));
+        }
     }
 
     /// Sends pointers to what the output did not take to the dead letters.
@@ -878,6 +939,12 @@ impl Engine {
     fn overfull(&self) -> usize {
         self.settings.tick_bytes + self.settings.output_record_bytes
     }
+}
+
+/// The id of what stands for the root of a trace without one: it does not depend on arrival.
+fn earliest(assembly: &Assembly<Context, Decided>, items: &[Item]) -> Option<u64> {
+    let begun = items.iter().map(|item| (encode::start(assembly.span(item.span).1), assembly.span_id(item.span)));
+    begun.min().map(|(_, id)| id)
 }
 
 /// What is known by now of a held trace. `complete` where assembly has found it so.
@@ -941,6 +1008,7 @@ impl Workspace {
             past,
             spans,
             items,
+            stamped,
             tree,
             values,
             bits: _,
@@ -951,9 +1019,10 @@ impl Workspace {
         batch.bytes()
             + tree.bytes()
             + values.bytes()
-            + (scopes.capacity() + resources.capacity() + late.capacity() + past.capacity() + spans.capacity())
-                * size_of::<u32>()
+            + (scopes.capacity() + resources.capacity() + past.capacity() + spans.capacity()) * size_of::<u32>()
+            + late.capacity() * size_of::<(u32, Threshold)>()
             + items.capacity() * size_of::<Item>()
+            + stamped.capacity()
     }
 
     /// What a huge record needed does not stay.
@@ -968,6 +1037,7 @@ impl Workspace {
             self.past = Vec::new();
             self.spans = Vec::new();
             self.items = Vec::new();
+            self.stamped = Vec::new();
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::{
     },
     decisions::Decision,
     decode::Batch,
+    encode::Stamps,
     engine::{Engine, Full, Past, Record, Settings},
     model::{RecordTime, Threshold, TraceId},
 };
@@ -102,6 +103,7 @@ const ASKED: Settings = Settings {
     buffer: 4 << 30,
     tick_bytes: 1 << 20,
     output_record_bytes: 1 << 20,
+    stamps: Stamps::NONE,
 };
 
 // === impl Follow ===

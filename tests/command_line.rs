@@ -1,30 +1,18 @@
 //! What a person at a terminal sees.
 
-use std::{
-    fs,
-    net::TcpListener,
-    path::Path,
-    process::{Command, Output},
-};
+use std::{fs, net::TcpListener, path::Path};
 
-fn tailwater(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tailwater"));
-    command.args(arguments).current_dir(folder).output().expect("the program starts")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
+use crate::support::command::{tailwater, text};
 
 #[test]
 fn help_says_what_there_is() {
     let here = Path::new(".");
     let help = tailwater(here, &["--help"]);
     assert!(help.status.success());
-    for word in ["run", "check", "test", "record", "backtest", "explain", "demo", "Kafka"] {
+    for word in ["run", "check", "test", "record", "backtest", "estimate", "explain", "demo", "Kafka"] {
         assert!(text(&help.stdout).contains(word), "{word} in:\n{}", text(&help.stdout));
     }
-    for command in ["run", "check", "test", "record", "backtest", "explain", "demo"] {
+    for command in ["run", "check", "test", "record", "backtest", "estimate", "explain", "demo"] {
         let help = text(&tailwater(here, &[command, "--help"]).stdout);
         assert!(help.contains("Exit codes: 0 "), "{help}");
     }

@@ -2,13 +2,15 @@
 
 use std::collections::HashSet;
 
+use opentelemetry_proto::tonic::{common::v1::KeyValue, trace::v1::TracesData};
+use prost::Message;
 use tailwater::generate::Shape;
 
 use crate::support::{
     kafka::{Committed, Record, kafka},
     oracle::{Copies, Expected, TraceId},
     seed::seed,
-    spans::{failed, heavy, keyed, record, span, trace},
+    spans::{self, failed, heavy, keyed, record, span, trace},
     traffic::Shop,
 };
 
@@ -19,6 +21,33 @@ fn input() -> Vec<Record> {
         keyed(1, 5, vec![span(trace(2), 1, 0, 0)]),
         keyed(0, 20, vec![span(trace(1), 1, 0, 0), heavy(span(trace(1), 3, 1, 2), 100)]),
     ]
+}
+
+/// As the program would stamp it: the weight on all, the reasons on the root.
+fn stamped(mut record: Record, trace_state: &str) -> Record {
+    let mut data = TracesData::decode(&record.value[..]).expect("OTLP");
+    for span in data.resource_spans.iter_mut().flat_map(|of| &mut of.scope_spans).flat_map(|of| &mut of.spans) {
+        span.trace_state = trace_state.to_owned();
+        if span.parent_span_id.is_empty() {
+            span.attributes.extend(reasons());
+        }
+    }
+    record.value = data.encode_to_vec();
+    record
+}
+
+/// With the reasons on all spans.
+fn noted(mut record: Record) -> Record {
+    let mut data = TracesData::decode(&record.value[..]).expect("OTLP");
+    let spans = data.resource_spans.iter_mut().flat_map(|of| &mut of.scope_spans).flat_map(|of| &mut of.spans);
+    spans.for_each(|span| span.attributes.extend(reasons()));
+    record.value = data.encode_to_vec();
+    record
+}
+
+fn reasons() -> impl Iterator<Item = KeyValue> {
+    let all = [("policy", "errors"), ("reason", "always"), ("completion", "structure")];
+    all.into_iter().map(|(key, text)| spans::text(&format!("tailwater.{key}"), text))
 }
 
 #[test]
@@ -66,14 +95,16 @@ fn the_oracle_sees_what_is_wrong() {
         let panic = std::panic::catch_unwind(|| expected.check(output, copies)).err()?;
         panic.downcast_ref::<String>().cloned()
     };
-    let right = [input().remove(0), input().remove(2)];
+    let right = [stamped(input().remove(0), "ot=th:0"), stamped(input().remove(2), "ot=th:0")];
     assert_eq!(fault(&right, Copies::One), None);
 
-    let faults: [(&str, Vec<Record>); 7] = [
+    let faults: [(&str, Vec<Record>); 9] = [
+        ("\"ot=th:8\"", vec![right[0].clone(), stamped(input().remove(2), "ot=th:8")]),
+        ("Some(2) spans say why", vec![noted(right[0].clone()), right[1].clone()]),
         ("missing", vec![]),
         ("1 spans absent", vec![right[1].clone()]),
         ("1 doubled", vec![right[0].clone(), right[0].clone(), right[1].clone()]),
-        ("no business", vec![right[0].clone(), right[1].clone(), input().remove(1)]),
+        ("no business", vec![right[0].clone(), right[1].clone(), stamped(input().remove(1), "ot=th:fd70a3d70a3d71")]),
         ("under the key None", vec![Record { key: None, ..right[0].clone() }, right[1].clone()]),
         ("2 traces in one record", vec![record(0, 0, vec![span(trace(1), 1, 0, 0), span(trace(2), 1, 0, 0)])]),
         ("not as sent", vec![right[0].clone(), keyed(0, 20, vec![span(trace(1), 1, 0, 1), span(trace(1), 3, 1, 2)])]),

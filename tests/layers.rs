@@ -12,7 +12,7 @@ const CORE: [&str; 15] = [
     "sample",
     "engine.rs",
     "engine/output.rs",
-    "encode.rs",
+    "encode",
     "tick.rs",
     "decisions.rs",
     "decisions/schema.rs",

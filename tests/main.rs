@@ -7,6 +7,7 @@ mod crash;
 mod demo;
 mod dry_run;
 mod end_to_end;
+mod estimate;
 mod expired;
 mod faults;
 mod harness;

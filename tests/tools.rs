@@ -1,32 +1,17 @@
 //! The tools around policies: what they say, and with which exit code.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Output},
-};
+use std::{fs, path::Path};
 
 use serde_json::Value;
 
 use crate::support::{
+    command::{tailwater, text},
     kafka::kafka,
     oracle::hex,
     processor::Job,
     spans::{failed, keyed, passing_time, span, trace},
     witness,
 };
-
-fn tailwater(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_tailwater"))
-        .args(arguments)
-        .current_dir(folder)
-        .output()
-        .expect("the program starts")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
 
 #[test]
 fn the_policies_pass_their_tests_together_and_each_alone() {
@@ -214,6 +199,20 @@ fn a_trace_is_explained_kept_or_dropped() {
     for more in [["--offsets", "0:0-1"], ["--to", "latest"]] {
         let refused = job.ask("backtest", &[&["--recording", &file], &more[..]].concat());
         assert_eq!(refused.status.code(), Some(2), "{}", refused.said);
+    }
+
+    // What was kept, out of the topic it is in, and by a recording of it: one trace, which is kept for certain.
+    let kept_file = path("kept.rec");
+    let recorded = job.ask("record", &["--topic", "tools-kept", "-o", &kept_file]);
+    assert!(recorded.status.success(), "{}", recorded.said);
+    for source in [&[][..], &["tools-kept", "--from", "-1h", "--offsets", "0:0-10"], &[&kept_file]] {
+        let said = job.ask("estimate", &[source, &["--format", "json"]].concat());
+        assert!(said.status.success(), "{}", said.said);
+        let estimated: Value = serde_json::from_str(&said.said).expect("JSON");
+        let exact = serde_json::json!({ "value": 1.0, "low": 1.0, "high": 1.0 });
+        assert_eq!((&estimated["all"]["traces"], &estimated["all"]["errors"]), (&exact, &exact), "{estimated}");
+        let group = &estimated["groups"][0];
+        assert_eq!((&group["service"], &group["name"]), (&"orders".into(), &"span 1".into()), "{estimated}");
     }
 
     // One trace of the recording as a test.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tailwater::{
     assemble::{Completion, Start},
     decide::PolicySet,
+    encode::Stamps,
     engine::{self, Engine, Full, Past, Settings},
     model::RecordTime,
     tick::Tick,
@@ -36,6 +37,7 @@ pub fn settings(form: Form) -> Settings {
         buffer: 1 << 30,
         tick_bytes: 64 << 20,
         output_record_bytes: 1_000_000,
+        stamps: Stamps::default(),
     }
 }
 

@@ -612,6 +612,10 @@ impl<C, V: Copy> Assembly<C, V> {
         spans.reverse();
     }
 
+    pub fn span_id(&self, at: u32) -> u64 {
+        self.spans[at].id
+    }
+
     /// A held span's scope and bytes.
     pub fn span(&self, at: u32) -> (u32, &[u8]) {
         let held = &self.spans[at];

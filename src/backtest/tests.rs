@@ -88,6 +88,7 @@ fn question(candidate: Arc<PolicySet>, current: Option<Arc<PolicySet>>) -> Quest
         buffer: 1 << 28,
         tick_bytes: 1 << 20,
         output_record_bytes: 1 << 20,
+        stamps: crate::encode::Stamps::NONE,
     };
     Question { settings, candidate, current, theirs: None }
 }

@@ -8,12 +8,11 @@ use super::{
     report::{Against, Amount, Change, Changes, Coverage, Input, List, Only, Outcome, Report},
     sample::Share,
 };
+use crate::table::{several, short, table};
 
 /// Services and operations that are printed, and trace ids of a list; the rest is in the JSON.
 const ROWS: usize = 20;
 const IDS: usize = 10;
-/// Letters of a name: a longer one would move the numbers out of sight.
-const NAME: usize = 48;
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -240,31 +239,6 @@ fn more(f: &mut fmt::Formatter<'_>, count: usize, shown: usize) -> fmt::Result {
     }
 }
 
-/// The first column stands on the left, the others on the right.
-fn table(f: &mut fmt::Formatter<'_>, rows: &[Vec<String>]) -> fmt::Result {
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
-    let widths: Vec<usize> = (0..).map_while(width).collect();
-    for row in rows {
-        let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| match column {
-            0 => format!("{cell:width$}"),
-            _ => format!("{cell:>width$}"),
-        });
-        writeln!(f, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
-    }
-    Ok(())
-}
-
-/// Names come from outside: none breaks a line, or the table.
-fn short(name: &str) -> String {
-    let mut letters = name.chars().map(|c| if c.is_control() { '·' } else { c });
-    let start: String = letters.by_ref().take(NAME).collect();
-    match (start.is_empty(), letters.next()) {
-        (true, _) => "(none)".to_owned(),
-        (_, Some(_)) => format!("{start}…"),
-        (_, None) => start,
-    }
-}
-
 fn of(Share { kept, of, .. }: &Share) -> String {
     format!("{kept} of {of}")
 }
@@ -302,8 +276,4 @@ fn bytes(bytes: u64) -> String {
         return format!("{bytes} B");
     };
     format!("{:.1} {}", bytes as f64 / 1000_f64.powi(unit as i32 + 1), units[unit])
-}
-
-fn several(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }

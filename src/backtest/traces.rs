@@ -6,6 +6,7 @@ use super::sample::Sample;
 use crate::{
     decode::{Batch, Span, Value, resource_attribute},
     model::TraceId,
+    names::Names,
 };
 
 /// Every trace of the sample that has a span in the range.
@@ -44,18 +45,7 @@ struct Part {
     next: u32,
 }
 
-/// Texts by number. Number 0 is for those that have none.
-pub struct Names {
-    numbers: HashMap<Box<[u8]>, u32>,
-    all: Vec<Box<[u8]>>,
-}
-
 const NIL: u32 = u32::MAX;
-/// Different services and different operations: names that hold ids are a mistake of who writes spans, and must not fill
-/// memory.
-const NAMES: usize = 1 << 16;
-/// Bytes of a name that are looked at.
-const NAME: usize = 200;
 const SERVICE: &[u8] = b"service.name";
 
 // === impl Traces ===
@@ -95,8 +85,7 @@ impl Traces {
         if span.is_root() && trace.root.is_none_or(|first| root < first) {
             trace.root = Some(root);
             let name = span.name.of(payload);
-            let operation = [&service.to_be_bytes(), &name[..name.len().min(NAME)]].concat();
-            trace.operation = self.operations.number(&operation);
+            trace.operation = self.operations.number(&[&service.to_be_bytes(), name].concat());
         }
         let mut at = trace.parts;
         while at != NIL && self.parts[at as usize].service != service {
@@ -150,36 +139,5 @@ impl Trace {
     /// Nanoseconds from the first start to the last end.
     pub fn duration(&self) -> u64 {
         self.end.saturating_sub(self.start)
-    }
-}
-
-// === impl Names ===
-
-impl Names {
-    fn number(&mut self, name: &[u8]) -> u32 {
-        if let Some(&number) = self.numbers.get(name) {
-            return number;
-        }
-        if name.is_empty() || self.all.len() >= NAMES {
-            return 0;
-        }
-        let number = self.all.len() as u32;
-        self.numbers.insert(name.into(), number);
-        self.all.push(name.into());
-        number
-    }
-
-    fn get(&self, number: u32) -> &[u8] {
-        &self.all[number as usize]
-    }
-
-    pub fn text(&self, number: u32) -> String {
-        String::from_utf8_lossy(self.get(number)).into_owned()
-    }
-}
-
-impl Default for Names {
-    fn default() -> Self {
-        Self { numbers: HashMap::new(), all: vec![Box::default()] }
     }
 }

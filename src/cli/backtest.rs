@@ -11,7 +11,8 @@ use anyhow::{Context, bail};
 
 use super::{
     configured::{self, variables},
-    explain, output,
+    explain,
+    output::{self, Format},
     progress::Progress,
     record::{offsets, place},
 };
@@ -81,14 +82,6 @@ pub struct Args {
     /// Write it to a file, too, as --format json prints it
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
-    /// For people
-    Text,
-    /// For programs: one object on standard output
-    Json,
 }
 
 const AFTER: &str = "\

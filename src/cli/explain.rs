@@ -17,6 +17,7 @@ use crate::{
     decide::percentage,
     decisions::schema::{Decision, Decisions, Reason},
     diagnostic::Diagnostics,
+    encode::Stamps,
     engine::{Past, Settings},
     explain::Gathered,
     model::{Fingerprint, Threshold, TraceId},
@@ -131,6 +132,7 @@ pub fn settings(config: Option<&Config>) -> Settings {
         buffer,
         tick_bytes: buffer / 8,
         output_record_bytes: 1 << 20,
+        stamps: Stamps::NONE,
     }
 }
 

@@ -3,6 +3,7 @@
 mod backtest;
 mod check;
 mod configured;
+mod estimate;
 mod explain;
 mod import;
 mod output;
@@ -47,6 +48,9 @@ enum Command {
     /// Show what policies would keep of a recording, or of a range of the topics, and what changes
     Backtest(backtest::Args),
 
+    /// Tell from what was kept how much there was: counts and quantiles, with intervals
+    Estimate(estimate::Args),
+
     /// Say why a trace was kept or dropped
     Explain(explain::Args),
 
@@ -68,6 +72,7 @@ pub fn main() -> ExitCode {
         Command::Test(args) => test::run(args),
         Command::Record(args) => record::run(args),
         Command::Backtest(args) => backtest::run(args),
+        Command::Estimate(args) => estimate::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Demo(args) => demo::run(args),
     };

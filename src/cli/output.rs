@@ -7,6 +7,15 @@ use std::{
 
 use anyhow::Context as _;
 
+/// How a report is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people
+    Text,
+    /// For programs: one object on standard output
+    Json,
+}
+
 /// A line.
 ///
 /// # Errors

@@ -75,12 +75,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         Some(config) if topics.is_empty() => config.input.topics.iter().map(|topic| topic.name.clone()).collect(),
         _ => topics,
     };
-    let mut kafka = config.map(|config| config.kafka).unwrap_or_else(|| Kafka {
-        brokers: String::new(),
-        properties: BTreeMap::new(),
-        exposed: Vec::new(),
-    });
-    kafka.brokers = brokers.unwrap_or(kafka.brokers);
+    let kafka = kafka(config, brokers);
     if !offsets.is_empty() && topics.len() > 1 {
         bail!("--offsets is about one topic; choose it with --topic");
     }
@@ -101,6 +96,17 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     drop(progress);
     output::say(format_args!("{records} records, {bytes} bytes of values, in {}", output.display()))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A cluster: that of a configuration, or its brokers and nothing else.
+pub fn kafka(config: Option<Config>, brokers: Option<String>) -> Kafka {
+    let mut kafka = config.map(|config| config.kafka).unwrap_or_else(|| Kafka {
+        brokers: String::new(),
+        properties: BTreeMap::new(),
+        exposed: Vec::new(),
+    });
+    kafka.brokers = brokers.unwrap_or(kafka.brokers);
+    kafka
 }
 
 /// `earliest`, `latest`, `-1h`.

@@ -22,6 +22,7 @@ use values::{bounded, choice};
 use crate::{
     decide::PolicySet,
     diagnostic::{Diagnostics, Location, Source},
+    encode::Stamps,
     engine::Past,
     limits, units,
     yaml::{self, Fields, Kind, Node},
@@ -41,6 +42,8 @@ pub struct Config {
     pub input: Input,
     /// The topic that kept traces go to.
     pub output: Topic,
+    /// What is stamped on them. By default all that there is.
+    pub stamps: Stamps,
     pub delivery: Delivery,
     pub completion: Completion,
     pub memory: Memory,
@@ -168,6 +171,7 @@ impl Config {
             kafka,
             input,
             output,
+            stamps,
             delivery,
             completion,
             memory,
@@ -183,7 +187,7 @@ impl Config {
         let parts = [
             ("kafka", *kafka != other.kafka),
             ("input", *input != other.input),
-            ("output", *output != other.output),
+            ("output", (output, stamps) != (&other.output, &other.stamps)),
             ("delivery", *delivery != other.delivery),
             ("completion", *completion != other.completion),
             ("memory", *memory != other.memory),
@@ -233,10 +237,12 @@ impl Config {
         let tick = tick(fields.take("tick").unwrap_or(&nothing), d);
         fields.finish(d);
         let (policies::Policies { set: policies, written: written_policies }, sources) = policies?;
+        let (output, stamps) = output?;
         Some(Self {
             kafka: kafka?,
             input: input?,
-            output: output?,
+            output,
+            stamps,
             delivery: delivery?,
             completion: completion?,
             memory: memory?,

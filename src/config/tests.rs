@@ -132,6 +132,44 @@ tick: { interval: 500ms, bytes: 1MiB }
 }
 
 #[test]
+fn what_is_stamped_is_chosen_one_by_one() {
+    let stamps = |output: &str, input: &str| {
+        let output = format!("output: [ {{ kafka: {{ topic: spans-kept }}{output} }} ]");
+        let text = LEAST.replace("output: [ { kafka: { topic: spans-kept } } ]", &output);
+        load(&text.replace("topics: [spans]", &format!("topics: [spans]{input}"))).expect("a configuration").stamps
+    };
+    assert_eq!(stamps("", ""), Stamps::default(), "all");
+    assert_eq!(stamps(", weights: false, stamp: []", ""), Stamps::NONE);
+    let only = Stamps { assume_unsampled: false, policy: false, completion: false, ..Stamps::default() };
+    assert_eq!(stamps(", stamp: [reason]", ", assume_unsampled: false"), only);
+    let policy = Stamps { reason: false, completion: false, weights: false, ..Stamps::default() };
+    let files = Files::new(&[("tailwater.yaml", LEAST)]);
+    let variables = [
+        ("TAILWATER__OUTPUT__KAFKA__TOPIC", "kept"),
+        ("TAILWATER__OUTPUT__WEIGHTS", "false"),
+        ("TAILWATER__OUTPUT__STAMP", "policy"),
+    ];
+    assert_eq!(files.load(&variables, &[]).expect("a configuration").stamps, policy);
+
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/sampling.md")).expect("a file");
+    let blocks: Vec<&str> = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let [unsampled, all] = blocks[..] else { panic!("{blocks:?}") };
+    assert_eq!(with(all).expect("the docs").stamps, Stamps::default());
+    assert!(!with(unsampled).expect("the docs").stamps.assume_unsampled);
+
+    assert_snapshot!(messages("output: { kafka: { topic: a }, stamp: [polcy], weights: no }"), @"
+    `weights`: unknown `no`
+    hint: use true or false
+    `stamp`: unknown `polcy`, did you mean `policy`?
+    hint: a list of policy, reason and completion; [] for none, and `weights: false` too, leave spans as they came
+    ");
+    let [one, other] = ["", ", stamp: []"].map(|part| {
+        load(&LEAST.replace("topic: spans-kept }", &format!("topic: spans-kept }}{part}"))).expect("a configuration")
+    });
+    assert_eq!((one.differences(&other), one.differences(&one)), (vec!["output"], vec![]));
+}
+
+#[test]
 fn variables_override_the_file_and_flags_the_variables() {
     let files =
         Files::new(&[("tailwater.yaml", LEAST), ("policies/a.yaml", "policies: [ { name: a, drop: always } ]")]);
@@ -710,7 +748,7 @@ fn values_are_checked() {
     missing field `kafka`
     hint: write
     unknown field `otlp`
-    hint: known fields: kafka
+    hint: known fields: kafka, weights, stamp
 
     delivery: twice
     `delivery`: unknown `twice`

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::values::{choice, names};
+use super::values::{choice, flag, names};
 use crate::{
-    diagnostic::{Diagnostics, Location},
+    diagnostic::{Diagnostics, Location, nearest},
+    encode::Stamps,
     yaml::{Fields, Kind, Node},
 };
 
@@ -18,6 +19,8 @@ pub struct Input {
     pub keyed: Keyed,
     /// Partitions of the topic that a re-keyed input goes through. None, the default: as many as the input has.
     pub rekey_partitions: Option<i32>,
+    /// A span without a sampling threshold was not sampled before; else nobody knows. Default true.
+    pub assume_unsampled: bool,
 }
 
 /// A topic, and how its records are written.
@@ -90,10 +93,18 @@ pub(super) fn input(node: &Node, d: &mut Diagnostics) -> Option<Input> {
     if let (Some(node), Some(Keyed::Auto | Keyed::Yes | Keyed::No)) = (counted, keyed) {
         d.error(&node.at, "`rekey_partitions` is for `keyed: rekey` only");
     }
+    let assume_unsampled =
+        fields.take("assume_unsampled").map_or(Some(true), |node| flag(node, "`assume_unsampled`", d));
     fields.finish(d);
     encoding?;
-    let input =
-        Input { topics: topics?, group: group?, start: start?, keyed: keyed?, rekey_partitions: rekey_partitions? };
+    let input = Input {
+        topics: topics?,
+        group: group?,
+        start: start?,
+        keyed: keyed?,
+        rekey_partitions: rekey_partitions?,
+        assume_unsampled: assume_unsampled?,
+    };
     if let Some(node) = listed {
         internal(&input, node, d);
     }
@@ -216,8 +227,8 @@ fn encoding(node: &Node, d: &mut Diagnostics) -> Option<Encoding> {
     choice(node, "`encoding`", &choices, d)
 }
 
-/// A list of exactly one, or, from a variable or a flag, the one itself.
-pub(super) fn output(node: &Node, input: Option<&Input>, d: &mut Diagnostics) -> Option<Topic> {
+/// A list of exactly one, or, from a variable or a flag, the one itself; and what is stamped on spans.
+pub(super) fn output(node: &Node, input: Option<&Input>, d: &mut Diagnostics) -> Option<(Topic, Stamps)> {
     let entry = match &node.kind {
         Kind::Seq(outputs) => match outputs.as_slice() {
             [output] => output,
@@ -235,6 +246,8 @@ pub(super) fn output(node: &Node, input: Option<&Input>, d: &mut Diagnostics) ->
     };
     let mut fields = Fields::of(entry, "an output", d)?;
     let kafka = fields.require("kafka", OUTPUT, d);
+    let weights = fields.take("weights").map_or(Some(true), |node| flag(node, "`weights`", d));
+    let stamped = fields.take("stamp").map_or(Some(Stamps::default()), |node| stamp(node, d));
     fields.finish(d);
     let (output, at) = topic(kafka?, "topic", OUTPUT, Encoding::OtlpProto, d)?;
     if !legal_topic(&output.name, &at, d) {
@@ -253,7 +266,31 @@ pub(super) fn output(node: &Node, input: Option<&Input>, d: &mut Diagnostics) ->
     if input.is_some_and(|input| input.keyed == Keyed::Rekey && input.by_trace() == output.name) {
         d.error(&at, format!("`{}` is where this group brings the spans of a trace together", output.name));
     }
-    Some(output)
+    let assume_unsampled = input.is_none_or(|input| input.assume_unsampled);
+    Some((output, Stamps { weights: weights?, assume_unsampled, ..stamped? }))
+}
+
+/// What stands on roots: a list, which may be empty.
+fn stamp(node: &Node, d: &mut Diagnostics) -> Option<Stamps> {
+    let mut stamps = Stamps { policy: false, reason: false, completion: false, ..Stamps::default() };
+    let nothing = matches!(&node.kind, Kind::Seq(nodes) if nodes.is_empty());
+    let listed = if nothing { Vec::new() } else { names(node, "`stamp`", d)? };
+    for (name, at) in listed {
+        let on = match &*name {
+            "policy" => &mut stamps.policy,
+            "reason" => &mut stamps.reason,
+            "completion" => &mut stamps.completion,
+            _ => {
+                let meant = nearest(&name, ["policy", "reason", "completion"]);
+                let meant = meant.map(|meant| format!(", did you mean `{meant}`?")).unwrap_or_default();
+                d.error(&at, format!("`stamp`: unknown `{name}`{meant}"))
+                    .hint("a list of policy, reason and completion; [] for none, and `weights: false` too, leave spans as they came");
+                return None;
+            }
+        };
+        *on = true;
+    }
+    Some(stamps)
 }
 
 // === impl Input ===

@@ -64,6 +64,10 @@ pub fn choice<T: Copy>(node: &Node, what: &str, choices: &[(&str, Option<T>)], d
     *value
 }
 
+pub fn flag(node: &Node, what: &str, d: &mut Diagnostics) -> Option<bool> {
+    choice(node, what, &[("true", Some(true)), ("false", Some(false))], d)
+}
+
 /// A value with a unit inside a range, which `says` in words.
 pub fn bounded<T: PartialOrd>(
     node: &Node,

@@ -48,6 +48,15 @@ pub struct Weight {
     pub would: Option<bool>,
 }
 
+// === impl Verdict ===
+
+impl Verdict {
+    /// In a word, of what is kept: all that is like it is, or a sample of it.
+    pub fn reason(&self) -> &'static str {
+        if self.threshold == Threshold::ALWAYS { "always" } else { "sampled" }
+    }
+}
+
 // === impl PolicySet ===
 
 impl PolicySet {

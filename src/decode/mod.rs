@@ -20,7 +20,7 @@ use std::borrow::Cow;
 pub use headers::Headers;
 pub use keys::Keys;
 pub use otlp::decode;
-pub use tracestate::trace_state_entry;
+pub use tracestate::{NoThreshold, OT, explicit_randomness, explicit_threshold, trace_state_entry};
 pub use value::{Bodies, Key, Value, attribute, elements, resource_attribute, scope_attribute};
 pub use wire::{Malformed, Range};
 

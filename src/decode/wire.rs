@@ -25,7 +25,7 @@ pub enum Malformed {
 }
 
 /// Where something stands in the payload, in bytes. Payloads are below 4 GiB.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Range {
     pub start: u32,
     pub end: u32,

@@ -4,7 +4,10 @@ use std::collections::{HashMap, HashSet};
 
 use prost::Message;
 
-use super::due::{Due, KEEPING, SLOW_NS, in_the_hundredth};
+use super::{
+    due::{Due, KEEPING, SLOW_NS, in_the_hundredth},
+    stamp::Stamped,
+};
 use crate::{
     generate::{Truth, carried, otlp},
     model::TraceId,
@@ -52,8 +55,10 @@ pub(super) struct Seen {
     pub whole: [u64; KEEPING.len()],
     /// Spans seen again, before and after the kill.
     pub doubled: [u64; 2],
-    /// Spans of a due trace with other bytes than were sent, or that were never sent.
+    /// Spans of a due trace with other bytes than were sent, the stamp aside, or that were never sent.
     pub changed: u64,
+    /// Spans of a due trace whose weight is not that of the policies that keep it.
+    pub misweighed: u64,
     /// Records that hold no OTLP, or a span without ids.
     pub unreadable: u64,
     /// Spans in a record whose key is not their trace's id.
@@ -129,7 +134,12 @@ impl Ledger {
             self.seen.unreadable += 1;
             return;
         };
-        for span in spans {
+        for mut span in spans {
+            let Ok(mut stamped) = Stamped::read(&span.span) else {
+                self.seen.unreadable += 1;
+                continue;
+            };
+            span.span = std::mem::take(&mut stamped.span);
             let fingerprint = span.fingerprint();
             let decoded = otlp::Span::decode(&span.span[..]).unwrap_or_default();
             let ids = TraceId::new(&decoded.trace_id).zip(<[u8; 8]>::try_from(&decoded.span_id[..]).ok());
@@ -139,7 +149,7 @@ impl Ledger {
             };
             self.seen.spans += 1;
             self.seen.misaddressed += u64::from(key != Some(&trace.hex()[..]));
-            self.tick_off(trace, u64::from_be_bytes(id), fingerprint);
+            self.tick_off(trace, u64::from_be_bytes(id), fingerprint, &stamped);
         }
     }
 
@@ -170,7 +180,7 @@ impl Ledger {
         findings
     }
 
-    fn tick_off(&mut self, trace: TraceId, id: u64, fingerprint: u64) {
+    fn tick_off(&mut self, trace: TraceId, id: u64, fingerprint: u64, stamped: &Stamped) {
         let Some(entry) = self.due.get_mut(&trace) else {
             if self.unexpected.len() < MOST_UNEXPECTED {
                 self.unexpected.insert(trace);
@@ -182,6 +192,7 @@ impl Ledger {
             return;
         };
         self.seen.changed += u64::from(span.fingerprint != fingerprint);
+        self.seen.misweighed += u64::from(!stamped.weighs(entry.due));
         span.copies += 1;
         if span.copies > 1 {
             self.seen.doubled[usize::from(self.killed)] += 1;
@@ -215,8 +226,16 @@ mod tests {
         (ledger, due)
     }
 
+    /// A record as a perfect processor would stamp it.
     fn observe(ledger: &mut Ledger, record: &Record) {
-        ledger.observe(record.key.as_ref().map(|key| &key[..]), &record.value);
+        let mut data = otlp::TracesData::decode(&record.value[..]).unwrap();
+        for span in data.resource_spans.iter_mut().flat_map(|of| &mut of.scope_spans).flat_map(|of| &mut of.spans) {
+            let trace = TraceId::new(&span.trace_id).unwrap();
+            let must = ledger.due.get(&trace).is_some_and(|entry| entry.due.must());
+            span.trace_state = if must { "ot=th:0" } else { "ot=th:fd70a3d70a3d71" }.to_owned();
+            span.attributes.push(otlp::KeyValue::new("tailwater.policy", "errors"));
+        }
+        ledger.observe(record.key.as_ref().map(|key| &key[..]), &data.encode_to_vec());
     }
 
     #[test]
@@ -284,6 +303,14 @@ mod tests {
         data.resource_spans[0].resource.as_mut().unwrap().attributes.pop();
         ledger.observe(due[1].1[0].key.as_ref().map(|key| &key[..]), &data.encode_to_vec());
         assert_eq!(ledger.seen.changed, before + due[1].1[0].spans.len() as u64, "a resource that lost an attribute");
+    }
+
+    #[test]
+    fn a_wrong_weight_is_seen() {
+        let (mut ledger, due) = set_up();
+        let record = &due[0].1[0];
+        ledger.observe(record.key.as_ref().map(|key| &key[..]), &record.value);
+        assert_eq!((ledger.seen.misweighed, ledger.seen.changed), (record.spans.len() as u64, 0), "there is none");
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod report;
 mod sabotage;
 mod scrape;
 mod screen;
+mod stamp;
 mod view;
 
 use std::{

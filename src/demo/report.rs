@@ -132,6 +132,7 @@ impl Report {
         self.check("split: due, and kept in part", findings.split == 0, bad_trace(findings.split));
         self.check("unexpected: kept, and not due", findings.unexpected == 0, bad_trace(findings.unexpected));
         self.check("spans with other bytes than sent", seen.changed == 0, bad(seen.changed));
+        self.check("spans with a wrong weight", seen.misweighed == 0, bad(seen.misweighed));
         let late = "late spans that followed their trace";
         match findings.late_due {
             0 => self.note(late, "none in this traffic".to_owned()),
@@ -294,7 +295,7 @@ mod tests {
     #[test]
     fn each_fault_alone_is_red() {
         type Spoil = fn(&mut Outcome);
-        let faults: [Spoil; 27] = [
+        let faults: [Spoil; 28] = [
             |o| o.exactly_once = true,
             |o| o.sent.due_traces = 0,
             |o| o.seen.whole[0] = 9,
@@ -303,6 +304,7 @@ mod tests {
             |o| o.findings.split = 1,
             |o| o.findings.unexpected = 1,
             |o| o.seen.changed = 1,
+            |o| o.seen.misweighed = 1,
             |o| o.findings.late_seen = 3,
             |o| o.seen.misaddressed = 1,
             |o| o.seen.unreadable = 1,

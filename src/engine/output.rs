@@ -2,7 +2,7 @@
 
 use crate::{
     decode::{Batch, Range},
-    encode::{self, Carried, Item},
+    encode::{self, Carried, Edit, Item},
     model::{RecordTime, TraceId},
     tick::{Kept, Tick},
 };
@@ -14,6 +14,8 @@ pub struct Output<'a> {
     pub record_bytes: usize,
     /// A tick of this size takes nothing more.
     pub tick_bytes: usize,
+    /// What the edits of the spans put in.
+    pub stamped: &'a [u8],
 }
 
 /// A trace, and the record it is said to come from.
@@ -47,8 +49,9 @@ pub struct Given<'a> {
 // === impl Output ===
 
 impl Output<'_> {
-    /// Writes spans of one trace, sorted, in several records where one is too small.
-    pub fn write(self, items: &[Item], carried: &impl Carried, of: Named) -> Refused {
+    /// Writes spans of one trace, sorted, in several records where one is too small. What is stamped on a span is left out where
+    /// the span would not fit with it.
+    pub fn write(self, items: &mut [Item], carried: &impl Carried, of: Named) -> Refused {
         let Named { trace, partition, offset, timestamp, shared } = of;
         let mut refused = Refused::default();
         let mut rest = items;
@@ -58,13 +61,16 @@ impl Output<'_> {
                 break;
             }
             let fitting = encode::fitting(rest, carried, self.record_bytes);
-            let (record, behind) = rest.split_at(fitting.max(1));
+            if fitting == 0 && rest[0].unstamp() {
+                continue;
+            }
+            let (record, behind) = rest.split_at_mut(fitting.max(1));
             if fitting == 0 {
                 refused.too_large += 1;
                 refused.largest = refused.largest.max(record[0].len as usize);
             } else {
                 let start = self.tick.bytes.len();
-                encode::traces_data(record, carried, &mut self.tick.bytes);
+                encode::traces_data(record, carried, self.stamped, &mut self.tick.bytes);
                 let (spans, bytes) = (record.len() as u32, start..self.tick.bytes.len());
                 self.tick.kept.push(Kept { trace, spans, partition, offset, timestamp, shared, headers: None, bytes });
             }
@@ -80,7 +86,8 @@ impl Given<'_> {
     pub fn item(&self, at: usize) -> Item {
         let (scope, range) = self.span_at(at);
         let resource = self.batch.scopes[scope as usize].resource;
-        Item { resource, scope, order: at as u32, span: at as u32, len: range.len() as u32 }
+        let edit = Edit::default();
+        Item { resource, scope, order: at as u32, span: at as u32, len: range.len() as u32, edit }
     }
 
     fn span_at(&self, at: usize) -> (u32, Range) {

@@ -4,6 +4,7 @@ mod model;
 mod output;
 mod reload;
 mod restart;
+mod stamp;
 
 use std::{collections::BTreeMap, iter};
 
@@ -55,6 +56,7 @@ fn settings(keying: Keying) -> Settings {
         buffer: 64 << 20,
         tick_bytes: 1 << 20,
         output_record_bytes: 1 << 20,
+        stamps: Stamps::NONE,
     }
 }
 

@@ -97,9 +97,9 @@ impl Split {
             self.items.sort_unstable();
             let trace = TraceId(trace_of(&spans[0]));
             let of = Named { trace, partition, offset, timestamp: Some(timestamp), shared: false };
-            let first = self.tick.kept.len();
-            let output = Output { tick: &mut self.tick, record_bytes, tick_bytes: OVERFULL };
-            let Refused { too_large, largest, too_many } = output.write(&self.items, given, of);
+            let (first, tick) = (self.tick.kept.len(), &mut self.tick);
+            let output = Output { tick, record_bytes, tick_bytes: OVERFULL, stamped: &[] };
+            let Refused { too_large, largest, too_many } = output.write(&mut self.items, given, of);
             if !headers.is_empty() {
                 self.tick.carry(first, headers);
             }
@@ -122,7 +122,7 @@ impl Split {
             }
             let (item, start) = ([given.item(at)], self.tick.bytes.len());
             if encode::fitting(&item, given, self.record_bytes) > 0 {
-                encode::traces_data(&item, given, &mut self.tick.bytes);
+                encode::traces_data(&item, given, &[], &mut self.tick.bytes);
             }
             let bytes = start..self.tick.bytes.len();
             self.bury(partition, offset, 1, rejected.reason(), bytes);

@@ -415,6 +415,7 @@ fn settings(orders: &Orders) -> Settings {
         // Two ticks are in memory at a time, one open, one out: together no more than a quarter of the budget.
         tick_bytes: (config.tick.bytes as usize).min(buffer / 8),
         output_record_bytes: *output_record_bytes,
+        stamps: config.stamps,
     }
 }
 

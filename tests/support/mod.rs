@@ -3,6 +3,7 @@
 pub mod acl;
 mod certificates;
 pub mod collector;
+pub mod command;
 pub mod kafka;
 pub mod leash;
 pub mod load;

@@ -3,12 +3,12 @@
 //! The policies are those of [`super::processor::POLICIES`].
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt::Write,
 };
 
 use opentelemetry_proto::tonic::{
-    common::v1::any_value::Value,
+    common::v1::{KeyValue, any_value::Value},
     trace::v1::{Span, TracesData, status::StatusCode},
 };
 use prost::Message;
@@ -20,6 +20,8 @@ pub type TraceId = [u8; 16];
 /// The traces that must come out, with all their spans.
 pub struct Expected {
     pub kept: HashMap<TraceId, Vec<Carried>>,
+    /// Those of them that are kept whatever their randomness is.
+    certain: HashSet<TraceId>,
     /// Of the whole input.
     pub traces: usize,
     pub spans: usize,
@@ -53,8 +55,19 @@ struct Facts {
     spans: usize,
 }
 
+/// What is stamped on a span.
+#[derive(Default)]
+struct Stamp {
+    trace_state: String,
+    /// Attributes, by key and text.
+    notes: Vec<(String, String)>,
+}
+
 /// T for 1 %, in 56 bits: a trace is kept where its randomness is not below it.
 const ONE_PERCENT: u64 = ((1 << 56) * 99 + 50) / 100;
+/// The trace states that say so, and that all are kept.
+const SAMPLED: &str = "ot=th:fd70a3d70a3d71";
+const CERTAIN: &str = "ot=th:0";
 
 // === impl Expected ===
 
@@ -76,10 +89,12 @@ impl Expected {
                 }
             });
         }
-        Self { kept, traces: traces.len(), spans }
+        let certain = traces.iter().filter(|(_, facts)| facts.is_certain()).map(|(id, _)| *id).collect();
+        Self { kept, certain, traces: traces.len(), spans }
     }
 
-    /// Panics with what is wrong: the very traces, each whole, byte for byte, one trace a record, its id the key.
+    /// Panics with what is wrong: the very traces, each whole, one trace a record, its id the key; each span byte for byte, once the
+    /// stamp is off it, which says its weight, and on one span of each trace why it was kept.
     pub fn check(&self, output: &[Record], copies: Copies) {
         self.check_telling(output, copies, |_| String::new());
     }
@@ -88,11 +103,16 @@ impl Expected {
     pub fn check_telling(&self, output: &[Record], copies: Copies, tell: impl FnOnce(&[TraceId]) -> String) {
         let (mut wrong, mut traces) = (Vec::new(), Vec::new());
         let mut seen: HashMap<TraceId, Vec<Carried>> = HashMap::new();
+        let mut noted: HashMap<TraceId, usize> = HashMap::new();
         for record in output {
             let place = format!("{}@{}", record.partition, record.offset);
             let mut ids = Vec::new();
             for (id, carried) in carried(&record.value) {
-                seen.entry(id).or_default().push(carried());
+                let mut carried = carried();
+                let stamp = carried.unstamp();
+                wrong.extend(self.misstamped(&id, &stamp).map(|fault| format!("{place}: trace {}: {fault}", hex(&id))));
+                *noted.entry(id).or_default() += usize::from(!stamp.notes.is_empty());
+                seen.entry(id).or_default().push(carried);
                 ids.push(id);
             }
             ids.dedup();
@@ -108,6 +128,11 @@ impl Expected {
                 wrong.push(format!("trace {} of {} spans: {fault}", hex(id), spans.len()));
                 traces.push(*id);
             }
+            match noted.get(id) {
+                Some(1) => {}
+                Some(2..) if copies == Copies::OneOrMore => {}
+                noted => wrong.push(format!("trace {}: {noted:?} spans say why it was kept", hex(id))),
+            }
         }
         wrong.extend(
             seen.iter().map(|(id, spans)| format!("trace {}: {} spans of no business here", hex(id), spans.len())),
@@ -122,6 +147,27 @@ impl Expected {
             few.join("\n"),
             tell(&traces)
         );
+    }
+}
+
+impl Expected {
+    /// What is wrong with the stamp of a span.
+    fn misstamped(&self, id: &TraceId, stamp: &Stamp) -> Option<String> {
+        let Stamp { trace_state, notes } = stamp;
+        let is_certain = self.certain.contains(id);
+        let weight = if is_certain { CERTAIN } else { SAMPLED };
+        let policies: &[&str] = if is_certain { &["errors", "server-errors", "slow"] } else { &["baseline"] };
+        let reason = if is_certain { "always" } else { "sampled" };
+        let completions = ["structure", "max_wait", "size", "memory", "end"];
+        let notes: Vec<(&str, &str)> = notes.iter().map(|(key, text)| (key.as_str(), text.as_str())).collect();
+        let are_right = match notes[..] {
+            [] => true,
+            [("tailwater.policy", policy), ("tailwater.reason", why), ("tailwater.completion", completion)] => {
+                policies.contains(&policy) && why == reason && completions.contains(&completion)
+            }
+            _ => false,
+        };
+        (!are_right || trace_state != weight).then(|| format!("{trace_state:?} and {notes:?}, certain: {is_certain}"))
     }
 }
 
@@ -155,8 +201,12 @@ impl Default for Facts {
 
 impl Facts {
     fn must_be_kept(&self, id: &TraceId) -> bool {
+        self.is_certain() || randomness(id) >= ONE_PERCENT
+    }
+
+    fn is_certain(&self) -> bool {
         let slow = self.end.saturating_sub(self.start) > 5_000_000_000;
-        self.error || self.server_error || slow || randomness(id) >= ONE_PERCENT
+        self.error || self.server_error || slow
     }
 
     fn add(&mut self, span: &Span) {
@@ -247,6 +297,31 @@ fn carried(record: &[u8]) -> Vec<(TraceId, impl Fn() -> Carried)> {
         }
     }
     all
+}
+
+// === impl Carried ===
+
+impl Carried {
+    /// Takes the stamp off. The spans of these tests come without a trace state, and without attributes of these names.
+    fn unstamp(&mut self) -> Stamp {
+        let mut stamp = Stamp::default();
+        let span = std::mem::take(&mut self.span);
+        for field in fields(&span) {
+            let attribute = KeyValue::decode(if field.number == 9 { field.content } else { &[] }).expect("OTLP");
+            match (field.number, attribute.key.as_str()) {
+                (3, _) => stamp.trace_state = String::from_utf8_lossy(field.content).into_owned(),
+                (9, key) if key.starts_with("tailwater.") || key == "sampling.unknown" => {
+                    let text = match attribute.value.and_then(|value| value.value) {
+                        Some(Value::StringValue(text)) => text,
+                        other => format!("{other:?}"),
+                    };
+                    stamp.notes.push((attribute.key, text));
+                }
+                _ => self.span.extend_from_slice(field.whole),
+            }
+        }
+        stamp
+    }
 }
 
 /// In both messages, field 2 leads to the spans.

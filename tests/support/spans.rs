@@ -76,7 +76,7 @@ fn encode(spans: Vec<Span>) -> Vec<u8> {
     TracesData { resource_spans: vec![resource_spans] }.encode_to_vec()
 }
 
-fn text(key: &str, value: &str) -> KeyValue {
+pub fn text(key: &str, value: &str) -> KeyValue {
     let value = AnyValue { value: Some(Value::StringValue(value.to_owned())) };
     KeyValue { key: key.to_owned(), value: Some(value), ..Default::default() }
 }

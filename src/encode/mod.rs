@@ -1,6 +1,11 @@
-//! Kept spans back into OTLP protobuf: the received bytes under newly written lengths.
+//! Kept spans back into OTLP protobuf: the received bytes under newly written lengths, and what is stamped on them.
 //!
 //! Part of the pure core.
+
+mod stamp;
+mod trace_state;
+
+pub use stamp::{Edit, Notes, SPAN_LEAST, SPAN_STAMP, Stamp, Stamps, start};
 
 use crate::decode::wire::{put_varint, varint_len};
 
@@ -12,8 +17,10 @@ pub struct Item {
     /// Keeps the order of arrival within a scope.
     pub order: u32,
     pub span: u32,
-    /// Length of the span's body, in bytes.
+    /// Length of the span's body as it is written, in bytes.
     pub len: u32,
+    /// What is stamped on it.
+    pub edit: Edit,
 }
 
 /// Where the bytes of items are.
@@ -30,8 +37,8 @@ const RESOURCE_SPANS: u8 = 1 << 3 | 2;
 const SCOPE_SPANS: u8 = 2 << 3 | 2;
 const SPANS: u8 = 2 << 3 | 2;
 
-/// Writes items, sorted, as one `TracesData`.
-pub fn traces_data(items: &[Item], carried: &impl Carried, out: &mut Vec<u8>) {
+/// Writes items, sorted, as one `TracesData`. `stamped` is what their edits put in.
+pub fn traces_data(items: &[Item], carried: &impl Carried, stamped: &[u8], out: &mut Vec<u8>) {
     for resource in items.chunk_by(|a, b| a.resource == b.resource) {
         let (outer, rest) = carried.resource(resource[0].resource);
         out.extend_from_slice(outer);
@@ -41,8 +48,10 @@ pub fn traces_data(items: &[Item], carried: &impl Carried, out: &mut Vec<u8>) {
         for scope in scopes() {
             put_field(SCOPE_SPANS, scope_len(scope, carried), carried.scope(scope[0].scope), out);
             for item in scope {
-                let span = carried.span(item.span);
-                put_field(SPANS, span.len(), span, out);
+                let [before, put, behind] = item.edit.parts(carried.span(item.span), stamped);
+                put_field(SPANS, item.len as usize, before, out);
+                out.extend_from_slice(put);
+                out.extend_from_slice(behind);
             }
         }
     }
@@ -84,6 +93,23 @@ fn fit(items: &[Item], carried: &impl Carried, limit: usize) -> (usize, usize) {
         previous = Some(item);
     }
     (items.len(), size)
+}
+
+// === impl Item ===
+
+impl Item {
+    /// Takes an edit on; the span has none yet.
+    pub fn stamp(&mut self, edit: Edit) {
+        self.edit = edit;
+        self.len = self.len - edit.cut.len() as u32 + edit.put.len() as u32;
+    }
+
+    /// Goes out as it came. False where it does that already.
+    pub fn unstamp(&mut self) -> bool {
+        let edit = std::mem::take(&mut self.edit);
+        self.len = self.len - edit.put.len() as u32 + edit.cut.len() as u32;
+        edit != Edit::default()
+    }
 }
 
 fn scope_len(items: &[Item], carried: &impl Carried) -> usize {
