@@ -3,11 +3,14 @@
 //! Instructions are counted by Valgrind, which runs this program again for each case, over the first half of the records and
 //! over all of them: the difference is what the second half costs, start-up and warm-up taken out.
 
+#[path = "support/cpu.rs"]
+mod cpu;
 mod support;
 
 use std::{env, fs, hint::black_box, path::Path, process::Command};
 
 use anyhow::{Context, ensure};
+use cpu::cpu_time;
 use support::{
     Case, Counting, Form, Records,
     cases::{SECONDS, WARM_UP},
@@ -61,12 +64,6 @@ fn time(case: Case, records: &Records) -> (f64, f64) {
     rounds.sort_unstable();
     let spans = spans(measured) as f64;
     (rounds[ROUNDS / 2] as f64 / spans, allocations as f64 / spans)
-}
-
-/// Nanoseconds this thread has run: on a shared machine the wall clock also counts the neighbours.
-fn cpu_time() -> u64 {
-    let stat = fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
-    stat.split(' ').next().and_then(|ns| ns.parse().ok()).expect("nanoseconds first")
 }
 
 fn instructions(case: Case, records: &Records, file: &Path) -> anyhow::Result<f64> {

@@ -9,12 +9,17 @@ pub mod adaptive;
 mod bucket;
 pub mod budget;
 pub mod candidate;
+pub mod coverage;
 mod demand;
 pub mod fair;
+pub mod keys;
 mod pack;
 pub mod rare;
 pub mod rate;
+pub mod schema;
 pub mod share;
+pub mod sketch;
+pub mod slowest;
 
 pub use adaptive::Adaptive;
 pub use budget::Budget;

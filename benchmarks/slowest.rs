@@ -1,0 +1,154 @@
+//! How much of what is beyond the 99.9th percentile `slowest` keeps, and at what price. `cargo bench --bench slowest`, or a part of
+//! it: `cargo bench --bench slowest -- many real`.
+
+#[path = "support/cpu.rs"]
+mod cpu;
+#[path = "slowest/mod.rs"]
+mod slowest;
+
+use std::{env, hint::black_box, iter};
+
+use cpu::cpu_time;
+use fastrand::Rng;
+use slowest::{
+    Outcome,
+    boutique::{self, Replay},
+    cluster::{Cluster, QUANTILE, Spread},
+    run,
+    traffic::{self, CASES, Operation, Trace, WINDOW},
+};
+use tailwater::{
+    model::RecordTime,
+    sample::{
+        keys::{self, Key, Keys},
+        slowest::{Fate, Slowest},
+    },
+};
+
+/// A day.
+const WINDOWS: u64 = 144;
+const SEED: u64 = 1;
+const SPREADS: [Spread; 3] = [
+    Spread { partitions: 1, skewed: false },
+    Spread { partitions: 4, skewed: true },
+    Spread { partitions: 32, skewed: true },
+];
+
+/// Those that are named on the command line, else all.
+fn main() {
+    let parts: [(&str, fn()); 4] =
+        [("one", one_operation), ("many", many_operations), ("real", real_traces), ("cost", cost)];
+    let named: Vec<String> = env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    for (name, part) in parts {
+        if named.is_empty() || named.iter().any(|other| other == name) {
+            part();
+        }
+    }
+}
+
+fn one_operation() {
+    head("one operation, a day of 144 windows");
+    for rate in [100_000.0, 10_000.0] {
+        for (name, shape, course) in CASES {
+            for spread in SPREADS {
+                let traces = traffic::traffic(vec![Operation { shape, course, rate }], WINDOWS, SEED);
+                row(&format!("{rate} {name}"), spread, traces);
+            }
+        }
+    }
+}
+
+fn many_operations() {
+    let operations = traffic::zipf(500, 100_000.0);
+    let mut cluster = Cluster::new(SPREADS[1], 10_000, SEED);
+    let outcomes = run(traffic::traffic(operations.clone(), 24, SEED), &mut cluster, false);
+    head("500 operations with Zipf rates, 24 windows, all kinds of durations");
+    let classes =
+        [("50,000 a window and more", 5e4, 1e9), ("5,000 to 50,000", 5e3, 5e4), ("fewer than 5,000", 0.0, 5e3)];
+    for (name, from, to) in classes {
+        let class = || operations.iter().zip(&outcomes).filter(|(operation, _)| (from..to).contains(&operation.rate));
+        let all = class().fold(Outcome::default(), |all, (_, outcome)| all + *outcome);
+        print(&format!("{name} ({})", class().count()), SPREADS[1], &all);
+        let worst = class().filter(|(_, outcome)| outcome.slowest.beyond > 0);
+        if let Some((_, worst)) = worst.min_by(|(_, a), (_, b)| a.coverage().total_cmp(&b.coverage())) {
+            print("  the worst of them", SPREADS[1], worst);
+        }
+        let kept = all.warm_up.kept + all.slowest.kept;
+        println!("  kept in a window of an operation: {:.1}", kept as f64 / 24.0 / class().count() as f64);
+    }
+    println!("  all sampler state: {} bytes in 4 partitions", cluster.bytes());
+}
+
+fn real_traces() {
+    let Some(minutes) = boutique::minutes() else {
+        return println!("\nnot run: the traces of the Online Boutique are not in ../shared/data");
+    };
+    head("Online Boutique, real traces with faults, replayed, 144 windows");
+    for rate in [100_000, 10_000] {
+        for replay in [Replay::Turns, Replay::Minutes] {
+            for spread in SPREADS {
+                let traces = boutique::traffic(minutes.clone(), replay, rate, WINDOWS, SEED);
+                row(&format!("{rate} {replay:?}"), spread, traces);
+            }
+        }
+    }
+}
+
+/// What a trace costs, and a key: each is seen a hundred times in each of four windows.
+fn cost() {
+    println!("\ncost of a partition's state");
+    for count in [1, 10_000, 100_000] {
+        let rule = Slowest::new(QUANTILE, WINDOW);
+        let mut keys = Keys::new(rule, 100_000, RecordTime(0));
+        let mut rng = Rng::with_seed(SEED);
+        let start = cpu_time();
+        let traces = 4 * 100 * count.max(10_000);
+        for trace in 0..traces {
+            let at = RecordTime((trace * 4 * WINDOW / traces) as i64);
+            // Fibonacci hashing.
+            let key = Key((trace % count + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            // A duration from 1 to 1,000 ms, most of them short.
+            let value = 1e6 * (1000.0_f64.ln() * rng.f64() * rng.f64()).exp();
+            let probability = keys::probability(&rule, key, value, at, iter::once(&keys));
+            black_box(keys.learn(key, value, Fate { chosen: probability > 0.0, kept: false }, at));
+        }
+        let ns = (cpu_time() - start) / traces;
+        println!("{count:>8} keys: {ns} ns a trace, {} bytes, {} a key", keys.bytes(), keys.bytes() as u64 / count);
+    }
+}
+
+fn head(of: &str) {
+    println!("\n{of}");
+    println!("{:<44}{:>10} |{:^31}|{:^18}|{:^18}", "", "", "slowest", "fixed threshold", "p95 rule");
+    println!(
+        "{:<44}{:>10} |{:>9}{:>8}{:>7}{:>7}|{:>10}{:>8}|{:>10}{:>8}",
+        "", "partitions", "coverage", "least", "cost", "most", "coverage", "cost", "coverage", "cost"
+    );
+}
+
+fn row(name: &str, spread: Spread, traces: impl Iterator<Item = Trace>) {
+    let mut cluster = Cluster::new(spread, 10_000, SEED);
+    let outcome = run(traces, &mut cluster, false)[0];
+    print(name, spread, &outcome);
+    let reported = cluster.coverage(0);
+    let truth = outcome.warm_up.covered + outcome.slowest.covered;
+    if reported.covered.abs_diff(truth) * 100 > truth {
+        println!("  the sampler itself says that it covered {}, and it was {truth}", reported.covered);
+    }
+}
+
+fn print(name: &str, spread: Spread, outcome: &Outcome) {
+    let Outcome { slowest, fixed, p95, .. } = outcome;
+    println!(
+        "{name:<44}{:>10} |{:>8.2}%{:>7.1}%{:>7.2}{:>7.2}|{:>9.2}%{:>8.2}|{:>9.2}%{:>8.2}",
+        spread.partitions,
+        100.0 * outcome.coverage(),
+        100.0 * slowest.least,
+        outcome.cost(),
+        slowest.most,
+        100.0 * fixed.coverage(),
+        fixed.cost(),
+        100.0 * p95.coverage(),
+        p95.cost(),
+    );
+}

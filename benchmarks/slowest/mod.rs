@@ -1,0 +1,112 @@
+//! A run: traffic through a cluster of workers, judged by the truth, beside what others do.
+
+#![allow(dead_code, reason = "every user takes a part of it")]
+
+pub mod boutique;
+pub mod cluster;
+pub mod traffic;
+pub mod truth;
+
+use std::{mem, ops::Add};
+
+use cluster::{Cluster, QUANTILE};
+use traffic::{Trace, WINDOW};
+use truth::{Tally, judge, quantile};
+
+/// What a run comes to for one operation, or several.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outcome {
+    pub traces: u64,
+    /// The first window.
+    pub warm_up: Tally,
+    /// From the second window on.
+    pub slowest: Tally,
+    /// A threshold set once, from the first window.
+    pub fixed: Tally,
+    /// All that is beyond the 95th percentile of the window before.
+    pub p95: Tally,
+}
+
+#[derive(Default)]
+struct Operation {
+    window: Vec<(f64, bool)>,
+    fixed: Option<f64>,
+    p95: Option<f64>,
+    outcome: Outcome,
+}
+
+/// By operation. The truth's windows are the sampler's, or begin half a window later.
+pub fn run(traces: impl Iterator<Item = Trace>, cluster: &mut Cluster, shifted: bool) -> Vec<Outcome> {
+    let mut operations: Vec<Operation> = Vec::new();
+    let shift = if shifted { WINDOW as i64 / 2 } else { 0 };
+    let mut number = 0;
+    for trace in traces {
+        let current = (trace.at.0 + shift).div_euclid(WINDOW as i64);
+        if current > number {
+            operations.iter_mut().for_each(Operation::close);
+            number = current;
+        }
+        let place = usize::from(trace.operation);
+        if place >= operations.len() {
+            operations.resize_with(place + 1, Operation::default);
+        }
+        operations[place].window.push((trace.value, cluster.take(&trace)));
+    }
+    operations.iter_mut().for_each(Operation::close);
+    operations.into_iter().map(|operation| operation.outcome).collect()
+}
+
+// === impl Outcome ===
+
+impl Outcome {
+    pub fn coverage(&self) -> f64 {
+        self.slowest.coverage()
+    }
+
+    /// What was kept for each trace that was beyond the quantile, the warm-up included.
+    pub fn cost(&self) -> f64 {
+        (self.warm_up.kept + self.slowest.kept) as f64 / (self.warm_up.beyond + self.slowest.beyond) as f64
+    }
+}
+
+impl Add for Outcome {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        let Self { traces, warm_up, slowest, fixed, p95 } = other;
+        Self {
+            traces: self.traces + traces,
+            warm_up: self.warm_up + warm_up,
+            slowest: self.slowest + slowest,
+            fixed: self.fixed + fixed,
+            p95: self.p95 + p95,
+        }
+    }
+}
+
+// === impl Operation ===
+
+impl Operation {
+    /// A window is over.
+    fn close(&mut self) {
+        let mut traces = mem::take(&mut self.window);
+        let tally = judge(&mut traces, QUANTILE);
+        let first = self.outcome.traces == 0;
+        self.outcome.traces += traces.len() as u64;
+        if first {
+            self.outcome.warm_up = self.outcome.warm_up + tally;
+            self.fixed = quantile(&mut traces, QUANTILE);
+        } else {
+            self.outcome.slowest = self.outcome.slowest + tally;
+            self.outcome.fixed = self.outcome.fixed + judge_threshold(&mut traces, self.fixed);
+            self.outcome.p95 = self.outcome.p95 + judge_threshold(&mut traces, self.p95);
+        }
+        self.p95 = quantile(&mut traces, 0.95);
+    }
+}
+
+/// If all above a threshold had been kept.
+fn judge_threshold(traces: &mut [(f64, bool)], threshold: Option<f64>) -> Tally {
+    traces.iter_mut().for_each(|(value, kept)| *kept = threshold.is_some_and(|threshold| *value > threshold));
+    judge(traces, QUANTILE)
+}
