@@ -75,9 +75,21 @@ pub struct Policy {
     pub shadow: bool,
     /// On one line; empty where there is no condition.
     pub condition: String,
+    /// It is asked, and its condition holds.
     pub matches: bool,
+    pub asked: Asked,
     /// The parts of the condition; none of one that is too large to be taken apart with all others.
     pub rows: Vec<Row>,
+}
+
+/// Whether a policy has a say when the trace is judged, whatever its condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    Yes,
+    /// Its `until` is over.
+    Over,
+    /// The group that it is in does not match.
+    Outside,
 }
 
 /// Notes on a trace that waits for its verdict.
@@ -170,7 +182,8 @@ impl Follow {
         let decisions = tick.decisions.iter().map(|(_, decision)| *decision);
         for decision in decisions.filter(|decision| decision.trace == self.trace) {
             // It stands in the log of each partition of the trace.
-            self.told.extend(self.open.take().map(|open| Explanation { decision: Some(decision), ..open.so_far }));
+            let told = self.open.take().map(|open| open.so_far.decided(decision, &self.policies));
+            self.told.extend(told);
         }
         self.judge.settle(tick, &[]);
     }
@@ -213,6 +226,27 @@ impl Follow {
     }
 }
 
+// === impl Explanation ===
+
+impl Explanation {
+    /// When it was judged is known now: what was over then is not asked, nor what is in a group that does not match.
+    fn decided(mut self, decision: Decision, set: &PolicySet) -> Self {
+        for (number, policy) in set.policies().iter().enumerate() {
+            let told = &mut self.policies[number];
+            if policy.until.is_some_and(|until| decision.decided > until) {
+                told.asked = Asked::Over;
+            }
+            told.matches &= told.asked == Asked::Yes;
+            if let (Action::Group(list), false) = (&policy.action, told.matches) {
+                for inner in list.policies.clone() {
+                    self.policies[usize::from(inner)].asked = Asked::Outside;
+                }
+            }
+        }
+        Self { decision: Some(decision), ..self }
+    }
+}
+
 // === impl Open ===
 
 impl Open {
@@ -225,6 +259,7 @@ impl Open {
             shadow: policy.shadow,
             condition: one_line(&policy.written),
             matches: false,
+            asked: Asked::Yes,
             rows: Vec::new(),
         };
         let so_far = Explanation {

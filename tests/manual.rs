@@ -75,9 +75,11 @@ impl Reader {
         let (input, output) = (kafka().topic("spans", 1), kafka().topic("spans-kept", 1));
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as i64;
         // Of the last hour, and so many that time goes by.
-        let spans = [span(TRACE.to_be_bytes(), 1, 0, 0), failed(span(trace(1), 1, 0, 0))];
+        let cart = Span { name: "GET /cart".to_owned(), ..span(TRACE.to_be_bytes(), 1, 0, 0) };
+        let spans = [cart, failed(span(trace(1), 1, 0, 0))];
         let passing = (1_000..1_100).map(|number| span(trace(number), 1, 0, 0));
-        let stamped = |(at, span): (i64, Span)| Record { timestamp: now - 60_000 + 500 * at, ..keyed(0, 0, vec![span]) };
+        let stamped =
+            |(at, span): (i64, Span)| Record { timestamp: now - 60_000 + 500 * at, ..keyed(0, 0, vec![span]) };
         input.produce((0..).zip(spans.into_iter().chain(passing)).map(stamped));
 
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");

@@ -147,7 +147,7 @@ fn a_trace_is_explained_kept_or_dropped() {
         ),
         (
             dropped,
-            "in the decision log: dropped by otherwise; of such traces 1 % are kept; complete by structure, with 1 spans; by the policies ",
+            "in the decision log: dropped by otherwise; of such traces 1 % are kept; complete by structure, with 1 span; by the policies ",
             &[
                 "dropped by otherwise",
                 "false  of 0 of 1 span: STATUS_CODE_UNSET in \"span 1\"",

@@ -191,8 +191,9 @@ fn said(decision: &Decision, policies: &[String], sets: &[u32]) -> String {
     let verdict = if keep { "kept" } else { "dropped" };
     let asked = sets.get(set as usize).map(|hash| Fingerprint(*hash)).filter(|asked| *asked != Fingerprint::UNKNOWN);
     format!(
-        "{verdict} by {policy}; of such traces {} are kept; complete by {reason}, with {spans} spans{}",
+        "{verdict} by {policy}; of such traces {} are kept; complete by {reason}, with {spans} span{}{}",
         percentage(threshold),
+        if spans == 1 { "" } else { "s" },
         asked.map_or_else(String::new, |asked| format!("; by the policies {asked}"))
     )
 }

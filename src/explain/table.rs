@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Explanation, Policy, Seen};
+use super::{Asked, Explanation, Policy, Seen};
 use crate::{
     decide::{
         Action,
@@ -63,8 +63,13 @@ impl Explanation {
     /// The policies that match and those that do not, with what they asked and found.
     pub fn policies(&self, f: &mut impl fmt::Write) -> fmt::Result {
         let width = self.policies.iter().map(|policy| policy.name.chars().count()).max().unwrap_or(0);
-        for Policy { name, action, shadow, condition, matches, rows } in &self.policies {
-            let matches = if *matches { "matches" } else { "does not match" };
+        for Policy { name, action, shadow, condition, matches, asked, rows } in &self.policies {
+            let matches = match asked {
+                Asked::Yes if *matches => "matches",
+                Asked::Yes => "does not match",
+                Asked::Over => "is over",
+                Asked::Outside => "is not asked",
+            };
             writeln!(f, "{name:width$}  {:14}  {}", matches, Self::action(action, *shadow))?;
             // One that is its only part is shown with it.
             if !condition.is_empty() && rows.first().is_none_or(|row| row.text != *condition) {

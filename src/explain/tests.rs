@@ -23,8 +23,12 @@ policies:
 ";
 
 fn policies() -> Arc<PolicySet> {
+    compiled(POLICIES)
+}
+
+fn compiled(text: &str) -> Arc<PolicySet> {
     let mut diagnostics = Diagnostics::default();
-    let source = Arc::new(Source { name: "policies.yaml".into(), text: POLICIES.into() });
+    let source = Arc::new(Source { name: "policies.yaml".into(), text: text.into() });
     let root = yaml::parse(source, &mut diagnostics);
     let set = root.and_then(|root| PolicySet::compile(&[crate::decide::Part::File(&root)], &mut diagnostics));
     Arc::new(set.unwrap_or_else(|| panic!("{diagnostics}")))
@@ -107,6 +111,43 @@ fn a_keyed_trace_is_explained_as_it_was_decided() {
         assert_eq!(explanation.policies.iter().map(|policy| policy.rows.len()).collect::<Vec<_>>(), [1, 2, 1, 2, 0]);
     }
     assert!(late_too > 0);
+}
+
+/// Their conditions hold, and they have no say.
+#[test]
+fn what_is_over_or_in_another_group_does_not_match() {
+    let set = compiled(
+        "
+policies:
+  - { name: over, until: 2025-12-31, keep: always }
+  - { name: still, until: 2027-01-01, keep: { probability: 1% } }
+  - name: outer
+    when: none(true)
+    policies: [ { name: group, policies: [ { name: inner, drop: always } ] } ]
+  - { name: past, until: 2025-12-31, policies: [ { name: within, drop: always } ] }
+",
+    );
+    let records = recorded(keyed(traffic().take(20)).map(|record| (0, record)));
+    let trace = traffic().next().expect("a trace").id;
+    let mut gathered = Gathered::new(trace);
+    records.iter().for_each(|record| gathered.add(record.clone()).expect("few records"));
+    let explanation = gathered.explain(settings(Keying::Keyed), set).pop().expect("a verdict");
+    let told: Vec<_> =
+        explanation.policies.iter().map(|policy| (&*policy.name, policy.matches, policy.asked)).collect();
+    assert_eq!(
+        told,
+        [
+            ("over", false, Asked::Over),
+            ("still", true, Asked::Yes),
+            ("outer", false, Asked::Yes),
+            ("group", false, Asked::Outside),
+            ("inner", false, Asked::Outside),
+            ("past", false, Asked::Over),
+            ("within", false, Asked::Outside),
+        ]
+    );
+    let said = explanation.to_string();
+    assert!(said.contains("is over") && said.contains("is not asked"), "{said}");
 }
 
 #[test]
