@@ -249,9 +249,11 @@ impl Siege {
             let delivered = self.out.values().filter(|at| **at <= number).count();
             let again = log.within(commits.iter().map(|commit| commit.watermark..commit.position));
             let reread = again.iter().map(Vec::len).sum::<usize>();
-            let may = log.partitions().iter().zip(commits).map(|(records, commit)| {
-                busy.first_again(records, commit.position, held_ms)..commit.position
-            });
+            let may = log
+                .partitions()
+                .iter()
+                .zip(commits)
+                .map(|(records, commit)| busy.first_again(records, commit.position, held_ms)..commit.position);
             let may: Vec<_> = may.collect();
             let [hold, bound] = [&again, &log.within(may.iter().cloned())].map(|records| busy.longest(records));
             let counts = tenth && at_risk > 0 && delivered > 0;
