@@ -77,7 +77,8 @@ impl Reader {
         // Of the last hour, and so many that time goes by.
         let spans = [span(TRACE.to_be_bytes(), 1, 0, 0), failed(span(trace(1), 1, 0, 0))];
         let passing = (1_000..1_100).map(|number| span(trace(number), 1, 0, 0));
-        let stamped = |(at, span): (i64, Span)| Record { timestamp: now - 60_000 + 500 * at, ..keyed(0, 0, vec![span]) };
+        let stamped =
+            |(at, span): (i64, Span)| Record { timestamp: now - 60_000 + 500 * at, ..keyed(0, 0, vec![span]) };
         input.produce((0..).zip(spans.into_iter().chain(passing)).map(stamped));
 
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
