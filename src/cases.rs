@@ -28,7 +28,16 @@ pub struct Case {
     pub name: String,
     pub at: Location,
     trace: Trace,
+    /// The policies whose samplers that learn keep it.
+    given: Vec<u16>,
     expect: Expect,
+}
+
+/// What is said of samplers.
+struct Given {
+    /// What those that learn nothing look at.
+    randomness: Randomness,
+    learned: Vec<u16>,
 }
 
 /// What is expected of a verdict; all that is said has to be so.
@@ -111,15 +120,17 @@ impl Reader<'_> {
             self.diagnostics.error(&node.at, "`trace_id` is of a trace in a `record`");
         }
         // A recorded trace has a randomness of its own.
-        let otherwise = record.is_none().then_some(Randomness(0));
-        let drawn = fields.take("given").map_or(Some(otherwise), |node| self.given(node).map(Some));
+        let otherwise = record.is_none().then_some(Given { randomness: Randomness(0), learned: Vec::new() });
+        let given = fields.take("given").map_or(Some(otherwise), |node| self.given(node).map(Some));
         let expect = fields.require("expect", EXPECT, self.diagnostics).and_then(|node| self.expect(node));
         fields.finish(self.diagnostics);
         let mut trace = trace?;
-        if let Some(randomness) = drawn? {
+        let given = given?;
+        if let Some(Given { randomness, .. }) = given {
             self.draw(&mut trace, randomness, &node.at)?;
         }
-        Some(Case { name: name?.to_owned(), at: node.at.clone(), trace, expect: expect? })
+        let given = given.map(|given| given.learned).unwrap_or_default();
+        Some(Case { name: name?.to_owned(), at: node.at.clone(), trace, given, expect: expect? })
     }
 
     /// A file is relative to that of the test.
@@ -139,9 +150,9 @@ impl Reader<'_> {
         trace::recorded(&folder.join(file), id).map_err(|message| _ = self.diagnostics.error(&node.at, message)).ok()
     }
 
-    /// All samplers look at the same randomness. It is the least with which those that are given to keep do, so that a
-    /// test does not depend on luck: where nothing is said, they say no.
-    fn given(&mut self, node: &Node) -> Option<Randomness> {
+    /// All probabilities look at the same randomness. It is the least with which those that are given to keep do, so that a
+    /// test does not depend on luck: where nothing is said, they say no, and so do samplers that learn.
+    fn given(&mut self, node: &Node) -> Option<Given> {
         let Kind::Map(entries) = &node.kind else {
             self.diagnostics
                 .error(&node.at, format!("`given` must be a mapping, not {}", node.noun()))
@@ -149,11 +160,15 @@ impl Reader<'_> {
             return None;
         };
         let before = self.diagnostics.0.len();
-        let (mut keep, mut reject) = (Vec::new(), Vec::new());
+        let (mut keep, mut reject, mut learned) = (Vec::new(), Vec::new(), Vec::new());
         for (key, value) in entries {
-            let Some(threshold) = self.sampler(key) else { continue };
+            let Some((threshold, learns)) = self.sampler(key) else { continue };
             match value.text() {
-                "keep" => keep.push((threshold, key)),
+                "keep" => {
+                    keep.push((threshold, key));
+                    learned.extend(learns);
+                }
+                "reject" if learns.is_some() => {}
                 "reject" => reject.push((threshold, key)),
                 _ => {
                     self.diagnostics
@@ -171,7 +186,8 @@ impl Reader<'_> {
                 .also(&kept.at, "it keeps fewer")
                 .hint("all probabilities look at the same randomness of the trace");
         }
-        (self.diagnostics.0.len() == before).then_some(Randomness(drawn.0))
+        let randomness = Randomness(drawn.0);
+        (self.diagnostics.0.len() == before).then_some(Given { randomness, learned })
     }
 
     /// Gives the trace an id of which samplers say what they say of this randomness. Where that is a hash of the id, one is
@@ -199,21 +215,24 @@ impl Reader<'_> {
         Some(())
     }
 
-    /// The threshold of a policy whose answer can be given.
-    fn sampler(&mut self, name: &Node) -> Option<Threshold> {
-        let threshold = match self.named(name)? {
-            None => self.policies.otherwise(),
+    /// The threshold of a policy whose answer can be given, and its place if it learns.
+    fn sampler(&mut self, name: &Node) -> Option<(Threshold, Option<u16>)> {
+        let (threshold, learns) = match self.named(name)? {
+            None => (self.policies.otherwise(), None),
             Some(policy) => match &self.policies.policies()[policy].action {
-                Action::Keep { threshold, .. } | Action::Drop { threshold, .. } => *threshold,
-                Action::Group(_) => Threshold::NEVER,
+                Action::Keep { threshold, samplers, .. } => {
+                    (*threshold, (!samplers.is_empty()).then_some(policy as u16))
+                }
+                Action::Drop { threshold, .. } => (*threshold, None),
+                Action::Group(_) => (Threshold::NEVER, None),
             },
         };
-        if threshold == Threshold::ALWAYS || threshold == Threshold::NEVER {
+        if learns.is_none() && (threshold == Threshold::ALWAYS || threshold == Threshold::NEVER) {
             let message = format!("`{}` has no sampler whose answer could be given", name.text());
             self.diagnostics.error(&name.at, message).hint("`given` is for policies that keep some of what matches");
             return None;
         }
-        Some(threshold)
+        Some((threshold, learns))
     }
 
     fn expect(&mut self, node: &Node) -> Option<Expect> {
@@ -289,6 +308,7 @@ impl Case {
     /// Puts the policies to the test; None where all is as expected.
     pub fn run(&self, policies: &Arc<PolicySet>) -> Option<Failure> {
         let mut follow = Follow::new(self.trace.id(), SETTINGS, policies.clone());
+        follow.give(&self.given);
         let partition = follow.assign(0);
         for (offset, record) in (0..).zip(&self.trace.records()) {
             let payload = record.value.as_deref();

@@ -12,13 +12,14 @@ use std::{borrow::Cow, sync::Arc};
 
 use crate::{
     assemble::{Assembly, Completion, Cut, Keying, Origin, Placed, Reason, Standing, Start, Summary},
-    decide::{Context, Edition, Facts, NOTES, Node, PolicySet, Tree, Values, Verdict, Weight},
+    decide::{Answering, Context, Edition, Facts, NOTES, Node, PolicySet, Tree, Values, Verdict, Weight},
     decisions::Decision,
     decode::{Batch, Headers, Span},
     encode::{self, Carried, Edit, Item, Notes, Stamp, Stamps},
     limits,
     model::{self, Fingerprint, RecordTime, Threshold, TraceId},
     mutant::{self, Mutant},
+    sample::States,
     stats::Stats,
     tick::{Dead, Logged, Tick, Watermark},
 };
@@ -29,6 +30,10 @@ pub struct Engine {
     settings: Settings,
     sets: Sets,
     assembly: Assembly<Context, Decided>,
+    /// What samplers have learned.
+    states: States,
+    /// Policies whose samplers keep what they match, and no others do, whatever was learned.
+    given: Option<Box<[u16]>>,
     tick: Tick,
     /// A tick that came back, its memory to be used again.
     spare: Tick,
@@ -178,6 +183,8 @@ impl Engine {
             weighed: None,
             settings,
             sets: Sets::new(Arc::new(Edition::first(policies))),
+            states: States::default(),
+            given: None,
             tick: Tick::default(),
             spare: Tick::default(),
             out: (0, 0),
@@ -257,6 +264,7 @@ impl Engine {
         }
         let returned = &mut self.stats.returned;
         self.assembly.revoke(partition, |assembly, trace| *returned += u64::from(assembly.summary(trace).span_count));
+        self.states.revoke(partition);
         self.observed = self.observed.filter(|&(of, _)| of != partition);
         self.wrote();
     }
@@ -419,6 +427,11 @@ impl Engine {
         &self.stats
     }
 
+    /// From now on the samplers that learn answer for a test: those of these policies, by place, keep what they match.
+    pub fn give(&mut self, policies: &[u16]) {
+        self.given = Some(policies.into());
+    }
+
     /// From now on notes what each policy is worth to each trace that is judged; whoever asks for it takes the notes.
     pub fn weigh(&mut self) {
         self.weighed = Some(Vec::new());
@@ -455,6 +468,7 @@ impl Engine {
             + self.out.0
             + self.scratch.bytes()
             + self.sets.bytes()
+            + self.states.bytes()
     }
 
     fn observe(&mut self, partition: u32, timestamp: RecordTime, ceiling: RecordTime) {
@@ -660,7 +674,7 @@ impl Engine {
         policies.observe(context, payload, batch, span, scratch, bits, counts, notes);
         let acts = model::acts(notes);
         if (acts || span.is_root()) && assembly.crown(trace, span, acts) {
-            policies.crown(scratch, assembly.facts(trace).0);
+            policies.crown(payload, batch, span, scratch, assembly.facts(trace).0);
         }
         assembly.arm(trace);
     }
@@ -708,7 +722,9 @@ impl Engine {
     /// Whether a policy would have kept the trace for the sake of this span, had it come in time (I2). Those that are in force
     /// now are asked: whoever reads the count can change only these.
     fn regret(&mut self, origin: Origin, scope: u32, payload: &[u8], batch: &Batch, span: &Span) {
-        let Self { assembly, sets, scratch: Workspace { bits, counts, notes, tree, values, .. }, stats, .. } = self;
+        let Self {
+            assembly, sets, states, scratch: Workspace { bits, counts, notes, tree, values, .. }, stats, ..
+        } = self;
         let Live { edition, scratch, .. } = sets.now();
         let policies = &edition.policies;
         let Some(context) = &assembly.envelopes.get(scope).context(false) else { return };
@@ -722,7 +738,7 @@ impl Engine {
         policies.observe(context, payload, batch, span, scratch, bits, counts, notes);
         let acts = model::acts(notes);
         if acts || span.is_root() {
-            policies.crown(scratch, bits);
+            policies.crown(payload, batch, span, scratch, bits);
         }
         if policies.asks_tree() {
             let node = Node { id: span.span_id, parent: span.parent_id, service: context.service, ..Node::default() };
@@ -734,6 +750,7 @@ impl Engine {
             complete: false,
             tree,
             values,
+            answering: Answering::Learned(states),
             bits,
             counts,
             duration_ns: span.duration(),
@@ -794,17 +811,24 @@ impl Engine {
         let (verdict, policies) = match self.assembly.bound(trace) {
             Some(bound) => (bound.verdict, bound.policies),
             None => {
-                let Self { assembly, sets, scratch, .. } = self;
+                let Self { assembly, sets, states, given, stats, scratch, .. } = self;
                 let edition = &sets.asked(assembly.generation_of(trace)).edition;
                 let policies = &edition.policies;
-                let facts = facts(assembly, policies, scratch, trace, reason == Reason::Structure, decided);
-                policies.shadows(facts, |policy, keep| self.stats.shadowed(edition.number(policy), keep));
+                let (partition, _) = assembly.first_place(trace);
+                let known = facts(assembly, policies, scratch, trace, reason == Reason::Structure, decided);
+                let answering = given.as_deref().map_or(Answering::Learned(states), Answering::Given);
+                let facts = Facts { answering, ..known };
+                policies.shadows(facts, |policy, keep| stats.shadowed(edition.number(policy), keep));
                 if self.weighed.is_some() {
                     policies.weigh(facts, |weight| {
                         matching.push(Weight { policy: edition.number(weight.policy), ..weight });
                     });
                 }
-                (edition.numbered(policies.decide(facts)), policies.fingerprint())
+                let verdict = policies.decide(facts);
+                policies.learn(known, (partition, verdict.keep), states, |policy, coverage| {
+                    stats.covered(edition.number(policy), coverage);
+                });
+                (edition.numbered(verdict), policies.fingerprint())
             }
         };
         let spans = summary.span_count;
@@ -954,7 +978,7 @@ fn earliest(assembly: &Assembly<Context, Decided>, items: &[Item]) -> Option<u64
     begun.min().map(|(_, id)| id)
 }
 
-/// What is known by now of a held trace. `complete` where assembly has found it so.
+/// What is known by now of a held trace, with nobody to answer for samplers. `complete` where assembly has found it so.
 fn facts<'a>(
     assembly: &'a mut Assembly<Context, Decided>,
     policies: &PolicySet,
@@ -971,7 +995,8 @@ fn facts<'a>(
     let randomness = policies.randomness(id, randomness);
     let (bits, counts) = assembly.facts(trace);
     let complete = complete || root_ended && tree.is_whole();
-    Facts { bits, counts, duration_ns: duration, span_count, randomness, time, complete, tree, values }
+    let answering = Answering::Given(&[]);
+    Facts { bits, counts, duration_ns: duration, span_count, randomness, time, complete, tree, values, answering }
 }
 
 /// Puts the call tree of a trace together, and its values; `spans` is scratch space.

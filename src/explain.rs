@@ -134,6 +134,11 @@ impl Follow {
         }
     }
 
+    /// The samplers that learn answer for a test: those of these policies keep what they match.
+    pub fn give(&mut self, policies: &[u16]) {
+        self.judge.give(policies);
+    }
+
     /// Takes a partition on, whose records begin at an offset; they name it by this number.
     pub fn assign(&mut self, offset: i64) -> u32 {
         let partition = self.judge.assign(Start::at(offset));

@@ -12,7 +12,10 @@ use metrics::{counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use metrics_util::MetricKindMask;
 
-use crate::{decide::Edition, model::Fingerprint, rekey::Counts, source::Partition, stats::Stats, worker::AWAY};
+use crate::{
+    decide::Edition, model::Fingerprint, rekey::Counts, sample::coverage::Coverage, source::Partition, stats::Stats,
+    worker::AWAY,
+};
 
 /// The workers' latest snapshots, added up when somebody asks.
 pub struct Telemetry {
@@ -249,6 +252,13 @@ impl Telemetry {
                     .map(|(verdict, traces)| ([("verdict", verdict.to_owned()), ("policy", policy.clone())], *traces)),
             );
         }
+        for (policy, coverage) in names.iter().zip(&stats.coverage).filter(|(_, coverage)| coverage.beyond > 0) {
+            let Coverage { beyond, covered, chosen } = *coverage;
+            let which = [("beyond", beyond), ("covered", covered), ("chosen", chosen)];
+            total.slowest.extend(
+                which.map(|(which, traces)| ([("policy", policy.clone()), ("which", which.to_owned())], traces)),
+            );
+        }
         total.late_kept += stats.late_kept;
         total.late_dropped += stats.late_dropped;
         total.spans_held += spans_held;
@@ -306,6 +316,7 @@ struct Totals {
     /// By policy.
     regret: Vec<(String, u64)>,
     shadows: Vec<([(&'static str, String); 2], u64)>,
+    slowest: Vec<([(&'static str, String); 2], u64)>,
 }
 
 // === impl Totals ===
@@ -340,6 +351,11 @@ impl Totals {
         for of in shadows.chunk_by(|(a, _), (b, _)| a == b) {
             counter!("tailwater_shadow_traces_total", &of[0].0).absolute(of.iter().map(|(_, traces)| traces).sum());
         }
+        let mut slowest = self.slowest;
+        slowest.sort();
+        for of in slowest.chunk_by(|(a, _), (b, _)| a == b) {
+            counter!("tailwater_slowest_traces_total", &of[0].0).absolute(of.iter().map(|(_, traces)| traces).sum());
+        }
         let mut decided = self.decided;
         decided.sort();
         for of in decided.chunk_by(|(a, _), (b, _)| a == b) {
@@ -370,6 +386,11 @@ fn describe() {
     describe_counter!(
         "tailwater_shadow_traces_total",
         "Traces that this policy, of which it was said `shadow: true`, would have kept or dropped"
+    );
+    describe_counter!(
+        "tailwater_slowest_traces_total",
+        "Traces of windows that are over, by a policy with `slowest`: beyond the quantile; of these, covered, that is kept by \
+         whatever policy; and chosen by the sampler, those it did not have to included"
     );
     describe_counter!("tailwater_records_rejected_total", "Records in the dead letters as a whole");
     describe_counter!("tailwater_records_expired_total", "Records removed from the input before they were read");

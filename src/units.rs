@@ -78,6 +78,28 @@ pub fn probability(text: &str) -> Result<f64, Mistake> {
     Ok(value)
 }
 
+/// `0.999`, `99.9%`: a share of traces that are less, between 0 and 1.
+///
+/// # Errors
+/// Anything else.
+pub fn quantile(text: &str) -> Result<f64, Mistake> {
+    let no_quantile = || Mistake::new(format!("`{text}` is not a quantile"), "write 0.999, or 99.9%");
+    let value = probability(text).map_err(|_| no_quantile())?;
+    if value > 0.0 && value < 1.0 { Ok(value) } else { Err(no_quantile()) }
+}
+
+/// A duration in which something is learned, from a minute to a day, in milliseconds.
+///
+/// # Errors
+/// Anything else.
+pub fn window(text: &str) -> Result<u64, Mistake> {
+    let window = duration(text)?;
+    if (Duration::from_secs(60)..=Duration::from_secs(86_400)).contains(&window) {
+        return Ok(window.as_millis() as u64);
+    }
+    Err(Mistake::new(format!("`{text}` is no window to learn in"), "write 1m to 24h, such as 10m"))
+}
+
 /// The last millisecond of a date, in UTC, or of a moment: `2026-12-24`, `2026-12-24T18:00:00Z`, `2026-12-24T19:00:00+01:00`.
 ///
 /// # Errors

@@ -214,7 +214,7 @@ impl Program {
             if let [name, values @ ..] = rest {
                 *name = tree::hash(span.name.of(payload));
                 if !values.is_empty() {
-                    let passing = self.passing(payload, batch, span);
+                    let passing = self.passing(payload, batch, span, self.rare.detailed);
                     for (note, subject) in values.iter_mut().zip(&self.values) {
                         *note = values::note(&passing.subject(subject));
                     }
@@ -224,10 +224,21 @@ impl Program {
     }
 
     /// What the span observed last says as the root of its trace.
-    pub fn crown(&self, scratch: &Scratch, bits: &mut [u64]) {
-        let of_root = &mut bits[self.seen_words()..];
-        let len = of_root.len();
-        of_root.copy_from_slice(&scratch.atoms[..len]);
+    pub fn crown(&self, payload: &[u8], batch: &Batch, span: &Span, scratch: &Scratch, bits: &mut [u64]) {
+        let (of_root, parts) = bits[self.seen_words()..].split_at_mut(self.root_words());
+        of_root.copy_from_slice(&scratch.atoms[..of_root.len()]);
+        if !self.parts.is_empty() {
+            let passing = self.passing(payload, batch, span, self.parts_detailed);
+            parts.iter_mut().zip(&self.parts).for_each(|(word, part)| *word = part.of(&passing));
+        }
+    }
+
+    fn passing<'a>(&'a self, payload: &'a [u8], batch: &'a Batch, span: &'a Span, detailed: bool) -> Passing<'a> {
+        let scope = batch.scopes[span.scope as usize];
+        let resource = batch.resources[scope.resource as usize];
+        let around = (resource.rest.of(&batch.rest), scope.rest.of(&batch.rest));
+        let detail = if detailed { Detail::of(span.bytes.of(payload)) } else { Detail::default() };
+        Passing { payload, batch, span, program: self, detail, around }
     }
 
     fn marks(&self, predicates: &[u64]) -> u64 {
@@ -238,21 +249,13 @@ impl Program {
 
     #[inline(never)]
     fn observe_rare(&self, context: &Context, payload: &[u8], batch: &Batch, span: &Span, scratch: &mut Scratch) {
-        let passing = self.passing(payload, batch, span);
+        let passing = self.passing(payload, batch, span, self.rare.detailed);
         for (field, probe) in &self.rare.fields {
             if let Some(value) = passing.field(field).value() {
                 scratch.probe(context, probe, value);
             }
         }
         scratch.ask(context, &self.rare.asked, &passing);
-    }
-
-    fn passing<'a>(&'a self, payload: &'a [u8], batch: &'a Batch, span: &'a Span) -> Passing<'a> {
-        let scope = batch.scopes[span.scope as usize];
-        let resource = batch.resources[scope.resource as usize];
-        let around = (resource.rest.of(&batch.rest), scope.rest.of(&batch.rest));
-        let detail = if self.rare.detailed { Detail::of(span.bytes.of(payload)) } else { Detail::default() };
-        Passing { payload, batch, span, program: self, detail, around }
     }
 
     /// Evaluates again what is doubtful.

@@ -22,8 +22,9 @@ pub struct Policy {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Where the trace's randomness reaches the threshold. `ends`: where it does not, no other policy is asked.
-    Keep { threshold: Threshold, protect: bool, ends: bool },
+    /// Where the trace's randomness reaches the threshold, and all the samplers that learn, at these places of the set, agree.
+    /// `ends`: where not, no other policy is asked.
+    Keep { threshold: Threshold, samplers: Range<u16>, protect: bool, ends: bool },
     /// Where it does not. `ends`: where it does, no other policy is asked.
     Drop { threshold: Threshold, ends: bool },
     /// What the group says.

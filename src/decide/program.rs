@@ -7,8 +7,9 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use super::{
-    condition::{Computed, Constant, Field, Formula, Number, Op, Pattern, SpanTest, Subject, Test, TraceTest},
+    condition::{Aspect, Computed, Constant, Field, Formula, Number, Op, Pattern, SpanTest, Subject, Test, TraceTest},
     look,
+    part::{Part, Place},
     tree::{self, MARKS_MAX},
     values::PATHS_MAX,
 };
@@ -18,6 +19,8 @@ use crate::decode::{Key, Keys, Value};
 const NUMBERED_MAX: usize = u16::MAX as usize;
 /// 4 bytes each in every trace.
 const COUNTERS_MAX: usize = 1_000;
+/// 8 bytes each in every trace.
+const PARTS_MAX: usize = 1_000;
 /// A megabyte each at worst.
 const PATTERNS_MAX: usize = 1_000;
 
@@ -53,6 +56,10 @@ pub struct Program {
     pub marked: Vec<u16>,
     /// The predicate of what acts as a root.
     pub acts: Option<u16>,
+    /// What samplers look at of the root.
+    pub parts: Vec<Part>,
+    /// Some of it has to be found in the span's bytes.
+    pub parts_detailed: bool,
     /// Some condition asks who called whom, and by what name.
     pub asks_tree: bool,
     pub asks_names: bool,
@@ -148,6 +155,8 @@ pub enum Full {
     Predicates,
     #[error("more than {COUNTERS_MAX} different counts in all policies")]
     Counters,
+    #[error("more than {PARTS_MAX} different keys and measures of samplers in all policies")]
+    Parts,
     #[error("more than {PATTERNS_MAX} different patterns in all policies")]
     Patterns,
     #[error("more than {MARKS_MAX} different arguments of child_of, descendant_of, calls and siblings in all policies")]
@@ -156,14 +165,23 @@ pub enum Full {
     Values,
 }
 
-/// Compiles conditions together: what they ask of spans, and what each then asks of a trace.
+/// What is compiled together.
+#[derive(Default)]
+pub struct Source<'s> {
+    pub conditions: &'s [Formula<TraceTest>],
+    /// On what acts as a root.
+    pub acts: Option<&'s Formula<SpanTest>>,
+    /// What samplers look at, for the condition at this place, and whether they measure it.
+    pub aspects: &'s [(usize, Aspect, bool)],
+}
+
+/// Compiles conditions together: what they ask of spans, what each then asks of a trace, and where samplers find what they
+/// look at.
 ///
 /// # Errors
 /// The place of the condition that is too much.
-pub fn compile(
-    conditions: &[Formula<TraceTest>],
-    acts: Option<&Formula<SpanTest>>,
-) -> Result<(Program, Vec<Compiled>), (usize, Full)> {
+pub fn compile(source: Source<'_>) -> Result<(Program, Vec<Compiled>, Vec<Place>), (usize, Full)> {
+    let Source { conditions, acts, aspects } = source;
     let mut builder = Builder::default();
     let each = |visit: &mut dyn FnMut(&Formula<TraceTest>) -> Result<(), Full>| {
         conditions.iter().enumerate().try_for_each(|(i, condition)| visit(condition).map_err(|full| (i, full)))
@@ -183,6 +201,14 @@ pub fn compile(
         })?;
         if builder.predicates.len() > COUNTERS_MAX { Err(Full::Counters) } else { Ok(()) }
     })?;
+    for (at, aspect, _) in aspects {
+        if let Aspect::Trace(Number::Count(inner)) = aspect {
+            builder.predicate(inner).map_err(|full| (*at, full))?;
+        }
+        if builder.predicates.len() > COUNTERS_MAX {
+            return Err((*at, Full::Counters));
+        }
+    }
     let counters = builder.predicates.len();
     let mut facts = Vec::with_capacity(conditions.len());
     each(&mut |condition| {
@@ -190,7 +216,12 @@ pub fn compile(
         Ok(())
     })?;
     let acts = acts.map(|acts| builder.predicate(acts).map_err(|full| (0, full))).transpose()?;
-    Ok((Program { acts, ..builder.finish(roots, counters) }, facts))
+    let place =
+        |(at, aspect, measured): &(usize, Aspect, bool)| builder.place(aspect, *measured).map_err(|full| (*at, full));
+    let places = aspects.iter().map(place).collect::<Result<Vec<_>, _>>()?;
+    let program = Program { acts, ..builder.finish(roots, counters) };
+    let places = places.into_iter().map(|place| program.behind(place)).collect();
+    Ok((program, facts, places))
 }
 
 #[derive(Default)]
@@ -200,6 +231,7 @@ struct Builder {
     patterns: Numbered<Pattern>,
     /// Predicates.
     marks: Numbered<u16>,
+    parts: Numbered<Part>,
     asks_tree: bool,
     asks_names: bool,
     values: Numbered<Subject>,
@@ -236,6 +268,16 @@ impl Program {
     /// Words of bits that hold one bit for each atom asked of the root.
     pub fn root_words(&self) -> usize {
         words(self.roots)
+    }
+
+    /// Parts of the root stand behind all bits.
+    fn behind(&self, place: Place) -> Place {
+        let first = (self.seen_words() + self.root_words()) as u16;
+        match place {
+            Place::Hash(part) => Place::Hash(first + part),
+            Place::Number(part) => Place::Number(first + part),
+            place => place,
+        }
     }
 }
 
@@ -356,15 +398,44 @@ impl Builder {
         condition.try_map(&mut |test| visit(self, test)).map(drop)
     }
 
+    /// Where a sampler finds what it looks at.
+    fn place(&mut self, aspect: &Aspect, measured: bool) -> Result<Place, Full> {
+        use Number::{Count, Depth, Different, Duration, Services, Shape, Siblings, Spans, Values};
+        let number = match aspect {
+            Aspect::Root(of) => {
+                let part = self.parts.number(&Part { of: of.clone(), measured });
+                let part = part.filter(|part| usize::from(*part) < PARTS_MAX).ok_or(Full::Parts)?;
+                return Ok(if measured { Place::Number(part) } else { Place::Hash(part) });
+            }
+            Aspect::Trace(number) => number,
+        };
+        self.ask_tree(number);
+        Ok(match number {
+            Count(inner) => Place::Count(self.predicate(inner)?),
+            Siblings(inner) => Place::Siblings(self.mark(inner)?),
+            Duration => Place::Duration,
+            Spans => Place::Spans,
+            Services => Place::Services,
+            Depth => Place::Depth,
+            Shape => Place::Shape,
+            Values(of) => Place::Values(self.values_of(of)?),
+            Different(of) => Place::Different(self.values_of(of)?),
+        })
+    }
+
+    fn ask_tree(&mut self, number: &Number) {
+        use Number::{Count, Duration, Shape, Siblings, Spans};
+        self.asks_tree |= !matches!(number, Count(_) | Duration | Spans);
+        self.asks_names |= matches!(number, Shape | Siblings(_));
+    }
+
     fn fact(&mut self, test: &TraceTest) -> Result<Fact, Full> {
         use Number::{Count, Depth, Different, Duration, Services, Shape, Siblings, Spans, Values};
-        let is_of_tree = |number: &Number| !matches!(number, Count(_) | Duration | Spans);
-        self.asks_tree |= match test {
-            TraceTest::Under { .. } | TraceTest::Complete => true,
-            TraceTest::Number(number, ..) => is_of_tree(number),
-            TraceTest::Any(_) | TraceTest::Root(_) => false,
-        };
-        self.asks_names |= matches!(test, TraceTest::Number(Shape | Siblings(_), ..));
+        match test {
+            TraceTest::Under { .. } | TraceTest::Complete => self.asks_tree = true,
+            TraceTest::Number(number, ..) => self.ask_tree(number),
+            TraceTest::Any(_) | TraceTest::Root(_) => {}
+        }
         Ok(match test {
             TraceTest::Any(inner) => Fact::Seen(self.predicate(inner)?),
             TraceTest::Root(test) => Fact::Root(self.atom(test)?),
@@ -472,6 +543,10 @@ impl Builder {
         }
         self.values.items.iter().for_each(|subject| probes.see(subject));
         probes.duration.from.sort_unstable();
+        let mut parts_detailed = false;
+        for part in &self.parts.items {
+            part.of.subjects(&mut |subject| parts_detailed |= probes.find(subject));
+        }
         let Probes { keys, attributes, name, kind, status, duration, around_several, asked, detailed, .. } = probes;
         let fields = probes.fields.items.into_iter().zip(probes.field_probes).collect();
         Program {
@@ -494,6 +569,8 @@ impl Builder {
             predicates: self.predicates.items,
             marked: self.marks.items,
             acts: None,
+            parts: self.parts.items,
+            parts_detailed,
             asks_tree: self.asks_tree,
             asks_names: self.asks_names,
             values: self.values.items,
@@ -532,7 +609,7 @@ impl Probes {
             Subject::Duration => (&mut self.duration, 4),
             Subject::Kind => (&mut self.kind, 5),
             Subject::Field(field) => {
-                self.find(field);
+                self.detailed |= self.find(subject);
                 (slot(&mut self.fields, field, &mut self.field_probes), 6)
             }
             Subject::Inside(outer, keys) => {
@@ -551,20 +628,23 @@ impl Probes {
 
     /// Sees to it that what is asked of each span is there when it is looked at.
     fn see(&mut self, subject: &Subject) {
-        match outermost(subject) {
-            Subject::Attribute(key) => _ = slot(&mut self.keys, &key.as_bytes().to_vec(), &mut self.attributes),
-            Subject::Field(field) => self.find(field),
-            _ => {}
-        }
+        self.detailed |= self.find(subject);
     }
 
-    /// The same of a field.
-    fn find(&mut self, field: &Field) {
-        self.detailed |= field.is_detail();
-        if field.is_of_record() {
-            // As many as atoms look at, at most.
-            _ = self.beside.number(field);
+    /// The same, and whether that takes another look at the span's bytes.
+    fn find(&mut self, subject: &Subject) -> bool {
+        match outermost(subject) {
+            Subject::Attribute(key) => _ = slot(&mut self.keys, &key.as_bytes().to_vec(), &mut self.attributes),
+            Subject::Field(field) => {
+                if field.is_of_record() {
+                    // As many as atoms look at, at most.
+                    _ = self.beside.number(field);
+                }
+                return field.is_detail();
+            }
+            _ => {}
         }
+        false
     }
 
     /// Places a computation where what it looks at is known; what it costs to rely on it.

@@ -4,13 +4,17 @@ use std::collections::HashMap;
 
 use super::{
     Action, List, Match,
-    condition::{self, Formula, SpanTest, TraceTest},
+    condition::{self, Aspect, Formula, SpanTest, TraceTest},
+    fnv::fnv,
     probability::threshold,
     randomness,
+    sampler::Sampler,
+    tree::mix,
 };
 use crate::{
     diagnostic::{Diagnostics, Location},
     model::{RecordTime, Threshold},
+    sample::slowest::Slowest,
     units,
     yaml::{Fields, Kind, Node},
 };
@@ -19,6 +23,12 @@ use crate::{
 const POLICIES_MAX: usize = 10_000;
 /// Bytes of a name: it becomes a label of metrics and a field of every decision.
 const NAME_MAX: usize = 128;
+/// Of a sampler: nobody tells traces apart by more.
+const KEYS_MAX: usize = 16;
+/// What `slowest` measures where nothing is said.
+const MEASURE: &str = "root.duration";
+/// What it remembers, the same: long enough for an operation called a few times a second to show its outliers.
+const WINDOW_MS: u64 = 600_000;
 /// Groups inside each other: nobody follows more, and they are walked on the stack.
 const DEPTH_MAX: usize = 8;
 
@@ -39,8 +49,20 @@ pub struct Policies<'a> {
     pub list: List,
     /// In the order written, each group before what it is made of.
     pub policies: Vec<Policy<'a>>,
+    /// In the order of their policies.
+    pub learning: Vec<Learning<'a>>,
     pub randomness: randomness::Source,
     pub root: Option<(Formula<SpanTest>, String)>,
+}
+
+/// A sampler that learns.
+#[derive(Debug)]
+pub struct Learning<'a> {
+    /// The place of its policy.
+    pub policy: u16,
+    pub sampler: Sampler<Aspect>,
+    /// What it tells traces apart by, as text.
+    pub by: &'a [Node],
 }
 
 #[derive(Debug)]
@@ -61,6 +83,7 @@ pub fn read<'a>(parts: &[Part<'a>], diagnostics: &mut Diagnostics) -> Option<Pol
     let mut reader = Reader {
         diagnostics,
         policies: Vec::new(),
+        learning: Vec::new(),
         names: HashMap::new(),
         matching: None,
         otherwise: None,
@@ -77,14 +100,15 @@ pub fn read<'a>(parts: &[Part<'a>], diagnostics: &mut Diagnostics) -> Option<Pol
             Opened::Policy(node) => reader.add(node, around),
         }
     }
-    let Reader { diagnostics, policies, otherwise, randomness, root, .. } = reader;
+    let Reader { diagnostics, policies, learning, otherwise, randomness, root, .. } = reader;
     let randomness = randomness.map_or(Some(randomness::Source::default()), |(source, _)| source);
     if diagnostics.0.len() > before {
         return None;
     }
     let otherwise = otherwise.map_or(Some(Threshold::NEVER), |(threshold, _)| threshold);
     let list = List { matching: matching?, policies: 0..place(policies.len()), otherwise };
-    Some(Policies { list, policies: policies.into_iter().collect::<Option<_>>()?, randomness: randomness?, root })
+    let policies = policies.into_iter().collect::<Option<_>>()?;
+    Some(Policies { list, policies, learning, randomness: randomness?, root })
 }
 
 /// A part of which the mistakes were named that make it no mapping, and of which `match` was read.
@@ -97,6 +121,7 @@ struct Reader<'a, 'd> {
     diagnostics: &'d mut Diagnostics,
     /// None where there was a mistake.
     policies: Vec<Option<Policy<'a>>>,
+    learning: Vec<Learning<'a>>,
     names: HashMap<&'a str, &'a Location>,
     /// Of all files, and where it stands.
     matching: Option<(Option<Match>, &'a Location)>,
@@ -200,7 +225,7 @@ impl<'a> Reader<'a, '_> {
         }
         let action = match fields.take("policies") {
             Some(policies) => self.group(&mut fields, policies, around).map(Action::Group),
-            None => self.action(&mut fields, around),
+            None => self.action(&mut fields, name.as_deref().unwrap_or_default(), around),
         };
         fields.finish(self.diagnostics);
         let shadow = shadow.unwrap_or_default();
@@ -230,15 +255,15 @@ impl<'a> Reader<'a, '_> {
         Some(name.to_owned())
     }
 
-    fn condition<L>(
+    fn condition<C>(
         &mut self,
         node: &Node,
         what: &str,
-        read: fn(&str) -> Result<Formula<L>, Vec<condition::Error>>,
-    ) -> Option<Formula<L>> {
+        read: fn(&str) -> Result<C, Vec<condition::Error>>,
+    ) -> Option<C> {
         let text = node.as_str(what, self.diagnostics)?;
         match read(text) {
-            Ok(formula) => Some(formula),
+            Ok(condition) => Some(condition),
             Err(_) if node.cut(self.diagnostics) => None,
             Err(errors) => {
                 for error in errors {
@@ -277,7 +302,7 @@ impl<'a> Reader<'a, '_> {
     }
 
     /// The fields of a policy that a group has not.
-    fn action(&mut self, fields: &mut Fields<'a>, around: Around) -> Option<Action> {
+    fn action(&mut self, fields: &mut Fields<'a>, policy: &str, around: Around) -> Option<Action> {
         let (keep, drop) = (fields.take("keep"), fields.take("drop"));
         let protect = fields.take("protect").filter(|node| node.as_bool("`protect`", self.diagnostics) == Some(true));
         let on_reject = fields.take("on_reject");
@@ -294,7 +319,10 @@ impl<'a> Reader<'a, '_> {
                 return None;
             }
         };
-        let threshold = self.samplers(node, name);
+        let keeps = drop.is_none().then_some(policy);
+        let first = place(self.learning.len());
+        let threshold = self.samplers(node, name, keeps);
+        let samplers = first..place(self.learning.len());
         if let Some(at) = on_reject {
             if !at.is_text("next") {
                 let hint = "write `on_reject: next`, or nothing: then the search ends";
@@ -320,18 +348,19 @@ impl<'a> Reader<'a, '_> {
         Some(match drop {
             // What is dropped has the least randomness, so that the rest is what a sampler would keep.
             Some(_) => Action::Drop { threshold: threshold?.complement(), ends },
-            None => Action::Keep { threshold: threshold?, protect: protect.is_some(), ends },
+            None => Action::Keep { threshold: threshold?, samplers, protect: protect.is_some(), ends },
         })
     }
 
-    /// What `keep` and `drop` take, as the threshold of what is kept, or would be.
-    fn samplers(&mut self, node: &Node, name: &str) -> Option<Threshold> {
+    /// What `keep` and `drop` take, as the threshold of what is kept, or would be, as far as randomness decides. Those that
+    /// learn become samplers of the policy that `keeps`.
+    fn samplers(&mut self, node: &'a Node, name: &str, keeps: Option<&str>) -> Option<Threshold> {
         match &node.kind {
             _ if node.is_text("always") => Some(Threshold::ALWAYS),
-            Kind::Map(_) => self.sampler(node),
+            Kind::Map(_) => self.sampler(node, keeps),
             // All use the same randomness: what passes the highest threshold passes them all.
             Kind::Seq(samplers) if !samplers.is_empty() => {
-                let thresholds: Vec<_> = samplers.iter().map(|sampler| self.sampler(sampler)).collect();
+                let thresholds: Vec<_> = samplers.iter().map(|sampler| self.sampler(sampler, keeps)).collect();
                 thresholds.into_iter().collect::<Option<Vec<_>>>()?.into_iter().max()
             }
             _ => self.error(
@@ -342,17 +371,61 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
-    fn sampler(&mut self, node: &Node) -> Option<Threshold> {
+    fn sampler(&mut self, node: &'a Node, keeps: Option<&str>) -> Option<Threshold> {
         let before = self.diagnostics.0.len();
         let mut fields = Fields::of(node, "a sampler", self.diagnostics)?;
-        let probability = fields.take("probability");
-        self.later(&mut fields, &["adaptive", "rare", "rate", "slowest"]);
+        let (probability, slowest) = (fields.take("probability"), fields.take("slowest"));
+        self.later(&mut fields, &["adaptive", "rare", "rate"]);
         fields.finish(self.diagnostics);
-        match probability {
-            Some(node) => units::read(node, "`probability`", units::probability, self.diagnostics).map(threshold),
-            None if self.diagnostics.0.len() == before => self.error(node, "no sampler", "write `{ probability: 1% }`"),
-            None => None,
+        match (probability, slowest) {
+            (Some(_), Some(node)) => {
+                self.error(node, "two samplers in one", "write a list: `[ { probability: 10% }, { slowest: … } ]`")
+            }
+            (Some(node), None) => {
+                units::read(node, "`probability`", units::probability, self.diagnostics).map(threshold)
+            }
+            (None, Some(node)) => {
+                let Some(policy) = keeps else {
+                    let hint = "it is for what a policy keeps: `keep: { slowest: … }`";
+                    return self.error(node, "`slowest` outside of `keep`", hint);
+                };
+                let (sampler, by) = self.slowest(node, policy)?;
+                let policy = place(self.policies.len().saturating_sub(1));
+                self.learning.push(Learning { policy, sampler, by });
+                Some(Threshold::ALWAYS)
+            }
+            (None, None) if self.diagnostics.0.len() == before => {
+                self.error(node, "no sampler", "write `{ probability: 1% }` or `{ slowest: { quantile: 0.999 } }`")
+            }
+            (None, None) => None,
         }
+    }
+
+    fn slowest(&mut self, node: &'a Node, policy: &str) -> Option<(Sampler<Aspect>, &'a [Node])> {
+        let mut fields = Fields::of(node, "`slowest`", self.diagnostics)?;
+        let quantile =
+            fields.require("quantile", "write `quantile: 0.999`: of a thousand, one is kept", self.diagnostics);
+        let quantile = quantile.and_then(|node| units::read(node, "`quantile`", units::quantile, self.diagnostics));
+        let window = match fields.take("window") {
+            Some(node) => units::read(node, "`window`", units::window, self.diagnostics),
+            None => Some(WINDOW_MS),
+        };
+        let (by, of) = (fields.take("by"), fields.take("of"));
+        fields.finish(self.diagnostics);
+        let keys = by.map_or(Some(&[][..]), |node| node.as_seq("`by`", self.diagnostics))?;
+        if let Some(node) = keys.get(KEYS_MAX) {
+            return self.error(node, &format!("more than {KEYS_MAX} keys"), "join what belongs together");
+        }
+        let read: Vec<_> = keys.iter().map(|node| self.condition(node, "a key", condition::read_key)).collect();
+        let measure = match of {
+            Some(node) => self.condition(node, "`of`", condition::read_measure),
+            None => condition::read_measure(MEASURE).ok(),
+        };
+        let by = read.into_iter().collect::<Option<Vec<_>>>()?;
+        // A change of these makes what was learned worthless; another quantile does not.
+        let texts = keys.iter().map(Node::text).chain([of.map_or(MEASURE, Node::text)]);
+        let state = texts.fold(fnv(policy.as_bytes()), |hash, text| mix(hash, fnv(text.as_bytes())));
+        Some((Sampler { state, by, rule: Slowest::new(quantile?, window?), of: measure? }, keys))
     }
 
     fn how(&mut self, node: &Node) -> Option<Match> {
@@ -363,11 +436,11 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
-    fn rest(&mut self, node: &Node) -> Option<Threshold> {
+    fn rest(&mut self, node: &'a Node) -> Option<Threshold> {
         match &node.kind {
             _ if node.is_text("drop") => Some(Threshold::NEVER),
             _ if node.is_text("keep") => Some(Threshold::ALWAYS),
-            Kind::Map(_) => self.sampler(node),
+            Kind::Map(_) => self.sampler(node, None),
             _ => self.error(
                 node,
                 "`otherwise` is neither drop, keep nor a sampler",

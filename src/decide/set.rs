@@ -6,9 +6,11 @@ use super::{
     Action, Context, Part, Policy, Scratch,
     condition::Field,
     fnv::fnv,
+    part::{Part as Value, Place},
     policy::List,
-    program::{self, Program},
+    program::{self, Program, Source},
     randomness, read,
+    sampler::Sampler,
 };
 use crate::{
     decode::{self, Batch, Headers, Malformed, Span},
@@ -23,6 +25,8 @@ pub struct PolicySet {
     /// Those of the files; the others are in groups.
     pub(super) list: List,
     pub(super) policies: Vec<Policy>,
+    /// Those that learn.
+    pub(super) samplers: Vec<Sampler<Place>>,
     pub(super) has_shadows: bool,
     randomness: randomness::Source,
     /// The condition on what counts as a root, as text.
@@ -39,7 +43,10 @@ impl PolicySet {
     pub fn compile(parts: &[Part<'_>], diagnostics: &mut Diagnostics) -> Option<Self> {
         let read = read::read(parts, diagnostics)?;
         let conditions: Vec<_> = read.policies.iter().map(|policy| policy.when.clone()).collect();
-        let (program, facts) = match program::compile(&conditions, read.root.as_ref().map(|(root, _)| root)) {
+        let aspects: Vec<_> = read.learning.iter().flat_map(|of| of.sampler.aspects(of.policy)).collect();
+        let acts = read.root.as_ref().map(|(root, _)| root);
+        let source = Source { conditions: &conditions, acts, aspects: &aspects };
+        let (program, facts, places) = match program::compile(source) {
             Ok(compiled) => compiled,
             Err((place, full)) => {
                 match read.policies.get(place) {
@@ -59,10 +66,15 @@ impl PolicySet {
         let has_shadows = policies.iter().any(|policy| policy.shadow);
         let mut blank = vec![0; program.seen_words()];
         blank.extend_from_slice(&program.nil[..program.root_words()]);
+        blank.extend(program.parts.iter().map(Value::blank));
+        let mut places = places.into_iter();
+        let samplers = read.learning.into_iter().map(|of| of.sampler.placed(&mut places));
+        let samplers = samplers.collect();
         let root = read.root.map(|(_, written)| written);
         Some(Self {
             list: read.list,
             policies,
+            samplers,
             has_shadows,
             randomness: read.randomness,
             root,
@@ -177,8 +189,8 @@ impl PolicySet {
     }
 
     /// The span observed last is its trace's root from now on.
-    pub fn crown(&self, scratch: &Scratch, bits: &mut [u64]) {
-        self.program.crown(scratch, bits);
+    pub fn crown(&self, payload: &[u8], batch: &Batch, span: &Span, scratch: &Scratch, bits: &mut [u64]) {
+        self.program.crown(payload, batch, span, scratch, bits);
     }
 }
 

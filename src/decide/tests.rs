@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::{
-    Facts, NOTES, Node, Part, PolicySet, Tree, Values,
+    Answering, Facts, NOTES, Node, Part, PolicySet, Tree, Values,
     condition::{
         self, Scope, outline,
         proof::Proof,
@@ -90,7 +90,7 @@ impl Observed {
             let mut notes = vec![0; set.notes()];
             set.observe(&context, &payload, &batch, span, &mut scratch, bits, counts, &mut notes);
             if *root {
-                set.crown(&scratch, bits);
+                set.crown(&payload, &batch, span, &scratch, bits);
             }
             values.add(notes.get(NOTES..).unwrap_or_default());
             let [marks, name] = [0, 1].map(|at| notes.get(at).copied().unwrap_or(0));
@@ -105,7 +105,8 @@ impl Observed {
         let Self { bits, counts, duration_ns, span_count, tree, values } = self;
         let (duration_ns, span_count, complete) = (*duration_ns, *span_count, tree.is_whole());
         let (randomness, time) = (Randomness(randomness), RecordTime(0));
-        Facts { bits, counts, duration_ns, span_count, randomness, time, complete, tree, values }
+        let answering = Answering::Given(&[]);
+        Facts { bits, counts, duration_ns, span_count, randomness, time, complete, tree, values, answering }
     }
 }
 

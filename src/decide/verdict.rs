@@ -1,12 +1,19 @@
 //! The verdict on a trace.
 
+use std::ops::Range;
+
 use super::{
-    Action, Match, Policy, PolicySet, Tree, Values,
+    Action, Answering, Match, Policy, PolicySet, Tree, Values,
     answer::{Answer, Said},
+    part::Place,
     policy::List,
     program::{Fact, bit},
+    sampler::Sampler,
 };
-use crate::model::{Randomness, RecordTime, Threshold};
+use crate::{
+    model::{Randomness, RecordTime, Threshold},
+    sample::{States, coverage::Coverage},
+};
 
 /// What is known of a trace when it is judged.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +33,7 @@ pub struct Facts<'a> {
     pub tree: &'a Tree,
     /// Gathered with it.
     pub values: &'a Values,
+    pub answering: Answering<'a>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +77,45 @@ impl PolicySet {
         let answer = self.ask(&self.list, None, absent, facts);
         let threshold = answer.threshold();
         Verdict { keep: facts.randomness.0 >= threshold.0, policy: answer.by, threshold }
+    }
+
+    /// Lets the samplers of the policies that match learn from a trace of a partition that was judged. Those of a policy in
+    /// the shadow, too: what it would say is counted. Tells what came, by policy, of the windows that are over now.
+    pub fn learn(
+        &self,
+        facts: Facts<'_>,
+        (partition, kept): (u32, bool),
+        states: &mut States,
+        mut tell: impl FnMut(u16, Coverage),
+    ) {
+        if !self.samplers.is_empty() {
+            self.learn_list(&self.list, facts, (partition, kept), states, &mut tell);
+        }
+    }
+
+    fn learn_list(
+        &self,
+        list: &List,
+        facts: Facts<'_>,
+        (partition, kept): (u32, bool),
+        states: &mut States,
+        tell: &mut dyn FnMut(u16, Coverage),
+    ) {
+        for (number, policy) in self.members(list).filter(|(_, policy)| self.is_asked(policy, facts)) {
+            match &policy.action {
+                Action::Keep { samplers, .. } => {
+                    for sampler in self.samplers_at(samplers) {
+                        tell(number, sampler.learn(&facts, partition, kept, states));
+                    }
+                }
+                Action::Drop { .. } => {}
+                Action::Group(list) => self.learn_list(list, facts, (partition, kept), states, tell),
+            }
+        }
+    }
+
+    fn samplers_at(&self, places: &Range<u16>) -> impl Iterator<Item = &Sampler<Place>> {
+        self.samplers[usize::from(places.start)..usize::from(places.end)].iter()
     }
 
     /// Tells what each policy that matches is to the trace, those of a group where the group matches.
@@ -141,9 +188,11 @@ impl PolicySet {
     fn answer(&self, number: u16, policy: &Policy, absent: Option<u16>, facts: Facts<'_>) -> Answer {
         let by = Some(number);
         match &policy.action {
-            Action::Keep { threshold: keep, protect, ends } => {
-                let protected = if *protect { *keep } else { Threshold::NEVER };
-                Answer { protected, keep: *keep, ended: *ends, by, ..Answer::NOTHING }
+            Action::Keep { threshold, samplers, protect, ends } => {
+                let samplers = self.samplers_at(samplers).map(|sampler| sampler.threshold(number, &facts));
+                let keep = samplers.fold(*threshold, Threshold::max);
+                let protected = if *protect { keep } else { Threshold::NEVER };
+                Answer { protected, keep, ended: *ends, by, ..Answer::NOTHING }
             }
             Action::Drop { threshold: veto, ends } => {
                 let keep = if *ends { *veto } else { Threshold::NEVER };

@@ -4,6 +4,7 @@ mod model;
 mod output;
 mod reload;
 mod restart;
+mod samplers;
 mod stamp;
 
 use std::{collections::BTreeMap, iter};

@@ -88,8 +88,11 @@ impl Explanation {
 
     fn action(action: &Action, shadow: bool) -> String {
         let action = match action {
-            Action::Keep { threshold, protect: false, .. } => format!("keep {}", percentage(*threshold)),
-            Action::Keep { threshold, .. } => format!("keep {}, protected", percentage(*threshold)),
+            Action::Keep { threshold, samplers, protect, .. } => {
+                let what = if samplers.is_empty() { "" } else { " of the slowest" };
+                let protected = if *protect { ", protected" } else { "" };
+                format!("keep {}{what}{protected}", percentage(*threshold))
+            }
             Action::Drop { threshold: Threshold::NEVER, .. } => "drop".to_owned(),
             Action::Drop { threshold, .. } => format!("drop all but {}", percentage(*threshold)),
             Action::Group(_) => "group".to_owned(),

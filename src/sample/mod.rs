@@ -20,6 +20,7 @@ pub mod schema;
 pub mod share;
 pub mod sketch;
 pub mod slowest;
+mod states;
 
 pub use adaptive::Adaptive;
 pub use budget::Budget;
@@ -28,3 +29,4 @@ pub use pack::Malformed;
 pub use rare::Rare;
 pub use rate::Rate;
 pub use share::{Share, Shares, Summary};
+pub use states::{Measured, States};

@@ -66,6 +66,7 @@ fn has_the_fields_that_the_reader_knows() {
         ("/definitions/policy", policy),
         ("/definitions/group", known("policies: [{ name: a, policies: [{ name: b, keep: always }], UNKNOWN }]")),
         ("/definitions/sampler", known("policies: [{ name: a, keep: { probability: 1%, UNKNOWN } }]")),
+        ("/definitions/slowest", known("policies: [{ name: a, keep: { slowest: { quantile: 0.9, UNKNOWN } } }]")),
     ];
     for (kind, known) in kinds {
         let properties = schema.pointer(&format!("{kind}/properties")).and_then(Value::as_object).expect("properties");

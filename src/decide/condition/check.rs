@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{
-    Constant, Deny, Error, Expression, Field, Formula, Number, Op, Pattern, SpanTest, Subject, Test, TraceTest,
+    Aspect, Constant, Deny, Error, Expression, Field, Formula, Number, Op, Pattern, SpanTest, Subject, Test, TraceTest,
     ast::{Expr, ExprKind, Literal},
     function, literal,
     path::{self, Path},
@@ -34,6 +34,51 @@ pub fn check(text: &str, tree: &Expr<'_>) -> Result<Formula<TraceTest>, Vec<Erro
         Some(formula) if checker.errors.is_empty() => Ok(formula),
         _ => Err(checker.errors),
     }
+}
+
+/// Checks what a sampler tells traces apart by.
+///
+/// # Errors
+/// Every mistake in it.
+pub fn check_key(text: &str, tree: &Expr<'_>) -> Result<Aspect, Vec<Error>> {
+    check_aspect(text, tree, |_| true)
+}
+
+/// Checks what a sampler measures.
+///
+/// # Errors
+/// Every mistake in it.
+pub fn check_measure(text: &str, tree: &Expr<'_>) -> Result<Aspect, Vec<Error>> {
+    check_aspect(text, tree, |kind| matches!(kind, Type::Any | Type::Int | Type::Double | Type::Duration | Type::Count))
+}
+
+fn check_aspect(text: &str, tree: &Expr<'_>, fits: fn(Type) -> bool) -> Result<Aspect, Vec<Error>> {
+    if let ExprKind::Path(segments) = &tree.kind
+        && let Ok(Path::Span(..)) = path::resolve(segments, None)
+    {
+        let error = Error::new(tree.at.clone(), format!("`{text}` is of a span, and a trace has many"));
+        return Err(vec![error.hint(format!("did you mean `root.{}`?", text.trim_start_matches("span.")))]);
+    }
+    let mut checker = Checker { text, quantifier: None, item: None, errors: Vec::new() };
+    let (aspect, kind) = match checker.operand(tree, tree) {
+        Some(Operand::Asked(Asked::Subject(subject), kind)) => (Aspect::Root(Expression::Path(subject)), kind),
+        Some(Operand::Asked(Asked::Number(number), kind)) => (Aspect::Trace(number), kind),
+        Some(Operand::Computed(expression, kind)) => (Aspect::Root(expression), kind),
+        Some(Operand::Constant(_)) => {
+            return Err(vec![
+                Error::new(tree.at.clone(), format!("`{text}` is the same of all traces"))
+                    .hint("write a path, such as `root.service`"),
+            ]);
+        }
+        None => return Err(checker.errors),
+    };
+    if !fits(kind) {
+        return Err(vec![
+            Error::new(tree.at.clone(), format!("`{text}` is no number"))
+                .hint("write `root.duration`, `trace.duration` or an attribute that is a number"),
+        ]);
+    }
+    Ok(aspect)
 }
 
 /// Checks a condition on one event or link, as stands inside of `item`.

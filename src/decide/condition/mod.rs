@@ -33,6 +33,14 @@ pub use pattern::Pattern;
 pub use test::{Around, Deny, Field, Number, SpanTest, Subject, Test, TraceTest};
 pub use types::name_of;
 
+/// A value of a trace, for samplers.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Aspect {
+    /// Of the root; of one that never came everything is nil.
+    Root(Expression),
+    Trace(Number),
+}
+
 /// One mistake in a condition: a sentence without a full stop, its byte range in the text, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
@@ -57,6 +65,24 @@ pub fn read(text: &str) -> Result<Formula<TraceTest>, Vec<Error>> {
 pub fn read_span(text: &str) -> Result<Formula<SpanTest>, Vec<Error>> {
     let tree = parse::parse(text).map_err(|error| vec![error])?;
     check::check_span(text, &tree)
+}
+
+/// Reads what a sampler tells traces apart by.
+///
+/// # Errors
+/// As of [`read`].
+pub fn read_key(text: &str) -> Result<Aspect, Vec<Error>> {
+    let tree = parse::parse(text).map_err(|error| vec![error])?;
+    check::check_key(text, &tree)
+}
+
+/// Reads what a sampler measures, a number.
+///
+/// # Errors
+/// As of [`read`].
+pub fn read_measure(text: &str) -> Result<Aspect, Vec<Error>> {
+    let tree = parse::parse(text).map_err(|error| vec![error])?;
+    check::check_measure(text, &tree)
 }
 
 // === impl Error ===

@@ -4,6 +4,7 @@ use insta::assert_snapshot;
 use proptest::prelude::*;
 
 use super::{read, token::Lexer};
+use crate::decide::program::{self, Source};
 
 /// The text with each mistake below it.
 fn mistakes(text: &str) -> String {
@@ -1057,7 +1058,7 @@ proptest! {
     #[test]
     fn never_panics(text in prop_oneof![".{0,64}", soup(), "[a-z0-9.()\\[\\]\"\\\\<>=!&|' µé+-]{0,64}"]) {
         match read(&text) {
-            Ok(condition) => _ = crate::decide::program::compile(&[condition], None),
+            Ok(condition) => _ = program::compile(Source { conditions: &[condition], ..Source::default() }),
             Err(errors) => {
                 prop_assert!(!errors.is_empty());
                 for error in errors {

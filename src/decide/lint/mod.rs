@@ -8,6 +8,7 @@ mod negative;
 mod never;
 mod shadowed;
 mod swallowed;
+mod unbounded;
 mod vacuous;
 
 use std::ops::Range;
@@ -56,7 +57,7 @@ trait About: Question {
 /// Looks for what policies can hardly mean, in the order it stands in the files. Nothing of policies with mistakes.
 pub fn find(parts: &[Part<'_>]) -> Diagnostics {
     let mut found = Diagnostics::default();
-    let Some(read::Policies { list, policies, .. }) = read::read(parts, &mut Diagnostics::default()) else {
+    let Some(read::Policies { list, policies, learning, .. }) = read::read(parts, &mut Diagnostics::default()) else {
         return found;
     };
     let mut all: Vec<Policy<'_>> = policies.iter().map(Policy::new).collect();
@@ -78,6 +79,7 @@ pub fn find(parts: &[Part<'_>]) -> Diagnostics {
     mixed::find(&all, &mut found);
     shadowed::find(&list, &all, &mut proof, &mut found);
     swallowed::find(&list, &all, &mut proof, &mut found);
+    unbounded::find(&learning, &mut found);
     sort(&mut found, parts);
     if proof.is_exhausted() {
         found

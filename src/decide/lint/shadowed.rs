@@ -55,8 +55,12 @@ fn is_end(policy: &Policy<'_>) -> bool {
 /// How a policy that holds of all that another holds of leaves that one nothing to decide.
 fn takes_all(other: &Policy<'_>, policy: &Policy<'_>, earlier: bool) -> Option<&'static str> {
     match (&other.read.action, &policy.read.action) {
-        (Action::Keep { threshold: keeps, protect, .. }, Action::Keep { threshold, protect: protects, .. })
-            if (*protect || !protects) && (keeps.0 < threshold.0 || keeps == threshold && earlier) =>
+        (
+            Action::Keep { threshold: keeps, samplers, protect, .. },
+            Action::Keep { threshold, protect: protects, .. },
+        ) if samplers.is_empty()
+            && (*protect || !protects)
+            && (keeps.0 < threshold.0 || keeps == threshold && earlier) =>
         {
             Some("changes nothing: all that it keeps is kept by")
         }

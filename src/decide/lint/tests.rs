@@ -611,6 +611,20 @@ policies:
 }
 
 #[test]
+fn warns_of_keys_that_every_trace_has_for_itself() {
+    let by = |by: &str| {
+        messages(&lint(&[&format!(
+            "policies: [ {{ name: a, keep: {{ slowest: {{ quantile: 0.9, by: [{by}] }} }} }} ]"
+        )]))
+    };
+    assert_snapshot!(by("root.service, root.trace_id.string, trace.duration"), @"
+    root.trace_id.string: `root.trace_id.string` is another of nearly every trace
+    trace.duration: `trace.duration` is another of nearly every trace
+    ");
+    assert_eq!(by("root.service, trace.shape, trace.span_count, 'Substring(root.trace_id.string, 0, 1)'"), "");
+}
+
+#[test]
 fn warnings_stand_in_the_order_of_the_files() {
     let file = |names: [&str; 2]| {
         format!(

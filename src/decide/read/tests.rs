@@ -77,7 +77,7 @@ policies:
   - name: nothing
   - name: later
     keep:
-      slowest: { quantile: 0.999, by: [root.service] }
+      rate: { spans_per_second: 2000, by: [root.service] }
   - name: quoted
     when: 'any(name == "it''s" and kind == SERVER)'
     drop: { probability: 10 }
@@ -166,11 +166,11 @@ tests: []
            |
            = hint: write `keep: always`, `keep: { probability: 1% }` or `drop: always`; a group has `policies`
 
-        error: `slowest` is not available yet
-          --> one.yaml:21:16
+        error: `rate` is not available yet
+          --> one.yaml:21:13
            |
-        21 |       slowest: { quantile: 0.999, by: [root.service] }
-           |                ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+        21 |       rate: { spans_per_second: 2000, by: [root.service] }
+           |             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
 
         error: unknown constant `SERVER`
           --> one.yaml:23:44
@@ -731,7 +731,7 @@ policies:
         9 |   - { name: c, keep: {} }
           |                      ^^
           |
-          = hint: write `{ probability: 1% }`
+          = hint: write `{ probability: 1% }` or `{ slowest: { quantile: 0.999 } }`
 
         error: `rare` is not available yet
           --> one.yaml:10:47
@@ -787,4 +787,61 @@ fn bounds_what_all_conditions_ask() {
     let patterns: String = (0..1001).map(|i| policy(i, format!("any(IsMatch(name, \"{i}\"))"))).collect();
     let errors = compile(&[&format!("policies:\n{patterns}")]).unwrap_err();
     assert_eq!(errors.0[0].message, "more than 1000 different patterns in all policies");
+}
+
+#[test]
+fn names_wrong_samplers_that_learn() {
+    let keep = |keep: &str| messages(&[&format!("policies: [ {{ name: a, keep: {keep} }} ]")]);
+    let slowest = |fields: &str| keep(&format!("{{ slowest: {{ {fields} }} }}"));
+    let told = [
+        keep("{ slowest: 0.999 }"),
+        slowest(""),
+        slowest("quantile: 1"),
+        slowest("quantile: 100%"),
+        slowest("quantile: 0"),
+        slowest("quantile: 0.999, window: 5s"),
+        slowest("quantile: 0.999, key: [root.service]"),
+        slowest("quantile: 0.999, by: root.service"),
+        slowest("quantile: 0.999, by: [service, root.nam, trace.duration > 2s]"),
+        slowest("quantile: 0.999, of: root.name"),
+        slowest("quantile: 0.999, of: 5"),
+        keep("{ slowest: { quantile: 0.9 }, probability: 1% }"),
+        messages(&["policies: [ { name: a, drop: { slowest: { quantile: 0.9 } } } ]"]),
+        messages(&["otherwise: { slowest: { quantile: 0.9 } }"]),
+    ];
+    assert_snapshot!(told.concat(), @"
+    `slowest` must be a mapping, not text
+    missing field `quantile`: write `quantile: 0.999`: of a thousand, one is kept
+    `quantile`: `1` is not a quantile: write 0.999, or 99.9%
+    `quantile`: `100%` is not a quantile: write 0.999, or 99.9%
+    `quantile`: `0` is not a quantile: write 0.999, or 99.9%
+    `window`: `5s` is no window to learn in: write 1m to 24h, such as 10m
+    unknown field `key`: known fields: quantile, window, by, of
+    `by` must be a list, not text
+    `service` is of a span, and a trace has many: did you mean `root.service`?
+    unknown path `root.nam`: did you mean `root.name`?
+    `trace.duration > 2s` is a condition, not a value: conditions are joined with `and` and `or`, and negated with `not`
+    `root.name` is no number: write `root.duration`, `trace.duration` or an attribute that is a number
+    `5` is the same of all traces: write a path, such as `root.service`
+    two samplers in one: write a list: `[ { probability: 10% }, { slowest: … } ]`
+    `slowest` outside of `keep`: it is for what a policy keeps: `keep: { slowest: … }`
+    `slowest` outside of `keep`: it is for what a policy keeps: `keep: { slowest: … }`
+    ");
+}
+
+#[test]
+fn reads_samplers_that_learn() {
+    let right = [
+        "quantile: 0.999",
+        "quantile: 99.9%, window: 1h",
+        r#"quantile: 0.95, by: [root.service, root.name, trace.shape, 'root.attributes["http.route"]']"#,
+        r#"quantile: 0.95, by: ['Concat([root.service, root.name], " ")'], of: trace.duration"#,
+        r#"quantile: 0.5, of: 'root.attributes["bytes"]'"#,
+        "quantile: 0.5, of: trace.error_count",
+    ];
+    for fields in right {
+        let text =
+            format!("policies: [ {{ name: a, keep: [ {{ slowest: {{ {fields} }} }}, {{ probability: 10% }} ] }} ]");
+        compile(&[&text]).unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
+    }
 }

@@ -41,9 +41,19 @@ static NO_VALUES: LazyLock<Values> = LazyLock::new(Values::default);
 
 /// A trace with two spans.
 fn facts<'a>(set: &'a PolicySet, tree: &'a Tree, randomness: u64) -> Facts<'a> {
-    let (bits, randomness) = (set.blank(), Randomness(randomness));
-    let values = &NO_VALUES;
-    Facts { bits, counts: &[], duration_ns: 0, span_count: 2, randomness, time: NOW, complete: false, tree, values }
+    let (bits, randomness, values) = (set.blank(), Randomness(randomness), &*NO_VALUES);
+    Facts {
+        bits,
+        counts: &[],
+        duration_ns: 0,
+        span_count: 2,
+        randomness,
+        time: NOW,
+        complete: false,
+        tree,
+        values,
+        answering: Answering::Given(&[]),
+    }
 }
 
 fn judge(set: &PolicySet, randomness: u64) -> (bool, Option<u16>, Threshold) {

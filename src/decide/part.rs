@@ -1,0 +1,118 @@
+//! What samplers look at of a trace: values of its root, kept as a word each, and what is known of the whole.
+
+use super::{
+    Facts,
+    condition::{Computed, Expression, Subject},
+    fnv::fnv,
+    look::Passing,
+    tree::mix,
+};
+use crate::decode::Value;
+
+/// A value of the root.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Part {
+    pub of: Expression,
+    /// Kept as a number, and else as a hash.
+    pub measured: bool,
+}
+
+/// Where a value of a trace stands among its facts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Of the root, by its place among the words of bits.
+    Hash(u16),
+    Number(u16),
+    Count(u16),
+    Duration,
+    Spans,
+    Services,
+    Depth,
+    Siblings(u8),
+    Shape,
+    /// All values of a path, as one.
+    Values(u8),
+    Different(u8),
+}
+
+// === impl Part ===
+
+impl Part {
+    /// Of a root that never came.
+    pub fn blank(&self) -> u64 {
+        self.word(&|_| Computed::NIL)
+    }
+
+    pub fn of<'a>(&'a self, passing: &Passing<'a>) -> u64 {
+        self.word(&|subject| passing.subject(subject))
+    }
+
+    fn word<'a>(&'a self, look: &dyn Fn(&Subject) -> Computed<'a>) -> u64 {
+        // What cannot be computed is as absent.
+        let computed = self.of.compute(look).unwrap_or(Computed::NIL);
+        if self.measured { number(&computed).unwrap_or(f64::NAN).to_bits() } else { hash(&computed) }
+    }
+}
+
+fn number(computed: &Computed<'_>) -> Option<f64> {
+    match computed.value()? {
+        Value::Int(number) => Some(number as f64),
+        Value::Double(number) => Some(number),
+        _ => None,
+    }
+}
+
+/// Of what is written to topics, so it must not change from version to version.
+fn hash(computed: &Computed<'_>) -> u64 {
+    let of = |kind: u8, bytes: &[u8]| fnv([kind].iter().chain(bytes));
+    match computed {
+        Computed::Value(value) => match value {
+            Value::Nil => of(0, &[]),
+            Value::Bool(value) => of(1, &[u8::from(*value)]),
+            Value::Int(value) => of(2, &value.to_le_bytes()),
+            Value::Double(value) => of(3, &value.to_bits().to_le_bytes()),
+            Value::Str(text) => of(4, text),
+            Value::Bytes(bytes) => of(5, bytes),
+            Value::List(list) => of(6, list),
+            Value::Map(map) => of(7, map),
+        },
+        Computed::Text(text) => of(4, text),
+        Computed::List(items) => items.iter().fold(of(8, &[]), |hash, item| mix(hash, self::hash(item))),
+    }
+}
+
+// === impl Place ===
+
+impl Place {
+    /// What a trace is told apart by.
+    pub fn hash(self, facts: &Facts<'_>) -> u64 {
+        match self {
+            Place::Hash(word) | Place::Number(word) => facts.bits[usize::from(word)],
+            Place::Shape => facts.tree.shape(),
+            Place::Values(path) => facts.values.key(path),
+            _ => self.number(facts).map_or(0, f64::to_bits),
+        }
+    }
+
+    /// None of what is absent, or is no number.
+    pub fn number(self, facts: &Facts<'_>) -> Option<f64> {
+        match self {
+            Place::Hash(_) | Place::Shape | Place::Values(_) => None,
+            Place::Number(word) => {
+                Some(f64::from_bits(facts.bits[usize::from(word)])).filter(|number| !number.is_nan())
+            }
+            Place::Count(counter) => Some(f64::from(facts.counts[usize::from(counter)])),
+            Place::Duration => Some(facts.duration_ns as f64),
+            Place::Spans => Some(f64::from(facts.span_count)),
+            Place::Services => Some(f64::from(facts.tree.services())),
+            Place::Depth => Some(f64::from(facts.tree.depth())),
+            Place::Siblings(mark) => Some(f64::from(facts.tree.siblings(mark))),
+            Place::Different(path) => Some(f64::from(facts.values.count(path))),
+        }
+    }
+}
+
+/// Several places into one.
+pub fn key(places: &[Place], facts: &Facts<'_>) -> u64 {
+    places.iter().fold(0, |key, place| mix(key, place.hash(facts)))
+}

@@ -1,0 +1,81 @@
+//! What a policy keeps of the traces it matches where more than their randomness decides: by what was learned of others.
+
+use super::{
+    Facts,
+    condition::Aspect,
+    part::{Place, key},
+    probability::threshold,
+};
+use crate::{
+    model::Threshold,
+    sample::{
+        Measured, States,
+        coverage::Coverage,
+        keys::Key,
+        slowest::{Fate, Slowest},
+    },
+};
+
+/// A sampler that learns. `V` is what it looks at: as it was read, then where that stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sampler<V> {
+    /// Tells what it has learned from what others have, in all versions of the policies.
+    pub state: u64,
+    /// Traces that differ in these are nothing to each other.
+    pub by: Vec<V>,
+    pub rule: Slowest,
+    /// What the rule measures.
+    pub of: V,
+}
+
+/// Who answers for the samplers that learn.
+#[derive(Clone, Copy, Debug)]
+pub enum Answering<'a> {
+    Learned(&'a States),
+    /// Those of these policies keep the trace, and others do not.
+    Given(&'a [u16]),
+}
+
+// === impl Sampler ===
+
+impl Sampler<Aspect> {
+    /// What it looks at, in the order that [`Sampler::placed`] takes, as a sampler of a policy.
+    pub fn aspects(&self, policy: u16) -> impl Iterator<Item = (usize, Aspect, bool)> {
+        let by = self.by.iter().map(|aspect| (aspect, false));
+        by.chain([(&self.of, true)]).map(move |(aspect, measured)| (usize::from(policy), aspect.clone(), measured))
+    }
+
+    /// The same sampler, that knows where to look.
+    pub fn placed(self, places: &mut impl Iterator<Item = Place>) -> Sampler<Place> {
+        let Self { state, by, rule, of: _ } = self;
+        let by = places.by_ref().take(by.len()).collect();
+        // There are as many places as aspects.
+        let of = places.next().unwrap_or(Place::Duration);
+        Sampler { state, by, rule, of }
+    }
+}
+
+impl Sampler<Place> {
+    /// What of the traces with these facts is kept.
+    pub fn threshold(&self, policy: u16, facts: &Facts<'_>) -> Threshold {
+        match (facts.answering, self.measure(facts)) {
+            (Answering::Given(policies), _) if policies.contains(&policy) => Threshold::ALWAYS,
+            (Answering::Learned(states), Some(measured)) => {
+                threshold(states.probability(self.state, &self.rule, measured))
+            }
+            _ => Threshold::NEVER,
+        }
+    }
+
+    /// Learns of a trace of a partition that matched, and tells what came of the windows that are over now.
+    pub fn learn(&self, facts: &Facts<'_>, partition: u32, kept: bool, states: &mut States) -> Coverage {
+        let Some(measured) = self.measure(facts) else { return Coverage::default() };
+        let probability = states.probability(self.state, &self.rule, measured);
+        let chosen = facts.randomness.0 >= threshold(probability).0;
+        states.learn((self.state, partition), &self.rule, measured, Fate { chosen, kept })
+    }
+
+    fn measure(&self, facts: &Facts<'_>) -> Option<Measured> {
+        Some(Measured { key: Key(key(&self.by, facts)), value: self.of.number(facts)?, time: facts.time })
+    }
+}
