@@ -7,7 +7,7 @@
 mod cpu;
 mod support;
 
-use std::{env, fs, hint::black_box, path::Path, process::Command};
+use std::{env, hint::black_box, path::Path, process::Command};
 
 use anyhow::{Context, ensure};
 use cpu::cpu_time;

@@ -175,12 +175,15 @@ pub struct Source<'s> {
     pub aspects: &'s [(usize, Aspect, bool)],
 }
 
+/// The program, what each condition asks of a trace, and where each aspect is found.
+pub type Output = (Program, Vec<Compiled>, Vec<Place>);
+
 /// Compiles conditions together: what they ask of spans, what each then asks of a trace, and where samplers find what they
 /// look at.
 ///
 /// # Errors
 /// The place of the condition that is too much.
-pub fn compile(source: Source<'_>) -> Result<(Program, Vec<Compiled>, Vec<Place>), (usize, Full)> {
+pub fn compile(source: Source<'_>) -> Result<Output, (usize, Full)> {
     let Source { conditions, acts, aspects } = source;
     let mut builder = Builder::default();
     let each = |visit: &mut dyn FnMut(&Formula<TraceTest>) -> Result<(), Full>| {

@@ -121,7 +121,7 @@ impl Slowest {
         };
 
         let counts = [count(Age::Current), count(Age::Previous), count(Age::Older)];
-        let to_come = self.to_come(now, window);
+        let to_come = self.still_to_come(now, window);
         let forgotten = doubt > DOUBT_MAX && to_come < 1.0 - LULL;
         let weights = if forgotten { [1.0, 0.0, 0.0] } else { self.weights(counts, to_come) };
         let expected = self.tail * counts.iter().zip(&weights).map(|(count, weight)| count * weight).sum::<f64>();
@@ -166,7 +166,7 @@ impl Slowest {
     }
 
     /// The share of a window that is still to come.
-    fn to_come(&self, now: RecordTime, window: i64) -> f64 {
+    fn still_to_come(&self, now: RecordTime, window: i64) -> f64 {
         1.0 - (now.since(self.start(window)) as f64 / self.window as f64).min(1.0)
     }
 }
@@ -499,7 +499,7 @@ mod tests {
         fn a_merged_state_says_the_same(values in vec((0.0..1e3_f64, 0_i64..3), 0..60), value in 0.0..1e3_f64, half: bool) {
             let mut traces: Vec<_> = values.iter().map(|(value, window)| (*value, window * WINDOW as i64)).collect();
             traces.sort_by_key(|trace| trace.1);
-            let (even, odd): (Vec<_>, Vec<_>) = traces.iter().partition(|(value, _)| *value as u64 % 2 == 0);
+            let (even, odd): (Vec<_>, Vec<_>) = traces.iter().partition(|(value, _)| (*value as u64).is_multiple_of(2));
             let parts = [learned(&even), learned(&odd)];
             let mut merged = parts[0].clone();
             merged.merge(&RULE, &parts[1]);
