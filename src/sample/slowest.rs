@@ -93,7 +93,7 @@ const DOUBT_MAX: f64 = 6.0;
 /// A share of a window that is too short for that: traffic that comes in bursts has lulls.
 const LULL: f64 = 0.1;
 /// The logarithm of one half.
-const HALF: f64 = -std::f64::consts::LN_2;
+const HALF: f64 = -core::f64::consts::LN_2;
 /// High is what is among the highest, this many times the tail: more values are high than are beyond the quantile, and it is
 /// known sooner whether they still are. A slow minute of ten is still seen.
 const HIGH: f64 = 10.0;
