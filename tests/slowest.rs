@@ -30,9 +30,11 @@ fn outcome(case: usize, rate: f64, windows: u64) -> Outcome {
 #[test]
 fn of_100_000_traces_a_window_99_percent_are_covered_at_a_third_more() {
     for case in [0, 2] {
-        let outcome = outcome(case, 100_000.0, 12);
+        let outcome = outcome(case, 100_000.0, 8);
         assert!(outcome.coverage() >= 0.99, "{}", outcome.coverage());
-        assert!(outcome.cost() <= 1.3, "{}", outcome.cost());
+        // Over a day, the warm-up is a part of it that hardly counts; of eight windows it is not.
+        assert!(outcome.slowest.cost() <= 1.3, "{}", outcome.slowest.cost());
+        assert!(outcome.warm_up.cost() <= 2.5, "{}", outcome.warm_up.cost());
     }
 }
 

@@ -84,8 +84,8 @@ struct Usual {
 const LEAN: f64 = 2.0;
 /// So many are kept before anything is known, and in each window as a reserve.
 const FIRST: f64 = 1.0;
-/// Values beyond the quantile that are enough to go by. With fewer, windows before the last are not forgotten. At 10, rates that fall in
-/// the evening had half of the tail missed: what was long ago weighed too much.
+/// Values beyond the quantile that are enough to go by. With fewer, windows before the last are not forgotten. At 10, what was long ago
+/// weighed too much: of 10,000 values in a window, with mild drift, 97 % of those beyond were kept; now it is 99.7 %.
 const ENOUGH: f64 = 1.0;
 /// The doubt, of all partitions together, at which windows before this one are forgotten. Where nothing has changed, that happens
 /// in fewer than exp(-6) of all windows, which is one of 400.
@@ -93,7 +93,7 @@ const DOUBT_MAX: f64 = 6.0;
 /// A share of a window that is too short for that: traffic that comes in bursts has lulls.
 const LULL: f64 = 0.1;
 /// The logarithm of one half.
-const HALF: f64 = -std::f64::consts::LN_2;
+const HALF: f64 = -core::f64::consts::LN_2;
 /// High is what is among the highest, this many times the tail: more values are high than are beyond the quantile, and it is
 /// known sooner whether they still are. A slow minute of ten is still seen.
 const HIGH: f64 = 10.0;
@@ -401,9 +401,10 @@ mod tests {
     fn a_step_up_is_no_flood() {
         let mut run = Run::new();
         (0..3).for_each(|number| _ = run.window(number, 10_000, 1.0));
-        // As many are kept as a window that begins with nothing would keep if each of its first 121 were the highest.
+        // Of k values after it, the one that comes next is among the highest 121 with a probability of 121 / k: 655 in all, by chance
+        // some more.
         let (kept, covered) = run.window(3, 10_000, 1000.0);
-        assert!(kept as f64 <= 121.0 * (1.0 + (10_000.0_f64 / 121.0).ln()) && covered == 100, "{kept} {covered}");
+        assert!(kept <= 720 && covered == 100, "{kept} {covered}");
         let (kept, covered) = run.window(4, 10_000, 1000.0);
         assert!(kept <= 160 && covered >= 95, "{kept} {covered}");
     }
@@ -446,9 +447,9 @@ mod tests {
     #[test]
     fn a_rare_key_is_compared_with_windows_long_ago() {
         let mut run = Run::new();
-        // Ten in each window: alone, the first of each would be kept.
-        let kept: usize = (0..300).map(|number| run.window(number, 100, 1.0).0 - run.window(number, 100, 1.0).1).sum();
-        assert!(kept < 300 * 4, "{kept}");
+        // Ten in each window, of which one that had only these would keep three.
+        let kept: usize = (0..300).map(|number| run.window(number, 10, 1.0).0).sum();
+        assert!(kept < 300, "{kept}");
     }
 
     #[test]
