@@ -40,12 +40,10 @@ pub enum Mutant {
     DeadlinesPerTurn,
     /// All spans of a record stand in the envelopes of the first.
     FirstEnvelope,
-    /// An unkeyed input is taken in as it comes.
-    AsItComes,
 }
 
 #[cfg(test)]
-pub const MUTANTS: [Mutant; 19] = [
+pub const MUTANTS: [Mutant; 18] = [
     Mutant::NoBarrier,
     Mutant::PositionFallsBack,
     Mutant::OneFirstOffset,
@@ -64,7 +62,6 @@ pub const MUTANTS: [Mutant; 19] = [
     Mutant::BudgetIgnored,
     Mutant::DeadlinesPerTurn,
     Mutant::FirstEnvelope,
-    Mutant::AsItComes,
 ];
 
 #[cfg(test)]

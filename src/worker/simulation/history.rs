@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    super::{Arrival, Orders, Worker, waiting::Waiting},
+    super::{Arrival, Orders, Worker},
     broker::{Broker, Input},
     client::{Client, Stage, World},
     judge::{self, Judge, Trace},
@@ -352,12 +352,7 @@ impl Run {
     fn start(&mut self, slot: usize) {
         let orders = self.orders(slot);
         let client = Client::new(self.world.clone(), orders.transactional_id.clone());
-        let mut worker = Worker::with(client, orders);
-        if self.setup.keying == Keying::Unkeyed && !self.setup.large {
-            // Some records, so that partitions are paused for it.
-            worker.waiting = Waiting::new(2_000);
-        }
-        self.workers.push(Process { worker, slot, frozen: false });
+        self.workers.push(Process { worker: Worker::with(client, orders), slot, frozen: false });
     }
 
     /// Starts a process again, unless another has its name by now.
