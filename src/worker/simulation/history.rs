@@ -190,9 +190,9 @@ pub fn actions(seed: u64) -> Vec<Action> {
             87..90 => Action::TakeStock { worker },
             90..94 => Action::Marker { dice: random.u64(..) },
             94..100 => Action::Time { ms: [50, 250, 1_000, 3_000, 9_000][random.usize(..5)] },
-            // Mostly there is no transaction to time out.
+            // Often there is no transaction to time out.
             _ => {
-                let fault = FAULTS.get(random.usize(..FAULTS.len() + 3)).copied().unwrap_or(Fault::TimeOut);
+                let fault = FAULTS.get(random.usize(..=FAULTS.len())).copied().unwrap_or(Fault::TimeOut);
                 Action::Fault { fault, dice: random.u64(..) }
             }
         }

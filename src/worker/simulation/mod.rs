@@ -171,7 +171,7 @@ fn number(name: &str) -> Option<u64> {
 #[test]
 fn histories_lose_split_and_double_nothing() {
     // An unkeyed input has one worker, and that are four of ten.
-    const ENOUGH: u64 = 260_000;
+    const ENOUGH: u64 = 360_000;
     let setups = setups();
     if let Some(seed) = number("TAILWATER_SEED") {
         return fail_if_wrong(&setups, search(&setups, None, seed, 1).0);
