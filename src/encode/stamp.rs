@@ -7,7 +7,7 @@ use super::trace_state::{self, Sampling};
 use crate::{
     decode::{
         NoThreshold, Range, explicit_randomness, explicit_threshold,
-        wire::{Reader, Wire, put_varint, varint_len},
+        wire::{Reader, Wire, put_varint},
     },
     model::{Randomness, Threshold, TraceId},
 };
@@ -143,7 +143,7 @@ impl<'b> Stamp<'_, 'b> {
         let stays = wanted.randomness.is_none() && written == Ok(wanted.threshold);
         let fits = stays || self.put_trace_state(seen.trace_state, wanted);
         if !seen.is_unknown && (wanted.threshold.is_none() || !fits) {
-            put_attribute(UNKNOWN, b"\x10\x01", self.stamped);
+            put_attribute(UNKNOWN, self.stamped, |value| value.extend_from_slice(b"\x10\x01"));
         }
         let put = Put { range: self.since(start), replaces: !stays };
         self.before = Some((seen, put));
@@ -179,9 +179,9 @@ impl<'b> Stamp<'_, 'b> {
     /// Puts a field in for the trace state, though nothing may be left of it: one that stands before would count then. False where
     /// the threshold has no room.
     fn put_trace_state(&mut self, trace_state: &[u8], sampling: Sampling) -> bool {
-        let mut text = Vec::with_capacity(trace_state.len() + SPAN_STAMP);
-        let fits = trace_state::put(trace_state, sampling, &mut text);
-        put_bytes(TRACE_STATE, &text, self.stamped);
+        let start = self.stamped.len();
+        let fits = trace_state::put(trace_state, sampling, self.stamped);
+        wrap(TRACE_STATE, start, self.stamped);
         fits
     }
 
@@ -193,9 +193,7 @@ impl<'b> Stamp<'_, 'b> {
             (stamps.completion, "tailwater.completion", notes.completion),
         ] {
             if is_wanted {
-                let mut value = Vec::with_capacity(text.len() + 3);
-                put_bytes(1, text.as_bytes(), &mut value);
-                put_attribute(key, &value, stamped);
+                put_attribute(key, stamped, |value| put_bytes(1, text.as_bytes(), value));
             }
         }
     }
@@ -247,13 +245,23 @@ fn each<'b>(body: &'b [u8], mut take: impl FnMut(u32, Wire<'b>, Range)) {
     }
 }
 
-/// An attribute of a span, with an `AnyValue`.
-fn put_attribute(key: &str, value: &[u8], out: &mut Vec<u8>) {
-    let len = [key.len(), value.len()].into_iter().map(|len| 1 + varint_len(len as u64) + len).sum::<usize>();
-    put_varint(out, u64::from(ATTRIBUTES << 3 | 2));
-    put_varint(out, len as u64);
+/// An attribute of a span, with the `AnyValue` that `put` writes.
+fn put_attribute(key: &str, out: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
     put_bytes(1, key.as_bytes(), out);
-    put_bytes(2, value, out);
+    let value = out.len();
+    put(out);
+    wrap(2, value, out);
+    wrap(ATTRIBUTES, start, out);
+}
+
+/// Makes what stands from `start` on the body of a field.
+fn wrap(number: u32, start: usize, out: &mut Vec<u8>) {
+    let end = out.len();
+    put_varint(out, u64::from(number << 3 | 2));
+    put_varint(out, (end - start) as u64);
+    let head = out.len() - end;
+    out[start..].rotate_right(head);
 }
 
 fn put_bytes(number: u32, bytes: &[u8], out: &mut Vec<u8>) {

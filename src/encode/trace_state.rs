@@ -35,10 +35,16 @@ pub fn put(trace_state: &[u8], sampling: Sampling, out: &mut Vec<u8>) -> bool {
     }
     let others = out.len();
     if let Some(randomness) = randomness {
-        put_pair(value, format!("rv:{:014x}", randomness.0).as_bytes(), out);
+        put_pair(value, b"rv:", out);
+        put_digits(randomness.0, out);
     }
     if let Some(threshold) = threshold {
-        put_pair(value, format!("th:{}", digits(threshold)).as_bytes(), out);
+        put_pair(value, b"th:", out);
+        let digits = out.len();
+        put_digits(threshold.0, out);
+        while out.len() > digits + 1 && out.ends_with(b"0") {
+            out.pop();
+        }
     }
     let fits = out.len() - value <= VALUE;
     if !fits {
@@ -70,11 +76,10 @@ fn is_ot_or_empty(member: &[u8]) -> bool {
     member.is_empty() || member.strip_prefix(OT).is_some_and(|rest| rest.starts_with(b"="))
 }
 
-/// All that there are: 14, without the zeros at the end.
-fn digits(threshold: Threshold) -> String {
-    let all = format!("{:014x}", threshold.0);
-    let short = all.trim_end_matches('0');
-    if short.is_empty() { "0".to_owned() } else { short.to_owned() }
+/// All 14 of them.
+fn put_digits(number: u64, out: &mut Vec<u8>) {
+    let digits = (0..14).rev().map(|at| b"0123456789abcdef"[(number >> (4 * at)) as usize & 15]);
+    out.extend(digits);
 }
 
 #[cfg(test)]
