@@ -174,11 +174,11 @@ fn besiege(name: &str, inputs: &[&str], of: Input, deal: Deal, seed: u64) {
     assert!(outcome.in_a_row > 0, "none were in a row");
 }
 
-/// A quarter of the kills is to be before the position is reached again, and a quarter while timers decide.
+/// A quarter of the kills is to be before the position is reached again, and a quarter while timers decide: but what waits may be
+/// decided all at once, between two looks, so that it is known of half of these.
 fn lacks(siege: &Siege) -> Option<Moment> {
     let (kills, replaying, resting) = siege.tally();
-    let is_less = |of: usize| of * 4 < kills;
-    is_less(replaying).then_some(Moment::Replaying).or(is_less(resting).then_some(Moment::Idle))
+    (replaying * 4 < kills).then_some(Moment::Replaying).or((resting * 8 < kills).then_some(Moment::Idle))
 }
 
 /// Runs the program until a moment has come; and what it seems to be amid then.
