@@ -193,7 +193,8 @@ fn a_budget_holds_over_partitions_and_kills() {
         cluster.kills = (1..=10).map(|kill| 10 * kill).collect();
         let all = play(&mut cluster, &mut traces, 120, |second, _| [1.0, 0.05, 3.0][(second / 20) as usize % 3]);
         assert!(excess(&all, 3_000.0) <= BURST, "{partitions} partitions: {}", excess(&all, 3_000.0));
-        assert!(share(&all[60..80], 3_000.0) > 0.9, "{partitions} partitions: {}", share(&all[60..80], 3_000.0));
+        // Of these 20 s, 2.5 fill again what is held back for what is protected.
+        assert!(share(&all[60..80], 3_000.0) > 0.8, "{partitions} partitions: {}", share(&all[60..80], 3_000.0));
     }
 }
 
