@@ -20,11 +20,11 @@ demo: build-tools
 	@$(TARGET)/release/tailwater demo $(demo_flags)
 
 test:
-	@echo "make test, on a fresh machine with two cores about 27 minutes, later less:"
+	@echo "make test, on a fresh machine with two cores about 33 minutes, later less:"
 	@echo "  fetches   about 240 crates, 54 MB of Apache Kafka with Maven, the sources of cargo-deny and of the Collector"
 	@echo "  builds    the dependencies twice, to check and to run (8 minutes), cargo-deny (2 minutes), the OpenTelemetry"
 	@echo "            Collector (2 minutes), Tailwater (1 minute)"
-	@echo "  runs      formatting, lints, licences, unit tests, then all of it on a real Kafka (10 minutes)"
+	@echo "  runs      formatting, lints, licences, unit tests, then all of it on a real Kafka (22 minutes)"
 	@$(MAKE) --no-print-directory prerequisites
 	@$(MAKE) --no-print-directory jars
 	@$(MAKE) --no-print-directory collector
