@@ -30,6 +30,8 @@ pub struct Keys {
     hand: usize,
     /// The number of the window under way.
     window: i64,
+    /// Bytes of all states, beside their own size: what is held is asked for at every decision.
+    states: usize,
 }
 
 /// The hash of the values of the attributes that make a key: the same in all workers and versions.
@@ -109,6 +111,7 @@ impl Keys {
             candidates: vec![Candidate::default(); most.saturating_mul(CANDIDATES).next_multiple_of(SET)],
             hand: 0,
             window: rule.number(now),
+            states: 0,
         }
     }
 
@@ -133,7 +136,9 @@ impl Keys {
             (None, Holder::Group(group)) => &mut self.groups[usize::from(group)],
             (None, Holder::Key(_)) => return over,
         };
+        self.states -= held.state.bytes();
         held.state.learn(&self.rule, value, fate, now);
+        self.states += held.state.bytes();
         (held.seen, held.touched) = (self.window, true);
         if let Holder::Group(_) = held.holder {
             self.consider(key, now);
@@ -153,6 +158,7 @@ impl Keys {
             over.extend(window.map(|window| (held.holder, window)));
             held.earned /= 2;
         }
+        self.states = self.held().map(|held| held.state.bytes()).sum();
         for place in (0..self.owners.len()).rev() {
             if self.window.saturating_sub(self.owners[place].seen) > IDLE_WINDOWS {
                 self.remove(place);
@@ -177,6 +183,7 @@ impl Keys {
             },
         };
         if let Some(place) = place {
+            self.states = self.states + held.state.bytes() - place.state.bytes();
             *place = held;
         }
     }
@@ -190,7 +197,7 @@ impl Keys {
     /// All of it.
     pub fn bytes(&self) -> usize {
         size_of::<Self>()
-            + self.groups.iter().chain(&self.owners).map(|held| held.state.bytes()).sum::<usize>()
+            + self.states
             + (self.groups.capacity() + self.owners.capacity()) * size_of::<Held>()
             + self.candidates.capacity() * size_of::<Candidate>()
             + self.places.allocation_size()
@@ -232,13 +239,20 @@ impl Keys {
         }
     }
 
+    fn held(&self) -> impl Iterator<Item = &Held> {
+        self.groups.iter().chain(&self.owners)
+    }
+
     fn push(&mut self, key: Key, held: Held) {
+        self.states += held.state.bytes();
         self.places.insert(key, self.owners.len() as u32);
         self.owners.push(held);
     }
 
     fn remove(&mut self, place: usize) {
-        if let Holder::Key(key) = self.owners.swap_remove(place).holder {
+        let removed = self.owners.swap_remove(place);
+        self.states -= removed.state.bytes();
+        if let Holder::Key(key) = removed.holder {
             self.places.remove(&key);
         }
         if let Some(Held { holder: Holder::Key(moved), .. }) = self.owners.get(place) {
@@ -303,6 +317,7 @@ mod tests {
     fn sound(keys: &Keys) {
         assert!(keys.owners.len() <= keys.most);
         assert_eq!(keys.places.len(), keys.owners.len());
+        assert_eq!(keys.states, keys.held().map(|held| held.state.bytes()).sum::<usize>());
         assert!(keys.owners.iter().enumerate().all(|(place, held)| match held.holder {
             Holder::Key(key) => keys.places[&key] as usize == place,
             Holder::Group(_) => false,
