@@ -12,7 +12,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use crate::{
     assemble::{Assembly, Completion, Cut, Keying, Origin, Placed, Reason, Standing, Start, Summary},
-    decide::{Answering, Context, Edition, Facts, NOTES, Node, PolicySet, Tree, Values, Verdict, Weight},
+    decide::{Answering, Context, Edition, Facts, NOTES, Node, PolicySet, Tree, Values, Verdict, Vote, Weight},
     decisions::Decision,
     decode::{Batch, Headers, Span},
     encode::{self, Carried, Edit, Item, Notes, Stamp, Stamps},
@@ -34,6 +34,8 @@ pub struct Engine {
     states: States,
     /// Policies whose samplers keep what they match, and no others do, whatever was learned.
     given: Option<Box<[u16]>>,
+    /// On the trace at hand.
+    votes: Vec<Vote>,
     tick: Tick,
     /// A tick that came back, its memory to be used again.
     spare: Tick,
@@ -185,6 +187,7 @@ impl Engine {
             sets: Sets::new(Arc::new(Edition::first(policies))),
             states: States::default(),
             given: None,
+            votes: Vec::new(),
             tick: Tick::default(),
             spare: Tick::default(),
             out: (0, 0),
@@ -462,6 +465,7 @@ impl Engine {
             + self.scratch.bytes()
             + self.sets.bytes()
             + self.states.bytes()
+            + self.votes.capacity() * size_of::<Vote>()
     }
 
     fn observe(&mut self, partition: u32, timestamp: RecordTime, ceiling: RecordTime) {
@@ -716,7 +720,13 @@ impl Engine {
     /// now are asked: whoever reads the count can change only these.
     fn regret(&mut self, origin: Origin, scope: u32, payload: &[u8], batch: &Batch, span: &Span) {
         let Self {
-            assembly, sets, states, scratch: Workspace { bits, counts, notes, tree, values, .. }, stats, ..
+            assembly,
+            sets,
+            states,
+            votes,
+            scratch: Workspace { bits, counts, notes, tree, values, .. },
+            stats,
+            ..
         } = self;
         let Live { edition, scratch, .. } = sets.now();
         let policies = &edition.policies;
@@ -739,18 +749,20 @@ impl Engine {
             values.clear();
             values.add(of_values(notes));
         }
-        let verdict = policies.decide(Facts {
+        let known = Facts {
             complete: false,
             tree,
             values,
-            answering: Answering::Learned(states),
+            votes: &[],
             bits,
             counts,
             duration_ns: span.duration(),
             span_count: 1,
             randomness: policies.randomness(trace, span.randomness.unwrap_or_else(|| trace.randomness())),
             time: origin.seen,
-        });
+        };
+        policies.vote(known, Answering::Learned(states), votes);
+        let verdict = policies.decide(Facts { votes, ..known });
         if let (true, Some(policy)) = (verdict.keep, verdict.policy) {
             stats.regret[usize::from(edition.number(policy))] += 1;
         }
@@ -804,13 +816,14 @@ impl Engine {
         let (verdict, policies) = match self.assembly.bound(trace) {
             Some(bound) => (bound.verdict, bound.policies),
             None => {
-                let Self { assembly, sets, states, given, stats, scratch, .. } = self;
+                let Self { assembly, sets, states, given, votes, stats, scratch, .. } = self;
                 let edition = &sets.asked(assembly.generation_of(trace)).edition;
                 let policies = &edition.policies;
                 let (partition, _) = assembly.first_place(trace);
                 let known = facts(assembly, policies, scratch, trace, reason == Reason::Structure, decided);
                 let answering = given.as_deref().map_or(Answering::Learned(states), Answering::Given);
-                let facts = Facts { answering, ..known };
+                policies.vote(known, answering, votes);
+                let facts = Facts { votes, ..known };
                 policies.shadows(facts, |policy, keep| stats.shadowed(edition.number(policy), keep));
                 if self.weighed.is_some() {
                     policies.weigh(facts, |weight| {
@@ -818,7 +831,7 @@ impl Engine {
                     });
                 }
                 let verdict = policies.decide(facts);
-                policies.learn(known, (partition, verdict.keep), states, |policy, coverage| {
+                policies.teach(votes, facts.randomness, (partition, verdict.keep), states, |policy, coverage| {
                     stats.covered(edition.number(policy), coverage);
                 });
                 (edition.numbered(verdict), policies.fingerprint())
@@ -971,7 +984,7 @@ fn earliest(assembly: &Assembly<Context, Decided>, items: &[Item]) -> Option<u64
     begun.min().map(|(_, id)| id)
 }
 
-/// What is known by now of a held trace, with nobody to answer for samplers. `complete` where assembly has found it so.
+/// What is known by now of a held trace, before samplers have voted. `complete` where assembly has found it so.
 fn facts<'a>(
     assembly: &'a mut Assembly<Context, Decided>,
     policies: &PolicySet,
@@ -988,8 +1001,7 @@ fn facts<'a>(
     let randomness = policies.randomness(id, randomness);
     let (bits, counts) = assembly.facts(trace);
     let complete = complete || root_ended && tree.is_whole();
-    let answering = Answering::Given(&[]);
-    Facts { bits, counts, duration_ns: duration, span_count, randomness, time, complete, tree, values, answering }
+    Facts { bits, counts, duration_ns: duration, span_count, randomness, time, complete, tree, values, votes: &[] }
 }
 
 /// Puts the call tree of a trace together, and its values; `spans` is scratch space.

@@ -6,7 +6,7 @@
 use std::{collections::HashMap, ops::Range as Bytes, sync::Arc};
 
 use super::{
-    Answering, Context, Facts, Part, PolicySet, Scratch, Tree, Values,
+    Context, Facts, Part, PolicySet, Scratch, Tree, Values,
     condition::{self, Formula, Scope, Subject},
     look::Passing,
     program::Fact,
@@ -175,7 +175,7 @@ impl Questions {
             complete: false,
             tree: &Tree::default(),
             values: &Values::default(),
-            answering: Answering::Given(&[]),
+            votes: &[],
         };
         let holds: Vec<bool> = (0..set.policies().len()).map(|number| set.holds(number, facts)).collect();
         for (count, holds) in tally.holds.iter_mut().zip(&holds) {

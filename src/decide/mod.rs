@@ -31,7 +31,7 @@ pub use observe::{Context, Scratch};
 pub use policy::{Action, List, Match, Policy};
 pub use probability::{percentage, threshold};
 pub use read::Part;
-pub use sampler::Answering;
+pub use sampler::{Answering, Vote};
 pub use set::PolicySet;
 pub use tree::{NOTES, Node, Tree};
 pub use values::Values;

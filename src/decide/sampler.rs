@@ -28,6 +28,18 @@ pub struct Sampler<V> {
     pub of: V,
 }
 
+/// What a sampler that learns says of a trace that its policy matches.
+#[derive(Clone, Copy, Debug)]
+pub struct Vote {
+    /// The places of both in the set.
+    pub sampler: u16,
+    pub policy: u16,
+    /// None where there is nothing to measure, or nothing was asked for.
+    pub measured: Option<Measured>,
+    /// What of such traces is kept.
+    pub threshold: Threshold,
+}
+
 /// Who answers for the samplers that learn.
 #[derive(Clone, Copy, Debug)]
 pub enum Answering<'a> {
@@ -56,26 +68,20 @@ impl Sampler<Aspect> {
 }
 
 impl Sampler<Place> {
-    /// What of the traces with these facts is kept.
-    pub fn threshold(&self, policy: u16, facts: &Facts<'_>) -> Threshold {
-        match (facts.answering, self.measure(facts)) {
-            (Answering::Given(policies), _) if policies.contains(&policy) => Threshold::ALWAYS,
-            (Answering::Learned(states), Some(measured)) => {
-                threshold(states.probability(self.state, &self.rule, measured))
-            }
-            _ => Threshold::NEVER,
-        }
+    /// Of a trace with these facts: what is measured, and what of such traces is kept.
+    pub fn answer(&self, policy: u16, facts: &Facts<'_>, answering: Answering<'_>) -> (Option<Measured>, Threshold) {
+        let states = match answering {
+            Answering::Given(policies) if policies.contains(&policy) => return (None, Threshold::ALWAYS),
+            Answering::Given(_) => return (None, Threshold::NEVER),
+            Answering::Learned(states) => states,
+        };
+        let Some(value) = self.of.number(facts) else { return (None, Threshold::NEVER) };
+        let measured = Measured { key: Key(key(&self.by, facts)), value, time: facts.time };
+        (Some(measured), threshold(states.probability(self.state, &self.rule, measured)))
     }
 
-    /// Learns of a trace of a partition that matched, and tells what came of the windows that are over now.
-    pub fn learn(&self, facts: &Facts<'_>, partition: u32, kept: bool, states: &mut States) -> Coverage {
-        let Some(measured) = self.measure(facts) else { return Coverage::default() };
-        let probability = states.probability(self.state, &self.rule, measured);
-        let chosen = facts.randomness.0 >= threshold(probability).0;
-        states.learn((self.state, partition), &self.rule, measured, Fate { chosen, kept })
-    }
-
-    fn measure(&self, facts: &Facts<'_>) -> Option<Measured> {
-        Some(Measured { key: Key(key(&self.by, facts)), value: self.of.number(facts)?, time: facts.time })
+    /// Learns of a trace of a partition, and tells what came of the windows that are over now.
+    pub fn learn(&self, partition: u32, measured: Measured, fate: Fate, states: &mut States) -> Coverage {
+        states.learn((self.state, partition), &self.rule, measured, fate)
     }
 }

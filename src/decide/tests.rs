@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::{
-    Answering, Facts, NOTES, Node, Part, PolicySet, Tree, Values,
+    Facts, NOTES, Node, Part, PolicySet, Tree, Values,
     condition::{
         self, Scope, outline,
         proof::Proof,
@@ -105,8 +105,7 @@ impl Observed {
         let Self { bits, counts, duration_ns, span_count, tree, values } = self;
         let (duration_ns, span_count, complete) = (*duration_ns, *span_count, tree.is_whole());
         let (randomness, time) = (Randomness(randomness), RecordTime(0));
-        let answering = Answering::Given(&[]);
-        Facts { bits, counts, duration_ns, span_count, randomness, time, complete, tree, values, answering }
+        Facts { bits, counts, duration_ns, span_count, randomness, time, complete, tree, values, votes: &[] }
     }
 }
 

@@ -1,18 +1,14 @@
 //! The verdict on a trace.
 
-use std::ops::Range;
-
 use super::{
-    Action, Answering, Match, Policy, PolicySet, Tree, Values,
+    Action, Answering, Match, Policy, PolicySet, Tree, Values, Vote,
     answer::{Answer, Said},
-    part::Place,
     policy::List,
     program::{Fact, bit},
-    sampler::Sampler,
 };
 use crate::{
     model::{Randomness, RecordTime, Threshold},
-    sample::{States, coverage::Coverage},
+    sample::{States, coverage::Coverage, slowest::Fate},
 };
 
 /// What is known of a trace when it is judged.
@@ -33,7 +29,8 @@ pub struct Facts<'a> {
     pub tree: &'a Tree,
     /// Gathered with it.
     pub values: &'a Values,
-    pub answering: Answering<'a>,
+    /// Of the samplers of the policies that match, in the order of the samplers. One that is missing keeps nothing.
+    pub votes: &'a [Vote],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +62,16 @@ impl Verdict {
     }
 }
 
+// === impl Facts ===
+
+impl Facts<'_> {
+    /// What a sampler keeps of such traces.
+    fn vote(&self, sampler: u16) -> Threshold {
+        let place = self.votes.binary_search_by_key(&sampler, |vote| vote.sampler);
+        place.map_or(Threshold::NEVER, |place| self.votes[place].threshold)
+    }
+}
+
 // === impl PolicySet ===
 
 impl PolicySet {
@@ -79,43 +86,44 @@ impl PolicySet {
         Verdict { keep: facts.randomness.0 >= threshold.0, policy: answer.by, threshold }
     }
 
-    /// Lets the samplers of the policies that match learn from a trace of a partition that was judged. Those of a policy in
-    /// the shadow, too: what it would say is counted. Tells what came, by policy, of the windows that are over now.
-    pub fn learn(
-        &self,
-        facts: Facts<'_>,
-        (partition, kept): (u32, bool),
-        states: &mut States,
-        mut tell: impl FnMut(u16, Coverage),
-    ) {
+    /// Asks the samplers of the policies that match for their votes. Those of a policy in the shadow, too: what it would say is
+    /// counted.
+    pub fn vote(&self, facts: Facts<'_>, answering: Answering<'_>, votes: &mut Vec<Vote>) {
+        votes.clear();
         if !self.samplers.is_empty() {
-            self.learn_list(&self.list, facts, (partition, kept), states, &mut tell);
+            self.vote_list(&self.list, facts, answering, votes);
         }
     }
 
-    fn learn_list(
-        &self,
-        list: &List,
-        facts: Facts<'_>,
-        (partition, kept): (u32, bool),
-        states: &mut States,
-        tell: &mut dyn FnMut(u16, Coverage),
-    ) {
+    fn vote_list(&self, list: &List, facts: Facts<'_>, answering: Answering<'_>, votes: &mut Vec<Vote>) {
         for (number, policy) in self.members(list).filter(|(_, policy)| self.is_asked(policy, facts)) {
             match &policy.action {
-                Action::Keep { samplers, .. } => {
-                    for sampler in self.samplers_at(samplers) {
-                        tell(number, sampler.learn(&facts, partition, kept, states));
-                    }
-                }
+                Action::Keep { samplers, .. } => votes.extend(samplers.clone().map(|place| {
+                    let sampler = &self.samplers[usize::from(place)];
+                    let (measured, threshold) = sampler.answer(number, &facts, answering);
+                    Vote { sampler: place, policy: number, measured, threshold }
+                })),
                 Action::Drop { .. } => {}
-                Action::Group(list) => self.learn_list(list, facts, (partition, kept), states, tell),
+                Action::Group(list) => self.vote_list(list, facts, answering, votes),
             }
         }
     }
 
-    fn samplers_at(&self, places: &Range<u16>) -> impl Iterator<Item = &Sampler<Place>> {
-        self.samplers[usize::from(places.start)..usize::from(places.end)].iter()
+    /// Lets samplers learn from a trace of a partition on which they have voted, and which was kept or not. Tells what came, by
+    /// policy, of the windows that are over now.
+    pub fn teach(
+        &self,
+        votes: &[Vote],
+        randomness: Randomness,
+        (partition, kept): (u32, bool),
+        states: &mut States,
+        mut tell: impl FnMut(u16, Coverage),
+    ) {
+        for vote in votes {
+            let Some(measured) = vote.measured else { continue };
+            let fate = Fate { chosen: randomness.0 >= vote.threshold.0, kept };
+            tell(vote.policy, self.samplers[usize::from(vote.sampler)].learn(partition, measured, fate, states));
+        }
     }
 
     /// Tells what each policy that matches is to the trace, those of a group where the group matches.
@@ -189,8 +197,7 @@ impl PolicySet {
         let by = Some(number);
         match &policy.action {
             Action::Keep { threshold, samplers, protect, ends } => {
-                let samplers = self.samplers_at(samplers).map(|sampler| sampler.threshold(number, &facts));
-                let keep = samplers.fold(*threshold, Threshold::max);
+                let keep = samplers.clone().map(|place| facts.vote(place)).fold(*threshold, Threshold::max);
                 let protected = if *protect { keep } else { Threshold::NEVER };
                 Answer { protected, keep, ended: *ends, by, ..Answer::NOTHING }
             }

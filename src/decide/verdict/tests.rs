@@ -50,7 +50,7 @@ fn facts<'a>(set: &'a PolicySet, tree: &'a Tree, randomness: u64) -> Facts<'a> {
         complete: false,
         tree,
         values,
-        answering: Answering::Given(&[]),
+        votes: &[],
     }
 }
 
