@@ -6,6 +6,7 @@ pub mod backtest;
 pub mod cases;
 pub mod cli;
 pub mod config;
+mod course;
 pub mod decide;
 pub mod decisions;
 pub mod decode;

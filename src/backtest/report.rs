@@ -250,14 +250,14 @@ struct Covered {
 impl Slowest {
     fn of(traces: &Traces) -> Self {
         let mut durations: Vec<(u32, u64)> =
-            traces.all().iter().map(|trace| (trace.operation, trace.duration())).collect();
+            traces.all().iter().map(|trace| (trace.operation, trace.course.duration())).collect();
         durations.sort_unstable();
         let of = |durations: &[(u32, u64)]| durations[(durations.len() * 999).div_ceil(1000) - 1];
         Self(durations.chunk_by(|a, b| a.0 == b.0).map(of).collect())
     }
 
     fn has(&self, trace: &Trace) -> bool {
-        trace.duration() > self.0[&trace.operation]
+        trace.course.duration() > self.0[&trace.operation]
     }
 }
 
@@ -348,7 +348,7 @@ impl Look<'_> {
             }
         }
         let row = |(service, (traces, bytes)): (u32, (Tally, Tally))| ServiceRow {
-            name: self.traces.services.text(service),
+            name: self.traces.operations.services.text(service),
             kept: traces.share(self.sample),
             kept_bytes: bytes.plain(),
         };
@@ -369,7 +369,7 @@ impl Look<'_> {
             tallies.entry(trace.operation).or_default().add(trace, &self.slowest, keeps(number));
         }
         let row = |(operation, covered): (u32, Covered)| {
-            let (service, name) = self.traces.operation(operation);
+            let (service, name) = self.traces.operations.text(operation);
             let (kept, p999) = (covered.all.share(self.sample), self.slowest.0[&operation]);
             OperationRow { service, name, kept, p999, coverage: covered.told(self.sample) }
         };
@@ -385,7 +385,7 @@ impl Look<'_> {
                 trace_id: trace.id.to_string(),
                 by: candidate.by(number).to_owned(),
                 before: current.by(number).to_owned(),
-                error: trace.failed,
+                error: trace.course.failed,
             })
         };
         Changes { newly_kept: of(true), newly_dropped: of(false) }
@@ -398,7 +398,7 @@ impl Look<'_> {
         let only = |number: usize, trace: &Trace| Only {
             trace_id: trace.id.to_string(),
             by: ours.by(number).to_owned(),
-            error: trace.failed,
+            error: trace.course.failed,
         };
         Against {
             name: name.to_owned(),
@@ -448,7 +448,7 @@ impl Tally {
 impl Covered {
     fn add(&mut self, trace: &Trace, slowest: &Slowest, keep: bool) {
         self.all.add(1, keep);
-        if trace.failed {
+        if trace.course.failed {
             self.errors.add(1, keep);
         }
         if slowest.has(trace) {

@@ -64,9 +64,9 @@ impl Report {
         kept.traces().for_each(|trace| parts.entry(key(trace)).or_default().push(trace));
         let named = |number: u32| match (number, by) {
             (0, _) => (None, None),
-            (_, By::Service) => (Some(kept.services.text(number)), None),
+            (_, By::Service) => (Some(kept.operations.services.text(number)), None),
             (_, By::Operation) => {
-                let (service, name) = kept.operation(number);
+                let (service, name) = kept.operations.text(number);
                 (Some(service), Some(name))
             }
         };
