@@ -243,7 +243,7 @@ fn costs() {
         candidates_ns += before.elapsed().as_nanos();
         black_box(sampler.close(second(now), &share, &mut batch));
     }
-    line("rate", sampler.bytes(), start, candidates_ns);
+    line("rate", sampler.0.bytes(), start, candidates_ns);
 
     let (mut sampler, mut candidates_ns, start) = (Budget::new(BURST), 0, Instant::now());
     for now in 0..40 {
@@ -252,7 +252,7 @@ fn costs() {
         candidates_ns += before.elapsed().as_nanos();
         black_box(sampler.close(second(now), &share, &mut batch));
     }
-    line("budget", sampler.bytes(), start, candidates_ns);
+    line("budget", sampler.0.bytes(), start, candidates_ns);
 }
 
 fn spans(partitions: usize, keys: usize) -> Traces {

@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, VecDeque};
 use fastrand::Rng;
 use tailwater::{
     model::{RecordTime, Threshold},
-    sample::{Adaptive, Budget, Candidate, Rate, Share, Shares, Summary, adaptive::Goal, budget, rate::BURST, share},
+    sample::{
+        Account, Adaptive, Budget, Candidate, Rate, Share, Shares, Summary, adaptive::Goal, budget, rate::BURST, share,
+    },
 };
 
 use super::traces::{Trace, Traces};
@@ -171,19 +173,17 @@ pub fn play<M: Member>(
 }
 
 pub fn rate(seed: u64, partitions: usize, goal: f64) -> Cluster<Rate> {
-    let make = |state: &State| match state.get(&None) {
-        Some(bytes) => Rate::from_bytes(BURST, bytes).expect("as written"),
-        None => Rate::new(BURST),
-    };
+    let make = |state: &State| Rate(account(state));
     Cluster::new(seed, partitions, make, move || Shares::new(goal, partitions, share::fairly))
 }
 
 pub fn budget(seed: u64, partitions: usize, goal: f64) -> Cluster<Budget> {
-    let make = |state: &State| match state.get(&None) {
-        Some(bytes) => Budget::from_bytes(BURST, bytes).expect("as written"),
-        None => Budget::new(BURST),
-    };
+    let make = |state: &State| Budget(account(state));
     Cluster::new(seed, partitions, make, move || Shares::new(goal, partitions, budget::by_class))
+}
+
+fn account(state: &State) -> Account {
+    state.get(&None).map_or(Account::new(BURST), |bytes| Account::from_bytes(BURST, bytes).expect("as written"))
 }
 
 /// A throughput if it is 1 or more.
@@ -207,11 +207,11 @@ impl Member for Rate {
     }
 
     fn summary(&self) -> Option<Summary> {
-        self.summary()
+        self.0.summary()
     }
 
     fn commit(&mut self, state: &mut State) {
-        state.insert(None, self.to_bytes());
+        state.insert(None, self.0.to_bytes());
     }
 }
 
@@ -224,11 +224,11 @@ impl Member for Budget {
     }
 
     fn summary(&self) -> Option<Summary> {
-        self.summary()
+        self.0.summary()
     }
 
     fn commit(&mut self, state: &mut State) {
-        state.insert(None, self.to_bytes());
+        state.insert(None, self.0.to_bytes());
     }
 }
 

@@ -63,6 +63,8 @@ impl Account {
         into.bytes()
     }
 
+    /// # Errors
+    /// The bytes are not a state of this version.
     pub fn from_bytes(burst: f64, bytes: &[u8]) -> Result<Self, Malformed> {
         let mut from = Reader::new(bytes)?;
         let bucket = Bucket::load(&mut from)?;

@@ -10,15 +10,14 @@ use super::{
     account::Account,
     candidate::{Candidate, above, fitting},
     fair::Claim,
-    pack::Malformed,
     rate::cost,
-    share::{Share, Summary},
+    share::Share,
 };
 use crate::model::{RecordTime, Threshold};
 
-/// A partition's state.
+/// A partition's account.
 #[derive(Clone, Debug)]
-pub struct Budget(Account);
+pub struct Budget(pub Account);
 
 /// What became of one class of a batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -68,25 +67,6 @@ impl Budget {
             classes.push(Class { class, asked, spent, cut: traces.len() as u64 - count, starved });
         }
         classes
-    }
-
-    /// What the others are to know. None before the first batch.
-    pub fn summary(&self) -> Option<Summary> {
-        self.0.summary()
-    }
-
-    pub fn to_bytes(&self) -> Vec<u8> {
-        self.0.to_bytes()
-    }
-
-    /// # Errors
-    /// The bytes are not a state of this version.
-    pub fn from_bytes(burst: f64, bytes: &[u8]) -> Result<Self, Malformed> {
-        Account::from_bytes(burst, bytes).map(Self)
-    }
-
-    pub fn bytes(&self) -> usize {
-        self.0.bytes()
     }
 }
 

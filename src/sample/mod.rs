@@ -22,6 +22,7 @@ pub mod sketch;
 pub mod slowest;
 mod states;
 
+pub use account::Account;
 pub use adaptive::Adaptive;
 pub use budget::Budget;
 pub use candidate::Candidate;

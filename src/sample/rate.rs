@@ -10,14 +10,13 @@ use super::{
     account::{Account, Funds},
     candidate::{Candidate, above, fitting},
     fair::{Claim, level},
-    pack::Malformed,
-    share::{Share, Summary},
+    share::Share,
 };
 use crate::model::{RecordTime, Threshold};
 
-/// A partition's state.
+/// A partition's account.
 #[derive(Clone, Debug)]
-pub struct Rate(Account);
+pub struct Rate(pub Account);
 
 /// What became of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -54,25 +53,6 @@ impl Rate {
         let spent = batch.iter().filter(|candidate| candidate.is_kept()).map(|candidate| candidate.cost as f64).sum();
         self.0.spend(spent);
         Closed { asked: asked.iter().map(|(_, cost)| cost).sum(), spent, starved }
-    }
-
-    /// What the others are to know. None before the first batch.
-    pub fn summary(&self) -> Option<Summary> {
-        self.0.summary()
-    }
-
-    pub fn to_bytes(&self) -> Vec<u8> {
-        self.0.to_bytes()
-    }
-
-    /// # Errors
-    /// The bytes are not a state of this version.
-    pub fn from_bytes(burst: f64, bytes: &[u8]) -> Result<Self, Malformed> {
-        Account::from_bytes(burst, bytes).map(Self)
-    }
-
-    pub fn bytes(&self) -> usize {
-        self.0.bytes()
     }
 }
 
