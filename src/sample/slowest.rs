@@ -14,11 +14,15 @@ use crate::model::RecordTime;
 /// known before its end. What has passed of it is counted; for the rest of it, the window before is taken. So the *rank* of a
 /// value is
 ///
-///     above(current) + w · above(previous),    w = the share of the window that is still to come,
+/// ```text
+/// above(current) + w · above(previous),    w = the share of the window that is still to come,
+/// ```
 ///
 /// and it is kept where its rank is at most
 ///
-///     m + LEAN · √m + FIRST,    m = tail · (count(current) + w · count(previous)).
+/// ```text
+/// m + LEAN · √m + FIRST,    m = tail · (count(current) + w · count(previous)).
+/// ```
 ///
 /// √m is the standard error of a count of m. With few values seen, m is near 0 and FIRST is what is left: the first values of
 /// a key are kept, then those that few are above. So the rule for the warm-up is the rule.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    judge::Judge,
+    judge::{Judge, Letter},
     log::{Log, Txn},
 };
 use crate::source::Metadata;
@@ -35,7 +35,7 @@ pub struct Transaction {
     /// Input offsets that an upstream producer wrote, decisions, spans and dead letters: judged as soon as it is decided.
     pub decisions: Vec<(usize, usize)>,
     pub kept: Vec<u64>,
-    pub dead: Vec<(usize, i64)>,
+    pub dead: Vec<Letter>,
     /// Whose it is; None of an upstream producer.
     owner: Option<String>,
 }
@@ -138,10 +138,10 @@ impl Broker {
         Ok(())
     }
 
-    pub fn bury(&mut self, name: &str, epoch: u32, partition: usize, offset: i64) -> Result<(), Refusal> {
+    pub fn bury(&mut self, name: &str, epoch: u32, letter: Letter) -> Result<(), Refusal> {
         let txn = self.open(name, epoch)?;
         self.txns[txn].places.insert(Place::Output);
-        self.txns[txn].dead.push((partition, offset));
+        self.txns[txn].dead.push(letter);
         Ok(())
     }
 

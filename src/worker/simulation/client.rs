@@ -17,6 +17,7 @@ use rdkafka::{
 use super::{
     super::io::Io,
     broker::{Broker, Refusal},
+    judge::Letter,
 };
 use crate::{
     decisions,
@@ -24,7 +25,7 @@ use crate::{
     model::RecordTime,
     mutant::{self, Mutant},
     source::{self, Beginning, Event, Head, Metadata, NoBeginning, Partition, Restored, Wanted},
-    tick::Logged,
+    tick::{Dead, Logged},
 };
 
 /// What all clients share.
@@ -107,7 +108,7 @@ enum Piece {
     /// The number in the engine, the partition, the record.
     Decisions(u32, usize, Vec<u8>),
     Kept(Vec<u64>),
-    Dead(usize, i64),
+    Dead(Letter),
 }
 
 /// How far a worker's transaction has come.
@@ -273,7 +274,7 @@ impl Client {
                     })
                 }
                 Some(Piece::Kept(spans)) => broker.keep(&self.name, epoch, &spans),
-                Some(Piece::Dead(partition, offset)) => broker.bury(&self.name, epoch, partition, offset),
+                Some(Piece::Dead(letter)) => broker.bury(&self.name, epoch, letter),
             },
             Stage::Offsets if fails => Err(Refusal::Generation),
             Stage::Offsets => {
@@ -310,8 +311,8 @@ impl Client {
             Stage::Output => {
                 match out.after.pop_front() {
                     Some(Piece::Kept(spans)) => broker.judge.committed(std::iter::empty(), &spans, &[]),
-                    Some(Piece::Dead(partition, offset)) => {
-                        broker.judge.committed(std::iter::empty(), &[], &[(partition, offset)]);
+                    Some(Piece::Dead(letter)) => {
+                        broker.judge.committed(std::iter::empty(), &[], &[letter]);
                     }
                     Some(Piece::Decisions(..)) | None if out.acknowledged => out.stage = Stage::Committing,
                     // A round trip later.
@@ -364,7 +365,9 @@ impl Client {
         let decided = decided.into_iter().map(|(number, value)| Piece::Decisions(number, place(number), value));
         let judge = &mut self.world.broker.borrow_mut().judge;
         let kept = tick.kept.iter().map(|kept| Piece::Kept(judge.sent(&tick.bytes[kept.bytes.clone()])));
-        let dead = tick.dead.iter().map(|dead| Piece::Dead(place(dead.partition), dead.offset));
+        let dead = tick.dead.iter().map(|&Dead { partition, offset, spans, .. }| {
+            Piece::Dead(Letter { partition: place(partition), offset, spans })
+        });
         let (decided, output): (VecDeque<_>, VecDeque<_>) = (decided.collect(), kept.chain(dead).collect());
         if self.world.at_least_once {
             (decided, output)

@@ -23,8 +23,8 @@ pub struct Judge {
     spans: Vec<Span>,
     /// Offsets of each partition, with the spans there; a record that is no record has none.
     records: Vec<BTreeMap<i64, Vec<u64>>>,
-    /// Committed dead letters.
-    dead: BTreeMap<(usize, i64), usize>,
+    /// Committed dead letters, and how often, by the record.
+    dead: BTreeMap<(usize, i64), (Letter, usize)>,
     /// What is decided of each trace where nothing happens, if that is known.
     undisturbed: BTreeMap<usize, Verdict>,
     /// Verdicts are remembered for as long as a history lasts.
@@ -57,6 +57,14 @@ pub struct Trace {
     pub verdict: Option<bool>,
 }
 
+/// A dead letter: of a record as a whole, or of so many of its spans.
+#[derive(Clone, Copy, Debug)]
+pub struct Letter {
+    pub partition: usize,
+    pub offset: i64,
+    pub spans: u32,
+}
+
 /// The number of a trace.
 pub fn number(trace: TraceId) -> usize {
     u64::from_be_bytes(trace.0[8..].try_into().expect("8 of 16 bytes")) as usize
@@ -65,6 +73,8 @@ pub fn number(trace: TraceId) -> usize {
 struct Span {
     trace: usize,
     sent: Sent,
+    /// The record it came in.
+    at: (usize, i64),
     out: usize,
 }
 
@@ -105,7 +115,7 @@ impl Judge {
 
     /// A new span's id.
     pub fn span(&mut self, trace: usize) -> u64 {
-        self.spans.push(Span { trace, sent: Sent::default(), out: 0 });
+        self.spans.push(Span { trace, sent: Sent::default(), at: (0, 0), out: 0 });
         let id = self.spans.len() as u64;
         self.traces[trace].spans.push(id);
         id
@@ -117,7 +127,8 @@ impl Judge {
             format!("{partition}/{offset} at {time}: spans and traces {of:?}")
         });
         let spans = spans.into_iter().map(|(id, sent)| {
-            self.spans[id as usize - 1].sent = sent;
+            let span = &mut self.spans[id as usize - 1];
+            (span.sent, span.at) = (sent, (partition, offset as i64));
             id
         });
         self.records[partition].insert(offset as i64, spans.collect());
@@ -137,7 +148,7 @@ impl Judge {
     }
 
     /// A transaction is decided to commit: readers will see it, sooner or later.
-    pub fn committed<'a>(&mut self, decided: impl Iterator<Item = &'a [u8]>, kept: &[u64], dead: &[(usize, i64)]) {
+    pub fn committed<'a>(&mut self, decided: impl Iterator<Item = &'a [u8]>, kept: &[u64], dead: &[Letter]) {
         self.tell(|| format!("to be committed: {kept:?}, dead {dead:?}"));
         for value in decided {
             match decisions::decode(value, &self.names) {
@@ -154,7 +165,7 @@ impl Judge {
             }
         }
         for &letter in dead {
-            let copies = self.dead.entry(letter).or_default();
+            let (_, copies) = self.dead.entry((letter.partition, letter.offset)).or_insert((letter, 0));
             *copies += 1;
             if *copies > 1 && !self.at_least_once {
                 self.wrong(format!("the dead letter of {letter:?} is doubled"));
@@ -210,23 +221,37 @@ impl Judge {
 
     /// A span that was passed is out if its trace is kept, and not if not.
     fn check(&mut self, id: u64) {
-        let Span { trace, out, .. } = self.spans[id as usize - 1];
-        let Trace { error, veto, strict, closed, verdict, .. } = self.traces[trace];
-        let due = if strict {
-            if !closed {
-                self.wrong(format!("trace {trace} was decided before its root"));
-            }
-            Some(error && !veto)
-        } else {
-            verdict.filter(|_| self.for_good)
-        };
-        if due.is_some_and(|due| due != (out > 0)) {
+        let Span { trace, at, out, .. } = self.spans[id as usize - 1];
+        let Trace { strict, closed, verdict, .. } = self.traces[trace];
+        if strict && !closed {
+            self.wrong(format!("trace {trace} was decided before its root"));
+        }
+        let due = self.due(id);
+        if due.is_some_and(|due| due != (out > 0)) && !self.are_set_aside(at) {
             let of = if strict { "strict " } else { "" };
             self.wrong(format!("span {id} of {of}trace {trace} is out {out} times, due is {due:?}"));
         }
         if self.for_good && verdict.is_none() {
             self.wrong(format!("span {id} of trace {trace} was passed without a verdict"));
         }
+    }
+
+    /// Whether a span is to be out, where that can be said.
+    fn due(&self, id: u64) -> Option<bool> {
+        let Trace { error, veto, strict, verdict, .. } = self.traces[self.spans[id as usize - 1].trace];
+        if strict { Some(error && !veto) } else { verdict.filter(|_| self.for_good) }
+    }
+
+    /// Whether the spans of a record that are wrongly out or not are late ones of a kept trace, for which a tick had no room:
+    /// they are not out, and the dead letters say how many they are.
+    fn are_set_aside(&self, record: (usize, i64)) -> bool {
+        let Some((Letter { spans: set_aside, .. }, _)) = self.dead.get(&record) else { return false };
+        let ids = self.records[record.0].get(&record.1).into_iter().flatten();
+        let wrong: Vec<(Option<bool>, usize)> = ids
+            .map(|&id| (self.due(id), self.spans[id as usize - 1].out))
+            .filter(|&(due, out)| due.is_some_and(|due| due != (out > 0)))
+            .collect();
+        wrong.len() <= *set_aside as usize && wrong.iter().all(|&(due, _)| due == Some(true))
     }
 
     /// A line of the story, where somebody listens.
