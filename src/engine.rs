@@ -19,7 +19,7 @@ use crate::{
     limits,
     model::{self, Fingerprint, RecordTime, Threshold, TraceId},
     mutant::{self, Mutant},
-    sample::States,
+    sample::{self, States},
     stats::Stats,
     tick::{Dead, Logged, Tick, Watermark},
 };
@@ -124,6 +124,10 @@ pub struct Full;
 
 /// Bytes taken in between two looks at the budget, at most: what is held is counted then, not at every record.
 const LOOK: usize = 1 << 20;
+
+/// Of what samplers have learned, each tick writes about so much: with ticks of 200 ms that is 320 kB/s at most. A thousand
+/// states of 1 kB are all written in 3 s; what a crash takes of them is some seconds of ten minutes.
+const STATE_BYTES: usize = 1 << 16;
 
 /// Of the pointer to a record with more late or rejected spans than a tick takes.
 const TOO_MANY: &str = "more spans of the record are late, or without a trace, than one tick takes";
@@ -231,6 +235,8 @@ impl Engine {
     fn retire(&mut self) {
         if self.sets.before().is_some() && self.assembly.retire() {
             self.sets.retire();
+            let Self { sets, states, .. } = self;
+            states.retain(|sampler| sets.all().any(|live| live.policies().sampler(sampler).is_some()));
         }
     }
 
@@ -257,6 +263,16 @@ impl Engine {
             decided,
             (trace, Decided { verdict, reason, policies }, standing),
         );
+    }
+
+    /// Remembers what a sampler had learned of a partition. What was learned by one that no policy has any more is forgotten.
+    ///
+    /// # Errors
+    /// Nothing of this version wrote it.
+    pub fn recall(&mut self, state: &sample::Written) -> Result<(), sample::Unreadable> {
+        let Self { sets, states, .. } = self;
+        let rule = sets.all().find_map(|live| live.policies().sampler(state.name.sampler));
+        rule.map_or(Ok(()), |rule| states.restore(state, rule))
     }
 
     /// Takes a partition away. Its undecided traces are given back, and what was made of its records since the last cut: it
@@ -365,6 +381,7 @@ impl Engine {
         tick.number = self.assembly.tick;
         tick.names.clone_from(&self.edition().names);
         tick.decisions.sort_unstable_by_key(|&(partition, _)| partition);
+        self.states.write(STATE_BYTES, &mut tick.states);
         self.watermarks(&mut tick.watermarks);
         self.assembly.time().weigh_ticks();
         self.assembly.tick += 1;
@@ -572,7 +589,9 @@ impl Engine {
         let Settings { tick_bytes, completion, output_record_bytes, buffer, .. } = self.settings;
         let tree = if self.sets.ask_tree() { self.tree_bytes() } else { 0 };
         let stamped = if self.settings.stamps.is_none() { 0 } else { self.stamped_bytes() };
+        let states = if self.states.bytes() > 0 { 2 * STATE_BYTES } else { 0 };
         tick_bytes
+            + states
             + completion.max_trace_bytes
             + tree
             + stamped

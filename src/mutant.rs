@@ -38,12 +38,14 @@ pub enum Mutant {
     BudgetIgnored,
     /// What is complete is looked for once a turn, and not before each record.
     DeadlinesPerTurn,
+    /// What samplers have learned is written beside the transaction.
+    StateOutsideTransaction,
     /// All spans of a record stand in the envelopes of the first.
     FirstEnvelope,
 }
 
 #[cfg(test)]
-pub const MUTANTS: [Mutant; 18] = [
+pub const MUTANTS: [Mutant; 19] = [
     Mutant::NoBarrier,
     Mutant::PositionFallsBack,
     Mutant::OneFirstOffset,
@@ -62,6 +64,7 @@ pub const MUTANTS: [Mutant; 18] = [
     Mutant::BudgetIgnored,
     Mutant::DeadlinesPerTurn,
     Mutant::FirstEnvelope,
+    Mutant::StateOutsideTransaction,
 ];
 
 #[cfg(test)]

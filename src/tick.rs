@@ -6,6 +6,7 @@ use crate::{
     assemble::Moment,
     decisions::Decision,
     model::{RecordTime, TraceId},
+    sample::Written,
 };
 
 /// Everything that happened between two cuts. Its outputs are to be acknowledged before its watermarks are committed.
@@ -19,6 +20,8 @@ pub struct Tick {
     pub dead: Vec<Dead>,
     /// Verdicts for the decision log of each partition that holds a span of the trace; sorted by partition.
     pub decisions: Vec<(u32, Decision)>,
+    /// What samplers have learned of each partition.
+    pub states: Vec<Written>,
     /// The policies that verdicts name by number.
     pub names: Arc<[String]>,
     pub watermarks: Vec<Watermark>,
@@ -105,7 +108,7 @@ impl Watermark {
 impl Tick {
     /// Nothing to send; there may be watermarks.
     pub fn is_empty(&self) -> bool {
-        self.kept.is_empty() && self.dead.is_empty() && self.decisions.is_empty()
+        self.kept.is_empty() && self.dead.is_empty() && self.decisions.is_empty() && self.states.is_empty()
     }
 
     /// Spans on their way out, to the output or the dead letters.
@@ -130,10 +133,11 @@ impl Tick {
     /// Takes out what came from a partition, and says of how many spans.
     pub fn discard(&mut self, partition: u32) -> u64 {
         let before = self.spans();
-        let Self { kept, dead, decisions, watermarks, beside, .. } = self;
+        let Self { kept, dead, decisions, states, watermarks, beside, .. } = self;
         kept.retain(|kept| kept.partition != partition || kept.shared);
         dead.retain(|dead| dead.partition != partition);
         decisions.retain(|&(of, _)| of != partition);
+        states.retain(|state| state.partition != partition);
         watermarks.retain(|watermark| watermark.partition != partition);
         *beside = dead.iter().map(Dead::reason_bytes).chain(kept.iter().map(Kept::header_bytes)).sum();
         if self.is_empty() {
@@ -143,11 +147,12 @@ impl Tick {
     }
 
     pub fn clear(&mut self) {
-        let Self { bytes, number: _, kept, dead, decisions, names: _, watermarks, frontier, beside } = self;
+        let Self { bytes, number: _, kept, dead, decisions, states, names: _, watermarks, frontier, beside } = self;
         bytes.clear();
         kept.clear();
         dead.clear();
         decisions.clear();
+        states.clear();
         watermarks.clear();
         *frontier = None;
         *beside = 0;
@@ -160,6 +165,7 @@ impl Tick {
             + size_of_val(&*self.kept)
             + size_of_val(&*self.dead)
             + size_of_val(&*self.decisions)
+            + self.states.iter().map(|state| state.value.len() + size_of::<Written>()).sum::<usize>()
     }
 
     /// Bytes allocated.
@@ -169,6 +175,8 @@ impl Tick {
             + self.kept.capacity() * size_of::<Kept>()
             + self.dead.capacity() * size_of::<Dead>()
             + self.decisions.capacity() * size_of::<(u32, Decision)>()
+            + self.states.capacity() * size_of::<Written>()
+            + self.states.iter().map(|state| state.value.capacity()).sum::<usize>()
             + self.watermarks.capacity() * size_of::<Watermark>()
     }
 }

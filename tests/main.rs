@@ -15,6 +15,7 @@ mod layers;
 mod lifecycle;
 mod manual;
 mod metrics;
+mod outliers;
 mod partitions;
 mod preflight;
 mod rekey;

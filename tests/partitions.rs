@@ -58,6 +58,7 @@ fn what_is_added_to_a_group_that_began_at_the_end_is_read_whole() {
     assert_eq!(refused.status.code(), Some(1), "{}", refused.said);
     assert!(refused.said.contains("--alter --topic added-decisions --partitions 5"), "{}", refused.said);
     kafka().existing("added-decisions", 3).grow(5);
+    kafka().existing("added-samplers", 3).grow(5);
     job.run_until_end();
     assert_eq!(kept(&output), traces(200..205));
 
@@ -90,9 +91,11 @@ fn what_is_added_meanwhile_waits_for_a_place_for_its_decisions() {
     let ended = processor.ends_within(PATIENCE);
     assert_eq!(ended.status.code(), Some(1), "{}", ended.said);
     let last = ended.said.lines().last().unwrap_or_default();
-    let words = ["`grown-spans` had 2 partitions", "a partition 2", "`grown-decisions` has no place"];
+    let words =
+        ["`grown-spans` had 2 partitions", "a partition 2", "`grown-decisions` and `grown-samplers` have no place"];
     assert!(words.iter().all(|word| last.contains(word)), "{}", ended.said);
     kafka().existing("grown-decisions", 2).grow(3);
+    kafka().existing("grown-samplers", 2).grow(3);
     job.run_until_end();
     assert_eq!(kept(&output), traces([0, 1, 10, 11, 12]));
     witness("partitions-meanwhile");

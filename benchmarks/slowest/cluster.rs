@@ -106,8 +106,13 @@ impl Cluster {
         }
         let mut written = Vec::new();
         for worker in 0..WORKERS {
-            let own = self.partitions.iter_mut().skip(worker).step_by(WORKERS);
-            let mut touched: Vec<Holder> = own.flat_map(|keys| keys.touched().map(|(holder, _)| holder)).collect();
+            let mut touched: Vec<Holder> = Vec::new();
+            for keys in self.partitions.iter_mut().skip(worker).step_by(WORKERS) {
+                keys.write(|holder, _| {
+                    touched.push(holder);
+                    true
+                });
+            }
             touched.sort_unstable();
             touched.dedup();
             for holder in touched {

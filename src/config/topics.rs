@@ -62,6 +62,7 @@ const MAX_NAME: usize = 249;
 const LETTERS: &str = "letters, digits, `.`, `_` and `-`";
 const DEAD_LETTERS: &str = "-dead-letters";
 const DECISIONS: &str = "-decisions";
+const SAMPLERS: &str = "-samplers";
 const BY_TRACE: &str = "-by-trace";
 const REKEY: &str = "-rekey";
 const DRY_RUN: &str = "-dry-run";
@@ -124,13 +125,15 @@ fn internal(input: &Input, node: &Node, d: &mut Diagnostics) {
         d.error(&node.at, format!("`{by_trace}` is where this group brings the spans of a trace together"))
             .hint("read it in another group, with `keyed: yes`");
     }
-    for decisions in input.topics.iter().map(|topic| input.decisions(&topic.name)) {
-        if is_read(&decisions) {
-            d.error(&node.at, format!("`{decisions}` is where this group writes its decisions"))
+    let decisions = input.topics.iter().map(|topic| (input.decisions(&topic.name), "its decisions"));
+    let samplers = input.topics.iter().map(|topic| (input.samplers(&topic.name), "what its samplers learn"));
+    for (topic, what) in decisions.chain(samplers) {
+        if is_read(&topic) {
+            d.error(&node.at, format!("`{topic}` is where this group writes {what}"))
                 .hint("read it with another program");
         }
-        if decisions.len() > MAX_NAME {
-            let message = format!("`{decisions}`, where this group would write its decisions, is no name of a topic");
+        if topic.len() > MAX_NAME {
+            let message = format!("`{topic}`, where this group would write {what}, is no name of a topic");
             d.error(&node.at, message).hint(format!("Kafka allows {MAX_NAME} letters; choose a shorter `group`"));
         }
     }
@@ -263,6 +266,9 @@ pub(super) fn output(node: &Node, input: Option<&Input>, d: &mut Diagnostics) ->
     if input.is_some_and(|input| input.topics.iter().any(|topic| input.decisions(&topic.name) == output.name)) {
         d.error(&at, format!("`{}` is where this group writes its decisions", output.name));
     }
+    if input.is_some_and(|input| input.topics.iter().any(|topic| input.samplers(&topic.name) == output.name)) {
+        d.error(&at, format!("`{}` is where this group writes what its samplers learn", output.name));
+    }
     if input.is_some_and(|input| input.keyed == Keyed::Rekey && input.by_trace() == output.name) {
         d.error(&at, format!("`{}` is where this group brings the spans of a trace together", output.name));
     }
@@ -303,11 +309,22 @@ impl Input {
 
     /// The topic that decisions on the traces of an input topic go to.
     pub fn decisions(&self, topic: &str) -> String {
+        self.beside(topic, DECISIONS)
+    }
+
+    /// The topic that holds what samplers have learned of the traces of an input topic.
+    pub fn samplers(&self, topic: &str) -> String {
+        self.beside(topic, SAMPLERS)
+    }
+
+    /// A topic of ours that has a partition for each of an input topic.
+    fn beside(&self, topic: &str, ours: &str) -> String {
         match &self.topics[..] {
-            [_] => format!("{}{DECISIONS}", self.group),
-            _ => format!("{}{DECISIONS}-{topic}", self.group),
+            [_] => format!("{}{ours}", self.group),
+            _ => format!("{}{ours}-{topic}", self.group),
         }
     }
+
     /// The topic that a re-keyed input goes through.
     pub fn by_trace(&self) -> String {
         format!("{}{BY_TRACE}", self.group)

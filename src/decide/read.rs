@@ -422,10 +422,12 @@ impl<'a> Reader<'a, '_> {
             None => condition::read_measure(MEASURE).ok(),
         };
         let by = read.into_iter().collect::<Option<Vec<_>>>()?;
+        let (quantile, window) = (quantile?, window?);
         // A change of these makes what was learned worthless; another quantile does not.
         let texts = keys.iter().map(Node::text).chain([of.map_or(MEASURE, Node::text)]);
         let state = texts.fold(fnv(policy.as_bytes()), |hash, text| mix(hash, fnv(text.as_bytes())));
-        Some((Sampler { state, by, rule: Slowest::new(quantile?, window?), of: measure? }, keys))
+        let state = mix(state, window);
+        Some((Sampler { state, by, rule: Slowest::new(quantile, window), of: measure? }, keys))
     }
 
     fn how(&mut self, node: &Node) -> Option<Match> {

@@ -8,7 +8,11 @@ use super::{
 };
 use crate::{
     model::{Randomness, RecordTime, Threshold},
-    sample::{States, coverage::Coverage, slowest::Fate},
+    sample::{
+        States,
+        coverage::Coverage,
+        slowest::{Fate, Slowest},
+    },
 };
 
 /// What is known of a trace when it is judged.
@@ -107,6 +111,11 @@ impl PolicySet {
                 Action::Group(list) => self.vote_list(list, facts, answering, votes),
             }
         }
+    }
+
+    /// What a sampler that learns goes by, if there is one of this name.
+    pub fn sampler(&self, state: u64) -> Option<&Slowest> {
+        self.samplers.iter().find(|sampler| sampler.state == state).map(|sampler| &sampler.rule)
     }
 
     /// Lets samplers learn from a trace of a partition on which they have voted, and which was kept or not. Tells what came, by

@@ -20,6 +20,7 @@ use super::{Delivered, Outcome, Parcel, Shared, contents};
 use crate::{
     config::{Config, Delivery},
     rekey,
+    sample::Written,
     source::{self, Committer, Metadata, Partition, Refusal, Use},
     tick::{Dead, Logged, Tick},
 };
@@ -55,6 +56,8 @@ enum Piece {
     Dead(usize),
     /// Decisions of a partition.
     Decisions { partition: u32, value: Vec<u8> },
+    /// In `Tick::states`.
+    State(usize),
 }
 
 /// Why a tick did not go out.
@@ -86,6 +89,8 @@ const DEFAULTS: &[(&str, &str)] = &[
     // group's session timeout, so that it is over before its partitions are somebody else's.
     ("transaction.timeout.ms", "30000"),
 ];
+/// A partition that is in no tick of ours.
+const UNNAMED: KafkaError = KafkaError::MessageProduction(RDKafkaErrorCode::UnknownPartition);
 /// A record's key, headers and framing beside its value.
 pub const FRAMING: usize = 512;
 /// Between two looks at what is not acknowledged yet.
@@ -235,8 +240,8 @@ impl Sender {
     /// An error as a person has to read it.
     pub fn reason(&self, error: KafkaError) -> anyhow::Error {
         let Config { input, output, .. } = &*self.config;
-        let ours = input.topics.iter().map(|topic| input.decisions(&topic.name)).chain([input.dead_letters()]);
-        let ours = ours.collect::<Vec<_>>();
+        let beside = input.topics.iter().flat_map(|topic| [input.decisions(&topic.name), input.samplers(&topic.name)]);
+        let ours = beside.chain([input.dead_letters()]).collect::<Vec<_>>();
         let topics = [&output.name].into_iter().chain(&ours).map(String::as_str).collect::<Vec<_>>();
         match Refusal::of_right(&error, &input.group, Use::Write(&topics)) {
             Some(refusal) => refusal.into(),
@@ -380,13 +385,18 @@ impl Sender {
                 producer.send(record).map_err(|(error, _)| error)
             }
             Piece::Decisions { partition, value } => {
-                let Some((topic, partition)) = parcel.name(*partition) else {
-                    return Err(KafkaError::MessageProduction(RDKafkaErrorCode::UnknownPartition));
-                };
+                let (topic, partition) = parcel.name(*partition).ok_or(UNNAMED)?;
                 let topic = self.config.input.decisions(topic);
                 let record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(&topic, number)
                     .partition(*partition)
                     .payload(value);
+                producer.send(record).map_err(|(error, _)| error)
+            }
+            Piece::State(state) => {
+                let Written { partition, name, value } = &tick.states[*state];
+                let (topic, partition) = parcel.name(*partition).ok_or(UNNAMED)?;
+                let (topic, key) = (self.config.input.samplers(topic), name.to_bytes());
+                let record = BaseRecord::with_opaque_to(&topic, number).partition(*partition).key(&key).payload(value);
                 producer.send(record).map_err(|(error, _)| error)
             }
         }
@@ -428,7 +438,9 @@ fn output_pieces(tick: &Tick) -> impl Iterator<Item = Piece> + use<> {
     // What was refused as too large is among the dead.
     let kept = tick.kept.iter().enumerate().filter(|(_, kept)| kept.spans > 0).map(|(at, _)| Piece::Kept(at));
     let dead = (0..tick.dead.len()).map(Piece::Dead);
-    kept.chain(dead).collect::<Vec<_>>().into_iter()
+    // After the decisions: what was learned and not decided would be learned again.
+    let states = (0..tick.states.len()).map(Piece::State);
+    kept.chain(dead).chain(states).collect::<Vec<_>>().into_iter()
 }
 
 fn is_too_large(code: RDKafkaErrorCode) -> bool {

@@ -52,6 +52,8 @@ enum Role {
     DeadLetters,
     /// On traces of the topic that it is beside.
     Decisions(String, Retention),
+    /// Of the topic that it is beside.
+    Samplers(String),
     ByTrace(Retention),
 }
 
@@ -98,8 +100,13 @@ const APPENDED: &str = "LogAppendTime";
 pub const TOPIC_LIMIT: usize = 1_048_588;
 /// What is removed is removed in segments, of which each partition has one at least. As Kafka Streams has it, about.
 const SEGMENT: &str = "67108864";
+/// The last state of each key, and none of a key that was not seen for a week.
+const COMPACTED: &str = "compact,delete";
+/// What is not compacted yet is read at each start: the segment in use, and a tenth of the rest.
+const SAMPLERS_SEGMENT: &str = "8388608";
+const SAMPLERS_DIRTY: &str = "0.1";
 
-fn miscounted(topic: &str, there: i32, input: &str, partitions: i32) -> String {
+fn miscounted(topic: &str, role: &Role, there: i32, input: &str, partitions: i32) -> String {
     let todo = if there < partitions {
         format!(
             "If `{input}` was given partitions, give `{topic}` as many (kafka-topics --alter --topic {topic} --partitions \
@@ -110,7 +117,7 @@ fn miscounted(topic: &str, there: i32, input: &str, partitions: i32) -> String {
         "Choose".to_owned()
     };
     format!(
-        "`{topic}` has {there} partitions, but the input topic `{input}` has {partitions}: decisions are beside the \
+        "`{topic}` has {there} partitions, but the input topic `{input}` has {partitions}: {role} are beside the \
          partition of their traces, and another number of partitions puts traces elsewhere. {todo} a new `input.group`, \
          which begins with decisions of its own"
     )
@@ -136,6 +143,18 @@ fn check(topic: &str, settings: Option<&Settings>, wanted: Retention) -> anyhow:
     let timestamps = timestamps.map(|timestamps| format!("{TIMESTAMPS} is {timestamps} and has to be {APPENDED}"));
     let wrong = short(settings, wanted).into_iter().chain(timestamps);
     Ok(wrong.map(|wrong| format!("{wrong} (kafka-configs --alter --topic {topic} --add-config): {early}")).collect())
+}
+
+/// Checks a topic of samplers' states that is there; returns what is not as it should be.
+fn check_samplers(topic: &str, settings: Option<&Settings>) -> Vec<String> {
+    let cleanup = settings.and_then(|settings| settings.get(CLEANUP));
+    let grows = cleanup.filter(|cleanup| !cleanup.contains("compact")).map(|cleanup| {
+        format!(
+            "{CLEANUP} is {cleanup} and has to be {COMPACTED} (kafka-configs --alter --topic {topic} --add-config): all \
+             states ever written are read at each start, and those of idle keys are removed with them"
+        )
+    });
+    grows.into_iter().collect()
 }
 
 /// Checks a topic of re-keyed spans that is there; returns what is not as it should be.
@@ -195,7 +214,12 @@ impl Internal {
             all.push(Self {
                 wanted: Wanted::decisions(partitions, retention),
                 topic: input.decisions(&topic),
-                role: Role::Decisions(topic, retention),
+                role: Role::Decisions(topic.clone(), retention),
+            });
+            all.push(Self {
+                wanted: Wanted::samplers(partitions),
+                topic: input.samplers(&topic),
+                role: Role::Samplers(topic),
             });
         }
         all
@@ -249,7 +273,10 @@ impl Internal {
         let is_miscounted = there != wanted.partitions;
         let warnings = match role {
             Role::DeadLetters => Vec::new(),
-            Role::Decisions(input, _) if is_miscounted => bail!(miscounted(topic, there, input, wanted.partitions)),
+            Role::Decisions(input, _) | Role::Samplers(input) if is_miscounted => {
+                bail!(miscounted(topic, role, there, input, wanted.partitions))
+            }
+            Role::Samplers(_) => check_samplers(topic, admin.settings(topic).await.as_ref()),
             Role::Decisions(_, retention) => check(topic, admin.settings(topic).await.as_ref(), *retention)?,
             Role::ByTrace(_) if is_miscounted => bail!(
                 "`{topic}` has {there} partitions and is to have {}, but traces that are half in would be parted. Go on \
@@ -269,6 +296,7 @@ impl fmt::Display for Role {
         f.write_str(match self {
             Self::DeadLetters => "dead letters",
             Self::Decisions(..) => "decisions",
+            Self::Samplers(_) => "states of samplers",
             Self::ByTrace(_) => "re-keyed spans",
         })
     }
@@ -325,6 +353,18 @@ impl Wanted {
             (TIMESTAMPS, APPENDED.to_owned()),
             (RETENTION, retention.to_string()),
             (RETENTION_BYTES, "-1".to_owned()),
+        ];
+        Self { partitions, settings }
+    }
+
+    fn samplers(partitions: i32) -> Self {
+        let settings = vec![
+            (CLEANUP, COMPACTED.to_owned()),
+            (TIMESTAMPS, APPENDED.to_owned()),
+            (RETENTION, WEEK.to_string()),
+            (RETENTION_BYTES, "-1".to_owned()),
+            ("segment.bytes", SAMPLERS_SEGMENT.to_owned()),
+            ("min.cleanable.dirty.ratio", SAMPLERS_DIRTY.to_owned()),
         ];
         Self { partitions, settings }
     }

@@ -245,9 +245,9 @@ impl Preflight<'_> {
 
     /// Whether records may be read, by reading one.
     fn reading(&mut self) {
-        let decisions = self.decisions();
+        let remembered = self.remembered();
         let inputs = self.readers.iter().flat_map(|reader| inputs(reader).into_iter().map(str::to_owned));
-        for topic in inputs.chain(decisions).collect::<Vec<_>>() {
+        for topic in inputs.chain(remembered).collect::<Vec<_>>() {
             if self.topics.partitions(&topic).is_none() {
                 continue;
             }
@@ -392,10 +392,11 @@ impl Preflight<'_> {
         Ok(start)
     }
 
-    /// The topics that decisions go to.
-    fn decisions(&self) -> Vec<String> {
+    /// The topics that workers write to and, after a restart, read.
+    fn remembered(&self) -> Vec<String> {
         let workers = workers_config(self.config);
-        inputs(&workers).into_iter().map(|topic| workers.input.decisions(topic)).collect()
+        let of = |topic| [workers.input.decisions(topic), workers.input.samplers(topic)];
+        inputs(&workers).into_iter().flat_map(of).collect()
     }
 
     /// Everything that a run writes to.
@@ -403,7 +404,7 @@ impl Preflight<'_> {
         let input = &self.config.input;
         let by_trace = (input.keyed == Keyed::Rekey).then(|| input.by_trace());
         let written = [self.config.output.name.clone(), input.dead_letters()].into_iter().chain(by_trace);
-        written.chain(self.decisions()).collect()
+        written.chain(self.remembered()).collect()
     }
 
     fn failed(&mut self, subject: &'static str, error: KafkaError, group: &str, used: Use<'_>) {

@@ -1,7 +1,5 @@
 //! Which keys have a state of their own.
 
-use std::mem;
-
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
@@ -26,8 +24,12 @@ pub struct Keys {
     /// By key: the place among the owners.
     places: HashMap<Key, u32, FixedState>,
     candidates: Vec<Candidate>,
+    /// How often one found no place since there were so many places.
+    crowded: usize,
     /// Where among the owners the next to give way is looked for.
     hand: usize,
+    /// Where among all states the next to be written is looked for.
+    next: usize,
     /// The number of the window under way.
     window: i64,
     /// Bytes of all states, beside their own size: what is held is asked for at every decision.
@@ -68,6 +70,8 @@ struct Candidate {
 
 /// No more keys can have a state of their own: with their candidates and no values, that is 400 MB.
 pub const KEYS_MAX: usize = 1 << 20;
+/// There is room for the candidates of so many at first, and of twice as many when they have come.
+const KEYS_FIRST: usize = 64;
 /// So many groups. What they keep is bounded as that of so many keys; of one group, values of different kinds are compared.
 pub const GROUPS: u8 = 64;
 /// Seen so often, a key has a state of its own: the first few values of a state are all kept, and are to be few of its traffic.
@@ -108,8 +112,10 @@ impl Keys {
             groups: (0..GROUPS).map(group).collect(),
             owners: Vec::new(),
             places: HashMap::default(),
-            candidates: vec![Candidate::default(); most.saturating_mul(CANDIDATES).next_multiple_of(SET)],
+            candidates: vec![Candidate::default(); most.min(KEYS_FIRST) * CANDIDATES],
+            crowded: 0,
             hand: 0,
+            next: 0,
             window: rule.number(now),
             states: 0,
         }
@@ -188,10 +194,22 @@ impl Keys {
         }
     }
 
-    /// The states that have learned something since this was last asked.
-    pub fn touched(&mut self) -> impl Iterator<Item = (Holder, &State)> {
-        let held = self.groups.iter_mut().chain(&mut self.owners);
-        held.filter_map(|held| mem::take(&mut held.touched).then_some((held.holder, &held.state)))
+    /// Writes states that have learned something since they were last written, in turns, for as long as `write` has room for
+    /// another.
+    pub fn write(&mut self, mut write: impl FnMut(Holder, &State) -> bool) {
+        let (groups, all) = (self.groups.len(), self.groups.len() + self.owners.len());
+        for step in 0..all {
+            let place = (self.next + step) % all;
+            let held = if place < groups { &mut self.groups[place] } else { &mut self.owners[place - groups] };
+            if !held.touched {
+                continue;
+            }
+            if !write(held.holder, &held.state) {
+                self.next = place;
+                return;
+            }
+            held.touched = false;
+        }
     }
 
     /// All of it.
@@ -212,6 +230,7 @@ impl Keys {
         let Some(place) = known.or_else(|| set.iter().position(|candidate| candidate.seen == 0)) else {
             // All are taken: the one that was seen least comes nearer to being driven out.
             set.iter_mut().min_by_key(|candidate| candidate.seen).into_iter().for_each(|least| least.seen -= 1);
+            self.crowd();
             return;
         };
         let seen = set[place].seen.saturating_add(1);
@@ -219,6 +238,17 @@ impl Keys {
         if seen >= EARNS && self.make_place(seen) {
             self.candidates[first + place].seen = 0;
             self.push(key, Held { earned: seen, ..Held::new(Holder::Key(key), State::new(&self.rule, now)) });
+        }
+    }
+
+    /// A candidate found no place. There is twice the room when that was so as often as there are places; those that are counted now
+    /// are counted anew.
+    fn crowd(&mut self) {
+        let room = self.candidates.len() / CANDIDATES;
+        self.crowded += 1;
+        if self.crowded >= self.candidates.len() && room < self.most {
+            self.candidates = vec![Candidate::default(); (room * 2).min(self.most) * CANDIDATES];
+            self.crowded = 0;
         }
     }
 
@@ -257,6 +287,30 @@ impl Keys {
         }
         if let Some(Held { holder: Holder::Key(moved), .. }) = self.owners.get(place) {
             self.places.insert(*moved, place as u32);
+        }
+    }
+}
+
+// === impl Holder ===
+
+impl Holder {
+    pub fn to_bytes(self) -> [u8; 9] {
+        let (kind, number) = match self {
+            Self::Key(key) => (0, key.0),
+            Self::Group(group) => (1, u64::from(group)),
+        };
+        let mut bytes = [kind; 9];
+        bytes[1..].copy_from_slice(&number.to_be_bytes());
+        bytes
+    }
+
+    /// None of what was not written by `to_bytes`.
+    pub fn from_bytes([kind, number @ ..]: [u8; 9]) -> Option<Self> {
+        let number = u64::from_be_bytes(number);
+        match kind {
+            0 => Some(Self::Key(Key(number))),
+            1 => u8::try_from(number).ok().filter(|&group| group < GROUPS).map(Self::Group),
+            _ => None,
         }
     }
 }
@@ -401,8 +455,11 @@ mod tests {
         let mut rng = Rng::with_seed(6);
         for tick in 0..100 {
             (0..50).for_each(|_| _ = take(&mut keys, hashed(rng.u64(..20)), rng.f64(), RecordTime(tick * 1000)));
-            keys.touched().for_each(|(holder, state)| copy.put(holder, state.clone()));
-            assert_eq!(keys.touched().count(), 0);
+            keys.write(|holder, state| {
+                copy.put(holder, state.clone());
+                true
+            });
+            keys.write(|holder, _| panic!("{holder:?} is written twice"));
         }
         assert_eq!(owners(&keys).count(), 10);
         for holder in owners(&keys).map(Holder::Key).chain((0..GROUPS).map(Holder::Group)) {
@@ -410,5 +467,28 @@ mod tests {
             assert!(original == copied || copied.is_none(), "{holder:?}");
         }
         sound(&copy);
+    }
+
+    #[test]
+    fn all_have_their_turn() {
+        let mut keys = keys(100);
+        let touch =
+            |keys: &mut Keys| (0..4000).for_each(|number| _ = take(keys, hashed(number % 100), 1.0, RecordTime(0)));
+        touch(&mut keys);
+        let mut written = std::collections::BTreeSet::new();
+        // Everything is touched all the time, and there is room for seven at a time.
+        for _ in 0..(100 + usize::from(GROUPS)).div_ceil(7) {
+            let mut room = 7;
+            keys.write(|holder, _| {
+                let fits = room > 0;
+                if fits {
+                    room -= 1;
+                    written.insert(holder);
+                }
+                fits
+            });
+            touch(&mut keys);
+        }
+        assert_eq!(written.iter().filter(|holder| matches!(holder, Holder::Key(_))).count(), owners(&keys).count());
     }
 }

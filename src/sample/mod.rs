@@ -30,4 +30,5 @@ pub use pack::Malformed;
 pub use rare::Rare;
 pub use rate::Rate;
 pub use share::{Share, Shares, Summary};
-pub use states::{Measured, States};
+pub use sketch::Malformed as Unreadable;
+pub use states::{Measured, Name, States, Written};

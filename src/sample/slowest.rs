@@ -246,6 +246,11 @@ impl State {
         self.window
     }
 
+    /// When that began.
+    pub fn time(&self, rule: &Slowest) -> RecordTime {
+        rule.start(self.window)
+    }
+
     /// Values in this window and before, as far as they count.
     pub fn count(&self) -> u64 {
         self.current.count() + self.previous.count()

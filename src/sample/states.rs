@@ -2,11 +2,14 @@
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use prost::Message;
 
 use super::{
     coverage::Coverage,
-    keys::{self, Key, Keys},
-    slowest::{Fate, Slowest},
+    keys::{self, Holder, Key, Keys},
+    schema,
+    sketch::Malformed,
+    slowest::{Fate, Slowest, State},
 };
 use crate::model::RecordTime;
 
@@ -25,6 +28,21 @@ pub struct Measured {
     pub value: f64,
     /// When it was decided.
     pub time: RecordTime,
+}
+
+/// A state of a partition as it is written: the last of a name counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    pub partition: u32,
+    pub name: Name,
+    pub value: Vec<u8>,
+}
+
+/// Whose state it is, in a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name {
+    pub sampler: u64,
+    pub holder: Holder,
 }
 
 /// Keys of a sampler in a partition that have a state of their own. What is beyond shares.
@@ -49,16 +67,42 @@ impl States {
     ) -> Coverage {
         let time = self.at(time);
         self.latest = self.latest.max(Some(time));
-        let of = self.samplers.entry(sampler).or_default();
-        let place = of.iter().position(|(owner, _)| *owner == partition).unwrap_or_else(|| {
-            of.push((partition, Keys::new(*rule, KEYS_MAX, time)));
-            of.len() - 1
-        });
-        let over = of[place].1.learn(key, value, fate, time);
+        let over = self.keys((sampler, partition), rule, time).learn(key, value, fate, time);
         over.iter().fold(Coverage::default(), |mut sum, (_, window)| {
             sum += Coverage::of(window);
             sum
         })
+    }
+
+    /// Writes what was learned since it was last written, up to about so many bytes; what finds no room has its turn later.
+    pub fn write(&mut self, mut room: usize, to: &mut Vec<Written>) {
+        for (&sampler, of) in &mut self.samplers {
+            for (partition, keys) in of {
+                keys.write(|holder, state| {
+                    if room == 0 {
+                        return false;
+                    }
+                    let value = state.write().encode_to_vec();
+                    room = room.saturating_sub(value.len() + size_of::<Written>());
+                    to.push(Written { partition: *partition, name: Name { sampler, holder }, value });
+                    true
+                });
+            }
+        }
+    }
+
+    /// Takes on what was written of a partition in a life before, of a sampler with this rule.
+    ///
+    /// # Errors
+    /// Nothing of this version wrote it.
+    pub fn restore(&mut self, written: &Written, rule: &Slowest) -> Result<(), Malformed> {
+        let Written { partition, name: Name { sampler, holder }, ref value } = *written;
+        let state = schema::Slowest::decode(&**value).map_err(|_| Malformed("no message"))?;
+        let state = State::read(&state, rule)?;
+        let time = state.time(rule);
+        self.latest = self.latest.max(Some(time));
+        self.keys((sampler, partition), rule, time).put(holder, state);
+        Ok(())
     }
 
     /// A partition is another's now, and what was learned of it.
@@ -69,12 +113,123 @@ impl States {
         });
     }
 
+    /// Forgets what other samplers have learned.
+    pub fn retain(&mut self, is_asked: impl Fn(u64) -> bool) {
+        self.samplers.retain(|sampler, _| is_asked(*sampler));
+    }
+
     pub fn bytes(&self) -> usize {
         self.samplers.values().flatten().map(|(_, keys)| keys.bytes()).sum()
+    }
+
+    fn keys(&mut self, (sampler, partition): (u64, u32), rule: &Slowest, time: RecordTime) -> &mut Keys {
+        let of = self.samplers.entry(sampler).or_default();
+        let place = of.iter().position(|(owner, _)| *owner == partition).unwrap_or_else(|| {
+            of.push((partition, Keys::new(*rule, KEYS_MAX, time)));
+            of.len() - 1
+        });
+        &mut of[place].1
     }
 
     /// When the input has ended, time stands where it was.
     fn at(&self, time: RecordTime) -> RecordTime {
         if time == RecordTime::END { self.latest.unwrap_or(RecordTime(0)) } else { time }
+    }
+}
+
+// === impl Name ===
+
+impl Name {
+    pub fn to_bytes(self) -> [u8; 17] {
+        let mut bytes = [0; 17];
+        bytes[..8].copy_from_slice(&self.sampler.to_be_bytes());
+        bytes[8..].copy_from_slice(&self.holder.to_bytes());
+        bytes
+    }
+
+    /// None of what was not written by `to_bytes`.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (sampler, holder) = bytes.split_first_chunk()?;
+        let holder = Holder::from_bytes(holder.try_into().ok()?)?;
+        Some(Self { sampler: u64::from_be_bytes(*sampler), holder })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULE: fn() -> Slowest = || Slowest::new(0.99, 60_000);
+
+    fn learn(states: &mut States, partition: u32, key: u64, value: f64, time: i64) {
+        let measured = Measured { key: key_of(key), value, time: RecordTime(time) };
+        states.learn((7, partition), &RULE(), measured, Fate::default());
+    }
+
+    fn key_of(number: u64) -> Key {
+        Key(number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    fn written(states: &mut States) -> Vec<Written> {
+        let mut written = Vec::new();
+        states.write(usize::MAX, &mut written);
+        written
+    }
+
+    #[test]
+    fn what_is_written_is_remembered() {
+        let mut states = States::default();
+        for number in 0..1000 {
+            learn(&mut states, 3, number % 5, number as f64, number as i64 * 100);
+        }
+        let mut restored = States::default();
+        for state in written(&mut states) {
+            assert_eq!(Name::from_bytes(&state.name.to_bytes()), Some(state.name));
+            restored.restore(&state, &RULE()).expect("it was written so");
+        }
+        assert!(written(&mut states).is_empty(), "nothing is new");
+        assert!(written(&mut restored).is_empty(), "nothing is new");
+        for value in [1.0, 500.0, 900.0, 985.0, 990.0, 995.0, 1005.0] {
+            let at = Measured { key: key_of(2), value, time: RecordTime(100_000) };
+            let [before, after] = [&states, &restored].map(|states| states.probability(7, &RULE(), at));
+            assert_eq!(before, after, "{value}");
+        }
+        assert_eq!(
+            States::default().probability(7, &RULE(), Measured { key: key_of(2), value: 1.0, time: RecordTime(0) }),
+            1.0
+        );
+        let at = Measured { key: key_of(2), value: 1.0, time: RecordTime(100_000) };
+        assert_eq!(restored.probability(7, &RULE(), at), 0.0, "a second warm-up would keep it");
+    }
+
+    #[test]
+    fn what_was_not_written_here_is_refused() {
+        let mut states = States::default();
+        let name = Name { sampler: 7, holder: Holder::Group(1) };
+        for value in [&b""[..], b"\xff", b"\x08\x02", b"\x08\x01"] {
+            assert!(
+                states.restore(&Written { partition: 0, name, value: value.to_vec() }, &RULE()).is_err(),
+                "{value:?}"
+            );
+        }
+        assert_eq!(states.bytes(), 0);
+        for name in [&b""[..], &[0; 16], &[0; 18], &[2; 17], &[1; 17]] {
+            assert_eq!(Name::from_bytes(name), None, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn no_more_is_written_than_there_is_room_for() {
+        let mut states = States::default();
+        for number in 0..10_000 {
+            learn(&mut states, 0, number % 100, number as f64, 0);
+        }
+        let (mut some, mut all) = (Vec::new(), 0);
+        states.write(1000, &mut some);
+        all += some.len();
+        assert!(some.iter().map(|state| state.value.len()).sum::<usize>() < 1000 + 10_000);
+        assert!(some.len() < 20, "{}", some.len());
+        all += written(&mut states).len();
+        assert!(all > 100, "{all}");
     }
 }

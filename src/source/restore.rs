@@ -1,6 +1,7 @@
-//! Reads remembered decisions back from the log.
+//! Reads remembered decisions back from the log, and what samplers have learned.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -22,12 +23,13 @@ use super::{Event, Head, Partition, context::Context, reader};
 use crate::{
     config::Config,
     decisions::{self, Decision},
+    sample::Name,
 };
 
 /// What newly assigned partitions remember, on its way out of the log. A thread reads it, since requests to brokers take as
 /// long as they like, and the worker must go on polling. Dropped, it stops reading.
 pub struct Restore {
-    outcome: Receiver<anyhow::Result<Vec<Restored>>>,
+    outcome: Receiver<anyhow::Result<Memory>>,
     stop: Arc<AtomicBool>,
 }
 
@@ -39,6 +41,24 @@ pub struct Wanted {
     pub floor: i64,
     /// The offset there of the last record that was committed with the metadata.
     pub last: Option<i64>,
+}
+
+/// What was read back.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// All decisions wanted, in the order of their partition's log.
+    pub decisions: Vec<Restored>,
+    /// The last state of each name.
+    pub states: Vec<Learned>,
+}
+
+/// A sampler's state that was read back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Learned {
+    /// Of the input.
+    pub partition: Partition,
+    pub name: Name,
+    pub value: Vec<u8>,
 }
 
 /// A decision that was read back.
@@ -93,12 +113,11 @@ impl Restore {
         Ok(Self { outcome, stop })
     }
 
-    /// All decisions wanted, in the order of their partition's log, once all are there; it is asked no more after that. Waits
-    /// for `budget` at most.
+    /// All that is wanted, once all is there; it is asked no more after that. Waits for `budget` at most.
     ///
     /// # Errors
     /// They are not to be had, and why, or take more than `max_bytes`.
-    pub fn poll(&mut self, budget: Duration) -> anyhow::Result<Option<Vec<Restored>>> {
+    pub fn poll(&mut self, budget: Duration) -> anyhow::Result<Option<Memory>> {
         match self.outcome.recv_timeout(budget) {
             Ok(outcome) => outcome.map(Some),
             Err(RecvTimeoutError::Timeout) => Ok(None),
@@ -122,13 +141,17 @@ struct Reading {
     to_end: bool,
     max_bytes: usize,
     restored: Vec<Restored>,
+    states: BTreeMap<(Partition, Name), Vec<u8>>,
+    /// Bytes of all that was read back.
+    bytes: usize,
     patience: Patience,
     stop: Arc<AtomicBool>,
 }
 
-/// A partition of the decision log.
+/// A partition of a topic of ours.
 struct Log {
     topic: String,
+    holds: Holds,
     wanted: Wanted,
     /// The next offset to come.
     position: i64,
@@ -136,6 +159,20 @@ struct Log {
     end: i64,
     /// The record at `last` was there, or none is named.
     found: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    Decisions,
+    /// A compacted log, which is read as a whole: its high watermark is not below what was committed, for a new leader gives none
+    /// before it knows (KIP-207).
+    States,
+}
+
+/// What a record held.
+enum Taken {
+    Decisions(Vec<Restored>),
+    State(Partition, Name, Vec<u8>),
 }
 
 /// Notices that nothing goes on.
@@ -161,20 +198,37 @@ impl Reading {
             Ok(client.set("isolation.level", isolation).create_with_context(Context::default())?)
         };
         let (asking, consumer) = (create("read_uncommitted")?, create("read_committed")?);
-        let logs = wanted.into_iter().map(|wanted| Log::new(config.input.decisions(&wanted.partition.0), wanted));
+        let logs = wanted.into_iter().flat_map(|wanted| {
+            let (decisions, samplers) =
+                (config.input.decisions(&wanted.partition.0), config.input.samplers(&wanted.partition.0));
+            [Log::new(decisions, Holds::Decisions, wanted.clone()), Log::new(samplers, Holds::States, wanted)]
+        });
         // Without a record that is named, there is nothing to wait for but the end.
-        let logs = logs.filter(|log| to_end || !log.found).collect();
-        let patience = Patience::new();
-        Ok(Self { asking, consumer, logs, names, to_end, max_bytes, restored: Vec::new(), patience, stop })
+        let logs = logs.filter(|log| to_end || !log.found || log.holds == Holds::States).collect();
+        Ok(Self {
+            asking,
+            consumer,
+            logs,
+            names,
+            to_end,
+            max_bytes,
+            restored: Vec::new(),
+            states: BTreeMap::new(),
+            bytes: 0,
+            patience: Patience::new(),
+            stop,
+        })
     }
 
-    fn run(mut self) -> anyhow::Result<Vec<Restored>> {
+    fn run(mut self) -> anyhow::Result<Memory> {
         for log in 0..self.logs.len() {
             self.ask(log)?;
         }
         self.logs.retain(|log| !log.is_read());
         self.read()?;
-        Ok(self.restored)
+        let states = self.states.into_iter();
+        let states = states.map(|((partition, name), value)| Learned { partition, name, value }).collect();
+        Ok(Memory { decisions: self.restored, states })
     }
 
     /// Learns where a log begins and ends.
@@ -208,13 +262,14 @@ impl Reading {
         while !self.logs.is_empty() && !self.stop.load(Ordering::Acquire) {
             // The consumer lends the record only.
             let taken = match self.consumer.poll(STEP) {
-                Some(Ok(record)) => Ok(take(&mut self.logs, &record, &self.names)?),
-                Some(Err(error)) => Err(error),
-                None => Ok(Vec::new()),
+                Some(Ok(record)) => take(&mut self.logs, &record, &self.names)?.map(Ok),
+                Some(Err(error)) => Some(Err(error)),
+                None => None,
             };
             match taken {
-                Ok(taken) => self.remember(taken)?,
-                Err(error) => self.failed(error)?,
+                Some(Ok(taken)) => self.remember(taken)?,
+                Some(Err(error)) => self.failed(error)?,
+                None => {}
             }
             self.heed_events(|reading| &reading.consumer)?;
             self.logs.retain(|log| !log.is_read());
@@ -222,19 +277,27 @@ impl Reading {
         Ok(())
     }
 
-    fn remember(&mut self, mut taken: Vec<Restored>) -> anyhow::Result<()> {
-        if taken.is_empty() {
-            return Ok(());
-        }
+    fn remember(&mut self, taken: Taken) -> anyhow::Result<()> {
         self.patience.restart();
-        let bytes = (self.restored.len() + taken.len()) * size_of::<Restored>();
-        if bytes > self.max_bytes {
+        match taken {
+            Taken::Decisions(mut decisions) => {
+                self.bytes += decisions.len() * size_of::<Restored>();
+                self.restored.append(&mut decisions);
+            }
+            Taken::State(partition, name, value) => {
+                self.bytes += size_of::<Learned>() + value.len();
+                if let Some(before) = self.states.insert((partition, name), value) {
+                    self.bytes -= size_of::<Learned>() + before.len();
+                }
+            }
+        }
+        if self.bytes > self.max_bytes {
             bail!(
-                "the decisions to be remembered take more than {} MiB; raise memory.buffer, or shorten late_window",
+                "the decisions to be remembered, and what samplers have learned, take more than {} MiB; raise memory.buffer, or \
+                 shorten late_window",
                 self.max_bytes >> 20
             );
         }
-        self.restored.append(&mut taken);
         Ok(())
     }
 
@@ -280,41 +343,49 @@ const GONE: &str = "the group remembers them, so without them traces would be de
                     Give the topic a longer retention.ms. To go on without them on purpose, reset the group's offsets \
                     (kafka-consumer-groups --reset-offsets --to-current)";
 
-/// The decisions of a record that is wanted.
-fn take(logs: &mut [Log], record: &BorrowedMessage<'_>, names: &[String]) -> anyhow::Result<Vec<Restored>> {
+/// What is in a record that is wanted.
+fn take(logs: &mut [Log], record: &BorrowedMessage<'_>, names: &[String]) -> anyhow::Result<Option<Taken>> {
     let Some(log) = logs.iter_mut().find(|log| log.is(record.topic(), record.partition())) else {
-        return Ok(Vec::new());
+        return Ok(None);
     };
-    let offset = record.offset();
+    let (offset, value) = (record.offset(), record.payload().unwrap_or_default());
     if !log.take(offset)? {
-        return Ok(Vec::new());
+        return Ok(None);
     }
-    let logged = decisions::decode(record.payload().unwrap_or_default(), names)
-        .with_context(|| format!("record {offset} of {}", log.name()))?;
-    let bound = log.wanted.last.is_none_or(|last| offset > last);
     let partition = &log.wanted.partition;
+    if log.holds == Holds::States {
+        // What somebody else wrote there is no state of ours.
+        let name = record.key().and_then(Name::from_bytes);
+        return Ok(name.map(|name| Taken::State(partition.clone(), name, value.to_vec())));
+    }
+    let logged = decisions::decode(value, names).with_context(|| format!("record {offset} of {}", log.name()))?;
+    let bound = log.wanted.last.is_none_or(|last| offset > last);
     let restored = |decision| Restored { partition: partition.clone(), tick: logged.tick, offset, bound, decision };
-    Ok(logged.decisions.into_iter().map(restored).collect())
+    Ok(Some(Taken::Decisions(logged.decisions.into_iter().map(restored).collect())))
 }
 
 fn missing(logs: &[Log]) -> String {
     let named = logs.iter().take(NAMED).map(|log| format!("{} from {} to {}", log.name(), log.position, log.end - 1));
     let more = logs.len().checked_sub(NAMED).filter(|&more| more > 0).map(|more| format!("{more} more"));
-    format!("the decisions in {}", named.chain(more).collect::<Vec<_>>().join(", "))
+    format!("the records of {}", named.chain(more).collect::<Vec<_>>().join(", "))
 }
 
 // === impl Log ===
 
 impl Log {
     /// Until it is known where the log ends, it is to be read as far as its last record that is named.
-    fn new(topic: String, wanted: Wanted) -> Self {
+    fn new(topic: String, holds: Holds, wanted: Wanted) -> Self {
         let Wanted { floor, last, .. } = wanted;
         let end = last.map_or(floor, |last| last + 1);
-        Self { topic, position: floor, end, found: end <= floor, wanted }
+        Self { topic, holds, position: floor, end, found: end <= floor, wanted }
     }
 
     /// Takes note of where the log begins and ends.
     fn begin(&mut self, low: i64, high: i64, to_end: bool) -> anyhow::Result<()> {
+        if self.holds == Holds::States {
+            (self.position, self.end, self.found) = (low, high, true);
+            return Ok(());
+        }
         let name = self.name();
         let Wanted { floor, last, .. } = self.wanted;
         if let Some(last) = last.filter(|&last| high <= last) {
@@ -380,7 +451,7 @@ impl Patience {
     fn exhausted(&self) -> Option<String> {
         let waited = self.since.elapsed();
         let trouble = self.trouble.as_ref().map(|error| format!(" ({error})")).unwrap_or_default();
-        (waited > WATCHDOG).then(|| format!("brokers answer, but no decision came back for {waited:.0?}{trouble}"))
+        (waited > WATCHDOG).then(|| format!("brokers answer, but nothing came back for {waited:.0?}{trouble}"))
     }
 }
 

@@ -31,13 +31,18 @@ impl<I: Io> Worker<I> {
         let mut tick = self.engine.cut();
         #[cfg(test)]
         self.mutate(&mut tick)?;
-        let Tick { decisions, watermarks, .. } = &mut tick;
+        let Tick { decisions, states, watermarks, .. } = &mut tick;
         // A restart reads the decision log as far as a commit says: what is decided is news, though nothing else has moved.
         let decides = |of: u32| {
             decisions.binary_search_by_key(&of, |&(partition, _)| partition).is_ok()
                 && !mutant::is(Mutant::DecisionsUnnamed)
         };
-        watermarks.retain(|watermark| self.owned.commits(watermark) || decides(watermark.partition));
+        // With the offsets, the group is asked whether a partition is still ours to write what was learned of it.
+        let learns = |of: u32| states.iter().any(|state| state.partition == of);
+        watermarks.retain(|watermark| {
+            let of = watermark.partition;
+            self.owned.commits(watermark) || decides(of) || learns(of)
+        });
         if tick.is_empty() && tick.watermarks.is_empty() {
             self.engine.settle(tick, &[]);
             return Ok(());

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     forward::{Delivered, Outcome, Parcel},
     model::RecordTime,
-    source::{Beginning, Event, NoBeginning, Partition, Refusal, Restored, Source, Wanted},
+    source::{Beginning, Event, Memory, NoBeginning, Partition, Refusal, Source, Wanted},
 };
 
 /// The brokers as a reader sees them. Nothing is restored: no life before has left anything.
@@ -95,8 +95,8 @@ impl Io for DryRun {
         Ok(())
     }
 
-    fn restored(&self, (): &mut (), _: Duration) -> anyhow::Result<Option<Vec<Restored>>> {
-        Ok(Some(Vec::new()))
+    fn restored(&self, (): &mut (), _: Duration) -> anyhow::Result<Option<Memory>> {
+        Ok(Some(Memory::default()))
     }
 
     fn send(&mut self, parcel: Parcel) -> anyhow::Result<()> {

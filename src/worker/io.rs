@@ -19,7 +19,7 @@ use crate::{
     config::{Config, Delivery},
     forward::{Delivered, Forward, Parcel, Route},
     model::RecordTime,
-    source::{Beginning, Event, NoBeginning, Partition, Refusal, Restore, Restored, Source, Wanted},
+    source::{Beginning, Event, Memory, NoBeginning, Partition, Refusal, Restore, Source, Wanted},
 };
 
 /// The calls that wait say for how long; the others return at once, or as fast as one request to a broker.
@@ -27,7 +27,7 @@ pub trait Io {
     type Record<'a>: Message
     where
         Self: 'a;
-    /// Decisions on their way out of the log.
+    /// What was decided and learned, on its way out of the logs.
     type Restore;
 
     fn now(&self) -> Instant;
@@ -52,16 +52,16 @@ pub trait Io {
     fn pause(&self, partitions: &[Partition]) -> KafkaResult<()>;
     fn resume(&self, partitions: &[Partition]) -> KafkaResult<()>;
 
-    /// Begins to read decisions back, which may take `max_bytes`.
+    /// Begins to read back what was decided and learned, which may take `max_bytes`.
     ///
     /// # Errors
     /// It cannot be begun.
     fn restore(&self, wanted: Vec<Wanted>, names: Arc<[String]>, max_bytes: usize) -> anyhow::Result<Self::Restore>;
-    /// All of them, once they are there.
+    /// All of it, once it is there.
     ///
     /// # Errors
-    /// They are not to be had, and why.
-    fn restored(&self, restore: &mut Self::Restore, wait: Duration) -> anyhow::Result<Option<Vec<Restored>>>;
+    /// It is not to be had, and why.
+    fn restored(&self, restore: &mut Self::Restore, wait: Duration) -> anyhow::Result<Option<Memory>>;
 
     /// Sends a tick as the member of the group that the worker is now; the one before is done.
     ///
@@ -163,7 +163,7 @@ impl Io for Kafka {
         Restore::new(&self.config, wanted, names, to_end, max_bytes)
     }
 
-    fn restored(&self, restore: &mut Restore, wait: Duration) -> anyhow::Result<Option<Vec<Restored>>> {
+    fn restored(&self, restore: &mut Restore, wait: Duration) -> anyhow::Result<Option<Memory>> {
         restore.poll(wait)
     }
 

@@ -10,7 +10,8 @@ use crate::{
     engine::Remembered,
     model::RecordTime,
     mutant::{self, Mutant},
-    source::{Beginning, Event, Head, Metadata, NoBeginning, Partition, Restored, Wanted},
+    sample::Written,
+    source::{Beginning, Event, Head, Learned, Memory, Metadata, NoBeginning, Partition, Restored, Wanted},
 };
 
 /// For a tick in flight when a partition is revoked: well below the session timeout of 45 s.
@@ -74,7 +75,7 @@ impl<I: Io> Worker<I> {
                 Err(beyond_waiting) => return Err(beyond_waiting.into()),
             },
             Arrival::Restoring(beginnings, mut restore) => match self.io.restored(&mut restore, BUSY)? {
-                Some(restored) => return self.take_over(beginnings, restored),
+                Some(memory) => return self.take_over(beginnings, memory),
                 None => self.arriving = Some(Arrival::Restoring(beginnings, restore)),
             },
         }
@@ -87,15 +88,15 @@ impl<I: Io> Worker<I> {
         let Orders { partitions: known, config, .. } = &self.orders;
         let (topic, partition) = partitions.iter().find(|partition| !known.contains(*partition))?;
         let before = known.iter().filter(|(of, _)| of == topic).count();
-        let decisions = config.input.decisions(topic);
+        let (decisions, samplers) = (config.input.decisions(topic), config.input.samplers(topic));
         Some(format!(
-            "the topic `{topic}` had {before} partitions when this process began, and now has a partition {partition}, for whose \
-             decisions `{decisions}` has no place. Give that topic as many partitions, and start again: added partitions are \
+            "the topic `{topic}` had {before} partitions when this process began, and now has a partition {partition}, for which \
+             `{decisions}` and `{samplers}` have no place. Give them as many partitions, and start again: added partitions are \
              read from their start"
         ))
     }
 
-    fn take_over(&mut self, beginnings: Vec<(Partition, Beginning)>, restored: Vec<Restored>) -> anyhow::Result<()> {
+    fn take_over(&mut self, beginnings: Vec<(Partition, Beginning)>, memory: Memory) -> anyhow::Result<()> {
         self.io.assign(&beginnings)?;
         for (partition, Beginning { offset, committed, expired, metadata }) in beginnings {
             if expired > 0 {
@@ -136,7 +137,9 @@ impl<I: Io> Worker<I> {
         }
         let partial = self.orders.keying == Keying::Unkeyed && self.owned.len() < self.orders.partitions.len();
         self.partial_since = partial.then(|| self.partial_since.unwrap_or_else(|| self.io.now()));
-        self.restored.extend(restored);
+        let Memory { decisions, states } = memory;
+        self.recall(&states);
+        self.restored.extend(decisions);
         if !partial {
             self.remember();
         }
@@ -159,6 +162,22 @@ impl<I: Io> Worker<I> {
             if let Some(owned) = self.owned.find(&partition.0, partition.1) {
                 self.engine.restore(owned.at, Remembered { tick, record: offset, decision, bound });
             }
+        }
+    }
+
+    /// Remembers what samplers have learned. What cannot be read is learned again.
+    fn recall(&mut self, states: &[Learned]) {
+        let mut unreadable = None;
+        for Learned { partition, name, value } in states {
+            let Some(owned) = self.owned.find(&partition.0, partition.1) else { continue };
+            let written = Written { partition: owned.at, name: *name, value: value.clone() };
+            unreadable = unreadable.or(self.engine.recall(&written).err());
+        }
+        if !states.is_empty() {
+            tracing::info!("{} states of samplers are remembered from before", states.len());
+        }
+        if let Some(error) = unreadable {
+            tracing::warn!(%error, "some of what samplers had learned cannot be read, and is learned again");
         }
     }
 

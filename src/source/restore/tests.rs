@@ -12,6 +12,7 @@ use crate::{
     assemble::Reason,
     decide::Verdict,
     model::{Fingerprint, RecordTime, Threshold, TraceId},
+    sample::keys::Holder,
 };
 
 const SOON: Duration = Duration::from_secs(20);
@@ -52,7 +53,7 @@ fn config(brokers: &str) -> Config {
 }
 
 /// What comes of it, and how long the longest turn took.
-fn outcome(mut restore: Restore) -> anyhow::Result<Vec<Restored>> {
+fn outcome(mut restore: Restore) -> anyhow::Result<Memory> {
     let (budget, begun) = (Duration::from_millis(5), Instant::now());
     loop {
         if let Some(restored) = restore.poll(budget)? {
@@ -68,6 +69,7 @@ impl Broker {
     fn start() -> Self {
         let cluster = MockCluster::new(1).expect("a broker");
         cluster.create_topic("tailwater-decisions", 2, 1).expect("a topic");
+        cluster.create_topic("tailwater-samplers", 2, 1).expect("a topic");
         let producer =
             ClientConfig::new().set("bootstrap.servers", cluster.bootstrap_servers()).create().expect("a producer");
         Self { cluster, producer }
@@ -82,13 +84,20 @@ impl Broker {
     }
 
     fn write(&self, partition: i32, value: &[u8]) {
-        let record = BaseRecord::<[u8], [u8]>::to("tailwater-decisions").partition(partition).payload(value);
+        self.send(BaseRecord::to("tailwater-decisions").partition(partition).payload(value));
+    }
+
+    fn learn(&self, partition: i32, name: &[u8], value: &[u8]) {
+        self.send(BaseRecord::to("tailwater-samplers").partition(partition).key(name).payload(value));
+    }
+
+    fn send(&self, record: BaseRecord<'_, [u8], [u8]>) {
         self.producer.send(record).map_err(|(error, _)| error).expect("room");
         self.producer.flush(SOON).expect("written");
     }
 
     fn restore(&self, wanted: Vec<Wanted>, to_end: bool, max_bytes: usize) -> anyhow::Result<Vec<Restored>> {
-        outcome(self.begin(wanted, to_end, max_bytes)?)
+        Ok(outcome(self.begin(wanted, to_end, max_bytes)?)?.decisions)
     }
 
     fn begin(&self, wanted: Vec<Wanted>, to_end: bool, max_bytes: usize) -> anyhow::Result<Restore> {
@@ -138,18 +147,19 @@ fn a_partition_between_two_leaders_is_asked_for_again() {
     broker.decide(0, 10..12);
     broker.lead(0, None);
     let mut restore = broker.begin(vec![wanted(0, 0, Some(1))], false, 1 << 20).expect("begun");
-    assert_eq!(restore.poll(Duration::from_secs(1)).expect("it goes on"), None);
+    assert!(restore.poll(Duration::from_secs(1)).expect("it goes on").is_none());
     broker.lead(0, Some(1));
-    assert_eq!(seen(&outcome(restore).expect("all")), [(0, 0, false, 10), (0, 1, false, 11)]);
+    assert_eq!(seen(&outcome(restore).expect("all").decisions), [(0, 0, false, 10), (0, 1, false, 11)]);
 }
 
 #[test]
 fn nothing_remembered_is_nothing_read() {
-    let nowhere = config("localhost:1");
-    let wanted = || vec![wanted(0, 0, None), wanted(1, 7, Some(6))];
-    let restore = Restore::new(&nowhere, wanted(), names(), false, 0).expect("begun");
-    assert_eq!(outcome(restore).expect("nothing to ask a broker for"), []);
     let broker = Broker::start();
+    // Nothing asks where this log is.
+    broker.lead(0, None);
+    let wanted = || vec![wanted(0, 0, None), wanted(1, 7, Some(6))];
+    assert_eq!(broker.restore(wanted(), false, 0).expect("nothing to read"), []);
+    broker.lead(0, Some(1));
     assert_eq!(broker.restore(vec![self::wanted(0, 0, None)], true, 0).expect("an empty log"), []);
 }
 
@@ -160,6 +170,23 @@ fn a_log_that_is_shorter_than_what_was_committed_is_an_error() {
     let error = broker.error(vec![wanted(0, 0, Some(2))], 1 << 20);
     assert!(error.starts_with("tailwater-decisions/0 ends at 2, but decisions up to 2 were committed"), "{error}");
     assert!(error.contains("--reset-offsets"), "{error}");
+}
+
+#[test]
+fn the_last_state_of_each_name_is_read() {
+    let broker = Broker::start();
+    let name = |group| Name { sampler: 7, holder: Holder::Group(group) };
+    for (partition, group, value) in [(0, 1, "old"), (0, 2, "b"), (0, 1, "new"), (1, 1, "other's")] {
+        broker.learn(partition, &name(group).to_bytes(), value.as_bytes());
+    }
+    broker.learn(0, b"what is that?", b"c");
+    let memory = outcome(broker.begin(vec![wanted(0, 0, None)], false, 1 << 20).expect("begun")).expect("all");
+    let state = |group, value: &str| Learned { partition: partition(0), name: name(group), value: value.into() };
+    assert_eq!(memory.states, [state(1, "new"), state(2, "b")]);
+    let bytes = 2 * size_of::<Learned>() + 4;
+    let restore = |bytes| outcome(broker.begin(vec![wanted(0, 0, None)], false, bytes).expect("begun"));
+    restore(bytes).expect("room for the last of each");
+    restore(bytes - 1).expect_err("no room");
 }
 
 #[test]
@@ -194,7 +221,7 @@ fn a_broker_that_is_away_holds_no_turn_up() {
 }
 
 fn log(floor: i64, last: Option<i64>, watermarks: (i64, i64), to_end: bool) -> anyhow::Result<Log> {
-    let mut log = Log::new("d".into(), wanted(0, floor, last));
+    let mut log = Log::new("d".into(), Holds::Decisions, wanted(0, floor, last));
     log.begin(watermarks.0, watermarks.1, to_end)?;
     Ok(log)
 }
@@ -251,7 +278,7 @@ fn patience_ends_while_brokers_answer() {
     patience.since -= WATCHDOG + Duration::from_secs(1);
     patience.trouble = Some(KafkaError::NoMessageReceived);
     let words = patience.exhausted().expect("exhausted");
-    assert!(words.starts_with("brokers answer, but no decision came back for 61s (No message"), "{words}");
+    assert!(words.starts_with("brokers answer, but nothing came back for 61s (No message"), "{words}");
     patience.restart();
     assert_eq!(patience.exhausted(), None);
 }

@@ -6,12 +6,14 @@ use super::{
     judge::{Judge, Letter},
     log::{Log, Txn},
 };
-use crate::source::Metadata;
+use crate::{sample::Name, source::Metadata};
 
 pub struct Broker {
     pub input: Vec<Log<Input>>,
     /// Beside each partition of the input.
     pub decisions: Vec<Log<Vec<u8>>>,
+    /// And beside each as well, what samplers learn.
+    pub states: Vec<Log<(Name, Vec<u8>)>>,
     pub txns: Vec<Transaction>,
     producers: BTreeMap<String, Producer>,
     /// Committed, by partition of the input.
@@ -44,6 +46,7 @@ pub struct Transaction {
 pub enum Place {
     Input(usize),
     Decisions(usize),
+    States(usize),
     Output,
     Offsets,
 }
@@ -87,6 +90,7 @@ impl Broker {
         Self {
             input: (0..partitions).map(|_| Log::default()).collect(),
             decisions: (0..partitions).map(|_| Log::default()).collect(),
+            states: (0..partitions).map(|_| Log::default()).collect(),
             txns: Vec::new(),
             producers: BTreeMap::new(),
             offsets: vec![None; partitions],
@@ -129,6 +133,13 @@ impl Broker {
         self.txns[txn].places.insert(Place::Decisions(partition));
         self.txns[txn].decisions.push((partition, offset));
         Ok(offset)
+    }
+
+    pub fn learn(&mut self, name: &str, epoch: u32, partition: usize, state: (Name, Vec<u8>)) -> Result<(), Refusal> {
+        let txn = self.open(name, epoch)?;
+        self.states[partition].append(Some(txn), state);
+        self.txns[txn].places.insert(Place::States(partition));
+        Ok(())
     }
 
     pub fn keep(&mut self, name: &str, epoch: u32, spans: &[u64]) -> Result<(), Refusal> {
@@ -252,6 +263,7 @@ impl Broker {
         match place {
             Place::Input(partition) => self.input[partition].mark(txn, commit),
             Place::Decisions(partition) => self.decisions[partition].mark(txn, commit),
+            Place::States(partition) => self.states[partition].mark(txn, commit),
             Place::Output => {}
             Place::Offsets => {
                 let offsets = std::mem::take(&mut self.txns[txn].offsets);

@@ -18,13 +18,16 @@ use super::{
     super::io::Io,
     broker::{Broker, Refusal},
     judge::Letter,
+    learned::{self, Ends},
 };
 use crate::{
+    assemble::Keying,
     decisions,
     forward::{Delivered, Outcome, Parcel, contents},
     model::RecordTime,
     mutant::{self, Mutant},
-    source::{self, Beginning, Event, Head, Metadata, NoBeginning, Partition, Restored, Wanted},
+    sample::{Name, Written},
+    source::{self, Beginning, Event, Head, Learned, Memory, Metadata, NoBeginning, Partition, Restored, Wanted},
     tick::{Dead, Logged},
 };
 
@@ -39,6 +42,7 @@ pub struct World {
     pub start: Instant,
     pub names: Vec<String>,
     pub at_least_once: bool,
+    pub keying: Keying,
 }
 
 /// Of one worker.
@@ -109,6 +113,8 @@ enum Piece {
     Decisions(u32, usize, Vec<u8>),
     Kept(Vec<u64>),
     Dead(Letter),
+    /// The partition, and what a sampler has learned of it.
+    State(usize, Name, Vec<u8>),
 }
 
 /// How far a worker's transaction has come.
@@ -275,6 +281,11 @@ impl Client {
                 }
                 Some(Piece::Kept(spans)) => broker.keep(&self.name, epoch, &spans),
                 Some(Piece::Dead(letter)) => broker.bury(&self.name, epoch, letter),
+                Some(Piece::State(partition, name, value)) if mutant::is(Mutant::StateOutsideTransaction) => {
+                    broker.states[partition].append(None, (name, value));
+                    Ok(())
+                }
+                Some(Piece::State(partition, name, value)) => broker.learn(&self.name, epoch, partition, (name, value)),
             },
             Stage::Offsets if fails => Err(Refusal::Generation),
             Stage::Offsets => {
@@ -313,6 +324,9 @@ impl Client {
                     Some(Piece::Kept(spans)) => broker.judge.committed(std::iter::empty(), &spans, &[]),
                     Some(Piece::Dead(letter)) => {
                         broker.judge.committed(std::iter::empty(), &[], &[letter]);
+                    }
+                    Some(Piece::State(partition, name, value)) => {
+                        broker.states[partition].append(None, (name, value));
                     }
                     Some(Piece::Decisions(..)) | None if out.acknowledged => out.stage = Stage::Committing,
                     // A round trip later.
@@ -368,7 +382,12 @@ impl Client {
         let dead = tick.dead.iter().map(|&Dead { partition, offset, spans, .. }| {
             Piece::Dead(Letter { partition: place(partition), offset, spans })
         });
-        let (decided, output): (VecDeque<_>, VecDeque<_>) = (decided.collect(), kept.chain(dead).collect());
+        let states = tick
+            .states
+            .iter()
+            .map(|Written { partition, name, value }| Piece::State(place(*partition), *name, value.clone()));
+        let (decided, output): (VecDeque<_>, VecDeque<_>) =
+            (decided.collect(), kept.chain(dead).chain(states).collect());
         if self.world.at_least_once {
             (decided, output)
         } else {
@@ -405,7 +424,7 @@ fn note(logged: &mut Vec<Logged>, partition: u32, offset: i64) {
 impl Io for Client {
     type Record<'a> = OwnedMessage;
     /// What is wanted, and where the log ended when it was asked.
-    type Restore = Vec<(Wanted, i64)>;
+    type Restore = Vec<(Wanted, i64, Ends)>;
 
     fn now(&self) -> Instant {
         self.world.start + Duration::from_millis(self.world.now.get())
@@ -511,20 +530,26 @@ impl Io for Client {
             Some(last) => last + 1,
             None => 0,
         };
-        Ok(wanted.into_iter().map(|wanted| (wanted.clone(), end(&wanted))).collect())
+        let ends = wanted.into_iter().map(|wanted| {
+            let at = self.index(&wanted.partition);
+            let ends = Ends { partition: at, decided: broker.decisions[at].high(), learned: broker.states[at].high() };
+            let end = end(&wanted);
+            (wanted, end, ends)
+        });
+        Ok(ends.collect())
     }
 
     /// All at once, when the last record that is wanted can be read.
-    fn restored(&self, wanted: &mut Self::Restore, _: Duration) -> anyhow::Result<Option<Vec<Restored>>> {
-        let broker = self.world.broker.borrow();
-        let mut restored = Vec::new();
-        for (Wanted { partition, floor, last }, end) in wanted.iter() {
-            let log = &broker.decisions[self.index(partition)];
-            if (log.stable() as i64) < *end && !mutant::is(Mutant::RestoreToStableOffset) {
+    fn restored(&self, wanted: &mut Self::Restore, _: Duration) -> anyhow::Result<Option<Memory>> {
+        let broker = &mut *self.world.broker.borrow_mut();
+        let mut memory = Memory::default();
+        for (Wanted { partition, floor, last }, end, ends) in wanted.iter() {
+            let (log, states) = (&broker.decisions[ends.partition], &broker.states[ends.partition]);
+            let is_there = log.stable() as i64 >= *end && states.stable() >= ends.learned;
+            if !is_there && !mutant::is(Mutant::RestoreToStableOffset) {
                 return Ok(None);
             }
-            let mut at = *floor as usize;
-            while let Some((offset, value)) = log.next(at).filter(|(offset, _)| (*offset as i64) < *end) {
+            for (offset, value) in log.committed(*floor as usize).take_while(|(offset, _)| (*offset as i64) < *end) {
                 let logged = decisions::decode(value, &self.world.names)?;
                 let of = |decision| Restored {
                     partition: partition.clone(),
@@ -533,11 +558,14 @@ impl Io for Client {
                     bound: last.is_none_or(|last| offset as i64 > last),
                     decision,
                 };
-                restored.extend(logged.decisions.into_iter().map(of));
-                at = offset + 1;
+                memory.decisions.extend(logged.decisions.into_iter().map(of));
             }
+            let of = |(name, value)| Learned { partition: partition.clone(), name, value };
+            memory.states.extend(learned::latest(states, ends.learned).into_iter().map(of));
         }
-        Ok(Some(restored))
+        let ends: Vec<_> = wanted.iter().map(|(.., ends)| *ends).collect();
+        learned::judge(broker, &self.world, &ends);
+        Ok(Some(memory))
     }
 
     fn send(&mut self, parcel: Parcel) -> anyhow::Result<()> {

@@ -281,6 +281,7 @@ impl Run {
             start: setup.start,
             names,
             at_least_once: setup.config.delivery == Delivery::AtLeastOnce,
+            keying: setup.keying,
         };
         // Where memory decides, who takes another's partitions over may not have enough.
         let alone = setup.keying == Keying::Unkeyed || setup.large;

@@ -53,10 +53,15 @@ impl<T> Log<T> {
 
     /// The first record from `offset` on that a committed read may see.
     pub fn next(&self, offset: usize) -> Option<(usize, &T)> {
-        let committed = self.entries[..self.stable()].iter().enumerate().skip(offset);
-        committed
+        self.committed(offset).next()
+    }
+
+    /// All records from `offset` on that a committed read may see.
+    pub fn committed(&self, offset: usize) -> impl Iterator<Item = (usize, &T)> {
+        let stable = self.entries[..self.stable()].iter().enumerate().skip(offset);
+        stable
             .filter(|(_, entry)| entry.txn.is_none_or(|txn| !self.aborted.contains(&txn)))
-            .find_map(|(at, entry)| Some((at, entry.body.as_ref()?)))
+            .filter_map(|(at, entry)| Some((at, entry.body.as_ref()?)))
     }
 
     /// All records, of which no transaction is aborted.

@@ -4,6 +4,7 @@ mod broker;
 mod client;
 mod history;
 mod judge;
+mod learned;
 mod log;
 mod mutants;
 mod record;
@@ -35,6 +36,10 @@ struct Setups {
 /// One history of so many, for it takes as long as some fifty others.
 const SELDOM: u64 = 512;
 
+/// Learns of every trace and decides none, so that verdicts stay a function of the records.
+const LEARNS: &str =
+    "- { name: learns, shadow: true, keep: { slowest: { quantile: 0.9, of: trace.duration, window: 24h } } }\n";
+
 fn setups() -> Setups {
     let telemetry = Arc::new(Telemetry::unheard());
     let start = Instant::now();
@@ -43,13 +48,15 @@ fn setups() -> Setups {
         let late_window = if kind == Kind::Forgetful { "3s" } else { "24h" };
         // The least there may be.
         let buffer = if kind == Kind::Large { "16MiB" } else { "1GiB" };
+        // Where nothing is learned, nothing hides what becomes of decisions.
+        let learns = if kind == Kind::Plain { LEARNS } else { "" };
         let text = format!(
             "kafka: {{ brokers: nowhere }}\ninput: {{ topics: [spans, more] }}\n\
              output: [ {{ kafka: {{ topic: kept }} }} ]\ndelivery: {delivery}\n\
              completion: {{ quiet: 1s, max_wait: {}ms }}\nlate_window: {late_window}\ntick: {{ interval: 200ms }}\n\
              memory: {{ buffer: {buffer} }}\npolicies:\n\
              - {{ name: vetoed, when: any(name == \"veto\"), drop: always }}\n\
-             - {{ name: errors, when: any(status.code == STATUS_CODE_ERROR), keep: always }}\n",
+             - {{ name: errors, when: any(status.code == STATUS_CODE_ERROR), keep: always }}\n{learns}",
             history::MAX_WAIT
         );
         let path = folder.path().join("tailwater.yaml");

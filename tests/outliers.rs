@@ -1,0 +1,102 @@
+//! What `slowest` has learned outlives the process that learned it.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use fastrand::Rng;
+use opentelemetry_proto::tonic::trace::v1::Span;
+
+use crate::support::{
+    kafka::{Topic, kafka},
+    oracle::hex,
+    processor::Job,
+    seed::seed,
+    spans::{EPOCH, keyed, span, trace},
+    wait::wait_until,
+    witness,
+};
+
+const POLICIES: &str = "
+policies:
+  - name: outliers
+    keep: { slowest: { quantile: 0.99, by: [root.name] } }
+otherwise: drop
+";
+const PARTITIONS: i32 = 2;
+const OPERATIONS: u64 = 10;
+/// So many lives of the processor, and traces in each.
+const LIVES: u64 = 11;
+const TRACES: u64 = 600;
+/// Between two traces, ms: all lives are in one window of ten minutes.
+const APART: i64 = 80;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The traces of a life, one root each, with durations of which few are long.
+fn produce(input: &Topic, rng: &mut Rng, life: u64) {
+    let records: Vec<_> = (life * TRACES..(life + 1) * TRACES)
+        .map(|number| {
+            let at = number as i64 * APART;
+            let millis = -(1.0 - rng.f64()).ln() * 20.0;
+            let root = Span {
+                name: format!("GET /{}", rng.u64(..OPERATIONS)),
+                end_time_unix_nano: ((EPOCH + at) as f64 + millis) as u64 * 1_000_000,
+                ..span(trace(number), 1, 0, at)
+            };
+            keyed((number % PARTITIONS as u64) as i32, at, vec![root])
+        })
+        .collect();
+    input.produce(records);
+}
+
+/// The traces that are out, each once.
+fn kept(output: &Topic) -> BTreeSet<String> {
+    let keys = output.records().into_iter().map(|of| String::from_utf8(of.key.expect("a key")).expect("hex"));
+    let (mut kept, mut count) = (BTreeSet::new(), 0);
+    keys.for_each(|key| {
+        kept.insert(key);
+        count += 1;
+    });
+    assert_eq!(kept.len(), count, "none is doubled");
+    kept
+}
+
+fn of_life(kept: &BTreeSet<String>, life: u64) -> usize {
+    (life * TRACES..(life + 1) * TRACES).filter(|number| kept.contains(&hex(&trace(*number)))).count()
+}
+
+#[test]
+fn what_was_learned_outlives_ten_kills() {
+    let mut rng = Rng::with_seed(seed());
+    let input = kafka().topic("outliers-spans", PARTITIONS);
+    let output = kafka().topic("outliers-kept", 1);
+    let mut job = Job::named("outliers");
+    (job.keyed, job.quiet, job.policies) = ("yes", "1s", POLICIES.to_owned());
+    for life in 0..LIVES {
+        produce(&input, &mut rng, life);
+        let processor = job.run();
+        wait_until("all to be decided and committed", PATIENCE, || {
+            input.committed(&job.group).iter().zip(input.ends()).all(|(of, end)| of.offset == Some(end))
+        });
+        let remembers = processor.said().contains("states of samplers are remembered from before");
+        assert_eq!(remembers, life > 0, "{}", processor.said());
+        processor.kill();
+    }
+    let killed = kept(&output);
+
+    // Whoever begins with nothing keeps more, in its first life only.
+    let undisturbed = kafka().topic("outliers-undisturbed", 1);
+    (job.group, job.output) = ("outliers-undisturbed".to_owned(), undisturbed.name.clone());
+    job.run_until_end();
+    let undisturbed = kept(&undisturbed);
+
+    let [killed_later, undisturbed_later] =
+        [&killed, &undisturbed].map(|kept| (1..LIVES).map(|life| of_life(kept, life)).sum::<usize>());
+    let warm_up = of_life(&killed, 0);
+    println!("first life: {warm_up}; ten later ones: {killed_later}, undisturbed {undisturbed_later}");
+    assert!(warm_up * 10 > killed_later * 3, "a warm-up shows: {warm_up} in the first life, {killed_later} in ten");
+    let slack = undisturbed_later / 10 + 5;
+    assert!(
+        killed_later <= undisturbed_later + slack && killed_later + slack >= undisturbed_later,
+        "ten kills: {killed_later}, undisturbed: {undisturbed_later}"
+    );
+    witness("outliers");
+}
