@@ -90,7 +90,7 @@ WITNESSES := bad-input-dead-letters bad-input-huge bad-input-oversize collector 
   fault-broker fault-decisions fault-fenced fault-floor fault-held fault-late fault-leaders fault-namesake fault-nap fault-open \
   fault-parts fault-pressure fault-retention fault-rolling fault-rolling-brokers fault-scale fault-scale-eager fault-scale-newer \
   fault-sleeper fault-sleeper-fenced fault-storm fault-watchdog fault-wire lifecycle-away lifecycle-empty lifecycle-missing \
-  lifecycle-term manual metrics outliers partitions-latest partitions-meanwhile partitions-rekey preflight-past preflight-ready \
+  lifecycle-term manual metrics outliers outliers-told partitions-latest partitions-meanwhile partitions-rekey preflight-past preflight-ready \
   preflight-rekey preflight-rights preflight-wanting rekey rekey-bad rekey-crash rekey-headers rekey-plain rekey-two reload \
   security-certificate security-dry-run security-mutual security-password security-plain security-rights security-scram \
   security-unfenced spread time-behind time-late time-live time-past time-reader time-topics tools

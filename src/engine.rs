@@ -275,6 +275,25 @@ impl Engine {
         rule.map_or(Ok(()), |rule| states.restore(state, rule))
     }
 
+    /// Hears what samplers of other workers have learned. Their partitions are numbered apart from those of this one.
+    ///
+    /// # Errors
+    /// Nothing of this version wrote some of it.
+    pub fn hear<'w>(&mut self, learned: impl Iterator<Item = &'w sample::Written>) -> Result<(), sample::Unreadable> {
+        let Self { sets, states, .. } = self;
+        let rule = |sampler| sets.all().find_map(|live| live.policies().sampler(sampler));
+        let heard = learned.filter_map(|state| Some(states.hear(state, rule(state.name.sampler)?)));
+        let unreadable = heard.filter_map(Result::err).last();
+        states.expire(rule);
+        self.room = 0;
+        unreadable.map_or(Ok(()), Err)
+    }
+
+    /// A partition is no other worker's any more.
+    pub fn unhear(&mut self, other: u32) {
+        self.states.unhear(other);
+    }
+
     /// Takes a partition away. Its undecided traces are given back, and what was made of its records since the last cut: it
     /// goes out with the watermark or not at all, and whoever owns the partition now reads it again (C8).
     pub fn revoke(&mut self, partition: u32) {

@@ -33,7 +33,7 @@ use crate::{
     instance::Instance,
     limits, ops,
     rekey::{self, Frontier, Rekey},
-    source::{self, Missing, Partition, Refusal, Silence, Topics, Use},
+    source::{self, Board, Missing, Partition, Refusal, Silence, Topics, Use},
     telemetry::Telemetry,
     worker::{Ends, Orders, Worker},
 };
@@ -246,6 +246,7 @@ impl Plan {
             transactional_id: String::new(),
             telemetry,
             stop,
+            board: None,
             ends,
             accept_expired: mode.accept_expired,
             policies,
@@ -304,6 +305,11 @@ impl Plan {
         if dry_run.is_none() {
             let Orders { config, partitions, telemetry, .. } = &orders;
             tokio::spawn(floors::watch(config.clone(), partitions.clone(), telemetry.clone()));
+            if orders.keying == Keying::Keyed {
+                // In a worker's memory they take some four times as much: an eighth of its share.
+                let most = config.memory.buffer as usize / count / 32;
+                orders.board = Some(Board::follow(config, most, orders.stop.clone())?);
+            }
         }
         for number in 0..count {
             let transactional_id = instance.transactional_id(number);

@@ -30,6 +30,11 @@ const TRACES: u64 = 600;
 const APART: i64 = 80;
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Whether all that is there is decided and committed.
+fn is_committed(input: &Topic, group: &str) -> bool {
+    input.committed(group).iter().zip(input.ends()).all(|(of, end)| of.offset == Some(end))
+}
+
 /// The traces of a life, one root each, with durations of which few are long.
 fn produce(input: &Topic, rng: &mut Rng, life: u64) {
     let records: Vec<_> = (life * TRACES..(life + 1) * TRACES)
@@ -73,9 +78,7 @@ fn what_was_learned_outlives_ten_kills() {
     for life in 0..LIVES {
         produce(&input, &mut rng, life);
         let processor = job.run();
-        wait_until("all to be decided and committed", PATIENCE, || {
-            input.committed(&job.group).iter().zip(input.ends()).all(|(of, end)| of.offset == Some(end))
-        });
+        wait_until("all to be decided and committed", PATIENCE, || is_committed(&input, &job.group));
         let remembers = processor.said().contains("states of samplers are remembered from before");
         assert_eq!(remembers, life > 0, "{}", processor.said());
         processor.kill();
@@ -99,4 +102,30 @@ fn what_was_learned_outlives_ten_kills() {
         "ten kills: {killed_later}, undisturbed: {undisturbed_later}"
     );
     witness("outliers");
+}
+
+/// Each of two workers hears of the other, and of one that comes to it when it goes.
+#[test]
+fn workers_tell_each_other() {
+    let mut rng = Rng::with_seed(seed());
+    let input = kafka().topic("outliers-told-spans", PARTITIONS);
+    let _output = kafka().topic("outliers-told-kept", 1);
+    let mut job = Job::named("outliers-told");
+    (job.keyed, job.quiet, job.policies) = ("yes", "1s", POLICIES.to_owned());
+    let processors = [job.run(), job.run()];
+    for processor in &processors {
+        wait_until("each to have a partition", PATIENCE, || processor.said().contains("assigned"));
+    }
+    produce(&input, &mut rng, 0);
+    for processor in &processors {
+        wait_until("to hear of the other", PATIENCE, || processor.said().contains("are known of other workers"));
+    }
+    wait_until("all to be decided and committed", PATIENCE, || is_committed(&input, &job.group));
+    let [stays, goes] = processors;
+    assert!(goes.terminate().status.success());
+    wait_until("what was the other's to be its own", PATIENCE, || {
+        stays.said().contains("states of samplers are remembered from before")
+    });
+    assert!(stays.terminate().status.success());
+    witness("outliers-told");
 }

@@ -1,6 +1,9 @@
 //! Partitions, the workers that own them, and what these know of each other.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    iter,
+};
 
 use fastrand::Rng;
 use tailwater::{
@@ -70,7 +73,8 @@ impl Cluster {
         let worker = partition % WORKERS;
         let own = self.partitions.iter().skip(worker).step_by(WORKERS);
         let others = (0..WORKERS).filter(|other| *other != worker).map(|other| &self.known[other]);
-        let probability = keys::probability(&self.rule, key, trace.value, trace.at, own.chain(others));
+        let probability =
+            keys::probability(&self.rule, key, trace.value, trace.at, own.chain(others), |_| iter::empty());
         let kept = probability > 0.0 && self.rng.f64() < probability;
         let over = self.partitions[partition].learn(key, trace.value, Fate { chosen: kept, kept }, trace.at);
         self.finish(over);

@@ -85,15 +85,17 @@ const CANDIDATES: usize = 4;
 /// Candidates that may drive each other out.
 const SET: usize = 4;
 
-/// With what probability a value of this key is to be kept, by what is known of all partitions.
-pub fn probability<'k>(
+/// With what probability a value of this key is to be kept, by what is known of all partitions: of those of this worker, and of
+/// others, what each has of a key or group.
+pub fn probability<'k, O: Iterator<Item = &'k State> + Clone>(
     rule: &Slowest,
     key: Key,
     value: f64,
     now: RecordTime,
     partitions: impl Iterator<Item = &'k Keys> + Clone,
+    others: impl Fn(Holder) -> O,
 ) -> f64 {
-    let of = |holder| partitions.clone().filter_map(move |keys| keys.state(holder));
+    let of = |holder| partitions.clone().filter_map(move |keys| keys.state(holder)).chain(others(holder));
     // A key may have a state of its own in some partitions, and not in others, where little of it is seen.
     let holder = if of(Holder::Key(key)).next().is_some() { Holder::Key(key) } else { key.group() };
     rule.probability(value, now, of(holder))
@@ -338,6 +340,8 @@ impl Held {
 
 #[cfg(test)]
 mod tests {
+    use std::iter;
+
     use fastrand::Rng;
 
     use super::*;
@@ -355,7 +359,7 @@ mod tests {
     /// Whether it was kept.
     fn take(keys: &mut Keys, key: Key, value: f64, at: RecordTime) -> bool {
         let rule = keys.rule;
-        let kept = probability(&rule, key, value, at, [&*keys].into_iter()) == 1.0;
+        let kept = probability(&rule, key, value, at, [&*keys].into_iter(), |_| iter::empty()) == 1.0;
         keys.learn(key, value, Fate { chosen: kept, kept }, at);
         kept
     }

@@ -5,6 +5,7 @@ use hashbrown::HashMap;
 use prost::Message;
 
 use super::{
+    Others,
     coverage::Coverage,
     keys::{self, Holder, Key, Keys},
     schema,
@@ -17,6 +18,7 @@ use crate::model::RecordTime;
 #[derive(Debug, Default)]
 pub struct States {
     samplers: HashMap<u64, Vec<(u32, Keys)>, FixedState>,
+    others: Others,
     /// The latest time at which anything was learned.
     latest: Option<RecordTime>,
 }
@@ -48,13 +50,18 @@ pub struct Name {
 /// Keys of a sampler in a partition that have a state of their own. What is beyond shares.
 const KEYS_MAX: usize = 10_000;
 
+fn read(value: &[u8], rule: &Slowest) -> Result<State, Malformed> {
+    State::read(&schema::Slowest::decode(value).map_err(|_| Malformed("no message"))?, rule)
+}
+
 // === impl States ===
 
 impl States {
     /// With what probability a trace is to be kept.
     pub fn probability(&self, sampler: u64, rule: &Slowest, Measured { key, value, time }: Measured) -> f64 {
         let partitions = self.samplers.get(&sampler).into_iter().flatten().map(|(_, keys)| keys);
-        keys::probability(rule, key, value, self.at(time), partitions)
+        let others = |holder| self.others.states(Name { sampler, holder });
+        keys::probability(rule, key, value, self.at(time), partitions, others)
     }
 
     /// Learns of a trace of a partition, and tells what came of the windows that are over now.
@@ -97,12 +104,33 @@ impl States {
     /// Nothing of this version wrote it.
     pub fn restore(&mut self, written: &Written, rule: &Slowest) -> Result<(), Malformed> {
         let Written { partition, name: Name { sampler, holder }, ref value } = *written;
-        let state = schema::Slowest::decode(&**value).map_err(|_| Malformed("no message"))?;
-        let state = State::read(&state, rule)?;
+        let state = read(value, rule)?;
         let time = state.time(rule);
         self.latest = self.latest.max(Some(time));
         self.keys((sampler, partition), rule, time).put(holder, state);
         Ok(())
+    }
+
+    /// Hears what was learned of a partition of another worker, which is numbered apart from those of this one.
+    ///
+    /// # Errors
+    /// Nothing of this version wrote it.
+    pub fn hear(&mut self, written: &Written, rule: &Slowest) -> Result<(), Malformed> {
+        self.others.hear(written.partition, written.name, read(&written.value, rule)?);
+        Ok(())
+    }
+
+    /// What others have not learned anything more of for long is forgotten, and what samplers have learned that have no rule.
+    pub fn expire<'r>(&mut self, rule: impl Fn(u64) -> Option<&'r Slowest>) {
+        let Some(now) = self.latest else { return };
+        self.others.retain(|_, name, state| {
+            rule(name.sampler).is_some_and(|rule| rule.number(now).saturating_sub(state.window()) <= keys::IDLE_WINDOWS)
+        });
+    }
+
+    /// A partition is no other worker's any more.
+    pub fn unhear(&mut self, other: u32) {
+        self.others.retain(|of, _, _| of != other);
     }
 
     /// A partition is another's now, and what was learned of it.
@@ -116,10 +144,11 @@ impl States {
     /// Forgets what other samplers have learned.
     pub fn retain(&mut self, is_asked: impl Fn(u64) -> bool) {
         self.samplers.retain(|sampler, _| is_asked(*sampler));
+        self.others.retain(|_, name, _| is_asked(name.sampler));
     }
 
     pub fn bytes(&self) -> usize {
-        self.samplers.values().flatten().map(|(_, keys)| keys.bytes()).sum()
+        self.samplers.values().flatten().map(|(_, keys)| keys.bytes()).sum::<usize>() + self.others.bytes()
     }
 
     fn keys(&mut self, (sampler, partition): (u64, u32), rule: &Slowest, time: RecordTime) -> &mut Keys {
@@ -200,6 +229,38 @@ mod tests {
         );
         let at = Measured { key: key_of(2), value: 1.0, time: RecordTime(100_000) };
         assert_eq!(restored.probability(7, &RULE(), at), 0.0, "a second warm-up would keep it");
+    }
+
+    #[test]
+    fn what_others_have_learned_counts() {
+        let (mut own, mut other) = (States::default(), States::default());
+        for number in 0..1000 {
+            learn(&mut own, 0, 1, f64::from(number), 0);
+            learn(&mut other, 0, 1, f64::from(number + 1000), 0);
+        }
+        let probability = |states: &States, value| {
+            states.probability(7, &RULE(), Measured { key: key_of(1), value, time: RecordTime(0) })
+        };
+        assert_eq!(probability(&own, 999.5), 1.0);
+        // Partition 0 of another is not our own.
+        written(&mut other).iter().for_each(|state| own.hear(state, &RULE()).expect("it was written so"));
+        assert_eq!((probability(&own, 999.5), probability(&own, 1999.5)), (0.0, 1.0));
+        let heard = own.bytes();
+        written(&mut other).iter().for_each(|state| own.hear(state, &RULE()).expect("it was written so"));
+        assert_eq!(own.bytes(), heard, "nothing is new");
+        assert!(written(&mut own).iter().all(|state| state.partition == 0), "what is others' is for them to write");
+
+        own.unhear(1);
+        assert_eq!(probability(&own, 999.5), 0.0, "it was another");
+        own.unhear(0);
+        assert_eq!(probability(&own, 999.5), 1.0);
+
+        learn(&mut other, 0, 1, 1.0, 0);
+        written(&mut other).iter().for_each(|state| own.hear(state, &RULE()).expect("it was written so"));
+        learn(&mut own, 0, 1, 1.0, 60_000 * (keys::IDLE_WINDOWS + 1));
+        let known = own.bytes();
+        own.expire(|_| None::<&Slowest>);
+        assert!(own.bytes() < known);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Records out of Kafka: one consumer per worker, polled on the worker's own thread.
 
+mod board;
 mod context;
 mod expired;
 mod keying;
@@ -11,6 +12,7 @@ mod restore;
 mod spread;
 mod topics;
 
+pub use board::Board;
 pub use expired::{Expired, expired};
 pub use keying::look as look_at_keys;
 pub use metadata::{Metadata, Unknown as UnknownMetadata};

@@ -4,6 +4,7 @@ mod assignment;
 mod delivery;
 mod dry_run;
 mod ends;
+mod hearing;
 mod io;
 mod ownership;
 #[cfg(test)]
@@ -40,13 +41,14 @@ use crate::{
     recording,
     rekey::{self, Frontier},
     source::{
-        self, Beginning, Partition, Refusal, Restored, Use,
+        self, Beginning, Board, Partition, Refusal, Restored, Use,
         record::{self, Beside},
     },
     telemetry::{Snapshot, Telemetry},
 };
 use assignment::Assignment;
 use dry_run::DryRun;
+use hearing::Hearing;
 use io::{Io, Kafka};
 
 /// A worker, to be run on a thread of its own.
@@ -58,6 +60,7 @@ pub struct Worker<I: Io = Kafka> {
     arriving: Option<Arrival<I>>,
     /// Read back of an unkeyed input of which some partitions are not here yet.
     restored: Vec<Restored>,
+    hearing: Hearing,
     /// A tick whose transaction was aborted, to be sent before anything newer.
     again: Retry,
     orders: Orders,
@@ -93,6 +96,8 @@ pub struct Orders {
     pub transactional_id: String,
     pub telemetry: Arc<Telemetry>,
     pub stop: Arc<AtomicBool>,
+    /// What samplers of all workers have learned.
+    pub board: Option<Arc<Board>>,
     /// With `--until-end`.
     pub ends: Option<Arc<Ends>>,
     /// With `--accept-expired`.
@@ -161,6 +166,7 @@ impl<I: Io> Worker<I> {
             owned: Assignment::default(),
             arriving: None,
             restored: Vec::new(),
+            hearing: Hearing::new(orders.board.clone(), orders.partitions.iter().cloned().collect(), now),
             again: Retry::default(),
             stalled: None,
             last_cut: now,
@@ -192,6 +198,7 @@ impl<I: Io> Worker<I> {
             return self.stop();
         }
         self.reload();
+        self.hear();
         self.deliver(self.orders.config.tick.interval)?;
         self.retry_stalled()?;
         self.let_go_on()?;

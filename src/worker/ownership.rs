@@ -105,6 +105,9 @@ impl<I: Io> Worker<I> {
             }
             let Metadata { tick, position, floor, last, since, .. } = metadata;
             let clock = metadata.clock.map(RecordTime);
+            if let Some(number) = self.hearing.number(&partition) {
+                self.engine.unhear(number);
+            }
             let at = self.engine.assign(Start { offset, position, floor, last, tick, since, clock });
             if self.orders.frontier.is_some() {
                 // Until a record says more.
@@ -232,6 +235,7 @@ impl<I: Io> Worker<I> {
                 }
                 self.engine.revoke(owned.at);
                 self.io.disown(partition);
+                self.hearing.begin_anew();
                 tracing::info!(topic = &*partition.0, partition = partition.1, "revoked");
             }
         }

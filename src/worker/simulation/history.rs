@@ -343,6 +343,7 @@ impl Run {
             transactional_id: format!("slot-{slot}"),
             telemetry: self.setup.telemetry.clone(),
             stop: Arc::new(AtomicBool::new(false)),
+            board: None,
             ends: None,
             frontier: None,
             accept_expired: false,
