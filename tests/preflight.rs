@@ -181,16 +181,15 @@ fn a_re_keyed_input_is_tried_as_the_stage_and_the_workers_use_it() {
         (DescribeConfigs, Topic("staged-spans")),
         (Write, Topic("staged-kept")),
         (DescribeConfigs, Topic("staged-kept")),
-        (Create, Topics("staged-d")),
-        (Read, Topics("staged-d")),
-        (Write, Topics("staged-d")),
-        (DescribeConfigs, Topics("staged-d")),
         (Read, Group("staged")),
         (Write, TransactionalIds("staged/")),
     ];
     let by_trace = Topic("staged-by-trace");
     let stage = [Read, Write, Delete, DescribeConfigs, Create].map(|operation| (operation, by_trace));
     kafka().allow("staged", &workers);
+    for internal in [Topics("staged-d"), Topics("staged-samplers")] {
+        kafka().allow("staged", &[Create, Read, Write, DescribeConfigs].map(|operation| (operation, internal)));
+    }
     kafka().allow("staged", &stage);
     kafka().allow("staged", &[(Read, Group("staged-rekey"))]);
 

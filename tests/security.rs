@@ -45,20 +45,19 @@ fn certified(mut job: Job, name: &str) -> Job {
 
 /// All that README.md asks for, for the jobs of this file: topics, group and transactions begin with their name.
 fn rights(name: &str) -> Vec<(Operation, Resource<'_>)> {
-    let [input, output, internal, transactions] =
-        ["-spans", "-kept", "-d", "/"].map(|end| &*format!("{name}{end}").leak());
-    vec![
+    let [input, output, beside, samplers, transactions] =
+        ["-spans", "-kept", "-d", "-samplers", "/"].map(|end| &*format!("{name}{end}").leak());
+    let internal = |topics| [Create, Read, Write, DescribeConfigs].map(|right| (right, Topics(topics)));
+    let mut rights = vec![
         (Read, Topic(input)),
         (DescribeConfigs, Topic(input)),
         (Write, Topic(output)),
         (DescribeConfigs, Topic(output)),
-        (Create, Topics(internal)),
-        (Read, Topics(internal)),
-        (Write, Topics(internal)),
-        (DescribeConfigs, Topics(internal)),
         (Read, Group(name)),
         (Write, TransactionalIds(transactions)),
-    ]
+    ];
+    rights.extend([beside, samplers].into_iter().flat_map(internal));
+    rights
 }
 
 fn runs_end_to_end(job: &Job, user: &str) {
