@@ -46,6 +46,8 @@ pub struct Engine {
     weighed: Option<Vec<Weighed>>,
     /// Bytes that may be taken in before the budget is looked at again.
     room: usize,
+    /// What was learned is written as fast as it goes: nothing more will be.
+    concluding: bool,
     /// The budget has no room for more output until a tick is settled.
     crowded: bool,
     /// What was held before a restart does not fit.
@@ -196,6 +198,7 @@ impl Engine {
             spare: Tick::default(),
             out: (0, 0),
             room: 0,
+            concluding: false,
             crowded: false,
             stuck: false,
             observed: None,
@@ -400,7 +403,8 @@ impl Engine {
         tick.number = self.assembly.tick;
         tick.names.clone_from(&self.edition().names);
         tick.decisions.sort_unstable_by_key(|&(partition, _)| partition);
-        self.states.write(STATE_BYTES, &mut tick.states);
+        let room = if self.concluding { self.settings.tick_bytes } else { STATE_BYTES };
+        self.states.write(room, &mut tick.states);
         self.watermarks(&mut tick.watermarks);
         self.assembly.time().weigh_ticks();
         self.assembly.tick += 1;
@@ -414,6 +418,11 @@ impl Engine {
             let Cut { offset, since, age, position, floor, last, settled, clock } = self.assembly.cut(partition)?;
             Some(Watermark { partition, offset, position, floor, last, settled, since, clock, age })
         }));
+    }
+
+    /// The ticks from now on are the last ones.
+    pub fn conclude(&mut self) {
+        self.concluding = true;
     }
 
     /// A tick is out and committed; `logged` is where its decisions stand.

@@ -31,6 +31,7 @@ pub(super) struct Topics {
     pub output: String,
     pub dead_letters: String,
     pub decisions: String,
+    pub samplers: String,
 }
 
 /// The partitions of the output and dead-letter topics.
@@ -132,16 +133,18 @@ impl Topics {
             output: output.to_owned(),
             dead_letters: format!("{group}-dead-letters"),
             decisions: format!("{group}-decisions"),
+            samplers: format!("{group}-samplers"),
         }
     }
 
     /// With their partitions.
-    pub fn all(&self) -> [(&str, i32); 4] {
+    pub fn all(&self) -> [(&str, i32); 5] {
         [
             (&self.input, PARTITIONS),
             (&self.output, OUTPUT_PARTITIONS),
             (&self.dead_letters, OUTPUT_PARTITIONS),
             (&self.decisions, PARTITIONS),
+            (&self.samplers, PARTITIONS),
         ]
     }
 }

@@ -79,6 +79,7 @@ impl<I: Io> Worker<I> {
 
     /// Whether everything decided is out and committed. Asked again and again, it becomes so.
     pub(super) fn conclude(&mut self) -> anyhow::Result<bool> {
+        self.engine.conclude();
         self.deliver(Duration::ZERO)?;
         Ok(!self.io.is_sending() && self.again.is_empty() && self.engine.is_drained())
     }
