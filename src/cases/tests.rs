@@ -262,6 +262,8 @@ fn every_mistake_is_shown_where_it_is() {
        |
     11 |     - { parent: b, root: maybe, links: [ { trace_id: 12 } ], events: x, repeat: many }
        |                                                                      ^
+       |
+       = hint: a list stands in brackets, or has a `-` before each entry
 
     error: `trace_id` must be 32 hex digits
       --> policies.yaml:11:54
@@ -330,6 +332,8 @@ fn every_mistake_is_shown_where_it_is() {
        |
     14 |   expect: { keep: eror, drop: noise, matches: errors, probability: 1 % }
        |                                               ^^^^^^
+       |
+       = hint: a list stands in brackets, or has a `-` before each entry
 
     error: `probability`: `1 %` is not a probability
       --> policies.yaml:14:68
@@ -387,6 +391,8 @@ fn every_mistake_is_shown_where_it_is() {
        |
     17 | - { name: four, trace: [ {} ], given: { hundredth: keep, tenth: reject }, expect: maybe }
        |                                                                                   ^^^^^
+       |
+       = hint: write `expect: { keep: errors }`, `{ drop: otherwise }`, `{ matches: [errors] }` or `{ probability: 1% }`
 
     error: a trace of 10001 spans
       --> policies.yaml:18:24

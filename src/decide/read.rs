@@ -402,6 +402,10 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn slowest(&mut self, node: &'a Node, policy: &str) -> Option<(Sampler<Aspect>, &'a [Node])> {
+        if !matches!(node.kind, Kind::Map(_)) {
+            let hint = "write `slowest: { quantile: 0.999 }`";
+            return self.error(node, &format!("`slowest` must be a mapping, not {}", node.noun()), hint);
+        }
         let mut fields = Fields::of(node, "`slowest`", self.diagnostics)?;
         let quantile =
             fields.require("quantile", "write `quantile: 0.999`: of a thousand, one is kept", self.diagnostics);
