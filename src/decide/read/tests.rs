@@ -816,7 +816,7 @@ fn names_wrong_samplers_that_learn() {
     `quantile`: `100%` is not a quantile: write 0.999, or 99.9%
     `quantile`: `0` is not a quantile: write 0.999, or 99.9%
     `window`: `5s` is no window to learn in: write 1m to 24h, such as 10m
-    unknown field `key`: known fields: quantile, window, by, of
+    unknown field `key`: known fields: quantile, by, of, window
     `by` must be a list, not text: a list stands in brackets, or has a `-` before each entry
     `service` is of a span, and a trace has many: did you mean `root.service`?
     unknown path `root.nam`: did you mean `root.name`?
