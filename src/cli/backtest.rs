@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use clap::ArgGroup;
 
 use super::{
     configured::{self, variables},
@@ -30,18 +31,18 @@ use crate::{
 /// The records come from a recording, or from a range of the input topics of a configuration. No group is joined, and nothing
 /// is written to Kafka. The same records and files always give the same result, to the byte.
 #[derive(clap::Args)]
-#[command(after_help = AFTER)]
+#[command(after_help = AFTER, group = ArgGroup::new("read").required(true).multiple(true))]
 pub struct Args {
     /// The policies in question: files, or folders of them. Default: those of the configuration
     #[arg(value_name = "FILES")]
     files: Vec<PathBuf>,
 
     /// The configuration whose topics are read, whose times and bounds apply, and whose policies are the current ones
-    #[arg(short, long, value_name = "FILE", required_unless_present = "recording")]
+    #[arg(short, long, value_name = "FILE", group = "read")]
     config: Option<PathBuf>,
 
     /// A file that `tailwater record` wrote, in place of the topics
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["to", "offsets"])]
+    #[arg(long, value_name = "FILE", group = "read", conflicts_with_all = ["to", "offsets"])]
     recording: Option<PathBuf>,
 
     /// Policy files or folders to compare with, in place of the configuration's

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::bail;
+use clap::ArgGroup;
 use prost::Message;
 
 use super::{
@@ -28,18 +29,18 @@ use crate::{
 /// The records come from a recording, or from the input topics of a configuration; then the verdict that was made is read
 /// from its decision log. No group is joined, and nothing is written to Kafka.
 #[derive(clap::Args)]
-#[command(after_help = AFTER)]
+#[command(after_help = AFTER, group = ArgGroup::new("read").required(true).multiple(true))]
 pub struct Args {
     /// 32 hex digits
     #[arg(value_name = "TRACE_ID", value_parser = trace)]
     trace: TraceId,
 
     /// The configuration whose policies, topics and decision log are read
-    #[arg(short, long, value_name = "FILE", required_unless_present = "recording")]
+    #[arg(short, long, value_name = "FILE", group = "read")]
     config: Option<PathBuf>,
 
     /// A file that `tailwater record` wrote, in place of the topics
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "to", "offsets"])]
+    #[arg(long, value_name = "FILE", group = "read", conflicts_with_all = ["from", "to", "offsets"])]
     recording: Option<PathBuf>,
 
     /// Policy files or folders, in place of the configuration's. Default without one: policies/
