@@ -244,6 +244,10 @@ impl Reader<'_> {
         if let Some(keep) = bare {
             return Some(Expect { verdict: Some((keep, None)), ..Expect::default() });
         }
+        if !matches!(node.kind, Kind::Map(_)) {
+            self.diagnostics.error(&node.at, format!("`expect` must be a mapping, not {}", node.noun())).hint(EXPECT);
+            return None;
+        }
         let before = self.diagnostics.0.len();
         let mut fields = Fields::of(node, "`expect`", self.diagnostics)?;
         let verdict = match (fields.take("keep"), fields.take("drop")) {

@@ -19,7 +19,7 @@ use crate::{
     decode::Batch,
     encode::Stamps,
     engine::{Engine, Full, Past, Record, Settings},
-    model::{RecordTime, Threshold, TraceId},
+    model::{Randomness, RecordTime, Threshold, TraceId},
 };
 
 /// Reads records as a worker does, and takes notes on one trace.
@@ -28,6 +28,8 @@ pub struct Follow {
     policies: Arc<PolicySet>,
     questions: Questions,
     judge: Engine,
+    /// In a test: the policies whose samplers that learn keep what they match.
+    given: Option<Vec<u16>>,
     partitions: Vec<u32>,
     batch: Batch,
     open: Option<Open>,
@@ -71,6 +73,10 @@ pub struct Seen {
 pub struct Policy {
     pub name: String,
     pub action: Action,
+    /// Those of the action that learn, on one line each.
+    pub samplers: Vec<String>,
+    /// What the samplers of the action say, to keep the trace or not, where that is known: of those that learn, in tests.
+    pub says: Option<bool>,
     /// As if absent.
     pub shadow: bool,
     /// On one line; empty where there is no condition.
@@ -127,6 +133,7 @@ impl Follow {
             questions: Questions::new(&policies),
             judge: Engine::new(settings, policies.clone()),
             policies,
+            given: None,
             partitions: Vec::new(),
             batch: Batch::default(),
             open: None,
@@ -137,6 +144,7 @@ impl Follow {
     /// The samplers that learn answer for a test: those of these policies keep what they match.
     pub fn give(&mut self, policies: &[u16]) {
         self.judge.give(policies);
+        self.given = Some(policies.to_vec());
     }
 
     /// Takes a partition on, whose records begin at an offset; they name it by this number.
@@ -195,7 +203,7 @@ impl Follow {
 
     /// Notes the spans of a record that joined the trace.
     fn note(&mut self, record: Record<'_>, payload: &[u8], batch: &Batch) {
-        let Self { trace, policies, questions, judge, open, .. } = self;
+        let Self { trace, policies, questions, judge, given, open, .. } = self;
         let Some((facts, root)) = judge.held(*trace) else { return };
         let open = open.get_or_insert_with(|| Open::new(*trace, questions, policies));
         let Open { asked, partition, records, tally, so_far } = open;
@@ -215,6 +223,8 @@ impl Follow {
         }
         for (number, policy) in so_far.policies.iter_mut().enumerate() {
             policy.matches = policies.holds(number, facts);
+            let learned = given.as_ref().map(|given| given.iter().any(|keeps| usize::from(*keeps) == number));
+            policy.says = policy.answer(learned, facts.randomness);
         }
         let record = Record { partition: *partition, offset: *records, timestamp: None, ..record };
         *records += 1;
@@ -227,6 +237,22 @@ impl Follow {
             for (number, policy) in so_far.policies.iter_mut().enumerate() {
                 policy.rows = questions.rows(number, facts, tally, root);
             }
+        }
+    }
+}
+
+// === impl Policy ===
+
+impl Policy {
+    /// What its samplers come to; of those that learn it is `learned`.
+    fn answer(&self, learned: Option<bool>, randomness: Randomness) -> Option<bool> {
+        let reaches = |threshold: Threshold| randomness.0 >= threshold.0;
+        match self.action {
+            Action::Keep { threshold, .. } if !self.samplers.is_empty() && reaches(threshold) => learned,
+            Action::Keep { threshold: Threshold::ALWAYS, .. }
+            | Action::Drop { threshold: Threshold::NEVER, .. }
+            | Action::Group(_) => None,
+            Action::Keep { threshold, .. } | Action::Drop { threshold, .. } => Some(reaches(threshold)),
         }
     }
 }
@@ -261,6 +287,8 @@ impl Open {
         let of = |policy: &crate::decide::Policy| Policy {
             name: policy.name.clone(),
             action: policy.action.clone(),
+            samplers: policies.samplers(policy).map(one_line).collect(),
+            says: None,
             shadow: policy.shadow,
             condition: one_line(&policy.written),
             matches: false,

@@ -229,7 +229,9 @@ impl Node {
         match &self.kind {
             Kind::Seq(nodes) => Some(nodes),
             _ => {
-                diagnostics.error(&self.at, format!("{what} must be a list, not {}", self.noun()));
+                diagnostics
+                    .error(&self.at, format!("{what} must be a list, not {}", self.noun()))
+                    .hint("a list stands in brackets, or has a `-` before each entry");
                 None
             }
         }
@@ -344,9 +346,14 @@ impl<'a> Tree<'a> {
                     if self.cut(at) {
                         return None;
                     }
-                    self.error(at..at, format!("not YAML: {}", error.info())).hint(
-                        "text with `: `, ` #` or a leading quote, bracket, `*`, `&` or `!` must be quoted, or stand on its own line below `>-`",
-                    );
+                    let hint = match error.info() {
+                        info if info.contains("tab") => "YAML is indented with spaces",
+                        info if info.contains("block") => "what belongs together begins in one column",
+                        _ => {
+                            "text with `: `, ` #` or a leading quote, bracket, `*`, `&` or `!` must be quoted, or stand on its own line below `>-`"
+                        }
+                    };
+                    self.error(at..at, format!("not YAML: {}", error.info())).hint(hint);
                     return None;
                 }
             }

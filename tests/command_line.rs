@@ -138,6 +138,16 @@ fn the_worked_policies_give_no_cause_for_warnings() {
 }
 
 #[test]
+fn what_is_to_be_read_is_asked_for() {
+    for command in [&["backtest", "shop.yaml"][..], &["explain", "4bf92f3577b34da6a3ce929d0e0e4736"]] {
+        let asked = tailwater(Path::new("."), command);
+        let said = text(&asked.stderr);
+        assert_eq!(asked.status.code(), Some(2), "{said}");
+        assert!(said.contains("--config <FILE>|--recording <FILE>"), "{said}");
+    }
+}
+
+#[test]
 fn a_file_that_is_not_there_is_named() {
     let run = tailwater(Path::new("."), &["run", "-c", "nowhere.yaml"]);
     let said = text(&run.stderr);

@@ -142,7 +142,7 @@ fn a_missing_right_is_an_error_each() {
     kafka().allow("limited", &rights);
     let checked = job.check(&["--preflight"]);
     assert_eq!(checked.status.code(), Some(1), "{}", checked.said);
-    has(&checked, "ok", &["topics", "1 partitions"]);
+    has(&checked, "ok", &["topics", "1 partition to read"]);
     has(&checked, "error", &["internal", "`limited-decisions`", "grant Create"]);
     has(&checked, "warning", &["retention", "DescribeConfigs"]);
     has(&checked, "error", &["reading", "read `limited-spans`", "grant Read"]);

@@ -164,6 +164,11 @@ fn a_trace_is_explained_kept_or_dropped() {
         }
         assert!(live.said.contains(&read.said), "{}\n{}", live.said, read.said);
     }
+    // A part of the topic, by the same words as elsewhere; a recording is read whole.
+    let part = job.ask("explain", &["--offsets", "1:0-1", &hex(&kept)]);
+    assert!(part.status.success() && part.said.contains("in the decision log") && part.said.contains("no span of"));
+    let refused = job.ask("explain", &["--recording", &file, "--offsets", "1:0-1", &hex(&kept)]);
+    assert_eq!(refused.status.code(), Some(2), "{}", refused.said);
     let nobody = job.ask("explain", &["--recording", &file, &hex(&trace(3_000_000))]);
     assert_eq!(nobody.status.code(), Some(1), "{}", nobody.said);
 

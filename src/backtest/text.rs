@@ -211,9 +211,9 @@ impl Changes {
 impl Against {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, unknown, refused_records, both, only_ours, only_theirs, .. } = self;
-        writeln!(f, "\nagainst {}: {} kept by both", short(name), several(*both as usize, "trace"))?;
+        writeln!(f, "\nagainst {}: {} kept by both", short(name), several(*both, "trace"))?;
         if *unknown > 0 {
-            writeln!(f, "  {} in it are not in the input", several(*unknown as usize, "trace"))?;
+            writeln!(f, "  {} in it are not in the input", several(*unknown, "trace"))?;
         }
         if *refused_records > 0 {
             writeln!(f, "  {refused_records} of its records are no spans")?;
@@ -227,7 +227,7 @@ impl Against {
 }
 
 fn list<T>(f: &mut fmt::Formatter<'_>, what: &str, list: &List<T>, told: impl Fn(&T) -> String) -> fmt::Result {
-    writeln!(f, "\n{what}: {}, {}", several(list.traces as usize, "trace"), bytes(list.bytes))?;
+    writeln!(f, "\n{what}: {}, {}", several(list.traces, "trace"), bytes(list.bytes))?;
     list.listed.iter().take(IDS).try_for_each(|one| writeln!(f, "  {}", told(one)))?;
     more(f, list.traces as usize, IDS)
 }

@@ -80,6 +80,37 @@ fn holds(condition: &str, trace: &str) -> bool {
     cases[0].run(&set).is_none()
 }
 
+/// What samplers are, with what was not written, and what they say: all that another randomness would change.
+#[test]
+fn a_failure_shows_samplers_and_what_they_say() {
+    let policies = "policies:
+  - name: outliers
+    keep: [ { probability: 50% }, { slowest: { quantile: 99%, by: [root.service, root.name] } } ]
+  - { name: tenth, keep: { probability: 10% } }
+  - { name: errors, when: any(status.code == STATUS_CODE_ERROR), keep: always }
+";
+    let shown = |given: &str| {
+        let test = format!("{policies}tests: [ {{ name: t, trace: [ {{}} ], {given} expect: {{ drop: errors }} }} ]");
+        let (set, cases) = cases(&test);
+        let shown = cases[0].run(&set).expect("it fails").to_string();
+        shown.lines().filter(|line| line.contains("keep ")).collect::<Vec<_>>().join("\n")
+    };
+    let slowest =
+        "keep 50 % and slowest { quantile: 99%, of: root.duration, by: [root.service, root.name], window: 10m }";
+    for (given, outliers, tenth) in [
+        ("", "reject", "reject"),
+        ("given: { outliers: keep },", "keep", "reject"),
+        ("given: { outliers: reject, tenth: keep },", "reject", "keep"),
+    ] {
+        let expected = [
+            format!("outliers  matches         {slowest}, says {outliers}"),
+            format!("tenth     matches         keep 10 %, says {tenth}"),
+            "errors    does not match  keep 100 %".to_owned(),
+        ];
+        assert_eq!(shown(given), expected.join("\n"), "{given}");
+    }
+}
+
 /// Where a hash of the id decides, no test depends on luck either.
 #[test]
 fn what_is_given_is_so_of_a_hash_too() {
@@ -262,6 +293,8 @@ fn every_mistake_is_shown_where_it_is() {
        |
     11 |     - { parent: b, root: maybe, links: [ { trace_id: 12 } ], events: x, repeat: many }
        |                                                                      ^
+       |
+       = hint: a list stands in brackets, or has a `-` before each entry
 
     error: `trace_id` must be 32 hex digits
       --> policies.yaml:11:54
@@ -330,6 +363,8 @@ fn every_mistake_is_shown_where_it_is() {
        |
     14 |   expect: { keep: eror, drop: noise, matches: errors, probability: 1 % }
        |                                               ^^^^^^
+       |
+       = hint: a list stands in brackets, or has a `-` before each entry
 
     error: `probability`: `1 %` is not a probability
       --> policies.yaml:14:68
@@ -387,6 +422,8 @@ fn every_mistake_is_shown_where_it_is() {
        |
     17 | - { name: four, trace: [ {} ], given: { hundredth: keep, tenth: reject }, expect: maybe }
        |                                                                                   ^^^^^
+       |
+       = hint: write `expect: { keep: errors }`, `{ drop: otherwise }`, `{ matches: [errors] }` or `{ probability: 1% }`
 
     error: a trace of 10001 spans
       --> policies.yaml:18:24
@@ -433,7 +470,7 @@ tests:
     tenth      does not match  keep 10 %
         count(service == "shop") > 1  false  1
           service == "shop"           true   of 1 of 3 spans: "shop" in "GET /cart"
-    hundredth  matches         keep 1 %
+    hundredth  matches         keep 1 %, says reject
     "#);
 }
 

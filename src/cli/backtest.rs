@@ -8,13 +8,14 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use clap::ArgGroup;
 
 use super::{
     configured::{self, variables},
     explain,
     output::{self, Format},
     progress::Progress,
-    record::{offsets, place},
+    ranged::{Ranged, each},
 };
 use crate::{
     backtest::{Question, Records, Report, Sample, Spool, Theirs},
@@ -22,7 +23,6 @@ use crate::{
     decide::PolicySet,
     diagnostic::Diagnostics,
     recording::{Reader, Record},
-    source::{self, Offsets, Place, Range, WantedRange},
     units,
 };
 
@@ -31,37 +31,26 @@ use crate::{
 /// The records come from a recording, or from a range of the input topics of a configuration. No group is joined, and nothing
 /// is written to Kafka. The same records and files always give the same result, to the byte.
 #[derive(clap::Args)]
-#[command(after_help = AFTER)]
+#[command(after_help = AFTER, group = ArgGroup::new("read").required(true).multiple(true))]
 pub struct Args {
     /// The policies in question: files, or folders of them. Default: those of the configuration
     #[arg(value_name = "FILES")]
     files: Vec<PathBuf>,
 
     /// The configuration whose topics are read, whose times and bounds apply, and whose policies are the current ones
-    #[arg(short, long, value_name = "FILE", required_unless_present = "recording")]
+    #[arg(short, long, value_name = "FILE", group = "read")]
     config: Option<PathBuf>,
 
     /// A file that `tailwater record` wrote, in place of the topics
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", group = "read", conflicts_with_all = ["to", "offsets"])]
     recording: Option<PathBuf>,
 
     /// Policy files or folders to compare with, in place of the configuration's
     #[arg(long, value_name = "FILES", num_args = 1..)]
     current: Vec<PathBuf>,
 
-    /// Where to begin in the topics: earliest, latest, or -1h for an hour ago by the records' timestamps
-    #[arg(long, value_name = "PLACE", default_value = "earliest", allow_hyphen_values = true, value_parser = place)]
-    from: Place,
-
-    /// Where to end, in the same words
-    #[arg(long, value_name = "PLACE", default_value = "latest", allow_hyphen_values = true, value_parser = place)]
-    #[arg(conflicts_with = "recording")]
-    to: Place,
-
-    /// Only these partitions, from one offset to another, which is not included: 0:100-200,3:0-50
-    #[arg(long, value_name = "PARTITION:FROM-TO,…", value_delimiter = ',', value_parser = offsets)]
-    #[arg(conflicts_with = "recording")]
-    offsets: Vec<(i32, Offsets)>,
+    #[command(flatten)]
+    range: Ranged,
 
     /// Look at a part of the traces only, chosen by a hash of their ids, such as 10%
     #[arg(long, value_name = "PROBABILITY", default_value = "100%", value_parser = sample)]
@@ -166,13 +155,8 @@ fn records(args: &Args, config: Option<&Config>) -> anyhow::Result<Records> {
     match (&args.recording, config) {
         (Some(path), _) => recorded(path, |record| spool.add(record))?,
         (None, Some(config)) => {
-            let topics: Vec<String> = config.input.topics.iter().map(|topic| topic.name.clone()).collect();
-            if !args.offsets.is_empty() && topics.len() > 1 {
-                bail!("--offsets is about one topic, and the input has several; record one, and use --recording");
-            }
-            let offsets = args.offsets.iter().cloned().collect();
-            let wanted = WantedRange { topics, from: args.from, to: args.to, offsets };
-            each(config, &wanted, "reading spans", |record| spool.add(record))?;
+            let wanted = args.range.of(config.input.names())?;
+            each(&config.kafka, &wanted, "reading spans", |record| spool.add(record))?;
         }
         (None, None) => bail!("a configuration or a recording is needed"),
     }
@@ -188,13 +172,8 @@ fn theirs(args: &Args, config: Option<&Config>) -> anyhow::Result<Option<(String
         }
         (None, Some(topic), Some(config)) => {
             // What it kept came out later than it came in.
-            let wanted = WantedRange {
-                topics: vec![topic.clone()],
-                from: args.from,
-                to: Place::Latest,
-                offsets: Default::default(),
-            };
-            each(config, &wanted, "reading what was kept", |record| theirs.add(&record))?;
+            let wanted = args.range.and_later(vec![topic.clone()]);
+            each(&config.kafka, &wanted, "reading what was kept", |record| theirs.add(&record))?;
             topic.clone()
         }
         _ => return Ok(None),
@@ -204,21 +183,6 @@ fn theirs(args: &Args, config: Option<&Config>) -> anyhow::Result<Option<(String
 
 fn recorded(path: &Path, mut take: impl FnMut(Record) -> anyhow::Result<()>) -> anyhow::Result<()> {
     Reader::open(path)?.try_for_each(|record| take(record?))
-}
-
-fn each(
-    config: &Config,
-    wanted: &WantedRange,
-    what: &str,
-    mut take: impl FnMut(Record) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
-    let mut range = Range::open(source::client(config), wanted)?;
-    let mut progress = Progress::new(what);
-    while let Some(record) = range.read()? {
-        take(record)?;
-        progress.at(range.done(), range.total());
-    }
-    Ok(())
 }
 
 fn json(report: &Report) -> anyhow::Result<String> {

@@ -11,14 +11,13 @@ use anyhow::{Context as _, bail};
 use super::{
     configured::{self, variables},
     output::{self, Format},
-    progress::Progress,
-    record::{kafka, offsets, place},
+    ranged::{Ranged, each},
+    record::kafka,
 };
 use crate::{
     config::Config,
     estimate::{By, Kept, Report},
     recording::Reader,
-    source::{self, Offsets, Place, Range, WantedRange},
 };
 
 /// Tells from the traces that were kept how many there were, how many of them had an error, and how long they took.
@@ -37,17 +36,8 @@ pub struct Args {
     #[arg(long, value_name = "HOST:PORT,…")]
     brokers: Option<String>,
 
-    /// Where to begin in the topic: earliest, latest, or -1h for an hour ago by the records' timestamps
-    #[arg(long, value_name = "PLACE", default_value = "earliest", allow_hyphen_values = true, value_parser = place)]
-    from: Place,
-
-    /// Where to end, in the same words
-    #[arg(long, value_name = "PLACE", default_value = "latest", allow_hyphen_values = true, value_parser = place)]
-    to: Place,
-
-    /// Only these partitions, from one offset to another, which is not included: 0:100-200,3:0-50
-    #[arg(long, value_name = "PARTITION:FROM-TO,…", value_delimiter = ',', value_parser = offsets)]
-    offsets: Vec<(i32, Offsets)>,
+    #[command(flatten)]
+    range: Ranged,
 
     /// What traces are told apart by
     #[arg(long, value_enum, default_value_t)]
@@ -132,17 +122,7 @@ fn read(args: &Args, config: Option<Config>, topic: &str, kept: &mut Kept) -> an
     if config.is_none() && args.brokers.is_none() {
         bail!("there is no file {topic}; for a topic of this name, say -c or --brokers");
     }
-    let wanted = WantedRange {
-        topics: vec![topic.to_owned()],
-        from: args.from,
-        to: args.to,
-        offsets: args.offsets.iter().cloned().collect(),
-    };
-    let mut range = Range::open(source::client_of(&kafka(config, args.brokers.clone())), &wanted)?;
-    let mut progress = Progress::new("reading what was kept");
-    while let Some(record) = range.read()? {
-        kept.add(record.value.as_deref())?;
-        progress.at(range.done(), range.total());
-    }
-    Ok(())
+    let kafka = kafka(config, args.brokers.clone());
+    let wanted = args.range.of(vec![topic.to_owned()])?;
+    each(&kafka, &wanted, "reading what was kept", |record| kept.add(record.value.as_deref()))
 }

@@ -3,13 +3,13 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::bail;
+use clap::ArgGroup;
 use prost::Message;
 
 use super::{
     configured::{self, variables},
     output,
-    progress::Progress,
-    record::place,
+    ranged::{Ranged, each},
 };
 use crate::{
     assemble::{Completion, Keying},
@@ -21,8 +21,7 @@ use crate::{
     engine::{Past, Settings},
     explain::Gathered,
     model::{Fingerprint, Threshold, TraceId},
-    recording::{Reader, Record},
-    source::{self, Place, Range, WantedRange},
+    recording::Reader,
 };
 
 /// Says why a trace was kept or dropped: its spans, what each policy asked and found, the verdict, and what completed it.
@@ -30,33 +29,35 @@ use crate::{
 /// The records come from a recording, or from the input topics of a configuration; then the verdict that was made is read
 /// from its decision log. No group is joined, and nothing is written to Kafka.
 #[derive(clap::Args)]
-#[command(after_help = AFTER)]
+#[command(after_help = AFTER, group = ArgGroup::new("read").required(true).multiple(true))]
 pub struct Args {
     /// 32 hex digits
     #[arg(value_name = "TRACE_ID", value_parser = trace)]
     trace: TraceId,
 
     /// The configuration whose policies, topics and decision log are read
-    #[arg(short, long, value_name = "FILE", required_unless_present = "recording")]
+    #[arg(short, long, value_name = "FILE", group = "read")]
     config: Option<PathBuf>,
 
     /// A file that `tailwater record` wrote, in place of the topics
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", group = "read", conflicts_with_all = ["from", "to", "offsets"])]
     recording: Option<PathBuf>,
 
     /// Policy files or folders, in place of the configuration's. Default without one: policies/
     #[arg(long, value_name = "FILES")]
     policies: Vec<PathBuf>,
 
-    /// Where to begin in the topics: earliest, or -1h for an hour ago
-    #[arg(long, value_name = "PLACE", default_value = "earliest", allow_hyphen_values = true, value_parser = place)]
-    from: Place,
+    #[command(flatten)]
+    range: Ranged,
 }
 
 const AFTER: &str = "\
 From the topics, and from a recording:
   tailwater explain -c tailwater.yaml --from -1h 4bf92f3577b34da6a3ce929d0e0e4736
   tailwater explain --recording hour.rec 4bf92f3577b34da6a3ce929d0e0e4736
+
+By policies that are not in force:
+  tailwater explain --recording hour.rec --policies new.yaml 4bf92f3577b34da6a3ce929d0e0e4736
 
 What is explained is what the policies of now say to the records. Where the decision log says
 otherwise, they were others then, or records are missing.
@@ -79,9 +80,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     match (&args.recording, &config) {
         (Some(path), _) => Reader::open(path)?.try_for_each(|record| gathered.add(record?))?,
         (None, Some(config)) => {
-            let topics = config.input.topics.iter().map(|topic| topic.name.clone()).collect();
-            each(config, topics, args.from, "reading spans", |record| gathered.add(record))?;
-            decided = decisions(config, args.from, args.trace)?;
+            let wanted = args.range.of(config.input.names())?;
+            each(&config.kafka, &wanted, "reading spans", |record| gathered.add(record))?;
+            decided = decisions(config, &args.range, args.trace)?;
         }
         (None, None) => bail!("a configuration or a recording is needed"),
     }
@@ -136,30 +137,13 @@ pub fn settings(config: Option<&Config>) -> Settings {
     }
 }
 
-fn each(
-    config: &Config,
-    topics: Vec<String>,
-    from: Place,
-    what: &str,
-    mut take: impl FnMut(Record) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
-    let wanted = WantedRange { topics, from, to: Place::Latest, offsets: Default::default() };
-    let mut range = Range::open(source::client(config), &wanted)?;
-    let mut progress = Progress::new(what);
-    while let Some(record) = range.read()? {
-        take(record)?;
-        progress.at(range.done(), range.total());
-    }
-    Ok(())
-}
-
 /// What the decision log says of a trace, a line for each different verdict.
-fn decisions(config: &Config, from: Place, trace: TraceId) -> anyhow::Result<Vec<String>> {
+fn decisions(config: &Config, range: &Ranged, trace: TraceId) -> anyhow::Result<Vec<String>> {
     // Decisions are beside the topic that the workers read.
     let input = if config.input.keyed == Keyed::Rekey { &config.input.behind_rekey() } else { &config.input };
     let topics = input.topics.iter().map(|topic| input.decisions(&topic.name)).collect();
     let mut lines: Vec<String> = Vec::new();
-    each(config, topics, from, "reading decisions", |record| {
+    each(&config.kafka, &range.and_later(topics), "reading decisions", |record| {
         let Ok(Decisions { policies, decisions, sets, .. }) = Decisions::decode(&*record.value.unwrap_or_default())
         else {
             return Ok(());
@@ -206,7 +190,15 @@ fn trace(text: &str) -> Result<TraceId, String> {
 mod tests {
     use std::fs;
 
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
 
     #[test]
     fn other_policies_have_the_root_of_the_configuration() {
@@ -219,13 +211,11 @@ mod tests {
                       policies: [ { name: all, keep: always } ]\n";
         fs::write(path("tailwater.yaml"), config).expect("a file");
         fs::write(path("other.yaml"), "policies: [ { name: other, keep: always } ]").expect("a file");
-        let args = Args {
-            trace: TraceId([1; 16]),
-            config: Some(path("tailwater.yaml")),
-            recording: None,
-            policies: vec![path("other.yaml")],
-            from: Place::Earliest,
-        };
+        let (config, policies) = (path("tailwater.yaml"), path("other.yaml"));
+        let trace = TraceId([1; 16]).to_string();
+        let typed =
+            ["explain".as_ref(), "-c".as_ref(), config.as_os_str(), "--policies".as_ref(), policies.as_os_str()];
+        let Line { args } = Line::parse_from(typed.into_iter().chain([trace.as_ref()]));
         let (_, policies) = read(&args).unwrap_or_else(|mistakes| panic!("{mistakes}"));
         assert_eq!(policies.set.policies()[0].name, "other");
         assert_eq!(policies.set.root(), Some("service == \"gateway\""));

@@ -8,6 +8,7 @@ mod explain;
 mod import;
 mod output;
 mod progress;
+mod ranged;
 mod record;
 mod run;
 mod test;

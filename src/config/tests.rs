@@ -784,6 +784,7 @@ fn values_are_checked() {
 
     policies: { name: a }
     `policies` must be a list, not a mapping
+    hint: a list stands in brackets, or has a `-` before each entry
 
     policies:
     `policies` has no value

@@ -302,6 +302,11 @@ fn stamp(node: &Node, d: &mut Diagnostics) -> Option<Stamps> {
 // === impl Input ===
 
 impl Input {
+    /// Of its topics.
+    pub fn names(&self) -> Vec<String> {
+        self.topics.iter().map(|topic| topic.name.clone()).collect()
+    }
+
     /// The topic that undecodable records go to.
     pub fn dead_letters(&self) -> String {
         format!("{}{DEAD_LETTERS}", self.group)

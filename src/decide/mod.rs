@@ -9,6 +9,7 @@ pub mod condition;
 mod edition;
 pub mod explain;
 mod fnv;
+mod key;
 mod lint;
 mod look;
 mod memo;

@@ -3,7 +3,7 @@
 use super::{
     Facts,
     condition::{Computed, Expression, Subject},
-    fnv::fnv,
+    key::key_of,
     look::Passing,
     tree::mix,
 };
@@ -50,7 +50,7 @@ impl Part {
     fn word<'a>(&'a self, look: &dyn Fn(&Subject) -> Computed<'a>) -> u64 {
         // What cannot be computed is as absent.
         let computed = self.of.compute(look).unwrap_or(Computed::NIL);
-        if self.measured { number(&computed).unwrap_or(f64::NAN).to_bits() } else { hash(&computed) }
+        if self.measured { number(&computed).unwrap_or(f64::NAN).to_bits() } else { key_of(&computed) }
     }
 }
 
@@ -59,25 +59,6 @@ fn number(computed: &Computed<'_>) -> Option<f64> {
         Value::Int(number) => Some(number as f64),
         Value::Double(number) => Some(number),
         _ => None,
-    }
-}
-
-/// Of what is written to topics, so it must not change from version to version.
-fn hash(computed: &Computed<'_>) -> u64 {
-    let of = |kind: u8, bytes: &[u8]| fnv([kind].iter().chain(bytes));
-    match computed {
-        Computed::Value(value) => match value {
-            Value::Nil => of(0, &[]),
-            Value::Bool(value) => of(1, &[u8::from(*value)]),
-            Value::Int(value) => of(2, &value.to_le_bytes()),
-            Value::Double(value) => of(3, &value.to_bits().to_le_bytes()),
-            Value::Str(text) => of(4, text),
-            Value::Bytes(bytes) => of(5, bytes),
-            Value::List(list) => of(6, list),
-            Value::Map(map) => of(7, map),
-        },
-        Computed::Text(text) => of(4, text),
-        Computed::List(items) => items.iter().fold(of(8, &[]), |hash, item| mix(hash, self::hash(item))),
     }
 }
 

@@ -28,7 +28,7 @@ const KEYS_MAX: usize = 16;
 /// What `slowest` measures where nothing is said.
 const MEASURE: &str = "root.duration";
 /// What it remembers, the same: long enough for an operation called a few times a second to show its outliers.
-const WINDOW_MS: u64 = 600_000;
+const WINDOW: &str = "10m";
 /// Groups inside each other: nobody follows more, and they are walked on the stack.
 const DEPTH_MAX: usize = 8;
 
@@ -402,15 +402,18 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn slowest(&mut self, node: &'a Node, policy: &str) -> Option<(Sampler<Aspect>, &'a [Node])> {
+        if !matches!(node.kind, Kind::Map(_)) {
+            let hint = "write `slowest: { quantile: 0.999 }`";
+            return self.error(node, &format!("`slowest` must be a mapping, not {}", node.noun()), hint);
+        }
         let mut fields = Fields::of(node, "`slowest`", self.diagnostics)?;
-        let quantile =
-            fields.require("quantile", "write `quantile: 0.999`: of a thousand, one is kept", self.diagnostics);
-        let quantile = quantile.and_then(|node| units::read(node, "`quantile`", units::quantile, self.diagnostics));
-        let window = match fields.take("window") {
+        let share = fields.require("quantile", "write `quantile: 0.999`: of a thousand, one is kept", self.diagnostics);
+        let quantile = share.and_then(|node| units::read(node, "`quantile`", units::quantile, self.diagnostics));
+        let (by, of, remembered) = (fields.take("by"), fields.take("of"), fields.take("window"));
+        let window = match remembered {
             Some(node) => units::read(node, "`window`", units::window, self.diagnostics),
-            None => Some(WINDOW_MS),
+            None => units::window(WINDOW).ok(),
         };
-        let (by, of) = (fields.take("by"), fields.take("of"));
         fields.finish(self.diagnostics);
         let keys = by.map_or(Some(&[][..]), |node| node.as_seq("`by`", self.diagnostics))?;
         if let Some(node) = keys.get(KEYS_MAX) {
@@ -423,11 +426,19 @@ impl<'a> Reader<'a, '_> {
         };
         let by = read.into_iter().collect::<Option<Vec<_>>>()?;
         let (quantile, window) = (quantile?, window?);
+        let keys_written: Vec<_> = keys.iter().map(Node::text).collect();
+        let of_written = of.map_or(MEASURE, Node::text);
         // A change of these makes what was learned worthless; another quantile does not.
-        let texts = keys.iter().map(Node::text).chain([of.map_or(MEASURE, Node::text)]);
+        let texts = keys_written.iter().chain([&of_written]);
         let state = texts.fold(fnv(policy.as_bytes()), |hash, text| mix(hash, fnv(text.as_bytes())));
         let state = mix(state, window);
-        Some((Sampler { state, by, rule: Slowest::new(quantile, window), of: measure? }, keys))
+        let written = format!(
+            "slowest {{ quantile: {}, of: {of_written}, by: [{}], window: {} }}",
+            share.map_or("", Node::text),
+            keys_written.join(", "),
+            remembered.map_or(WINDOW, Node::text),
+        );
+        Some((Sampler { state, by, rule: Slowest::new(quantile, window), of: measure?, written }, keys))
     }
 
     fn how(&mut self, node: &Node) -> Option<Match> {

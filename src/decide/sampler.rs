@@ -26,6 +26,8 @@ pub struct Sampler<V> {
     pub rule: Slowest,
     /// What the rule measures.
     pub of: V,
+    /// All of it, as a policy says it.
+    pub written: String,
 }
 
 /// What a sampler that learns says of a trace that its policy matches.
@@ -59,11 +61,11 @@ impl Sampler<Aspect> {
 
     /// The same sampler, that knows where to look.
     pub fn placed(self, places: &mut impl Iterator<Item = Place>) -> Sampler<Place> {
-        let Self { state, by, rule, of: _ } = self;
+        let Self { state, by, rule, of: _, written } = self;
         let by = places.by_ref().take(by.len()).collect();
         // There are as many places as aspects.
         let of = places.next().unwrap_or(Place::Duration);
-        Sampler { state, by, rule, of }
+        Sampler { state, by, rule, of, written }
     }
 }
 

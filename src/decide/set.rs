@@ -115,6 +115,15 @@ impl PolicySet {
         })
     }
 
+    /// The samplers of a policy that learn, as it says them.
+    pub fn samplers(&self, policy: &Policy) -> impl Iterator<Item = &str> {
+        let samplers = match &policy.action {
+            Action::Keep { samplers, .. } => usize::from(samplers.start)..usize::from(samplers.end),
+            _ => 0..0,
+        };
+        self.samplers[samplers].iter().map(|sampler| sampler.written.as_str())
+    }
+
     /// The condition on what counts as a root, as text.
     pub fn root(&self) -> Option<&str> {
         self.root.as_deref()

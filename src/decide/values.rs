@@ -3,11 +3,7 @@
 //! Each span notes the hash of its value, 8 bytes, however long the value is. Put together in order they are the same wherever
 //! the same values were seen, in whatever order and however often.
 
-use super::{
-    condition::Computed,
-    fnv::fnv,
-    tree::{hash, mix},
-};
+use super::{condition::Computed, key::key_of, tree::mix};
 use crate::decode::Value;
 
 /// Paths whose values are asked for: each takes 8 bytes of every span that is held.
@@ -66,19 +62,12 @@ pub fn key<'v>(values: impl IntoIterator<Item = Value<'v>>) -> u64 {
     join(hashes.into_iter().filter(|hash| *hash != 0))
 }
 
-/// What a span notes of its value: 0 where it has none, or one that is equal to nothing. Numbers that are equal have one hash.
+/// What a span notes of its value: 0 where it has none, or one that is equal to nothing.
 pub fn note(value: &Computed<'_>) -> u64 {
-    let Some(value) = value.value() else { return 0 };
-    let typed = |kind: u8, bytes: &[u8]| fnv([kind].iter().chain(bytes)).max(1);
-    match value {
-        Value::Nil | Value::List(_) | Value::Map(_) => 0,
-        Value::Str(text) => hash(text),
-        Value::Bytes(bytes) => typed(0, bytes),
-        Value::Bool(value) => typed(1, &[value.into()]),
-        Value::Int(value) => typed(2, &(value as f64).to_bits().to_be_bytes()),
-        Value::Double(value) if value.is_nan() => 0,
-        // Minus zero is zero.
-        Value::Double(value) => typed(2, &(value + 0.0).to_bits().to_be_bytes()),
+    match value.value() {
+        None | Some(Value::Nil | Value::List(_) | Value::Map(_)) => 0,
+        Some(Value::Double(value)) if value.is_nan() => 0,
+        Some(_) => key_of(value).max(1),
     }
 }
 

@@ -14,8 +14,8 @@ const ROWS: usize = 20;
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { source, records, refused_records, spans, by, all, groups } = self;
-        let traces = several((all.kept + all.without_weight) as usize, "trace");
-        writeln!(f, "{source}: {}, {traces} kept with {spans} spans", several(*records as usize, "record"))?;
+        let traces = several(all.kept + all.without_weight, "trace");
+        writeln!(f, "{source}: {}, {traces} kept with {}", several(*records, "record"), several(*spans, "span"))?;
         if *refused_records > 0 {
             writeln!(f, "{refused_records} records are no spans, or too large")?;
         }

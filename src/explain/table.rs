@@ -12,6 +12,7 @@ use crate::{
     },
     decisions::Decision,
     model::Threshold,
+    table::several,
     units,
 };
 
@@ -63,14 +64,15 @@ impl Explanation {
     /// The policies that match and those that do not, with what they asked and found.
     pub fn policies(&self, f: &mut impl fmt::Write) -> fmt::Result {
         let width = self.policies.iter().map(|policy| policy.name.chars().count()).max().unwrap_or(0);
-        for Policy { name, action, shadow, condition, matches, asked, rows } in &self.policies {
+        for policy in &self.policies {
+            let Policy { name, condition, matches, asked, rows, .. } = policy;
             let matches = match asked {
                 Asked::Yes if *matches => "matches",
                 Asked::Yes => "does not match",
                 Asked::Over => "is over",
                 Asked::Outside => "is not asked",
             };
-            writeln!(f, "{name:width$}  {:14}  {}", matches, Self::action(action, *shadow))?;
+            writeln!(f, "{name:width$}  {:14}  {}", matches, policy.does())?;
             // One that is its only part is shown with it.
             if !condition.is_empty() && rows.first().is_none_or(|row| row.text != *condition) {
                 writeln!(f, "    when {condition}")?;
@@ -84,20 +86,6 @@ impl Explanation {
             }
         }
         Ok(())
-    }
-
-    fn action(action: &Action, shadow: bool) -> String {
-        let action = match action {
-            Action::Keep { threshold, samplers, protect, .. } => {
-                let what = if samplers.is_empty() { "" } else { " of the slowest" };
-                let protected = if *protect { ", protected" } else { "" };
-                format!("keep {}{what}{protected}", percentage(*threshold))
-            }
-            Action::Drop { threshold: Threshold::NEVER, .. } => "drop".to_owned(),
-            Action::Drop { threshold, .. } => format!("drop all but {}", percentage(*threshold)),
-            Action::Group(_) => "group".to_owned(),
-        };
-        if shadow { format!("{action}, in the shadow") } else { action }
     }
 
     fn found(&self, row: &Row) -> String {
@@ -144,6 +132,31 @@ impl Explanation {
     }
 }
 
+// === impl Policy ===
+
+impl Policy {
+    /// What it does with what it matches.
+    fn does(&self) -> String {
+        let action = match &self.action {
+            Action::Keep { threshold, protect, .. } => {
+                let share = self.samplers.is_empty() || *threshold != Threshold::ALWAYS;
+                let share = share.then(|| percentage(*threshold));
+                let parts: Vec<_> = share.into_iter().chain(self.samplers.iter().cloned()).collect();
+                format!("keep {}{}", parts.join(" and "), if *protect { ", protected" } else { "" })
+            }
+            Action::Drop { threshold: Threshold::NEVER, .. } => "drop".to_owned(),
+            Action::Drop { threshold, .. } => format!("drop all but {}", percentage(*threshold)),
+            Action::Group(_) => "group".to_owned(),
+        };
+        let says = match self.says.filter(|_| self.matches) {
+            Some(true) => ", says keep",
+            Some(false) => ", says reject",
+            None => "",
+        };
+        format!("{action}{says}{}", if self.shadow { ", in the shadow" } else { "" })
+    }
+}
+
 fn indent(row: &Row) -> &'static str {
     match row.scope {
         Scope::Trace => "    ",
@@ -154,8 +167,4 @@ fn indent(row: &Row) -> &'static str {
 /// Names come from outside: none breaks a line.
 fn quoted(name: &str) -> String {
     format!("{name:?}")
-}
-
-pub fn several(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }

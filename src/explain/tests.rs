@@ -104,6 +104,14 @@ fn a_keyed_trace_is_explained_as_it_was_decided() {
         );
         assert_eq!(explanation.span_count + explanation.late, trace.spans.len());
         late_too += explanation.late;
+        // `health` vetoes, `errors` keeps, and what the others say is what is kept of the rest.
+        let says = |policy: &Policy| policy.matches && policy.says == Some(true);
+        let [health, errors, others @ ..] = &*explanation.policies else { panic!("{explanation}") };
+        assert_eq!(
+            decision.verdict.keep,
+            !health.matches && (errors.matches || others.iter().any(says)),
+            "{explanation}"
+        );
         if let Some(policy) = decision.verdict.policy {
             assert!(explanation.policies[usize::from(policy)].matches, "{explanation}");
         }

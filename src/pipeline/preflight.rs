@@ -26,6 +26,7 @@ use crate::{
     config::{Config, Delivery, Keyed, Workers},
     instance,
     source::{self, Expired, Metadata, Refusal, Silence, Topics, Trouble, Use},
+    table::several,
 };
 
 /// What one check found. `Display` is its line.
@@ -72,7 +73,9 @@ pub async fn preflight(config: &Arc<Config>) -> Vec<Finding> {
     };
     found.ok("brokers", format!("{brokers} answers"));
     match check(config, &topics, false) {
-        Ok(Ok(partitions)) => found.ok("topics", format!("input and output exist; {partitions} partitions to read")),
+        Ok(Ok(partitions)) => {
+            found.ok("topics", format!("input and output exist; {} to read", several(partitions, "partition")))
+        }
         Ok(Err(missing)) => found.error("topics", missing),
         Err(refusal) => found.error("topics", refusal),
     }
@@ -264,8 +267,10 @@ impl Preflight<'_> {
             let group = &reader.input.group;
             match self.positions(&reader) {
                 Ok((committed, expired)) if expired.is_empty() => {
-                    let message =
-                        format!("the group `{group}` has committed {committed} partitions, all within the log");
+                    let message = format!(
+                        "the group `{group}` has committed {}, all within the log",
+                        several(committed, "partition")
+                    );
                     self.found.ok("position", message);
                 }
                 Ok((_, expired)) => {

@@ -185,6 +185,28 @@ fn mistakes_are_shown() {
 
     1 error
     ");
+    assert_snapshot!(mistakes("policies:\n  - name: a\n   when: b\n"), @"
+    error: not YAML: while parsing a block collection, did not find expected '-' indicator
+     --> policies.yaml:3:4
+      |
+    3 |    when: b
+      |    ^
+      |
+      = hint: what belongs together begins in one column
+
+    1 error
+    ");
+    assert_snapshot!(mistakes("- name: a\n\twhen: b\n"), @"
+    error: not YAML: while scanning a plain scalar, found a tab
+     --> policies.yaml:1:9
+      |
+    1 | - name: a
+      |         ^
+      |
+      = hint: YAML is indented with spaces
+
+    1 error
+    ");
     assert_snapshot!(mistakes("a: !!str 1\nb: &x {c: 1}\nd:\n  <<: *x\n[e]: 1\n"), @"
     error: tags (`!…`) are not supported
      --> policies.yaml:1:4

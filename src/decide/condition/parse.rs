@@ -83,6 +83,7 @@ impl<'t> Parser<'t> {
                 }
                 TokenKind::Plus | TokenKind::Minus if power <= SUM => self.math(left, SUM)?,
                 TokenKind::Star | TokenKind::Slash if power <= PRODUCT => self.math(left, PRODUCT)?,
+                TokenKind::Word if let Some(error) = self.foreign(&left) => return Err(error),
                 _ => break,
             };
         }
@@ -286,6 +287,20 @@ impl<'t> Parser<'t> {
     fn advance(&mut self) -> Result<Token, Error> {
         let next = self.lexer.next()?;
         Ok(std::mem::replace(&mut self.token, next))
+    }
+
+    /// What other languages write behind a value, and this one does not.
+    fn foreign(&self, left: &Expr<'t>) -> Option<Error> {
+        let at = self.token.at.clone();
+        let (word, value) = (&self.text[at.clone()], &self.text[left.at.clone()]);
+        let number = matches!(left.kind, ExprKind::Literal(Literal::Int(_) | Literal::Float(_)));
+        let hint = match word.to_ascii_lowercase().as_str() {
+            "in" => format!("write `ContainsValue([…], {value})`"),
+            "contains" | "like" | "matches" => format!("write `IsMatch({value}, \"regex\")`"),
+            "ns" | "us" | "ms" | "s" | "m" | "h" if number => format!("write `{value}{word}`"),
+            _ => return None,
+        };
+        Some(Error::new(at, format!("`{word}` means nothing here")).hint(hint))
     }
 
     fn unexpected(&self, expected: &str) -> Error {

@@ -321,7 +321,20 @@ fn unknown(segments: &[Segment<'_>], item: Option<&str>) -> Error {
     let known = known(item);
     let known = || known.iter().map(String::as_str);
     let nested = |path: &&str| path.strip_prefix(&written).is_some_and(|rest| rest.starts_with('.'));
-    if let Some(meant) = nearest(&written, known().chain(["true", "false", "nil"])).or_else(|| known().find(nested)) {
+    let field = |path: &&str| written.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
+    if let Some(meant) = known().find(nested).or_else(|| known().find(field)) {
+        return error.hint(format!("did you mean `{}`?", with_key(meant)));
+    }
+    // No path begins as `http.route` does, so it is a key.
+    let owner = ["root.", "span."].into_iter().find(|owner| written.starts_with(owner)).unwrap_or_default();
+    let key = &written[owner.len()..];
+    if let (Some((first, _)), None) = (key.split_once('.'), item) {
+        let begins = || known().filter_map(|path| path.split('.').next());
+        if first != "event" && nearest(first, begins()).is_none() {
+            return error.hint(format!("did you mean `{owner}attributes[\"{key}\"]`?"));
+        }
+    }
+    if let Some(meant) = nearest(&written, known().chain(["true", "false", "nil"])) {
         return error.hint(format!("did you mean `{}`?", with_key(meant)));
     }
     if written.starts_with("trace.") {

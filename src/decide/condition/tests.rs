@@ -140,6 +140,11 @@ fn names_unknown_words() {
         "any(name == null)",
         "any(name == True)",
         "any(latency > 2s)",
+        "root.status == STATUS_CODE_ERROR",
+        "any(http.status_code >= 500)",
+        "root.db.system == nil",
+        "any(service.name == \"a\")",
+        "any(statuss.code == 2 or Status.code == 2)",
     ]), @r#"
         any(nmae == "a")
             ^^^^ unknown path `nmae`
@@ -200,6 +205,28 @@ fn names_unknown_words() {
         any(latency > 2s)
             ^^^^^^^ unknown path `latency`
             hint: a span has `name`, `kind`, `status.code`, `duration`, `service`, `attributes["…"]`, `resource.attributes["…"]` and more, which docs/conditions.md lists; the root has them behind `root.`
+
+        root.status == STATUS_CODE_ERROR
+        ^^^^^^^^^^^ unknown path `root.status`
+        hint: did you mean `root.status.code`?
+
+        any(http.status_code >= 500)
+            ^^^^^^^^^^^^^^^^ unknown path `http.status_code`
+            hint: did you mean `attributes["http.status_code"]`?
+
+        root.db.system == nil
+        ^^^^^^^^^^^^^^ unknown path `root.db.system`
+        hint: did you mean `root.attributes["db.system"]`?
+
+        any(service.name == "a")
+            ^^^^^^^^^^^^ unknown path `service.name`
+            hint: did you mean `service`?
+
+        any(statuss.code == 2 or Status.code == 2)
+            ^^^^^^^^^^^^ unknown path `statuss.code`
+            hint: did you mean `status.code`?
+                                 ^^^^^^^^^^^ unknown path `Status.code`
+                                 hint: did you mean `status.code`?
     "#);
 }
 
@@ -421,6 +448,10 @@ fn names_where_the_text_breaks() {
         "root.attributes[k] == 1",
         "root.attributes[\"k\" == 1",
         "any(name == \"é\") § true",
+        "any(name =~ \"a\")",
+        "any(name in [\"a\", \"b\"])",
+        "any(attributes[\"a\"] contains \"b\")",
+        "trace.duration > 2 s",
     ]), @r#"
         any(name == "a"
            ^ this parenthesis is never closed
@@ -502,6 +533,22 @@ fn names_where_the_text_breaks() {
 
         any(name == "é") § true
                          ^ `§` means nothing here
+
+        any(name =~ "a")
+                 ^^ `=~` means nothing here
+                 hint: write `IsMatch(path, "regex")`
+
+        any(name in ["a", "b"])
+                 ^^ `in` means nothing here
+                 hint: write `ContainsValue([…], name)`
+
+        any(attributes["a"] contains "b")
+                            ^^^^^^^^ `contains` means nothing here
+                            hint: write `IsMatch(attributes["a"], "regex")`
+
+        trace.duration > 2 s
+                           ^ `s` means nothing here
+                           hint: write `2s`
     "#);
 }
 

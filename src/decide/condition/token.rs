@@ -155,6 +155,7 @@ impl<'t> Lexer<'t> {
         let (len, hint) = match (first, second) {
             ('&', Some('&')) => (2, "write `and`"),
             ('|', Some('|')) => (2, "write `or`"),
+            ('=' | '!', Some('~')) => (2, "write `IsMatch(path, \"regex\")`"),
             ('!', _) => (1, "write `not`"),
             ('=', _) => (1, "write `==`"),
             ('\'' | '`' | '“' | '”' | '‘' | '’', _) => {

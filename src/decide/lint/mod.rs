@@ -6,6 +6,7 @@ mod absent;
 mod mixed;
 mod negative;
 mod never;
+mod nothing;
 mod shadowed;
 mod swallowed;
 mod unbounded;
@@ -62,6 +63,7 @@ pub fn find(parts: &[Part<'_>]) -> Diagnostics {
     };
     let mut all: Vec<Policy<'_>> = policies.iter().map(Policy::new).collect();
     surround(&list, &Formula::constant(true), &[], &mut all);
+    nothing::find(&list, &mut found);
     let mut proof = Proof::default();
     for policy in &all {
         never::find(policy, &mut proof, &mut found);

@@ -44,7 +44,10 @@ fn messages(found: &Diagnostics) -> String {
 /// What is said of what counts as a root.
 fn lint_root(condition: &str) -> Diagnostics {
     let source = Arc::new(Source { name: "tailwater.yaml".into(), text: condition.into() });
-    find(&[Part::Root(&Node::plain(Location { range: 0..condition.len(), source }, condition))])
+    let rest = Arc::new(Source { name: "policies.yaml".into(), text: "otherwise: keep".into() });
+    let rest = yaml::parse(rest, &mut Diagnostics::default()).expect("YAML");
+    let root = Node::plain(Location { range: 0..condition.len(), source }, condition);
+    find(&[Part::File(&rest), Part::Root(&root)])
 }
 
 #[test]
@@ -110,6 +113,16 @@ fn looks_at_what_counts_as_a_root() {
     ] {
         let found = lint_root(quiet);
         assert!(found.is_empty(), "{found}");
+    }
+}
+
+#[test]
+fn warns_where_there_are_no_policies() {
+    for nothing in ["# policies: to be written\n", "policies: []"] {
+        assert_eq!(messages(&lint(&[nothing])), ": there is no policy: every trace is dropped\n", "{nothing}");
+    }
+    for something in ["otherwise: keep", "policies: [ { name: p, drop: always } ]"] {
+        assert_eq!(messages(&lint(&[something])), "", "{something}");
     }
 }
 

@@ -571,7 +571,7 @@ policies:
     unknown field `keep`: known fields: name, when, until, shadow, note, policies, match, otherwise, budget
     a group without policies: remove the group, or write policies into it
     `budget` is not available yet
-    `policies` must be a list, not a mapping
+    `policies` must be a list, not a mapping: a list stands in brackets, or has a `-` before each entry
     `until`: `2026-12-01T10:00:00` has no offset from UTC: did you mean 2026-12-01T10:00:00Z?
 
     `protect` where nothing vetoes: with `match: first` the policy that stands first decides: move this one up
@@ -810,14 +810,14 @@ fn names_wrong_samplers_that_learn() {
         messages(&["otherwise: { slowest: { quantile: 0.9 } }"]),
     ];
     assert_snapshot!(told.concat(), @"
-    `slowest` must be a mapping, not text
+    `slowest` must be a mapping, not text: write `slowest: { quantile: 0.999 }`
     missing field `quantile`: write `quantile: 0.999`: of a thousand, one is kept
     `quantile`: `1` is not a quantile: write 0.999, or 99.9%
     `quantile`: `100%` is not a quantile: write 0.999, or 99.9%
     `quantile`: `0` is not a quantile: write 0.999, or 99.9%
     `window`: `5s` is no window to learn in: write 1m to 24h, such as 10m
-    unknown field `key`: known fields: quantile, window, by, of
-    `by` must be a list, not text
+    unknown field `key`: known fields: quantile, by, of, window
+    `by` must be a list, not text: a list stands in brackets, or has a `-` before each entry
     `service` is of a span, and a trace has many: did you mean `root.service`?
     unknown path `root.nam`: did you mean `root.name`?
     `trace.duration > 2s` is a condition, not a value: conditions are joined with `and` and `or`, and negated with `not`
