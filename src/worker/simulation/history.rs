@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    super::{Arrival, Orders, Worker},
+    super::{Arrival, Orders, Worker, waiting::Waiting},
     broker::{Broker, Input},
     client::{Client, Stage, World},
     judge::{self, Judge, Trace},
@@ -354,7 +354,12 @@ impl Run {
     fn start(&mut self, slot: usize) {
         let orders = self.orders(slot);
         let client = Client::new(self.world.clone(), orders.transactional_id.clone());
-        self.workers.push(Process { worker: Worker::with(client, orders), slot, frozen: false });
+        let mut worker = Worker::with(client, orders);
+        if self.setup.keying == Keying::Unkeyed && !self.setup.large {
+            // Some records, so that partitions are paused for it.
+            worker.waiting = Waiting::new(2_000);
+        }
+        self.workers.push(Process { worker, slot, frozen: false });
     }
 
     /// Starts a process again, unless another has its name by now.

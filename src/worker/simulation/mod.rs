@@ -79,7 +79,7 @@ fn setups() -> Setups {
         for kind in [Kind::Plain, Kind::Forgetful] {
             turn.extend([Keyed, Unkeyed].map(|keying| setup(keying, delivery, kind)));
         }
-        turn.push(setup(Keyed, delivery, Kind::Backlog));
+        turn.extend([Keyed, Unkeyed].map(|keying| setup(keying, delivery, Kind::Backlog)));
     }
     let seldom = [Keyed, Unkeyed].map(|keying| setup(keying, "exactly_once", Kind::Large)).into();
     Setups { turn, seldom }

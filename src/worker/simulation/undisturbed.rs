@@ -1,10 +1,11 @@
-//! What is decided of records where nothing happens: each partition is read at once, by an engine of its own (I5).
+//! What is decided of records where nothing happens (I5): each partition of a keyed input is read at once, by an engine of its own,
+//! and all of an unkeyed one by turns (C10).
 
 use std::collections::BTreeMap;
 
 use super::{broker::Input, judge::number, log::Log};
 use crate::{
-    assemble::{Reason, Start},
+    assemble::{Keying, Reason, Start},
     decisions::Decision,
     engine::{Engine, Full, Record},
     model::RecordTime,
@@ -24,24 +25,34 @@ pub struct Verdict {
 const STEP_MS: u64 = 300;
 const STEPS: usize = 100;
 
-/// By the number of the trace. Of a keyed input, whose partitions have nothing to do with each other.
+/// By the number of the trace.
 pub fn verdicts(orders: &Orders, input: &[Log<Input>]) -> BTreeMap<usize, Verdict> {
     mutant::without(|| {
-        let decisions = input.iter().flat_map(|log| decisions(orders, log));
-        decisions.map(|decision| (number(decision.trace), Verdict::of(&decision))).collect()
+        let decisions: Vec<Decision> = match orders.keying {
+            Keying::Keyed => input.chunks(1).flat_map(|log| decisions(orders, log)).collect(),
+            Keying::Unkeyed => decisions(orders, input),
+        };
+        decisions.iter().map(|decision| (number(decision.trace), Verdict::of(decision))).collect()
     })
 }
 
-fn decisions(orders: &Orders, log: &Log<Input>) -> Vec<Decision> {
+/// Reads logs by turns. What rests lets the others go on.
+fn decisions(orders: &Orders, logs: &[Log<Input>]) -> Vec<Decision> {
     let mut engine = Engine::new(settings(orders), orders.config.policies.clone());
-    let partition = engine.assign(Start::at(0));
+    let partitions: Vec<u32> = logs.iter().map(|_| engine.assign(Start::at(0))).collect();
     let mut decisions = Vec::new();
     let mut settle = |engine: &mut Engine| {
         let tick = engine.cut();
         decisions.extend(tick.decisions.iter().map(|&(_, decision)| decision));
         engine.settle(tick, &[]);
     };
-    for (offset, Input { time, payload }) in log.records() {
+    let mut left: Vec<_> = logs.iter().map(|log| log.records().peekable()).collect();
+    while left.iter_mut().any(|records| records.peek().is_some()) {
+        let partition = engine.turn().unwrap_or(partitions[0]);
+        let Some((offset, Input { time, payload })) = left[partition as usize].next() else {
+            engine.elapse(partition, STEP_MS, RecordTime::END);
+            continue;
+        };
         let (offset, timestamp) = (offset as i64, Some(RecordTime(*time)));
         let record = Record { partition, offset, timestamp, headers: &(), payload: Some(payload) };
         while engine.ingest(record, RecordTime::END) == Err(Full) {
@@ -49,7 +60,7 @@ fn decisions(orders: &Orders, log: &Log<Input>) -> Vec<Decision> {
         }
     }
     for _ in 0..STEPS {
-        engine.elapse(partition, STEP_MS, RecordTime::END);
+        partitions.iter().for_each(|&partition| engine.elapse(partition, STEP_MS, RecordTime::END));
         while engine.advance() == Err(Full) {
             settle(&mut engine);
         }
