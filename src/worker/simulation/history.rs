@@ -2,7 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     sync::{Arc, atomic::AtomicBool},
@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    super::{Arrival, Orders, Worker, waiting::Waiting},
+    super::{Arrival, Ends, Orders, Worker, waiting::Waiting},
     broker::{Broker, Input},
     client::{Client, Stage, World},
     judge::{self, Judge, Trace},
@@ -24,6 +24,7 @@ use crate::{
     config::{Config, Delivery},
     decide::Edition,
     generate::otlp::{Span, Status},
+    source::Partition,
     telemetry::Telemetry,
 };
 
@@ -153,6 +154,8 @@ struct Run {
     /// Rounds until a process dies again that has just been replaced.
     doomed: Option<u8>,
     exits: usize,
+    /// Where an unkeyed backlog ends: what rests long before the wall clock would hold it back.
+    ends: Option<HashMap<Partition, i64>>,
 }
 
 struct Process {
@@ -298,6 +301,7 @@ impl Run {
             quiet: (seed / 4).is_multiple_of(2).then_some(seed as usize / 8 % count),
             doomed: None,
             exits: 0,
+            ends: None,
         }
     }
 
@@ -316,6 +320,10 @@ impl Run {
             self.pass(if dice.is_multiple_of(16) { 3_000 } else { dice % 256 });
         }
         self.pass(BACKLOG_MS);
+        if self.setup.keying == Keying::Unkeyed {
+            let ends = self.world.broker.borrow().input.iter().map(|log| log.high() as i64).collect::<Vec<_>>();
+            self.ends = Some(self.world.partitions.iter().cloned().zip(ends).collect());
+        }
         let verdicts = undisturbed::verdicts(&self.orders(0), &self.world.broker.borrow().input);
         self.world.broker.borrow_mut().judge.expect(verdicts);
     }
@@ -344,7 +352,7 @@ impl Run {
             telemetry: self.setup.telemetry.clone(),
             stop: Arc::new(AtomicBool::new(false)),
             board: None,
-            ends: None,
+            ends: self.ends.clone().map(|ends| Arc::new(Ends::new(ends))),
             frontier: None,
             accept_expired: false,
             policies: watch::channel(Arc::new(Edition::first(self.setup.config.policies.clone()))).1,

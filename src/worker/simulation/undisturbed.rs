@@ -36,21 +36,23 @@ pub fn verdicts(orders: &Orders, input: &[Log<Input>]) -> BTreeMap<usize, Verdic
     })
 }
 
-/// Reads logs by turns. What rests lets the others go on.
+/// Of an unkeyed input, which is read by turns to its end, and of a partition of a keyed one, which then rests.
 fn decisions(orders: &Orders, logs: &[Log<Input>]) -> Vec<Decision> {
     let mut engine = Engine::new(settings(orders), orders.config.policies.clone());
-    let partitions: Vec<u32> = logs.iter().map(|_| engine.assign(Start::at(0))).collect();
     let mut decisions = Vec::new();
     let mut settle = |engine: &mut Engine| {
         let tick = engine.cut();
         decisions.extend(tick.decisions.iter().map(|&(_, decision)| decision));
         engine.settle(tick, &[]);
     };
-    let mut left: Vec<_> = logs.iter().map(|log| log.records().peekable()).collect();
-    while left.iter_mut().any(|records| records.peek().is_some()) {
-        let partition = engine.turn().unwrap_or(partitions[0]);
-        let Some((offset, Input { time, payload })) = left[partition as usize].next() else {
-            engine.elapse(partition, STEP_MS, RecordTime::END);
+    let mut left: BTreeMap<u32, _> = logs.iter().map(|log| (engine.assign(Start::at(0)), log.records())).collect();
+    while let Some((&first, _)) = left.first_key_value() {
+        let partition = engine.turn().unwrap_or(first);
+        let Some((offset, Input { time, payload })) = left.get_mut(&partition).and_then(Iterator::next) else {
+            left.remove(&partition);
+            if orders.keying == Keying::Unkeyed {
+                engine.finish(partition);
+            }
             continue;
         };
         let (offset, timestamp) = (offset as i64, Some(RecordTime(*time)));
@@ -60,7 +62,9 @@ fn decisions(orders: &Orders, logs: &[Log<Input>]) -> Vec<Decision> {
         }
     }
     for _ in 0..STEPS {
-        partitions.iter().for_each(|&partition| engine.elapse(partition, STEP_MS, RecordTime::END));
+        if orders.keying == Keying::Keyed {
+            engine.elapse(0, STEP_MS, RecordTime::END);
+        }
         while engine.advance() == Err(Full) {
             settle(&mut engine);
         }
