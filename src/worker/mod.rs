@@ -397,6 +397,15 @@ impl<I: Io> Worker<I> {
     }
 }
 
+// === impl Orders ===
+
+impl Orders {
+    /// A partition's place among all, which is the same in each life.
+    fn rank(&self, partition: &Partition) -> u32 {
+        self.partitions.range(..partition).count() as u32
+    }
+}
+
 /// Of a worker's engine.
 fn settings(orders: &Orders) -> Settings {
     let Orders { config, keying, output_record_bytes, .. } = orders;

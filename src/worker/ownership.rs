@@ -99,7 +99,7 @@ impl<I: Io> Worker<I> {
     fn take_over(&mut self, beginnings: Vec<(Partition, Beginning)>, memory: Memory) -> anyhow::Result<()> {
         self.io.assign(&beginnings)?;
         for (partition, Beginning { offset, committed, expired, metadata }) in beginnings {
-            let rank = self.orders.partitions.range(..&partition).count() as u32;
+            let rank = self.orders.rank(&partition);
             if expired > 0 {
                 let (topic, partition) = &partition;
                 tracing::warn!(%topic, partition, "{expired} records were removed before they were read; going on without");

@@ -324,7 +324,8 @@ impl Run {
             let ends = self.world.broker.borrow().input.iter().map(|log| log.high() as i64).collect::<Vec<_>>();
             self.ends = Some(self.world.partitions.iter().cloned().zip(ends).collect());
         }
-        let verdicts = undisturbed::verdicts(&self.orders(0), &self.world.broker.borrow().input);
+        let World { partitions, broker, .. } = &*self.world;
+        let verdicts = undisturbed::verdicts(&self.orders(0), partitions, &broker.borrow().input);
         self.world.broker.borrow_mut().judge.expect(verdicts);
     }
 

@@ -10,6 +10,7 @@ use crate::{
     engine::{Engine, Full, Record},
     model::RecordTime,
     mutant,
+    source::Partition,
     worker::{Orders, settings},
 };
 
@@ -25,19 +26,20 @@ pub struct Verdict {
 const STEP_MS: u64 = 300;
 const STEPS: usize = 100;
 
-/// By the number of the trace.
-pub fn verdicts(orders: &Orders, input: &[Log<Input>]) -> BTreeMap<usize, Verdict> {
+/// By the number of the trace; of partitions and their logs.
+pub fn verdicts(orders: &Orders, partitions: &[Partition], input: &[Log<Input>]) -> BTreeMap<usize, Verdict> {
     mutant::without(|| {
+        let logs: Vec<_> = partitions.iter().map(|partition| orders.rank(partition)).zip(input).collect();
         let decisions: Vec<Decision> = match orders.keying {
-            Keying::Keyed => input.chunks(1).flat_map(|log| decisions(orders, log)).collect(),
-            Keying::Unkeyed => decisions(orders, input),
+            Keying::Keyed => logs.chunks(1).flat_map(|log| decisions(orders, log)).collect(),
+            Keying::Unkeyed => decisions(orders, &logs),
         };
         decisions.iter().map(|decision| (number(decision.trace), Verdict::of(decision))).collect()
     })
 }
 
 /// Of an unkeyed input, which is read by turns to its end, and of a partition of a keyed one, which then rests.
-fn decisions(orders: &Orders, logs: &[Log<Input>]) -> Vec<Decision> {
+fn decisions(orders: &Orders, logs: &[(u32, &Log<Input>)]) -> Vec<Decision> {
     let mut engine = Engine::new(settings(orders), orders.config.policies.clone());
     let mut decisions = Vec::new();
     let mut settle = |engine: &mut Engine| {
@@ -45,7 +47,8 @@ fn decisions(orders: &Orders, logs: &[Log<Input>]) -> Vec<Decision> {
         decisions.extend(tick.decisions.iter().map(|&(_, decision)| decision));
         engine.settle(tick, &[]);
     };
-    let mut left: BTreeMap<u32, _> = logs.iter().map(|log| (engine.assign(Start::at(0)), log.records())).collect();
+    let start = |&(rank, log)| (engine.assign(Start { rank, ..Start::at(0) }), Log::records(log));
+    let mut left: BTreeMap<u32, _> = logs.iter().map(start).collect();
     while let Some((&first, _)) = left.first_key_value() {
         let partition = engine.turn().unwrap_or(first);
         let Some((offset, Input { time, payload })) = left.get_mut(&partition).and_then(Iterator::next) else {
