@@ -586,7 +586,11 @@ impl Engine {
             if need > self.settings.buffer / 4 {
                 return Ok(false);
             }
-            let beside = self.assembly.growth(spans.max(LOOK / limits::SPAN_OVERHEAD)) + self.reserve(need);
+            // While all of an unkeyed input waits for what is read again, nothing is decided: what came in another order before has
+            // to fit as it did then.
+            let waits = self.settings.keying == Keying::Unkeyed && self.assembly.time().is_behind(0);
+            let reserve = if waits { self.settings.tick_bytes } else { self.reserve(need) };
+            let beside = self.assembly.growth(spans.max(LOOK / limits::SPAN_OVERHEAD)) + reserve;
             self.evict(need + beside)?;
             self.room = self.settings.buffer.saturating_sub(self.bytes_held() + beside).min(LOOK).max(need);
         }
