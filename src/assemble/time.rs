@@ -276,12 +276,17 @@ impl Time {
     /// The partition is at the head of its log, where `ms` of wall-clock time passed, at `rest` or without anybody looking; a
     /// leap is one of more than so many.
     pub fn elapse(&mut self, partition: u32, ms: u64, rest: bool, ceiling: RecordTime, leap: u64) {
+        let farthest = self.farthest();
         let at = self.partition(partition);
         if at.frontier == RecordTime::START {
             return;
         }
         let pass = if rest { Clock::elapse } else { Clock::catch_up };
         pass(&mut at.clock, ms, ceiling.min(at.frontier), leap);
+        // It has rested so long that what others wait for is not to come.
+        if let Some(farthest) = farthest.filter(|_| at.clock.rested() >= leap) {
+            at.clock.rise(farthest.min(ceiling));
+        }
         let wall_clock = if ceiling == RecordTime::END {
             RecordTime::END
         } else {
@@ -355,6 +360,14 @@ impl Time {
             + self.partitions.capacity() * size_of::<Option<Partition>>()
             + self.ticks
             + self.leap_bytes
+    }
+
+    /// Where partitions share their time, the clock most ahead.
+    fn farthest(&self) -> Option<RecordTime> {
+        match self.keying {
+            Keying::Keyed => None,
+            Keying::Unkeyed => self.partitions().filter(|(_, p)| !p.finished).filter_map(|(_, p)| p.clock.now()).max(),
+        }
     }
 
     fn end_if_finished(&mut self) {

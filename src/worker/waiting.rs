@@ -102,7 +102,8 @@ impl Early {
         let len = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
         let beside =
             headers.iter().map(|header| size_of::<recording::Header>() + header.key.len() + len(&header.value));
-        size_of::<Self>() + topic.len() + len(key) + beside.sum::<usize>() + len(value)
+        // A queue that has grown may have room for as many again.
+        2 * size_of::<Self>() + topic.len() + len(key) + beside.sum::<usize>() + len(value)
     }
 }
 
@@ -117,12 +118,12 @@ mod tests {
 
     #[test]
     fn each_partition_has_its_order_and_all_have_one_bound() {
-        let mut waiting = Waiting::new(1_500);
-        push(&mut waiting, 2, 5, 300);
-        push(&mut waiting, 2, 7, 300);
-        push(&mut waiting, 0, 1, 200);
+        let mut waiting = Waiting::new(9_900);
+        push(&mut waiting, 2, 5, 3_000);
+        push(&mut waiting, 2, 7, 3_000);
+        push(&mut waiting, 0, 1, 2_000);
         assert!(!waiting.is_full());
-        push(&mut waiting, 0, 2, 200);
+        push(&mut waiting, 0, 2, 2_000);
         assert!(waiting.holds_up(0) && waiting.holds_up(2) && !waiting.holds_up(1));
         assert_eq!((waiting.first(2).map(|record| record.offset), waiting.first(1).is_none()), (Some(5), true));
         waiting.pop(2);

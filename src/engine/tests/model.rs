@@ -208,6 +208,13 @@ impl Model {
         let far = clock.filter(|_| at.rested < leap).map_or(i64::MAX, |clock| clock + leap as i64);
         let latest = at.times.iter().rev().take(15).filter(|&&time| time <= ceiling.min(far)).max().copied();
         at.clock = clock.max(latest).max(clock.map(|clock| clock.saturating_add(ms as i64).min(ceiling)));
+        // Nothing has come for so long that the others wait for nothing (C12).
+        if at.clock.is_some() && at.rested >= leap && self.settings.keying == Keying::Unkeyed {
+            let there = self.partitions.iter().flatten().filter(|p| !p.finished);
+            let farthest = there.filter_map(|p| p.clock).max().map(|clock| clock.min(ceiling));
+            let at = self.at(partition);
+            at.clock = at.clock.max(farthest);
+        }
         self.tell_time();
         self.judge_leaps(partition);
     }

@@ -262,6 +262,24 @@ pub fn rest_through_a_downtime(setup: &Setup) -> Option<String> {
     run.wrong()
 }
 
+/// One partition has long been at rest when the group is new: do the others wait as long for it again?
+pub fn begin_after_a_rest(setup: &Setup) -> Option<String> {
+    let mut run = Run::new(setup.clone(), 1);
+    run.quiet = None;
+    let partitions = run.world.partitions.len();
+    let at = |dice: &u64| fastrand::Rng::with_seed(*dice).usize(..partitions);
+    (0..).filter(|dice| at(dice) == 0).take(20).for_each(|dice| run.produce(dice));
+    run.pass(BACKLOG_MS);
+    run.growing.clear();
+    (0..).filter(|dice| at(dice) > 0).take(60).for_each(|dice| {
+        run.produce(dice);
+        run.pass(100);
+    });
+    run.begin();
+    run.heal(150);
+    run.wrong()
+}
+
 // === impl Run ===
 
 impl Run {
@@ -366,7 +384,7 @@ impl Run {
         let mut worker = Worker::with(client, orders);
         if self.setup.keying == Keying::Unkeyed && !self.setup.large {
             // Some records, so that partitions are paused for it.
-            worker.waiting = Waiting::new(2_000);
+            worker.waiting = Waiting::new(3_000);
         }
         self.workers.push(Process { worker, slot, frozen: false });
     }
