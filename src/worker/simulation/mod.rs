@@ -25,9 +25,7 @@ use crate::{
     mutant::{self, MUTANTS, Mutant},
     telemetry::Telemetry,
 };
-use history::{
-    Action, FAULTS, MOMENTS, Setup, Table, actions, begin_after_a_rest, play, rest_through_a_downtime,
-};
+use history::{Action, FAULTS, MOMENTS, Setup, Table, actions, begin_after_a_rest, play, rest_through_a_downtime};
 
 /// The shapes histories come in, the first time after time in turn, and those that take long now and then.
 struct Setups {
