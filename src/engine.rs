@@ -329,14 +329,19 @@ impl Engine {
     pub fn ingest(&mut self, record: Record<'_>, ceiling: RecordTime) -> Result<(), Full> {
         let Record { partition, offset, timestamp, headers, payload } = record;
         self.reach(partition, offset);
+        let (domain, is_keyed) = (self.assembly.time().domain(partition), self.settings.keying == Keying::Keyed);
         if self.observed != Some((partition, offset)) {
+            // By turns it is as late as the partition's clock said before. What it says then is time when all have reached it, and
+            // how soon they do may depend on the wall clock, where one of them rests.
+            if !is_keyed {
+                self.complete(domain)?;
+            }
             if let Some(timestamp) = timestamp {
                 self.observe(partition, timestamp, ceiling);
             }
             self.observed = Some((partition, offset));
         }
-        let domain = self.assembly.time().domain(partition);
-        if !mutant::is(Mutant::DeadlinesPerTurn) {
+        if is_keyed && !mutant::is(Mutant::DeadlinesPerTurn) {
             self.complete(domain)?;
         }
         match payload {
@@ -390,9 +395,11 @@ impl Engine {
         (0..self.assembly.time().domains()).try_for_each(|domain| self.complete(domain))
     }
 
-    /// How far, in milliseconds, a partition is ahead of the time its traces follow.
-    pub fn ahead(&mut self, partition: u32) -> u64 {
-        self.assembly.time().ahead(partition)
+    /// Of an unkeyed input, the partition that is to be read next: the one whose clock is furthest behind. Who keeps to it takes
+    /// the same records in, in the same order, however they came (C10).
+    #[inline(always)]
+    pub fn turn(&mut self) -> Option<u32> {
+        self.assembly.time().turn()
     }
 
     /// Freezes what happened since the last cut, and the watermarks as of now. A partition that is not yet where it was
@@ -579,7 +586,11 @@ impl Engine {
             if need > self.settings.buffer / 4 {
                 return Ok(false);
             }
-            let beside = self.assembly.growth(spans.max(LOOK / limits::SPAN_OVERHEAD)) + self.reserve(need);
+            // While all of an unkeyed input waits for what is read again, nothing is decided: what came in another order before has
+            // to fit as it did then.
+            let waits = self.settings.keying == Keying::Unkeyed && self.assembly.time().is_behind(0);
+            let reserve = if waits { self.settings.tick_bytes } else { self.reserve(need) };
+            let beside = self.assembly.growth(spans.max(LOOK / limits::SPAN_OVERHEAD)) + reserve;
             self.evict(need + beside)?;
             self.room = self.settings.buffer.saturating_sub(self.bytes_held() + beside).min(LOOK).max(need);
         }

@@ -42,10 +42,12 @@ pub enum Mutant {
     StateOutsideTransaction,
     /// All spans of a record stand in the envelopes of the first.
     FirstEnvelope,
+    /// An unkeyed input is taken in as it comes.
+    AsItComes,
 }
 
 #[cfg(test)]
-pub const MUTANTS: [Mutant; 19] = [
+pub const MUTANTS: [Mutant; 20] = [
     Mutant::NoBarrier,
     Mutant::PositionFallsBack,
     Mutant::OneFirstOffset,
@@ -65,6 +67,7 @@ pub const MUTANTS: [Mutant; 19] = [
     Mutant::DeadlinesPerTurn,
     Mutant::FirstEnvelope,
     Mutant::StateOutsideTransaction,
+    Mutant::AsItComes,
 ];
 
 #[cfg(test)]

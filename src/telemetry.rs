@@ -42,6 +42,8 @@ pub struct Snapshot {
     pub spans_held: u64,
     pub traces_held: u64,
     pub bytes_held: u64,
+    /// Of an unkeyed input, what waits for partitions whose clocks are behind.
+    pub records_waiting: u64,
     /// Its partitions, with their position lag in records and the age of their watermarks in milliseconds.
     pub partitions: Vec<(Partition, u64, u64)>,
     /// When a broker was last known to answer.
@@ -224,7 +226,8 @@ impl Telemetry {
 
     /// Adds a worker to the totals, and sets what is its own.
     fn record(&self, snapshot: &Snapshot, total: &mut Totals) {
-        let Snapshot { stats, edition, spans_held, traces_held, bytes_held, partitions, .. } = snapshot;
+        let Snapshot { stats, edition, spans_held, traces_held, bytes_held, records_waiting, partitions, .. } =
+            snapshot;
         let names = &*edition.names;
         total.in_force.push(edition.policies.fingerprint());
         total.add("tailwater_spans_received_total", stats.received);
@@ -261,6 +264,7 @@ impl Telemetry {
         total.spans_held += spans_held;
         total.traces_held += traces_held;
         total.bytes_held += bytes_held;
+        total.records_waiting += records_waiting;
         total.lost += stats.lost(*spans_held);
         for (policy, keep, reason, traces) in stats.decisions() {
             if traces > 0 {
@@ -304,6 +308,7 @@ struct Totals {
     spans_held: u64,
     traces_held: u64,
     bytes_held: u64,
+    records_waiting: u64,
     lost: i64,
     /// By worker.
     in_force: Vec<Fingerprint>,
@@ -333,6 +338,7 @@ impl Totals {
         gauge!("tailwater_spans_held").set(self.spans_held as f64);
         gauge!("tailwater_traces_held").set(self.traces_held as f64);
         gauge!("tailwater_bytes_held").set(self.bytes_held as f64);
+        gauge!("tailwater_records_waiting").set(self.records_waiting as f64);
         gauge!("tailwater_spans_lost").set(self.lost as f64);
         let mut regret = self.regret;
         regret.sort();
@@ -408,6 +414,10 @@ fn describe() {
     describe_gauge!("tailwater_decisions_gone", "Partitions of the decision log that lack what a restart would need");
     describe_gauge!("tailwater_traces_held", "Undecided traces");
     describe_gauge!("tailwater_bytes_held", "Bytes allocated for everything held; at most memory.buffer");
+    describe_gauge!(
+        "tailwater_records_waiting",
+        "Records of an input that is not keyed, read and not yet taken in: they wait for partitions whose clocks are behind"
+    );
     describe_gauge!(
         "tailwater_spans_lost",
         "received - forwarded - dropped - rejected - returned - skipped - held; must be 0"

@@ -8,15 +8,18 @@ use std::{
 };
 
 use rdkafka::producer::Producer;
-use tailwater::{decisions, generate::Shape};
+use tailwater::{
+    decisions::{self, Decision},
+    generate::Shape,
+};
 
 use crate::support::{
     kafka::{Record, Topic, kafka},
-    oracle::{Copies, Expected, TraceId, count, named},
-    processor::{Job, Processor},
+    oracle::{Copies, Expected, Named, TraceId, count, named},
+    processor::{Job, Metrics, Processor},
     seed::seed,
     spans::{EPOCH, failed, keyed, passing_time, span, trace},
-    traffic::Shop,
+    traffic::{self, Records, Shop, Traces},
     wait::wait_until,
     witness,
 };
@@ -120,14 +123,14 @@ fn a_partition_held_back_by_minutes_splits_nothing() {
     let end = records.last().expect("records").timestamp - EPOCH;
     let (held_back, rest): (Vec<Record>, Vec<Record>) =
         records.into_iter().partition(|record| record.partition == 2 && record.timestamp > shop.epoch() + 5_000);
-    let early: u64 = rest.iter().map(|record| count(&record.value)).sum();
+    let most = rest.len() as u64 * 4 / 5;
     input.produce(rest);
     let mut job = Job::named("behind");
-    // An idle partition follows the wall clock; holding it back takes less of it than `quiet`. None is ahead of it by
-    // `max_wait`, so all of the others is read meanwhile.
+    // An idle partition follows the wall clock; holding it back takes less of it than `quiet`.
     (job.quiet, job.max_wait) = ("150s", "10m");
     let mut processor = job.run();
-    processor.wait_until("minutes of two partitions", |metrics| metrics.received() == early);
+    let waiting = |metrics: &Metrics| metrics.sum("tailwater_records_waiting");
+    processor.wait_until("minutes of two partitions", |metrics| waiting(metrics) > most);
     assert_eq!(processor.metrics().expect("it runs").sum("tailwater_traces_decided_total"), 0);
     input.produce(held_back);
     // Past `max_wait` for the last of them, in record time.
@@ -135,7 +138,8 @@ fn a_partition_held_back_by_minutes_splits_nothing() {
     let expected = Expected::of(&[&input]);
     let kept: usize = expected.kept.values().map(Vec::len).sum();
     processor.wait_until("everything to go out", |metrics| metrics.forwarded() == kept as u64);
-    assert_eq!(processor.metrics().expect("it runs").lost(), 0);
+    let metrics = processor.metrics().expect("it runs");
+    assert_eq!((metrics.lost(), waiting(&metrics)), (0, 0));
     processor.terminate();
     expected.check(&output.records(), Copies::One);
     witness("time-behind");
@@ -158,15 +162,12 @@ fn traces_over_two_topics_come_out_whole() {
     witness("time-topics");
 }
 
-/// Ten minutes of traffic, in which one record of ten is an hour ahead or behind: the same verdicts, for the same reasons, on as many
+/// Ten minutes of traffic, in which one record of ten is an hour ahead or behind: the same verdicts, for the same reasons, on the same
 /// spans, whoever reads it and however (I5).
 #[test]
 fn verdicts_do_not_depend_on_the_reader() {
-    const SLOWLY: &str = "queued.min.messages: 1, fetch.queue.backoff.ms: 50, fetch.message.max.bytes: 10000";
-    const SINGLY: &str = "queued.min.messages: 1, fetch.queue.backoff.ms: 0, fetch.message.max.bytes: 1";
-    const AT_ONCE: &str = "queued.min.messages: 100000, fetch.message.max.bytes: 20000000, fetch.min.bytes: 5000000";
     let seed = seed();
-    let traffic = ten_minutes(&Shape::default(), seed, [HOUR, -HOUR]);
+    let traffic = ten_minutes(&Shape::default(), seed, [HOUR, -HOUR], traffic::keyed);
     let records = || traffic.iter().map(|(_, record)| record.clone());
     let [input, singles] = ["reader-spans", "reader-single-spans"].map(|name| kafka().topic(name, PARTITIONS));
     input.produce(records());
@@ -198,6 +199,38 @@ fn verdicts_do_not_depend_on_the_reader() {
     witness("time-reader");
 }
 
+/// The same of an input that is not keyed: each trace is on several partitions, of two topics.
+#[test]
+fn verdicts_on_an_unkeyed_input_do_not_depend_on_the_reader() {
+    let traffic = ten_minutes(&Shape::default(), seed(), [HOUR, -HOUR], traffic::spread);
+    let inputs = ["order-a-spans", "order-b-spans"].map(|name| kafka().topic(name, PARTITIONS / 2));
+    for (first, input) in (0..).step_by(PARTITIONS as usize / 2).zip(&inputs) {
+        let its = traffic.iter().map(|(_, record)| Record { partition: record.partition - first, ..record.clone() });
+        input.produce(its.filter(|record| (0..PARTITIONS / 2).contains(&record.partition)));
+    }
+    let expected = Expected::of(&[&inputs[0], &inputs[1]]);
+    let read = |name: &str, properties: &str, more: &str, kills: u64| {
+        let mut job = reader(name, &inputs[0], 1, properties);
+        job.inputs.push(inputs[1].name.clone());
+        job.keyed = "no";
+        job.more.push_str(more);
+        for kill in 0..kills {
+            let mut processor = job.run();
+            processor.wait_until("some of it to be read", |metrics| metrics.received() > 10_000 * (kill + 1));
+            processor.kill();
+        }
+        job.run_until_end();
+        verdicts(&job, &expected)
+    };
+    let one = read("order-one", "", "", 0);
+    assert_eq!(one.len(), TRACES);
+    same("order-slow", &one, &read("order-slow", SLOWLY, "", 0));
+    same("order-killed", &one, &read("order-killed", SLOWLY, "", 2));
+    // So little may wait that partitions are paused for it.
+    same("order-little", &one, &read("order-little", AT_ONCE, "memory: { buffer: 24MiB }\n", 0));
+    witness("time-order");
+}
+
 /// As it comes, at twenty times its pace: as if it had been there.
 #[test]
 fn verdicts_on_what_comes_in_are_those_on_what_is_there() {
@@ -205,7 +238,7 @@ fn verdicts_on_what_comes_in_are_those_on_what_is_there() {
     const QUIET_MS: i64 = 4_000;
     let shape = Shape { late_ms: 7_500..9_000, ..Shape::default() };
     let quiet = "4s";
-    let traffic = ten_minutes(&shape, seed(), [HOUR, -HOUR]);
+    let traffic = ten_minutes(&shape, seed(), [HOUR, -HOUR], traffic::keyed);
     let there = kafka().topic("there-spans", PARTITIONS);
     there.produce(traffic.iter().map(|(_, record)| record.clone()));
     let expected = Expected::of(&[&there]);
@@ -239,14 +272,22 @@ fn verdicts_on_what_comes_in_are_those_on_what_is_there() {
 const PARTITIONS: i32 = 4;
 const TRACES: usize = 8_000;
 const HOUR: i64 = 3_600_000;
+const SLOWLY: &str = "queued.min.messages: 1, fetch.queue.backoff.ms: 50, fetch.message.max.bytes: 10000";
+const SINGLY: &str = "queued.min.messages: 1, fetch.queue.backoff.ms: 0, fetch.message.max.bytes: 1";
+const AT_ONCE: &str = "queued.min.messages: 100000, fetch.message.max.bytes: 20000000, fetch.min.bytes: 5000000";
 
-/// Keyed records with the time each was sent at, of which one in ten is stamped so far ahead by turns, and a minute more in which all of it is
+/// Records with the time each was sent at, of which one in ten is stamped so far ahead by turns, and a minute more in which all of it is
 /// decided.
-fn ten_minutes(shape: &Shape, seed: u64, wrong: [i64; 2]) -> Vec<(i64, Record)> {
+fn ten_minutes(
+    shape: &Shape,
+    seed: u64,
+    wrong: [i64; 2],
+    dealt: fn(Traces, i64, i32) -> Records,
+) -> Vec<(i64, Record)> {
     const MINUTE: i64 = 60_000;
     let shop = Shop { seed, traces: TRACES, shape: Shape { spans_per_second: 200.0, ..shape.clone() } };
     let mut seen = [0; PARTITIONS as usize];
-    let traffic = shop.keyed(PARTITIONS).map(|record| {
+    let traffic = dealt(Box::new(shop.traces()), shop.epoch(), PARTITIONS).map(|record| {
         let seen = &mut seen[record.partition as usize];
         *seen += 1;
         let wrong = if *seen % 10 > 0 { 0 } else { wrong[*seen / 10 % 2] };
@@ -291,7 +332,7 @@ fn away(seed: u64) -> Verdicts {
     let begin = (now - 720) / 64 * 64;
     let shape = Shape { epoch_ns: begin * 1_000_000_000, ..Shape::default() };
     let input = kafka().topic("reader-away-spans", PARTITIONS);
-    input.produce(ten_minutes(&shape, seed, [HOUR, -HOUR]).into_iter().map(|(_, record)| record));
+    input.produce(ten_minutes(&shape, seed, [HOUR, -HOUR], traffic::keyed).into_iter().map(|(_, record)| record));
     let job = reader("reader-away", &input, 2, "");
     finished(&job, job.run(), &Expected::of(&[&input]))
 }
@@ -354,22 +395,44 @@ fn finished(job: &Job, mut processor: Processor, expected: &Expected) -> Verdict
     verdicts(job, expected)
 }
 
-/// Whether each trace was kept, why it was complete, and on how many spans.
-type Verdicts = BTreeMap<[u8; 16], (bool, String, u32)>;
+/// Whether each trace was kept, why it was complete, on how many spans and, where it was kept, on which.
+type Verdicts = BTreeMap<[u8; 16], (bool, String, u32, BTreeSet<Vec<u8>>)>;
 
 /// Of a job that has judged all of its input.
 fn verdicts(job: &Job, expected: &Expected) -> Verdicts {
-    expected.check(&kafka().existing(&job.output, 1).records(), Copies::One);
-    let mut verdicts = BTreeMap::new();
-    kafka().existing(&format!("{}-decisions", job.group), PARTITIONS).each(|record| {
-        for decision in decisions::decode(&record.value, &[]).expect("a record of decisions").decisions {
-            let verdict = (decision.verdict.keep, decision.reason.name().to_owned(), decision.spans);
-            // One that late spans asked for is written again. Those of the last minute pass time, and some are left at the end.
-            if decision.trace.0[8..] != trace(0)[8..] {
-                verdicts.entry(decision.trace.0).or_insert(verdict);
+    let output = kafka().existing(&job.output, 1).records();
+    expected.check(&output, Copies::One);
+    let logs = match &job.inputs[..] {
+        [_] => vec![format!("{}-decisions", job.group)],
+        inputs => inputs.iter().map(|input| format!("{}-decisions-{input}", job.group)).collect(),
+    };
+    // One that late spans asked for is written again, without spans.
+    let mut first = BTreeMap::new();
+    for log in &logs {
+        kafka().existing(log, PARTITIONS / logs.len() as i32).each(|record| {
+            let logged = decisions::decode(&record.value, &[]).expect("a record of decisions");
+            for decision in logged.decisions.into_iter().filter(|decision| decision.spans > 0) {
+                let before = first.entry(decision.trace.0).or_insert((logged.tick, decision));
+                if logged.tick < before.0 {
+                    *before = (logged.tick, decision);
+                }
             }
+        });
+    }
+    // Those of the last minute pass time, and some are left at the end.
+    first.retain(|id, _| id[8..] != trace(0)[8..]);
+    let verdict = |(_, decision): (u64, Decision)| {
+        (decision.verdict.keep, decision.reason.name().to_owned(), decision.spans, BTreeSet::new())
+    };
+    let mut verdicts: Verdicts = first.into_iter().map(|(trace, decided)| (trace, verdict(decided))).collect();
+    // Late spans come out behind those that were judged.
+    for Named { trace, span, .. } in output.iter().flat_map(|record| named(&record.value)) {
+        if let Some((_, _, count, judged)) = verdicts.get_mut(&trace)
+            && judged.len() < *count as usize
+        {
+            judged.insert(span);
         }
-    });
+    }
     verdicts
 }
 

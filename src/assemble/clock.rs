@@ -136,6 +136,11 @@ impl Clock {
         }
     }
 
+    /// It is as late as elsewhere, if it is any time at all.
+    pub fn rise(&mut self, now: RecordTime) {
+        self.now = self.now.map(|before| before.max(now));
+    }
+
     /// `now`, or the greatest of the last timestamps not above the ceiling where that is later.
     pub fn caught_up(&self, now: RecordTime, ceiling: RecordTime) -> RecordTime {
         self.latest(ceiling).map_or(now, |latest| latest.max(now))

@@ -928,8 +928,9 @@ impl<C, V: Copy> Assembly<C, V> {
             }
         }
         // What was left over when a tick was full may be of another domain than the one asked for.
+        let due = RecordTime(grain(entry.deadline(&self.completion)).saturating_mul(GRAIN));
         let ended = self.time.in_domain(entry.domain).now == Some(RecordTime::END);
-        Some(if ended { Reason::End } else { Reason::MaxWait })
+        Some(if ended && self.time.is_after_all(due) { Reason::End } else { Reason::MaxWait })
     }
 }
 

@@ -35,6 +35,8 @@ pub struct Time {
     partitions: Vec<Option<Partition>>,
     /// One a partition where keyed, else one in all.
     domains: Vec<Domain>,
+    /// How far the clocks of an unkeyed input had come, the one most ahead, when time ran out.
+    ended: RecordTime,
     /// Bytes of the leaps of all partitions: asked for at every decision, changed at few records.
     leap_bytes: usize,
 }
@@ -58,6 +60,7 @@ pub struct Partition {
     silent: Option<RecordTime>,
     /// The clock does not pass it: of what is earlier, everything stands before what is read next.
     frontier: RecordTime,
+    rank: u32,
     finished: bool,
 }
 
@@ -68,7 +71,7 @@ pub struct Domain {
     pub now: Option<RecordTime>,
     pub wheel: Wheel,
     pub fallen: Fallen,
-    /// The partition that time waits for; `NIL` where there is none.
+    /// The partition that time waits for, and whose turn it is: the least in rank of those whose clocks are furthest behind. `NIL` where there is none.
     slowest: u32,
 }
 
@@ -88,6 +91,8 @@ pub struct Start {
     pub since: Moment,
     /// And at P.
     pub clock: Option<RecordTime>,
+    /// Of partitions whose clocks say the same, the one with the least is read first: so it must be the same in each life.
+    pub rank: u32,
 }
 
 // === impl Start ===
@@ -95,7 +100,7 @@ pub struct Start {
 impl Start {
     /// Of a partition that nobody has read before.
     pub fn at(offset: i64) -> Self {
-        Self { offset, position: offset, floor: 0, last: None, tick: 0, since: Moment::default(), clock: None }
+        Self { offset, position: offset, floor: 0, last: None, tick: 0, since: Moment::default(), clock: None, rank: 0 }
     }
 }
 
@@ -107,12 +112,12 @@ impl Time {
             Keying::Keyed => Vec::new(),
             Keying::Unkeyed => vec![Domain::default()],
         };
-        Self { keying, behind: 0, ticks: 0, partitions: Vec::new(), domains, leap_bytes: 0 }
+        Self { keying, behind: 0, ticks: 0, partitions: Vec::new(), domains, ended: RecordTime::START, leap_bytes: 0 }
     }
 
     /// Takes a partition on; its number is free for another after `remove`.
     pub fn add(&mut self, start: Start) -> u32 {
-        let Start { offset, position, floor, last, tick, since, clock: resumes } = start;
+        let Start { offset, position, floor, last, tick, since, clock: resumes, rank } = start;
         let clock = Clock::at(since);
         let partition = Partition {
             marks: Marks::new(offset, &clock),
@@ -126,6 +131,7 @@ impl Time {
             resumes,
             silent: None,
             frontier: RecordTime::END,
+            rank,
             finished: false,
         };
         self.behind += usize::from(partition.is_behind());
@@ -143,6 +149,9 @@ impl Time {
         domain.now = None;
         domain.wheel.rewind();
         self.reach(at as u32, offset);
+        if self.keying == Keying::Unkeyed {
+            self.recompute(0);
+        }
         at as u32
     }
 
@@ -160,8 +169,11 @@ impl Time {
         if let Some(clock) = resumes {
             at.clock.resume(clock);
         }
-        self.behind -= usize::from(was_behind && !is_behind);
-        if resumes.is_some() {
+        let is_back = was_behind && !is_behind;
+        self.behind -= usize::from(is_back);
+        if is_back && self.keying == Keying::Unkeyed {
+            self.recompute(0);
+        } else if resumes.is_some() {
             self.moved(partition);
         }
     }
@@ -264,12 +276,17 @@ impl Time {
     /// The partition is at the head of its log, where `ms` of wall-clock time passed, at `rest` or without anybody looking; a
     /// leap is one of more than so many.
     pub fn elapse(&mut self, partition: u32, ms: u64, rest: bool, ceiling: RecordTime, leap: u64) {
+        let farthest = self.farthest();
         let at = self.partition(partition);
         if at.frontier == RecordTime::START {
             return;
         }
         let pass = if rest { Clock::elapse } else { Clock::catch_up };
         pass(&mut at.clock, ms, ceiling.min(at.frontier), leap);
+        // It has rested so long that what others wait for is not to come.
+        if let Some(farthest) = farthest.filter(|_| at.clock.rested() >= leap) {
+            at.clock.rise(farthest.min(ceiling));
+        }
         let wall_clock = if ceiling == RecordTime::END {
             RecordTime::END
         } else {
@@ -290,19 +307,12 @@ impl Time {
         self.recompute(self.domain(partition) as usize);
     }
 
-    /// How far, in milliseconds, a partition is ahead of the time its traces follow. Until all are where they were before a
-    /// restart, it is who has come there: what is held by then was held before, and no more has to fit into memory.
-    pub fn ahead(&self, partition: u32) -> u64 {
-        let at = self.assigned(partition);
-        if self.is_behind(self.domain(partition)) {
-            return if at.is_behind() { 0 } else { u64::MAX };
-        }
-        let clock = at.clock.now();
-        match (clock, self.domains[self.domain(partition) as usize].now) {
-            (Some(clock), Some(now)) => clock.since(now),
-            // A domain without time waits for a partition that has said nothing yet.
-            (Some(_), None) => u64::MAX,
-            _ => 0,
+    /// Where partitions share their time: the one whose records come next.
+    #[inline(always)]
+    pub fn turn(&self) -> Option<u32> {
+        match self.keying {
+            Keying::Keyed => None,
+            Keying::Unkeyed => Some(self.domains[0].slowest).filter(|&slowest| slowest != NIL),
         }
     }
 
@@ -330,6 +340,12 @@ impl Time {
         self.partitions.iter().enumerate().filter_map(|(at, p)| Some((at as u32, p.as_ref()?)))
     }
 
+    /// Whether a deadline is reached only because time has run out. Which partition of an unkeyed input ends last does not matter, nor
+    /// whether what was due by the clock of another was decided before.
+    pub fn is_after_all(&self, deadline: RecordTime) -> bool {
+        deadline > self.ended
+    }
+
     #[inline(always)]
     pub fn in_domain(&mut self, domain: u32) -> &mut Domain {
         &mut self.domains[domain as usize]
@@ -346,9 +362,23 @@ impl Time {
             + self.leap_bytes
     }
 
+    /// Where partitions share their time, the clock most ahead.
+    fn farthest(&self) -> Option<RecordTime> {
+        match self.keying {
+            Keying::Keyed => None,
+            Keying::Unkeyed => self.partitions().filter(|(_, p)| !p.finished).filter_map(|(_, p)| p.clock.now()).max(),
+        }
+    }
+
     fn end_if_finished(&mut self) {
         if self.partitions.iter().flatten().all(|p| p.finished) {
-            for p in self.partitions.iter_mut().flatten() {
+            let Self { keying, partitions, ended, .. } = self;
+            for p in partitions.iter_mut().flatten() {
+                if *keying == Keying::Unkeyed
+                    && let Some(now) = p.clock.now().filter(|&now| now != RecordTime::END)
+                {
+                    *ended = now.max(*ended);
+                }
                 p.clock.end();
             }
             (0..self.domains.len()).for_each(|domain| self.recompute(domain));
@@ -359,6 +389,9 @@ impl Time {
         let domain = self.domain(partition);
         let clock = self.partition(partition).clock.now();
         let Domain { now, slowest, .. } = self.domains[domain as usize];
+        if clock.is_some() && clock == now && slowest == partition {
+            return;
+        }
         if now.is_none() || slowest == partition || slowest == NIL || clock < now {
             self.recompute(domain as usize);
         }
@@ -369,37 +402,40 @@ impl Time {
             Keying::Keyed if !mutant::is(Mutant::ClockOfAll) => domain..domain + 1,
             _ => 0..self.partitions.len(),
         };
-        let (mut slowest, mut silent) = (None::<(RecordTime, u32)>, None::<(RecordTime, u32)>);
+        // Until all are where they were before a restart, those come first that are not: what is held by then was held before, and no
+        // more has to fit into memory.
+        let is_behind = self.keying == Keying::Unkeyed && self.is_behind(0);
+        let (mut slowest, mut is_told) = (None, false);
         for at in members {
             let Some(partition) = &self.partitions[at] else { continue };
             // A finished partition leaves the minimum; when all are finished, every clock stands at the end.
-            let ended = partition.clock.now() == Some(RecordTime::END);
-            if self.keying == Keying::Unkeyed && partition.finished && !ended {
+            let clock = partition.clock.now();
+            if self.keying == Keying::Unkeyed && partition.finished && clock != Some(RecordTime::END) {
                 continue;
             }
-            let (least, now) = match (partition.clock.now(), partition.silent) {
-                (Some(now), _) => (&mut slowest, now),
-                (None, Some(now)) => (&mut silent, now),
-                (None, None) => {
-                    self.domains[domain].slowest = at as u32;
-                    return;
-                }
-            };
-            if least.is_none_or(|(least, _)| (now < least) != mutant::is(Mutant::ClockOfAll)) {
-                *least = Some((now, at as u32));
+            // Where nothing has been said, it is not known whether record time is the wall clock's.
+            is_told |= clock.is_some();
+            let turn = (is_behind && !partition.is_behind(), partition.reached(), partition.rank, at as u32);
+            if slowest.is_none_or(|least| (turn < least) != mutant::is(Mutant::ClockOfAll)) {
+                slowest = Some(turn);
             }
         }
-        // Where nothing has been said, it is not known whether record time is the wall clock's.
-        let slowest = slowest.map(|slowest| silent.map_or(slowest, |silent| silent.min(slowest)));
         let domain = &mut self.domains[domain];
-        domain.now = domain.now.max(slowest.map(|(now, _)| now));
-        domain.slowest = slowest.map_or(NIL, |(_, partition)| partition);
+        domain.slowest = slowest.map_or(NIL, |(.., partition)| partition);
+        if let Some((_, now, ..)) = slowest.filter(|&(_, now, ..)| is_told && !is_behind && now != RecordTime::START) {
+            domain.now = domain.now.max(Some(now));
+        }
     }
 }
 
 // === impl Partition ===
 
 impl Partition {
+    /// What comes next of it is not before; `START` where that is not known.
+    fn reached(&self) -> RecordTime {
+        self.clock.now().or(self.silent).unwrap_or(RecordTime::START)
+    }
+
     /// Whether its clock may stand behind what has come, and for how long, is not told by its own records.
     pub fn is_limited(&self) -> bool {
         self.frontier != RecordTime::END

@@ -69,6 +69,7 @@ impl Judge {
     pub fn ingest(&mut self, turn: Turn<'_>, traces: &Traces) {
         let Turn { partition, offset, timestamp, clock, headers, payload, is_last } = turn;
         let partition = self.partitions[partition as usize];
+        debug_assert!(self.engine.turn().is_none_or(|turn| turn == partition), "as a worker takes them in");
         let record = Record { partition, offset, timestamp, headers, payload: Some(payload) };
         while let Err(Full) = self.engine.ingest(record, RecordTime::END) {
             self.settle();

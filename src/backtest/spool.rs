@@ -35,7 +35,8 @@ pub struct Spool {
     nothing_wanted: Keys,
 }
 
-/// Records, merged by (clock, topic, partition, offset).
+/// Records, merged by (clock, topic, partition, offset), where the clock is what their partition's was before them: as a worker takes
+/// in an unkeyed input (C10).
 pub struct Records {
     pub sample: Sample,
     /// Some trace is in several partitions.
@@ -57,7 +58,7 @@ pub struct Turn<'a> {
     pub partition: u32,
     pub offset: i64,
     pub timestamp: Option<RecordTime>,
-    /// The clock of its partition.
+    /// What the clock of its partition was before it.
     pub clock: RecordTime,
     pub headers: &'a dyn Headers,
     /// Empty where none of the sample's traces are in it: a message without spans.
@@ -190,21 +191,15 @@ impl Spool {
     }
 }
 
-/// The clock of a partition at each of its records, as an engine has it. Before it has one it is where it begins.
+/// The clock of a partition before each of its records, as an engine has it; before there is one, they come first.
 fn set_clocks(notes: &mut [Note]) {
-    let (mut clock, mut without) = (Clock::default(), 0);
+    let mut clock = Clock::default();
     for note in notes.iter_mut() {
+        note.clock = clock.now().unwrap_or(RecordTime::START);
         if let Some(timestamp) = note.timestamp {
             clock.observe(timestamp, RecordTime::END);
         }
-        match clock.now() {
-            Some(now) => note.clock = now,
-            None => without += 1,
-        }
     }
-    clock.establish(RecordTime::END);
-    let first = notes.get(without).map_or(clock.now(), |note| Some(note.clock)).unwrap_or(RecordTime::START);
-    notes[..without].iter_mut().for_each(|note| note.clock = first);
 }
 
 // === impl Records ===

@@ -1,5 +1,7 @@
 //! The partitions a worker owns.
 
+use std::time::Instant;
+
 use crate::{
     engine::Engine,
     source::{Metadata, Partition},
@@ -12,6 +14,8 @@ pub struct Assignment {
     owned: Vec<Owned>,
     /// For each topic, where in `owned` its partitions are.
     topics: Vec<(std::sync::Arc<str>, Vec<Option<u32>>)>,
+    /// The same by their numbers in the engine.
+    numbers: Vec<Option<u32>>,
 }
 
 /// A partition, from assignment to revocation.
@@ -21,6 +25,8 @@ pub struct Owned {
     pub at: u32,
     /// The offset after the last record taken in.
     pub position: i64,
+    /// The offset after the last record that came: those in between wait.
+    pub fetched: i64,
     /// The offset below which nothing is left to read: markers of transactions have offsets, too.
     pub read: i64,
     /// The high watermark last heard of.
@@ -30,8 +36,6 @@ pub struct Owned {
     pub finished: bool,
     /// Its start is committed: it may be read.
     pub begun: bool,
-    /// Held back: its clock is far ahead of the others'.
-    pub ahead: bool,
     /// What was last committed; None where nothing is, or a commit failed.
     pub committed: Option<Watermark>,
     /// What the group has committed.
@@ -42,6 +46,8 @@ pub struct Owned {
     pub watermark_age: u64,
     /// When it was last seen at the head of its log, in milliseconds of the wall clock, and the position there.
     pub at_head: Option<(i64, i64)>,
+    /// When it was seen at the head of its log but for records that wait, and what the wall clock said.
+    pub nearly: Option<(Instant, i64)>,
     /// Milliseconds in which nothing was heard of it between two moments at the head, and when the later one was.
     pub unheard: Option<(u64, i64)>,
     /// Milliseconds that its records came behind the wall clock before it was ours. Those that are there when it comes are read
@@ -66,10 +72,17 @@ impl Owned {
         (self.high - self.position.max(self.read)).max(0) as u64
     }
 
+    /// Nothing more is to come below its end.
+    pub fn end_here(&mut self, engine: &mut Engine) {
+        self.end = Some(self.fetched);
+        self.finish_at_end(engine);
+    }
+
     /// A finite input that has been read to its end finishes, once.
     pub fn finish_at_end(&mut self, engine: &mut Engine) {
         if !self.finished && self.end.is_some_and(|end| self.position >= end) {
-            self.finish(engine);
+            self.finished = true;
+            engine.finish(self.at);
         }
     }
 
@@ -89,16 +102,6 @@ impl Owned {
         }
         let over = self.unheard.take_if(|&mut (_, since)| at - since >= BACK_MS);
         ms + over.map_or(0, |(ms, _)| ms)
-    }
-
-    /// Has it wait, of an unkeyed input, where it is too far ahead of the others.
-    pub fn hold_back(&mut self, engine: &mut Engine, max_wait: u64) {
-        self.ahead |= !self.finished && engine.ahead(self.at) > max_wait;
-    }
-
-    pub fn finish(&mut self, engine: &mut Engine) {
-        self.finished = true;
-        engine.finish(self.at);
     }
 }
 
@@ -125,7 +128,8 @@ impl Assignment {
     }
 
     pub fn by_number(&mut self, at: u32) -> Option<&mut Owned> {
-        self.owned.iter_mut().find(|owned| owned.at == at)
+        let at = (*self.numbers.get(at as usize)?)?;
+        self.owned.get_mut(at as usize)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Owned> {
@@ -154,7 +158,11 @@ impl Assignment {
 
     fn index(&mut self) {
         self.topics.clear();
+        self.numbers.clear();
         for (at, owned) in self.owned.iter().enumerate() {
+            let number = owned.at as usize;
+            self.numbers.resize(self.numbers.len().max(number + 1), None);
+            self.numbers[number] = Some(at as u32);
             let (topic, partition) = &owned.partition;
             let of = match self.topics.iter().position(|(name, _)| name == topic) {
                 Some(known) => known,

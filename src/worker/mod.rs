@@ -9,6 +9,7 @@ mod io;
 mod ownership;
 #[cfg(test)]
 mod simulation;
+mod waiting;
 
 pub use ends::Ends;
 pub use io::wall_clock;
@@ -38,7 +39,7 @@ use crate::{
     forward::Retry,
     limits,
     model::RecordTime,
-    recording,
+    mutant::{self, Mutant},
     rekey::{self, Frontier},
     source::{
         self, Beginning, Board, Partition, Refusal, Restored, Use,
@@ -50,6 +51,7 @@ use assignment::Assignment;
 use dry_run::DryRun;
 use hearing::Hearing;
 use io::{Io, Kafka};
+use waiting::Waiting;
 
 /// A worker, to be run on a thread of its own.
 pub struct Worker<I: Io = Kafka> {
@@ -64,8 +66,10 @@ pub struct Worker<I: Io = Kafka> {
     /// A tick whose transaction was aborted, to be sent before anything newer.
     again: Retry,
     orders: Orders,
-    /// A record that waits because the tick is full. Input is paused meanwhile.
-    stalled: Option<Stalled>,
+    /// Of an unkeyed input, what came before its turn.
+    waiting: Waiting,
+    /// The partition whose first record waits because the tick is full. Input is paused meanwhile.
+    stalled: Option<u32>,
     last_cut: Instant,
     last_published: Instant,
     /// Since when it is told to stop.
@@ -112,12 +116,6 @@ enum Arrival<I: Io> {
     Asked(Vec<Partition>),
     /// What was decided of them is read.
     Restoring(Vec<(Partition, Beginning)>, I::Restore),
-}
-
-struct Stalled {
-    partition: Partition,
-    timestamp: RecordTime,
-    record: recording::Record,
 }
 
 /// Records between two looks at everything else: some milliseconds.
@@ -168,6 +166,7 @@ impl<I: Io> Worker<I> {
             restored: Vec::new(),
             hearing: Hearing::new(orders.board.clone(), orders.partitions.iter().cloned().collect(), now),
             again: Retry::default(),
+            waiting: Waiting::new(early(&orders)),
             stalled: None,
             last_cut: now,
             last_published: now,
@@ -200,8 +199,7 @@ impl<I: Io> Worker<I> {
         self.reload();
         self.hear();
         self.deliver(self.orders.config.tick.interval)?;
-        self.retry_stalled()?;
-        self.let_go_on()?;
+        self.take_waiting()?;
         self.read()?;
         self.is_done()
     }
@@ -251,7 +249,7 @@ impl<I: Io> Worker<I> {
 
     fn read(&mut self) -> anyhow::Result<()> {
         let ceiling = self.ceiling();
-        let max_wait = self.max_wait();
+        let is_merged = self.orders.keying == Keying::Unkeyed;
         let mut wait = if self.io.is_sending() || self.stalled.is_some() { BUSY } else { IDLE };
         for _ in 0..RUN {
             let record = match self.io.poll(wait) {
@@ -261,15 +259,13 @@ impl<I: Io> Worker<I> {
             };
             wait = Duration::ZERO;
             let Some(owned) = self.owned.find(record.topic(), record.partition()) else { continue };
-            if owned.flows != Some(true) || record.offset() < owned.position {
+            if owned.flows != Some(true) || record.offset() < owned.fetched {
                 // Fetched before a pause took hold; it comes again after the resume.
                 continue;
             }
             if owned.end.is_some_and(|end| record.offset() >= end) {
                 // What is before the end may have been a transaction's marker, which never comes.
-                if !owned.finished {
-                    owned.finish(&mut self.engine);
-                }
+                owned.end_here(&mut self.engine);
                 continue;
             }
             let timestamp = source::timestamp(&record).unwrap_or_else(|| self.io.wall_clock());
@@ -285,53 +281,66 @@ impl<I: Io> Worker<I> {
             {
                 self.engine.limit(owned.at, frontier);
             }
+            owned.fetched = taken.offset + 1;
+            owned.nearly = None;
+            if is_merged
+                && !mutant::is(Mutant::AsItComes)
+                && (self.engine.turn() != Some(owned.at) || self.waiting.has(owned.at))
+            {
+                self.waiting.push(owned.at, timestamp, record::owned(&record));
+                drop(record);
+                if self.waiting.is_full() {
+                    self.regulate()?;
+                }
+                continue;
+            }
             if self.engine.ingest(taken, ceiling) == Err(Full) {
                 if self.engine.is_stuck() {
                     bail!(STUCK);
                 }
-                let partition = owned.partition.clone();
-                self.stalled = Some(Stalled { partition, timestamp, record: record::owned(&record) });
+                self.waiting.push(owned.at, timestamp, record::owned(&record));
+                self.stalled = Some(owned.at);
                 drop(record);
                 return self.regulate();
             }
-            owned.position = taken.offset + 1;
+            owned.position = owned.fetched;
             owned.finish_at_end(&mut self.engine);
-            if self.orders.keying == Keying::Unkeyed {
-                owned.hold_back(&mut self.engine, max_wait);
-                if owned.ahead {
-                    drop(record);
-                    self.regulate()?;
-                }
+            if is_merged {
+                drop(record);
+                self.take_waiting()?;
             }
         }
         Ok(())
     }
 
-    /// Takes the record in that had to wait, and lets input go on.
-    fn retry_stalled(&mut self) -> anyhow::Result<()> {
-        let Some(stalled) = &self.stalled else { return Ok(()) };
-        let ceiling = self.ceiling();
-        let Some(owned) = self.owned.find(&stalled.partition.0, stalled.partition.1) else {
-            self.stalled = None;
-            return self.regulate();
-        };
-        let record = Record {
-            partition: owned.at,
-            offset: stalled.record.offset,
-            timestamp: Some(stalled.timestamp),
-            headers: &stalled.record,
-            payload: stalled.record.value.as_deref(),
-        };
-        if self.engine.ingest(record, ceiling) == Err(Full) {
-            if self.engine.is_stuck() {
-                bail!(STUCK);
-            }
+    /// Takes in what may no longer wait: the record for which the tick was too full, then those whose turn it is.
+    fn take_waiting(&mut self) -> anyhow::Result<()> {
+        if self.waiting.records() == 0 {
             return Ok(());
         }
-        owned.position = stalled.record.offset + 1;
-        owned.finish_at_end(&mut self.engine);
-        self.stalled = None;
-        self.regulate()
+        let (mut is_held_up, ceiling) = (self.stalled.is_some() || self.waiting.is_full(), self.ceiling());
+        while let Some(partition) = self.stalled.or_else(|| self.engine.turn())
+            && let Some(record) = self.waiting.first(partition)
+        {
+            let position = record.offset + 1;
+            if self.engine.ingest(record, ceiling) == Err(Full) {
+                if self.engine.is_stuck() {
+                    bail!(STUCK);
+                }
+                is_held_up = true;
+                self.stalled = Some(partition);
+                break;
+            }
+            self.stalled = None;
+            self.waiting.pop(partition);
+            let owned = self.owned.by_number(partition).expect("what was taken away waits no longer");
+            owned.position = position;
+            owned.finish_at_end(&mut self.engine);
+            if !self.waiting.has(partition) {
+                self.rest(partition);
+            }
+        }
+        if is_held_up { self.regulate() } else { Ok(()) }
     }
 
     /// Whether input waits: for the tick, or for the rest of an unkeyed input.
@@ -353,23 +362,6 @@ impl<I: Io> Worker<I> {
         self.io.wall_clock().plus(limits::AHEAD)
     }
 
-    /// Milliseconds.
-    fn max_wait(&self) -> u64 {
-        self.orders.config.completion.max_wait.as_millis() as u64
-    }
-
-    /// Lets partitions go on that were ahead, once the others have come closer.
-    fn let_go_on(&mut self) -> anyhow::Result<()> {
-        let mut closer = false;
-        let max_wait = self.max_wait();
-        for owned in self.owned.iter_mut().filter(|owned| owned.ahead) {
-            if self.engine.ahead(owned.at) <= max_wait / 2 {
-                (owned.ahead, closer) = (false, true);
-            }
-        }
-        if closer { self.regulate() } else { Ok(()) }
-    }
-
     fn poll_failed(&self, error: KafkaError) -> anyhow::Result<()> {
         // One broker of several may be wrongly set up.
         if let Some(refusal) = self.io.refusal()
@@ -377,7 +369,7 @@ impl<I: Io> Worker<I> {
         {
             return Err(refusal.into());
         }
-        let positions = self.owned.iter().map(|owned| (&owned.partition, owned.position));
+        let positions = self.owned.iter().map(|owned| (&owned.partition, owned.fetched));
         read_failed(error, &self.orders.config.input, positions)
     }
 
@@ -395,7 +387,8 @@ impl<I: Io> Worker<I> {
                 edition: self.engine.edition().clone(),
                 spans_held: self.engine.spans_held(),
                 traces_held: u64::from(self.engine.traces_held()),
-                bytes_held: self.engine.bytes_held() as u64,
+                bytes_held: (self.engine.bytes_held() + self.waiting.bytes()) as u64,
+                records_waiting: self.waiting.records() as u64,
                 partitions: partitions.collect(),
                 heard: self.heard,
                 alive: now,
@@ -404,10 +397,19 @@ impl<I: Io> Worker<I> {
     }
 }
 
+// === impl Orders ===
+
+impl Orders {
+    /// A partition's place among all, which is the same in each life.
+    fn rank(&self, partition: &Partition) -> u32 {
+        self.partitions.range(..partition).count() as u32
+    }
+}
+
 /// Of a worker's engine.
 fn settings(orders: &Orders) -> Settings {
-    let Orders { config, keying, workers, output_record_bytes, .. } = orders;
-    let buffer = config.memory.buffer as usize / workers;
+    let Orders { config, keying, output_record_bytes, .. } = orders;
+    let buffer = buffer(orders) - early(orders);
     let completion = Completion {
         quiet: config.completion.quiet.as_millis() as u64,
         max_wait: config.completion.max_wait.as_millis() as u64,
@@ -424,6 +426,17 @@ fn settings(orders: &Orders) -> Settings {
         output_record_bytes: *output_record_bytes,
         stamps: config.stamps,
     }
+}
+
+/// A worker's share of the budget.
+fn buffer(orders: &Orders) -> usize {
+    orders.config.memory.buffer as usize / orders.workers
+}
+
+/// The part of it for what comes before its turn. Librdkafka hands over what it fetched of one partition after the other, megabytes
+/// at a time, and holds no more than 64 MiB: an eighth of the default is room for all of that.
+fn early(orders: &Orders) -> usize {
+    if orders.keying == Keying::Unkeyed { buffer(orders) / 8 } else { 0 }
 }
 
 /// What it means that reading failed.

@@ -99,6 +99,7 @@ impl<I: Io> Worker<I> {
     fn take_over(&mut self, beginnings: Vec<(Partition, Beginning)>, memory: Memory) -> anyhow::Result<()> {
         self.io.assign(&beginnings)?;
         for (partition, Beginning { offset, committed, expired, metadata }) in beginnings {
+            let rank = self.orders.rank(&partition);
             if expired > 0 {
                 let (topic, partition) = &partition;
                 tracing::warn!(%topic, partition, "{expired} records were removed before they were read; going on without");
@@ -108,35 +109,34 @@ impl<I: Io> Worker<I> {
             if let Some(number) = self.hearing.number(&partition) {
                 self.engine.unhear(number);
             }
-            let at = self.engine.assign(Start { offset, position, floor, last, tick, since, clock });
+            let at = self.engine.assign(Start { offset, position, floor, last, tick, since, clock, rank });
             if self.orders.frontier.is_some() {
                 // Until a record says more.
                 self.engine.limit(at, RecordTime::START);
             }
             let end = self.orders.ends.as_ref().and_then(|ends| ends.of(&partition));
             tracing::info!(topic = &*partition.0, partition = partition.1, start = offset, position, "assigned");
-            let mut owned = Owned {
+            self.owned.add(Owned {
                 partition,
                 at,
                 position: offset,
+                fetched: offset,
                 read: offset,
                 high: offset,
                 end,
                 finished: false,
                 begun: committed,
-                ahead: false,
                 committed: None,
                 standing: (offset, metadata),
                 watermark_age: 0,
                 expired: expired as u64,
                 at_head: None,
+                nearly: None,
                 unheard: None,
                 delay: metadata.wall.zip(metadata.clock).map(|(wall, clock)| wall - clock),
                 flows: None,
                 stale: 0,
-            };
-            owned.finish_at_end(&mut self.engine);
-            self.owned.add(owned);
+            });
         }
         let partial = self.orders.keying == Keying::Unkeyed && self.owned.len() < self.orders.partitions.len();
         self.partial_since = partial.then(|| self.partial_since.unwrap_or_else(|| self.io.now()));
@@ -145,10 +145,8 @@ impl<I: Io> Worker<I> {
         self.restored.extend(decisions);
         if !partial {
             self.remember();
-        }
-        if self.orders.keying == Keying::Unkeyed {
-            let max_wait = self.max_wait();
-            self.owned.iter_mut().for_each(|owned| owned.hold_back(&mut self.engine, max_wait));
+            // When all are there: or time ran out for those that come first.
+            self.owned.iter_mut().for_each(|owned| owned.finish_at_end(&mut self.engine));
         }
         self.regulate()
     }
@@ -209,7 +207,7 @@ impl<I: Io> Worker<I> {
         let waits = self.is_paused();
         let (mut flowing, mut paused) = (Vec::new(), Vec::new());
         for owned in self.owned.iter_mut() {
-            let flows = !waits && !owned.ahead && owned.begun;
+            let flows = !waits && owned.begun && !self.waiting.holds_up(owned.at);
             if owned.flows.replace(flows) != Some(flows) {
                 owned.stale = STALE;
                 (if flows { &mut flowing } else { &mut paused }).push(owned.partition.clone());
@@ -227,6 +225,7 @@ impl<I: Io> Worker<I> {
                 self.progress(BUSY)?;
             }
         }
+        let stalled = self.stalled;
         for partition in partitions {
             if let Some(owned) = self.owned.remove(partition) {
                 if let Some(again) = self.again.parcel() {
@@ -234,12 +233,17 @@ impl<I: Io> Worker<I> {
                     again.standing.retain(|(of, ..)| of != partition);
                 }
                 self.engine.revoke(owned.at);
+                self.waiting.remove(owned.at);
+                self.stalled = self.stalled.filter(|&at| at != owned.at);
                 self.io.disown(partition);
                 self.hearing.begin_anew();
                 tracing::info!(topic = &*partition.0, partition = partition.1, "revoked");
             }
         }
         self.io.unassign(partitions)?;
+        if self.stalled != stalled {
+            self.regulate()?;
+        }
         if self.orders.keying == Keying::Unkeyed && !self.owned.is_empty() && self.stopping.is_none() {
             bail!(
                 "the input is not keyed by trace id, so one worker has to hold all its partitions, but another member \
@@ -258,15 +262,16 @@ impl<I: Io> Worker<I> {
             owned.stale = owned.stale.saturating_sub(1);
             return;
         }
-        let all_polled = |up_to: i64| head.next >= up_to && (owned.position >= up_to || head.queued == 0);
-        if head.fresh && all_polled(head.next) {
+        let all_polled = |up_to: i64| head.next >= up_to && (owned.fetched >= up_to || head.queued == 0);
+        let waits = self.waiting.has(owned.at);
+        if head.fresh && !waits && all_polled(head.next) {
             // What lies before may be markers of transactions, which never come.
             self.engine.reach(owned.at, head.next);
             owned.read = owned.read.max(head.next);
         }
         if let Some(end) = owned.end {
-            if !owned.finished && head.fresh && all_polled(end) {
-                owned.finish(&mut self.engine);
+            if head.fresh && all_polled(end) {
+                owned.end_here(&mut self.engine);
             }
             return;
         }
@@ -277,9 +282,21 @@ impl<I: Io> Worker<I> {
         if let Some(frontier) = self.orders.frontier.as_ref().and_then(|frontier| frontier.settled(head.at)) {
             self.engine.limit(owned.at, frontier);
         }
-        let ms = owned.passed(at);
-        let (partition, delay) = (owned.at, owned.delay.take());
+        owned.nearly = Some((head.at, at));
+        if !waits {
+            let partition = owned.at;
+            self.rest(partition);
+        }
+    }
+
+    /// A partition of which nothing waits any more rests, if it was at the head of its log when that was last looked at.
+    pub(super) fn rest(&mut self, partition: u32) {
         let ceiling = self.ceiling();
+        let Some(owned) = self.owned.by_number(partition) else { return };
+        let Some((then, at)) = owned.nearly.take() else { return };
+        // What has come since may be earlier than now.
+        let ceiling = RecordTime(ceiling.0 - self.io.now().duration_since(then).as_millis() as i64);
+        let (ms, delay) = (owned.passed(at), owned.delay.take());
         self.engine.elapse(partition, ms, ceiling);
         if let (Some(delay), Some(clock)) = (delay, self.engine.clock(partition)) {
             let away = (at - delay).saturating_sub(clock.0).max(0) as u64;

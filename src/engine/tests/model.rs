@@ -47,6 +47,8 @@ struct Model {
     now: BTreeMap<u32, i64>,
     /// By domain: grains below are over.
     over: BTreeMap<u32, i64>,
+    /// How far any clock of an unkeyed input had come when time ran out (C14).
+    ended: i64,
     held: BTreeMap<u8, Trace>,
     /// In the order they became so.
     too_large: Vec<u8>,
@@ -206,6 +208,13 @@ impl Model {
         let far = clock.filter(|_| at.rested < leap).map_or(i64::MAX, |clock| clock + leap as i64);
         let latest = at.times.iter().rev().take(15).filter(|&&time| time <= ceiling.min(far)).max().copied();
         at.clock = clock.max(latest).max(clock.map(|clock| clock.saturating_add(ms as i64).min(ceiling)));
+        // Nothing has come for so long that the others wait for nothing (C12).
+        if at.clock.is_some() && at.rested >= leap && self.settings.keying == Keying::Unkeyed {
+            let there = self.partitions.iter().flatten().filter(|p| !p.finished);
+            let farthest = there.filter_map(|p| p.clock).max().map(|clock| clock.min(ceiling));
+            let at = self.at(partition);
+            at.clock = at.clock.max(farthest);
+        }
         self.tell_time();
         self.judge_leaps(partition);
     }
@@ -220,6 +229,10 @@ impl Model {
 
     fn end_if_finished(&mut self) {
         if self.partitions.iter().flatten().all(|p| p.finished) {
+            let clocks = self.partitions.iter().flatten().filter_map(|p| p.clock).filter(|&clock| clock < i64::MAX);
+            if self.settings.keying == Keying::Unkeyed {
+                self.ended = clocks.fold(self.ended, i64::max);
+            }
             self.partitions.iter_mut().flatten().for_each(|p| p.clock = Some(i64::MAX));
         }
     }
@@ -244,18 +257,20 @@ impl Model {
 
     /// The 64 ms at whose beginning a trace is complete if nothing more comes, and why.
     fn due(&self, trace: &Trace) -> (i64, Reason) {
-        let completion = self.settings.completion;
-        let grain = |ms: i64| ms.saturating_add(63).div_euclid(64);
-        let first = trace.spans.iter().map(|span| span.2).min().unwrap_or(0);
         let last = trace.spans.iter().map(|span| span.2).max().unwrap_or(0);
-        let bound = first.saturating_add(completion.max_wait as i64);
-        let quiet = last.saturating_add(completion.quiet as i64);
+        let (bound, quiet) = (self.bound(trace), last.saturating_add(self.settings.completion.quiet as i64));
         let spans = || trace.spans.iter().map(|span| &span.3);
         let ended = spans().any(|span| span.parent == 0 && !span.running);
         let whole = spans().all(|span| span.parent == 0 || spans().any(|other| other.id == span.parent));
         let (at, reason) =
             if ended && whole && quiet <= bound { (quiet, Reason::Structure) } else { (bound, Reason::MaxWait) };
-        (grain(at).max(trace.not_before), reason)
+        (rounded(at).max(trace.not_before), reason)
+    }
+
+    /// When it has been waited for long enough.
+    fn bound(&self, trace: &Trace) -> i64 {
+        let first = trace.spans.iter().map(|span| span.2).min().unwrap_or(0);
+        first.saturating_add(self.settings.completion.max_wait as i64)
     }
 
     fn complete(&mut self, domain: u32) {
@@ -272,7 +287,10 @@ impl Model {
         due.retain(|&((grain, _), _)| grain <= now.div_euclid(64));
         due.sort_by_key(|&((grain, _), trace)| (grain, trace));
         for ((grain, reason), trace) in due {
-            let reason = if reason == Reason::MaxWait && now == i64::MAX { Reason::End } else { reason };
+            // What some clock had come to was due; the rest is decided because nothing more comes.
+            let bound = self.bound(&self.held[&trace]);
+            let is_end = reason == Reason::MaxWait && now == i64::MAX && rounded(bound).saturating_mul(64) > self.ended;
+            let reason = if is_end { Reason::End } else { reason };
             self.decide(trace, reason, grain.saturating_mul(64));
         }
         let over = self.over.entry(domain).or_insert(i64::MIN);
@@ -293,9 +311,15 @@ impl Model {
     }
 
     fn ingest(&mut self, partition: u32, offset: i64, time: i64, ceiling: i64, spans: &[Spec]) {
-        self.observe(partition, time, ceiling);
         let domain = self.domain(partition);
-        self.complete(domain);
+        // By turns, it is as late as the clocks were before the record (C10); else as its own is with it.
+        if self.settings.keying == Keying::Unkeyed {
+            self.complete(domain);
+        }
+        self.observe(partition, time, ceiling);
+        if self.settings.keying == Keying::Keyed {
+            self.complete(domain);
+        }
         let max_wait = self.settings.completion.max_wait as i64;
         let clock = self.at(partition).clock;
         let seen = match clock {
@@ -347,6 +371,11 @@ impl Model {
         };
         self.assigned().into_iter().map(watermark).collect()
     }
+}
+
+/// To the 64 ms at whose beginning it is over.
+fn rounded(ms: i64) -> i64 {
+    ms.saturating_add(63).div_euclid(64)
 }
 
 fn spec() -> impl Strategy<Value = Spec> {
@@ -403,6 +432,7 @@ fn run(mut settings: Settings, seldom: bool, ops: &[Op]) {
         partitions: Vec::new(),
         now: BTreeMap::new(),
         over: BTreeMap::new(),
+        ended: i64::MIN,
         held: BTreeMap::new(),
         too_large: Vec::new(),
         verdicts: Vec::new(),

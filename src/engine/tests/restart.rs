@@ -38,6 +38,8 @@ struct Life {
     next: Vec<usize>,
 }
 
+const PARTITIONS: usize = 3;
+
 // === impl Life ===
 
 impl Life {
@@ -59,20 +61,41 @@ impl Life {
         Self { engine, next }
     }
 
-    /// Reads what is there, one partition after the other.
+    /// Reads what is there: one partition after the other or, of an unkeyed input, by turns, as far as all are there.
     fn read(&mut self, disk: &mut Disk) {
-        for at in 0..disk.input.len() {
-            while let Some((time, spans)) = disk.input[at].get(self.next[at]).cloned() {
-                let payload = record(&spans);
-                let (offset, timestamp) = (self.next[at] as i64, Some(RecordTime(time)));
-                let record = Record { partition: at as u32, offset, timestamp, headers: &(), payload: Some(&payload) };
-                while self.engine.ingest(record, RecordTime::END) == Err(Full) {
-                    self.commit(disk);
-                }
-                self.next[at] += 1;
+        match disk.settings.keying {
+            Keying::Keyed => (0..PARTITIONS).for_each(|at| while self.take(disk, at) {}),
+            Keying::Unkeyed => {
+                while let Some(at) = self.engine.turn()
+                    && self.take(disk, at as usize)
+                {}
             }
         }
         self.check();
+    }
+
+    /// Takes the next record of a partition, if there is one.
+    fn take(&mut self, disk: &mut Disk, at: usize) -> bool {
+        let Some((time, spans)) = disk.input[at].get(self.next[at]).cloned() else { return false };
+        let payload = record(&spans);
+        let (offset, timestamp) = (self.next[at] as i64, Some(RecordTime(time)));
+        let record = Record { partition: at as u32, offset, timestamp, headers: &(), payload: Some(&payload) };
+        while self.engine.ingest(record, RecordTime::END) == Err(Full) {
+            self.commit(disk);
+        }
+        self.next[at] += 1;
+        true
+    }
+
+    /// No more is to come.
+    fn finish(&mut self, disk: &mut Disk) {
+        let mut left: BTreeSet<u32> = (0..PARTITIONS as u32).collect();
+        while let Some(&first) = left.first() {
+            self.read(disk);
+            let ends = self.engine.turn().unwrap_or(first);
+            self.engine.finish(ends);
+            left.remove(&ends);
+        }
     }
 
     fn advance(&mut self, disk: &mut Disk) {
@@ -100,7 +123,7 @@ impl Life {
             let Watermark { partition, offset, position, floor, last, since, clock, .. } = *watermark;
             let now = logged.iter().find(|logged| logged.partition == partition).map(|logged| logged.last);
             let before = &mut disk.commits[partition as usize];
-            let start = Start { offset, position, floor, last: now.or(last), tick: tick.number, since, clock };
+            let start = Start { offset, position, floor, last: now.or(last), tick: tick.number, since, clock, rank: 0 };
             assert!(
                 before.offset <= offset && before.position <= position && before.floor <= floor,
                 "{before:?} {start:?}"
@@ -144,7 +167,6 @@ fn op(partitions: usize) -> impl Strategy<Value = Op> {
 
 /// What is left of a history.
 fn crash(keying: Keying, late_window: u64, tick_bytes: usize, ops: &[Op]) -> Disk {
-    const PARTITIONS: usize = 3;
     let mut disk = Disk {
         settings: Settings { late_window, tick_bytes, ..settings(keying) },
         input: vec![Vec::new(); PARTITIONS],
@@ -154,7 +176,7 @@ fn crash(keying: Keying, late_window: u64, tick_bytes: usize, ops: &[Op]) -> Dis
         numbers: Vec::new(),
     };
     let mut life = Life::begin(&disk);
-    let (mut time, mut unique) = ([0_i64; PARTITIONS], 0);
+    let (mut time, mut count) = ([0_i64; PARTITIONS], [0; PARTITIONS]);
     for op in ops {
         match op {
             Op::Give { partition, step, skew, spans } => {
@@ -164,8 +186,8 @@ fn crash(keying: Keying, late_window: u64, tick_bytes: usize, ops: &[Op]) -> Dis
                 }
                 for span in &mut spans {
                     // Each is known by its bytes.
-                    unique += 1;
-                    span.size = unique;
+                    count[*partition] += 1;
+                    span.size = count[*partition] * PARTITIONS + partition;
                 }
                 time[*partition] += step;
                 disk.input[*partition].push((time[*partition] + skew, spans));
@@ -180,8 +202,7 @@ fn crash(keying: Keying, late_window: u64, tick_bytes: usize, ops: &[Op]) -> Dis
             }
         }
     }
-    life.read(&mut disk);
-    (0..PARTITIONS).for_each(|at| life.engine.finish(at as u32));
+    life.finish(&mut disk);
     life.advance(&mut disk);
     life.commit(&mut disk);
     assert_eq!(life.engine.traces_held(), 0);
@@ -230,16 +251,30 @@ proptest! {
         keying in select(vec![Keying::Keyed, Keying::Unkeyed]),
         late_window in select(vec![FOREVER, 2_000, 20_000]),
         tick_bytes in select(vec![1, 1 << 20]),
-        ops in prop::collection::vec(op(3), 1..150),
+        ops in prop::collection::vec(op(PARTITIONS), 1..150),
     ) {
         judge(&crash(keying, late_window, tick_bytes, &ops), late_window == FOREVER);
     }
 
     /// I5: who dies and comes back sees everything when it would have.
     #[test]
-    fn crashes_change_no_verdict(ops in prop::collection::vec(op(3), 1..250)) {
+    fn crashes_change_no_verdict(ops in prop::collection::vec(op(PARTITIONS), 1..250)) {
         let calm: Vec<Op> = ops.iter().filter(|op| !matches!(op, Op::Crash)).cloned().collect();
         let of = |ops: &[Op]| verdicts(&crash(Keying::Keyed, FOREVER, 1 << 20, ops));
+        prop_assert_eq!(of(&ops), of(&calm));
+    }
+
+    /// I5, of an unkeyed input: however its partitions come, and whoever dies meanwhile, the same spans are judged together.
+    #[test]
+    fn the_order_in_which_partitions_come_changes_nothing(ops in prop::collection::vec(op(PARTITIONS), 1..250)) {
+        let partition = |op: &Op| if let Op::Give { partition, .. } = op { Some(*partition) } else { None };
+        let mut calm: Vec<Op> = ops.iter().filter(|op| partition(op).is_some()).cloned().collect();
+        calm.sort_by_key(partition);
+        let of = |ops: &[Op]| {
+            let disk = crash(Keying::Unkeyed, FOREVER, 1 << 20, ops);
+            let kept: BTreeSet<(TraceId, Vec<u8>)> = disk.kept.iter().cloned().collect();
+            (verdicts(&disk), kept)
+        };
         prop_assert_eq!(of(&ops), of(&calm));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     sync::{Arc, atomic::AtomicBool},
@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    super::{Arrival, Orders, Worker},
+    super::{Arrival, Ends, Orders, Worker, waiting::Waiting},
     broker::{Broker, Input},
     client::{Client, Stage, World},
     judge::{self, Judge, Trace},
@@ -24,6 +24,7 @@ use crate::{
     config::{Config, Delivery},
     decide::Edition,
     generate::otlp::{Span, Status},
+    source::Partition,
     telemetry::Telemetry,
 };
 
@@ -153,6 +154,8 @@ struct Run {
     /// Rounds until a process dies again that has just been replaced.
     doomed: Option<u8>,
     exits: usize,
+    /// Where an unkeyed backlog ends: what rests long before the wall clock would hold it back.
+    ends: Option<HashMap<Partition, i64>>,
 }
 
 struct Process {
@@ -259,6 +262,24 @@ pub fn rest_through_a_downtime(setup: &Setup) -> Option<String> {
     run.wrong()
 }
 
+/// One partition has long been at rest when the group is new: do the others wait as long for it again?
+pub fn begin_after_a_rest(setup: &Setup) -> Option<String> {
+    let mut run = Run::new(setup.clone(), 1);
+    run.quiet = None;
+    let partitions = run.world.partitions.len();
+    let at = |dice: &u64| fastrand::Rng::with_seed(*dice).usize(..partitions);
+    (0..).filter(|dice| at(dice) == 0).take(20).for_each(|dice| run.produce(dice));
+    run.pass(BACKLOG_MS);
+    run.growing.clear();
+    (0..).filter(|dice| at(dice) > 0).take(60).for_each(|dice| {
+        run.produce(dice);
+        run.pass(100);
+    });
+    run.begin();
+    run.heal(150);
+    run.wrong()
+}
+
 // === impl Run ===
 
 impl Run {
@@ -298,6 +319,7 @@ impl Run {
             quiet: (seed / 4).is_multiple_of(2).then_some(seed as usize / 8 % count),
             doomed: None,
             exits: 0,
+            ends: None,
         }
     }
 
@@ -316,7 +338,12 @@ impl Run {
             self.pass(if dice.is_multiple_of(16) { 3_000 } else { dice % 256 });
         }
         self.pass(BACKLOG_MS);
-        let verdicts = undisturbed::verdicts(&self.orders(0), &self.world.broker.borrow().input);
+        if self.setup.keying == Keying::Unkeyed {
+            let ends = self.world.broker.borrow().input.iter().map(|log| log.high() as i64).collect::<Vec<_>>();
+            self.ends = Some(self.world.partitions.iter().cloned().zip(ends).collect());
+        }
+        let World { partitions, broker, .. } = &*self.world;
+        let verdicts = undisturbed::verdicts(&self.orders(0), partitions, &broker.borrow().input);
         self.world.broker.borrow_mut().judge.expect(verdicts);
     }
 
@@ -344,7 +371,7 @@ impl Run {
             telemetry: self.setup.telemetry.clone(),
             stop: Arc::new(AtomicBool::new(false)),
             board: None,
-            ends: None,
+            ends: self.ends.clone().map(|ends| Arc::new(Ends::new(ends))),
             frontier: None,
             accept_expired: false,
             policies: watch::channel(Arc::new(Edition::first(self.setup.config.policies.clone()))).1,
@@ -354,7 +381,12 @@ impl Run {
     fn start(&mut self, slot: usize) {
         let orders = self.orders(slot);
         let client = Client::new(self.world.clone(), orders.transactional_id.clone());
-        self.workers.push(Process { worker: Worker::with(client, orders), slot, frozen: false });
+        let mut worker = Worker::with(client, orders);
+        if self.setup.keying == Keying::Unkeyed && !self.setup.large {
+            // Some records, so that partitions are paused for it.
+            worker.waiting = Waiting::new(3_000);
+        }
+        self.workers.push(Process { worker, slot, frozen: false });
     }
 
     /// Starts a process again, unless another has its name by now.

@@ -185,7 +185,7 @@ impl Judge {
             self.wrong(format!("trace {number} has the verdict {verdict:?}, and undisturbed {due:?} (I5)"));
         }
         // It could not be waited for.
-        self.traces[number].strict &= decision.reason != Reason::Memory;
+        self.traces[number].strict &= !matches!(decision.reason, Reason::Memory | Reason::Size);
         let before = self.traces[number].verdict.replace(keep);
         if self.for_good && before.is_some_and(|before| before != keep) {
             self.wrong(format!("trace {number} has two verdicts"));

@@ -11,6 +11,9 @@ use crate::{
     sample::{Name, schema},
 };
 
+/// The policy that learns, in the histories that have it.
+const LEARNER: &str = "learns";
+
 /// Where logs ended when it was asked.
 #[derive(Clone, Copy)]
 pub struct Ends {
@@ -29,6 +32,9 @@ pub fn latest(states: &Log<(Name, Vec<u8>)>, end: usize) -> BTreeMap<Name, Vec<u
 ///
 /// What is sent outside of a transaction may be lost.
 pub fn judge(broker: &mut Broker, world: &World, ends: &[Ends]) {
+    if !world.names.iter().any(|name| name == LEARNER) {
+        return;
+    }
     let apart: Vec<&[Ends]> = match world.keying {
         Keying::Keyed => ends.chunks(1).collect(),
         Keying::Unkeyed if ends.len() == world.partitions.len() => vec![ends],

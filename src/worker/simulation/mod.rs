@@ -25,7 +25,7 @@ use crate::{
     mutant::{self, MUTANTS, Mutant},
     telemetry::Telemetry,
 };
-use history::{Action, FAULTS, MOMENTS, Setup, Table, actions, play, rest_through_a_downtime};
+use history::{Action, FAULTS, MOMENTS, Setup, Table, actions, begin_after_a_rest, play, rest_through_a_downtime};
 
 /// The shapes histories come in, the first time after time in turn, and those that take long now and then.
 struct Setups {
@@ -79,7 +79,7 @@ fn setups() -> Setups {
         for kind in [Kind::Plain, Kind::Forgetful] {
             turn.extend([Keyed, Unkeyed].map(|keying| setup(keying, delivery, kind)));
         }
-        turn.push(setup(Keyed, delivery, Kind::Backlog));
+        turn.extend([Keyed, Unkeyed].map(|keying| setup(keying, delivery, Kind::Backlog)));
     }
     let seldom = [Keyed, Unkeyed].map(|keying| setup(keying, "exactly_once", Kind::Large)).into();
     Setups { turn, seldom }
@@ -245,5 +245,12 @@ fn every_mutant_is_found() {
 fn partitions_at_rest_hold_nothing_back_after_a_downtime() {
     for setup in setups().turn.iter().filter(|setup| setup.keying == Keying::Unkeyed) {
         assert_eq!(rest_through_a_downtime(&Setup { tells: true, ..setup.clone() }), None);
+    }
+}
+
+#[test]
+fn a_partition_that_came_to_rest_before_the_group_began_holds_nothing_back_for_long() {
+    for setup in setups().turn.iter().filter(|setup| setup.keying == Keying::Unkeyed) {
+        assert_eq!(begin_after_a_rest(&Setup { tells: true, ..setup.clone() }), None);
     }
 }
