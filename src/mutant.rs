@@ -40,6 +40,8 @@ pub enum Mutant {
     DeadlinesPerTurn,
     /// What samplers have learned is written beside the transaction.
     StateOutsideTransaction,
+    /// What samplers had learned is not read back.
+    LearnsAnew,
     /// All spans of a record stand in the envelopes of the first.
     FirstEnvelope,
     /// An unkeyed input is taken in as it comes.
@@ -47,7 +49,7 @@ pub enum Mutant {
 }
 
 #[cfg(test)]
-pub const MUTANTS: [Mutant; 20] = [
+pub const MUTANTS: [Mutant; 21] = [
     Mutant::NoBarrier,
     Mutant::PositionFallsBack,
     Mutant::OneFirstOffset,
@@ -67,6 +69,7 @@ pub const MUTANTS: [Mutant; 20] = [
     Mutant::DeadlinesPerTurn,
     Mutant::FirstEnvelope,
     Mutant::StateOutsideTransaction,
+    Mutant::LearnsAnew,
     Mutant::AsItComes,
 ];
 

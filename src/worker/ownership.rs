@@ -168,6 +168,9 @@ impl<I: Io> Worker<I> {
 
     /// Remembers what samplers have learned. What cannot be read is learned again.
     fn recall(&mut self, states: &[Learned]) {
+        if mutant::is(Mutant::LearnsAnew) {
+            return;
+        }
         let mut unreadable = None;
         for Learned { partition, name, value } in states {
             let Some(owned) = self.owned.find(&partition.0, partition.1) else { continue };
