@@ -2,21 +2,15 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
 };
 
-use rdkafka::{
-    Message, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer},
-    error::KafkaResult,
-};
+use rdkafka::{Message, Offset};
 
-use super::{Learned, Partition, client};
+use super::{
+    Learned, Partition,
+    follow::{Followed, follow},
+};
 use crate::{config::Config, sample::Name};
 
 /// The last state of each name and partition, in the order they came.
@@ -37,9 +31,6 @@ struct Entry {
     value: Vec<u8>,
 }
 
-const STEP: Duration = Duration::from_millis(100);
-const REQUEST: Duration = Duration::from_secs(5);
-const PAUSE: Duration = Duration::from_secs(1);
 /// What librdkafka may hold of it: the topics are small, and nobody is in a hurry.
 const QUEUE_KBYTES: &str = "4096";
 
@@ -50,30 +41,27 @@ impl Board {
     /// written last is known.
     ///
     /// # Errors
-    /// A property librdkafka does not know or refuses; no thread to be had.
+    /// As those of [`follow`].
     pub fn follow(config: &Config, most: usize, stop: Arc<AtomicBool>) -> anyhow::Result<Arc<Self>> {
-        let consumer: BaseConsumer = client(config)
-            // Never joined; the user may know no other.
-            .set("group.id", &config.input.group)
-            .set("enable.auto.commit", "false")
-            .set("auto.offset.reset", "earliest")
-            .set("isolation.level", "read_committed")
-            .set("queued.max.messages.kbytes", QUEUE_KBYTES)
-            .create()?;
-        let topics =
-            config.input.topics.iter().map(|topic| (topic.name.as_str().into(), config.input.samplers(&topic.name)));
-        let topics: Vec<(Arc<str>, String)> = topics.collect();
+        let followed = Followed {
+            name: "board",
+            what: "what samplers of other workers learn",
+            topics: config.input.topics.iter().map(|topic| config.input.samplers(&topic.name)).collect(),
+            from: Offset::Beginning,
+            properties: &[
+                ("auto.offset.reset", "earliest"),
+                ("isolation.level", "read_committed"),
+                ("queued.max.messages.kbytes", QUEUE_KBYTES),
+            ],
+        };
+        let inputs: Vec<Arc<str>> = config.input.topics.iter().map(|topic| topic.name.as_str().into()).collect();
         let board = Arc::new(Self::default());
         let following = board.clone();
-        thread::Builder::new().name("board".into()).spawn(move || {
-            let mut assigned = false;
-            while !stop.load(Ordering::Acquire) {
-                let done = if assigned { following.look(&consumer, &topics, most) } else { assign(&consumer, &topics) };
-                assigned |= done.is_ok();
-                if let Err(error) = done {
-                    tracing::warn!(%error, "following what samplers of other workers learn; going on");
-                    thread::sleep(PAUSE);
-                }
+        follow(config, followed, stop, move |topic, record| {
+            // What somebody else wrote there is no state of ours.
+            if let Some(name) = record.key().and_then(Name::from_bytes) {
+                let value = record.payload().unwrap_or_default().to_vec();
+                following.entries().put(((inputs[topic].clone(), record.partition()), name), value, most);
             }
         })?;
         Ok(board)
@@ -91,31 +79,9 @@ impl Board {
         new
     }
 
-    fn look(&self, consumer: &BaseConsumer, topics: &[(Arc<str>, String)], most: usize) -> KafkaResult<()> {
-        let Some(record) = consumer.poll(STEP).transpose()? else { return Ok(()) };
-        let topic = topics.iter().find(|(_, ours)| ours == record.topic());
-        // What somebody else wrote there is no state of ours.
-        if let (Some((topic, _)), Some(name)) = (topic, record.key().and_then(Name::from_bytes)) {
-            let value = record.payload().unwrap_or_default().to_vec();
-            self.entries().put(((topic.clone(), record.partition()), name), value, most);
-        }
-        Ok(())
-    }
-
-    fn entries(&self) -> std::sync::MutexGuard<'_, Entries> {
+    fn entries(&self) -> MutexGuard<'_, Entries> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn assign(consumer: &BaseConsumer, topics: &[(Arc<str>, String)]) -> KafkaResult<()> {
-    let mut all = TopicPartitionList::new();
-    for (_, ours) in topics {
-        let metadata = consumer.fetch_metadata(Some(ours), REQUEST)?;
-        for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
-            all.add_partition_offset(ours, partition.id(), Offset::Beginning)?;
-        }
-    }
-    consumer.assign(&all)
 }
 
 // === impl Entries ===

@@ -3,6 +3,7 @@
 mod board;
 mod context;
 mod expired;
+mod follow;
 mod keying;
 mod metadata;
 mod range;

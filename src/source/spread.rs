@@ -6,21 +6,12 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
-    time::Duration,
+    sync::{Arc, atomic::AtomicBool},
 };
 
-use rdkafka::{
-    Message, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer},
-    error::KafkaResult,
-};
+use rdkafka::{Message, Offset, message::BorrowedMessage};
 
-use super::client;
+use super::follow::{Followed, follow};
 use crate::{config::Config, decisions, model::TraceId, rekey, telemetry::Telemetry};
 
 /// One trace, and where it was decided first and again.
@@ -51,55 +42,27 @@ struct Place {
 const REMEMBERED: usize = 1 << 14;
 /// So many are named in the log; the rest are counted.
 const NAMED: u64 = 10;
-const STEP: Duration = Duration::from_millis(100);
-const REQUEST: Duration = Duration::from_secs(5);
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Begins to follow the decision log from its end, until `stop`.
 ///
 /// # Errors
-/// A property librdkafka does not know or refuses; no thread to be had.
+/// As those of [`follow`].
 pub fn watch(config: &Config, telemetry: Arc<Telemetry>, stop: Arc<AtomicBool>) -> anyhow::Result<()> {
-    // A group's name is needed to consume; the group is never joined.
-    let consumer: BaseConsumer = client(config)
-        // Never joined; the user may know no other.
-        .set("group.id", &config.input.group)
-        .set("enable.auto.commit", "false")
+    let followed = Followed {
+        name: "spread",
+        what: "the decisions of other workers",
+        topics: config.input.topics.iter().map(|topic| config.input.decisions(&topic.name)).collect(),
+        from: Offset::End,
         // What was removed meanwhile is not missed.
-        .set("auto.offset.reset", "latest")
-        .create()?;
-    let logs: Vec<String> = config.input.topics.iter().map(|topic| config.input.decisions(&topic.name)).collect();
-    thread::Builder::new().name("spread".into()).spawn(move || {
-        let (mut seen, mut assigned) = (Seen::default(), false);
-        while !stop.load(Ordering::Acquire) {
-            let looked =
-                if assigned { look(&consumer, &logs, &mut seen, &telemetry) } else { assign(&consumer, &logs) };
-            assigned |= looked.is_ok();
-            if let Err(error) = looked {
-                tracing::warn!(%error, "following the decisions of other workers; going on");
-                thread::sleep(PAUSE);
-            }
-        }
-    })?;
-    Ok(())
+        properties: &[("auto.offset.reset", "latest")],
+    };
+    let mut seen = Seen::default();
+    follow(config, followed, stop, move |topic, record| look(topic, record, &mut seen, &telemetry))
 }
 
-fn assign(consumer: &BaseConsumer, logs: &[String]) -> KafkaResult<()> {
-    let mut all = TopicPartitionList::new();
-    for log in logs {
-        let metadata = consumer.fetch_metadata(Some(log), REQUEST)?;
-        for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
-            all.add_partition_offset(log, partition.id(), Offset::End)?;
-        }
-    }
-    consumer.assign(&all)
-}
-
-fn look(consumer: &BaseConsumer, logs: &[String], seen: &mut Seen, telemetry: &Telemetry) -> KafkaResult<()> {
-    let Some(record) = consumer.poll(STEP).transpose()? else { return Ok(()) };
+fn look(topic: usize, record: &BorrowedMessage<'_>, seen: &mut Seen, telemetry: &Telemetry) {
     // What cannot be read is for those to say who have to.
-    let Ok(logged) = decisions::decode(record.payload().unwrap_or_default(), &[]) else { return Ok(()) };
-    let topic = logs.iter().position(|log| log == record.topic()).unwrap_or_default();
+    let Ok(logged) = decisions::decode(record.payload().unwrap_or_default(), &[]) else { return };
     let place = Place { topic, partition: record.partition(), incarnation: logged.incarnation, found: false };
     let traces = logged.decisions.iter().map(|decision| decision.trace);
     for Found { trace, partitions: [first, second] } in seen.look(traces, place) {
@@ -111,7 +74,6 @@ fn look(consumer: &BaseConsumer, logs: &[String], seen: &mut Seen, telemetry: &T
             );
         }
     }
-    Ok(())
 }
 
 /// One in 1024, the same for all. By the upper bits of the hash: the lower ones choose partitions.
