@@ -241,7 +241,7 @@ impl Plan {
             config: Arc::new(workers_config(config)),
             keying,
             frontier: None,
-            partitions: Arc::new(partitions),
+            partitions: partitions.into_iter().collect(),
             output_record_bytes,
             transactional_id: String::new(),
             telemetry,

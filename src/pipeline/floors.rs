@@ -3,7 +3,7 @@
 //! What runs has them in memory and goes on; who comes after it would be refused (C7). So it is said while it is no harm yet: once
 //! the floor has risen above what is gone, a restart does without it.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use rdkafka::{
     Offset, TopicPartitionList,
@@ -22,7 +22,7 @@ const INTERVAL: Duration = Duration::from_secs(30);
 const REQUEST: Duration = Duration::from_secs(5);
 
 /// Looks again and again. `config` and `partitions` are those of the workers.
-pub async fn watch(config: Arc<Config>, partitions: Arc<BTreeSet<Partition>>, telemetry: Arc<Telemetry>) {
+pub async fn watch(config: Arc<Config>, partitions: Arc<[Partition]>, telemetry: Arc<Telemetry>) {
     loop {
         tokio::time::sleep(INTERVAL).await;
         let (config, partitions) = (config.clone(), partitions.clone());
@@ -47,7 +47,7 @@ pub async fn watch(config: Arc<Config>, partitions: Arc<BTreeSet<Partition>>, te
 }
 
 /// Logs of decisions that begin above their floor.
-fn gone(config: &Config, partitions: &BTreeSet<Partition>) -> KafkaResult<Vec<Expired>> {
+fn gone(config: &Config, partitions: &[Partition]) -> KafkaResult<Vec<Expired>> {
     // Pending offsets are of no interest, nor worth a wait.
     let consumer: BaseConsumer = source::client(config)
         .set("group.id", &config.input.group)
@@ -67,11 +67,7 @@ fn gone(config: &Config, partitions: &BTreeSet<Partition>) -> KafkaResult<Vec<Ex
 }
 
 /// From where on a restart would read the logs of decisions.
-fn floors(
-    config: &Config,
-    consumer: &BaseConsumer,
-    partitions: &BTreeSet<Partition>,
-) -> KafkaResult<TopicPartitionList> {
+fn floors(config: &Config, consumer: &BaseConsumer, partitions: &[Partition]) -> KafkaResult<TopicPartitionList> {
     let mut all = TopicPartitionList::with_capacity(partitions.len());
     partitions.iter().for_each(|(topic, partition)| _ = all.add_partition(topic, *partition));
     let mut floors = TopicPartitionList::new();

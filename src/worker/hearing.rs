@@ -8,7 +8,7 @@ use std::{
 use super::{Worker, io::Io};
 use crate::{
     sample::Written,
-    source::{Board, Learned, Partition},
+    source::{Board, Learned},
 };
 
 /// What a worker has heard of the others.
@@ -18,23 +18,16 @@ pub struct Hearing {
     /// Where on the board it goes on.
     next: u64,
     last: Instant,
-    /// All partitions of the input, each of which has its place as its number.
-    partitions: Vec<Partition>,
 }
 
-/// Workers write each 200 ms, and what they have learned in a second changes a window of minutes by little.
+/// Workers write with each tick, and what they have learned in a second changes a window of minutes by little.
 const EVERY: Duration = Duration::from_secs(1);
 
 // === impl Hearing ===
 
 impl Hearing {
-    pub fn new(board: Option<Arc<Board>>, partitions: Vec<Partition>, now: Instant) -> Self {
-        Self { board, next: 0, last: now, partitions }
-    }
-
-    /// By what number a partition is known while it is another worker's.
-    pub fn number(&self, partition: &Partition) -> Option<u32> {
-        self.partitions.binary_search(partition).ok().map(|at| at as u32)
+    pub fn new(board: Option<Arc<Board>>, now: Instant) -> Self {
+        Self { board, next: 0, last: now }
     }
 
     /// A partition is another worker's now: what is on the board of it is news.
@@ -54,9 +47,9 @@ impl<I: Io> Worker<I> {
         for Learned { partition, name, value } in board.since(&mut self.hearing.next) {
             // What is ours we know better.
             if self.owned.find(&partition.0, partition.1).is_none()
-                && let Some(number) = self.hearing.number(&partition)
+                && let Some(rank) = self.orders.rank(&partition)
             {
-                others.push(Written { partition: number, name, value });
+                others.push(Written { partition: rank, name, value });
             }
         }
         if others.is_empty() {

@@ -16,7 +16,6 @@ pub use io::wall_clock;
 pub use ownership::REVOKE;
 
 use std::{
-    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -92,8 +91,8 @@ pub struct Orders {
     pub keying: Keying,
     /// Of an input that was re-keyed.
     pub frontier: Option<Arc<Frontier>>,
-    /// Of all input topics, when the process began.
-    pub partitions: Arc<BTreeSet<Partition>>,
+    /// Of all input topics, when the process began, sorted.
+    pub partitions: Arc<[Partition]>,
     /// The largest record the output takes, in bytes.
     pub output_record_bytes: usize,
     /// The name under which transactions are fenced.
@@ -164,7 +163,7 @@ impl<I: Io> Worker<I> {
             owned: Assignment::default(),
             arriving: None,
             restored: Vec::new(),
-            hearing: Hearing::new(orders.board.clone(), orders.partitions.iter().cloned().collect(), now),
+            hearing: Hearing::new(orders.board.clone(), now),
             again: Retry::default(),
             waiting: Waiting::new(early(&orders)),
             stalled: None,
@@ -400,9 +399,9 @@ impl<I: Io> Worker<I> {
 // === impl Orders ===
 
 impl Orders {
-    /// A partition's place among all, which is the same in each life.
-    fn rank(&self, partition: &Partition) -> u32 {
-        self.partitions.range(..partition).count() as u32
+    /// A partition's place among all, which is the same in each life. None of one that was added meanwhile.
+    fn rank(&self, partition: &Partition) -> Option<u32> {
+        self.partitions.binary_search(partition).ok().map(|at| at as u32)
     }
 }
 

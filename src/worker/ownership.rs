@@ -86,7 +86,7 @@ impl<I: Io> Worker<I> {
     /// are elsewhere now (C4).
     fn added(&self, partitions: &[Partition]) -> Option<String> {
         let Orders { partitions: known, config, .. } = &self.orders;
-        let (topic, partition) = partitions.iter().find(|partition| !known.contains(*partition))?;
+        let (topic, partition) = partitions.iter().find(|partition| self.orders.rank(partition).is_none())?;
         let before = known.iter().filter(|(of, _)| of == topic).count();
         let (decisions, samplers) = (config.input.decisions(topic), config.input.samplers(topic));
         Some(format!(
@@ -99,16 +99,14 @@ impl<I: Io> Worker<I> {
     fn take_over(&mut self, beginnings: Vec<(Partition, Beginning)>, memory: Memory) -> anyhow::Result<()> {
         self.io.assign(&beginnings)?;
         for (partition, Beginning { offset, committed, expired, metadata }) in beginnings {
-            let rank = self.orders.rank(&partition);
+            let rank = self.orders.rank(&partition).expect("one that was added meanwhile is not taken over");
             if expired > 0 {
                 let (topic, partition) = &partition;
                 tracing::warn!(%topic, partition, "{expired} records were removed before they were read; going on without");
             }
             let Metadata { tick, position, floor, last, since, .. } = metadata;
             let clock = metadata.clock.map(RecordTime);
-            if let Some(number) = self.hearing.number(&partition) {
-                self.engine.unhear(number);
-            }
+            self.engine.unhear(rank);
             let at = self.engine.assign(Start { offset, position, floor, last, tick, since, clock, rank });
             if self.orders.frontier.is_some() {
                 // Until a record says more.

@@ -2,7 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     sync::{Arc, atomic::AtomicBool},
@@ -365,7 +365,7 @@ impl Run {
             workers: 1,
             config: self.setup.config.clone(),
             keying: self.setup.keying,
-            partitions: Arc::new(self.world.partitions.iter().cloned().collect()),
+            partitions: self.world.partitions.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect(),
             output_record_bytes: 1 << 20,
             transactional_id: format!("slot-{slot}"),
             telemetry: self.setup.telemetry.clone(),

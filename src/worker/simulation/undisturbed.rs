@@ -29,7 +29,8 @@ const STEPS: usize = 100;
 /// By the number of the trace; of partitions and their logs.
 pub fn verdicts(orders: &Orders, partitions: &[Partition], input: &[Log<Input>]) -> BTreeMap<usize, Verdict> {
     mutant::without(|| {
-        let logs: Vec<_> = partitions.iter().map(|partition| orders.rank(partition)).zip(input).collect();
+        let ranks = partitions.iter().map(|partition| orders.rank(partition).expect("a partition of the world"));
+        let logs: Vec<_> = ranks.zip(input).collect();
         let decisions: Vec<Decision> = match orders.keying {
             Keying::Keyed => logs.chunks(1).flat_map(|log| decisions(orders, log)).collect(),
             Keying::Unkeyed => decisions(orders, &logs),
