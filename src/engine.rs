@@ -19,7 +19,7 @@ use crate::{
     limits,
     model::{self, Fingerprint, RecordTime, Threshold, TraceId},
     mutant::{self, Mutant},
-    sample::{self, States},
+    sample::{self, Learned, States},
     stats::Stats,
     tick::{Dead, Logged, Tick, Watermark},
 };
@@ -127,8 +127,8 @@ pub struct Full;
 /// Bytes taken in between two looks at the budget, at most: what is held is counted then, not at every record.
 const LOOK: usize = 1 << 20;
 
-/// Of what samplers have learned, each tick writes about so much: with ticks of 200 ms that is 320 kB/s at most. A thousand
-/// states of 1 kB are all written in 3 s; what a crash takes of them is some seconds of ten minutes.
+/// Of what samplers have learned, each tick writes about so much: with ticks of 1 s that is 64 kB/s. A thousand states of 1 kB
+/// are all written in 16 s; what a crash takes of them is some seconds of ten minutes.
 const STATE_BYTES: usize = 1 << 16;
 
 /// Of the pointer to a record with more late or rejected spans than a tick takes.
@@ -239,7 +239,7 @@ impl Engine {
         if self.sets.before().is_some() && self.assembly.retire() {
             self.sets.retire();
             let Self { sets, states, .. } = self;
-            states.retain(|sampler| sets.all().any(|live| live.policies().sampler(sampler).is_some()));
+            states.retain(|sampler| sets.sampler(sampler).is_some());
         }
     }
 
@@ -268,28 +268,25 @@ impl Engine {
         );
     }
 
-    /// Remembers what a sampler had learned of a partition. What was learned by one that no policy has any more is forgotten.
+    /// Remembers what samplers had learned of partitions. What was learned by one that no policy has any more is forgotten.
     ///
     /// # Errors
-    /// Nothing of this version wrote it.
-    pub fn recall(&mut self, state: &sample::Written) -> Result<(), sample::Unreadable> {
+    /// Nothing of this version wrote some of it.
+    pub fn recall(&mut self, learned: impl Iterator<Item = Learned>) -> Result<(), sample::Unreadable> {
         let Self { sets, states, .. } = self;
-        let rule = sets.all().find_map(|live| live.policies().sampler(state.name.sampler));
-        rule.map_or(Ok(()), |rule| states.restore(state, rule))
+        first_error(learned.filter_map(|of| Some(states.restore(&of, sets.sampler(of.name.sampler)?))))
     }
 
     /// Hears what samplers of other workers have learned. Their partitions are numbered apart from those of this one.
     ///
     /// # Errors
     /// Nothing of this version wrote some of it.
-    pub fn hear<'w>(&mut self, learned: impl Iterator<Item = &'w sample::Written>) -> Result<(), sample::Unreadable> {
+    pub fn hear(&mut self, learned: impl Iterator<Item = Learned>) -> Result<(), sample::Unreadable> {
         let Self { sets, states, .. } = self;
-        let rule = |sampler| sets.all().find_map(|live| live.policies().sampler(sampler));
-        let heard = learned.filter_map(|state| Some(states.hear(state, rule(state.name.sampler)?)));
-        let unreadable = heard.filter_map(Result::err).last();
-        states.expire(rule);
+        let heard = first_error(learned.filter_map(|of| Some(states.hear(&of, sets.sampler(of.name.sampler)?))));
+        states.expire(|sampler| sets.sampler(sampler));
         self.room = 0;
-        unreadable.map_or(Ok(()), Err)
+        heard
     }
 
     /// A partition is no other worker's any more.
@@ -1040,6 +1037,11 @@ impl Engine {
 fn earliest(assembly: &Assembly<Context, Decided>, items: &[Item]) -> Option<u64> {
     let begun = items.iter().map(|item| (encode::start(assembly.span(item.span).1), assembly.span_id(item.span)));
     begun.min().map(|(_, id)| id)
+}
+
+/// All is done, whatever fails.
+fn first_error<E>(done: impl Iterator<Item = Result<(), E>>) -> Result<(), E> {
+    done.filter_map(Result::err).reduce(|first, _| first).map_or(Ok(()), Err)
 }
 
 /// What is known by now of a held trace, before samplers have voted. `complete` where assembly has found it so.

@@ -6,7 +6,7 @@ use crate::{
     assemble::Moment,
     decisions::Decision,
     model::{RecordTime, TraceId},
-    sample::Written,
+    sample::Learned,
 };
 
 /// Everything that happened between two cuts. Its outputs are to be acknowledged before its watermarks are committed.
@@ -21,7 +21,7 @@ pub struct Tick {
     /// Verdicts for the decision log of each partition that holds a span of the trace; sorted by partition.
     pub decisions: Vec<(u32, Decision)>,
     /// What samplers have learned of each partition.
-    pub states: Vec<Written>,
+    pub states: Vec<Learned>,
     /// The policies that verdicts name by number.
     pub names: Arc<[String]>,
     pub watermarks: Vec<Watermark>,
@@ -165,7 +165,7 @@ impl Tick {
             + size_of_val(&*self.kept)
             + size_of_val(&*self.dead)
             + size_of_val(&*self.decisions)
-            + self.states.iter().map(|state| state.value.len() + size_of::<Written>()).sum::<usize>()
+            + self.states.iter().map(|state| state.value.len() + size_of::<Learned>()).sum::<usize>()
     }
 
     /// Bytes allocated.
@@ -175,7 +175,7 @@ impl Tick {
             + self.kept.capacity() * size_of::<Kept>()
             + self.dead.capacity() * size_of::<Dead>()
             + self.decisions.capacity() * size_of::<(u32, Decision)>()
-            + self.states.capacity() * size_of::<Written>()
+            + self.states.capacity() * size_of::<Learned>()
             + self.states.iter().map(|state| state.value.capacity()).sum::<usize>()
             + self.watermarks.capacity() * size_of::<Watermark>()
     }

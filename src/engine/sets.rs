@@ -7,6 +7,7 @@ use crate::{
     decide::{Context, Edition, PolicySet, Scratch},
     decode::{Batch, Headers, Malformed},
     limits,
+    sample::slowest::Slowest,
 };
 
 /// At most two, so that what a record costs is bounded: it is decoded for each.
@@ -91,6 +92,11 @@ impl Sets {
 
     pub fn all(&self) -> impl Iterator<Item = &Live> {
         std::iter::once(&self.now).chain(self.before())
+    }
+
+    /// What a sampler that learns goes by, if a policy of theirs has it.
+    pub fn sampler(&self, name: u64) -> Option<&Slowest> {
+        self.all().find_map(|live| live.policies().sampler(name))
     }
 
     pub fn ask_tree(&self) -> bool {

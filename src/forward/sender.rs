@@ -20,7 +20,7 @@ use super::{Delivered, Outcome, Parcel, Shared, contents};
 use crate::{
     config::{Config, Delivery},
     rekey,
-    sample::Written,
+    sample::Learned,
     source::{self, Committer, Metadata, Partition, Refusal, Use},
     tick::{Dead, Logged, Tick},
 };
@@ -393,7 +393,7 @@ impl Sender {
                 producer.send(record).map_err(|(error, _)| error)
             }
             Piece::State(state) => {
-                let Written { partition, name, value } = &tick.states[*state];
+                let Learned { partition, name, value } = &tick.states[*state];
                 let (topic, partition) = parcel.name(*partition).ok_or(UNNAMED)?;
                 let (topic, key) = (self.config.input.samplers(topic), name.to_bytes());
                 let record = BaseRecord::with_opaque_to(&topic, number).partition(*partition).key(&key).payload(value);

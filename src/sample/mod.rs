@@ -33,4 +33,4 @@ pub use rare::Rare;
 pub use rate::Rate;
 pub use share::{Share, Shares, Summary};
 pub use sketch::Malformed as Unreadable;
-pub use states::{Measured, Name, States, Written};
+pub use states::{Learned, Measured, Name, States};

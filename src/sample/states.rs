@@ -32,10 +32,10 @@ pub struct Measured {
     pub time: RecordTime,
 }
 
-/// A state of a partition as it is written: the last of a name counts.
+/// A state as it is written: the last of a partition and a name counts. `P` is how the partition is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Written {
-    pub partition: u32,
+pub struct Learned<P = u32> {
+    pub partition: P,
     pub name: Name,
     pub value: Vec<u8>,
 }
@@ -82,7 +82,7 @@ impl States {
     }
 
     /// Writes what was learned since it was last written, up to about so many bytes; what finds no room has its turn later.
-    pub fn write(&mut self, mut room: usize, to: &mut Vec<Written>) {
+    pub fn write(&mut self, mut room: usize, to: &mut Vec<Learned>) {
         for (&sampler, of) in &mut self.samplers {
             for (partition, keys) in of {
                 keys.write(|holder, state| {
@@ -90,8 +90,8 @@ impl States {
                         return false;
                     }
                     let value = state.write().encode_to_vec();
-                    room = room.saturating_sub(value.len() + size_of::<Written>());
-                    to.push(Written { partition: *partition, name: Name { sampler, holder }, value });
+                    room = room.saturating_sub(value.len() + size_of::<Learned>());
+                    to.push(Learned { partition: *partition, name: Name { sampler, holder }, value });
                     true
                 });
             }
@@ -102,8 +102,8 @@ impl States {
     ///
     /// # Errors
     /// Nothing of this version wrote it.
-    pub fn restore(&mut self, written: &Written, rule: &Slowest) -> Result<(), Malformed> {
-        let Written { partition, name: Name { sampler, holder }, ref value } = *written;
+    pub fn restore(&mut self, written: &Learned, rule: &Slowest) -> Result<(), Malformed> {
+        let Learned { partition, name: Name { sampler, holder }, ref value } = *written;
         let state = read(value, rule)?;
         let time = state.time(rule);
         self.latest = self.latest.max(Some(time));
@@ -115,7 +115,7 @@ impl States {
     ///
     /// # Errors
     /// Nothing of this version wrote it.
-    pub fn hear(&mut self, written: &Written, rule: &Slowest) -> Result<(), Malformed> {
+    pub fn hear(&mut self, written: &Learned, rule: &Slowest) -> Result<(), Malformed> {
         self.others.hear(written.partition, written.name, read(&written.value, rule)?);
         Ok(())
     }
@@ -166,6 +166,16 @@ impl States {
     }
 }
 
+// === impl Learned ===
+
+impl<P> Learned<P> {
+    /// The same, where the partition is called otherwise.
+    pub fn called<Q>(self, partition: Q) -> Learned<Q> {
+        let Self { partition: _, name, value } = self;
+        Learned { partition, name, value }
+    }
+}
+
 // === impl Name ===
 
 impl Name {
@@ -199,7 +209,7 @@ mod tests {
         Key(number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
-    fn written(states: &mut States) -> Vec<Written> {
+    fn written(states: &mut States) -> Vec<Learned> {
         let mut written = Vec::new();
         states.write(usize::MAX, &mut written);
         written
@@ -269,7 +279,7 @@ mod tests {
         let name = Name { sampler: 7, holder: Holder::Group(1) };
         for value in [&b""[..], b"\xff", b"\x08\x02", b"\x08\x01"] {
             assert!(
-                states.restore(&Written { partition: 0, name, value: value.to_vec() }, &RULE()).is_err(),
+                states.restore(&Learned { partition: 0, name, value: value.to_vec() }, &RULE()).is_err(),
                 "{value:?}"
             );
         }

@@ -8,10 +8,13 @@ use std::{
 use rdkafka::{Message, Offset};
 
 use super::{
-    Learned, Partition,
+    Partition,
     follow::{Followed, follow},
 };
-use crate::{config::Config, sample::Name};
+use crate::{
+    config::Config,
+    sample::{Learned, Name},
+};
 
 /// The last state of each name and partition, in the order they came.
 #[derive(Default)]
@@ -68,7 +71,7 @@ impl Board {
     }
 
     /// What came from a number on, which then is that of the next to come.
-    pub fn since(&self, number: &mut u64) -> Vec<Learned> {
+    pub fn since(&self, number: &mut u64) -> Vec<Learned<Partition>> {
         let entries = &*self.entries();
         let new = entries.order.range(*number..).filter_map(|(_, of)| {
             let (partition, name) = of.clone();

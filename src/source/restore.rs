@@ -23,7 +23,7 @@ use super::{Event, Head, Partition, context::Context, reader};
 use crate::{
     config::Config,
     decisions::{self, Decision},
-    sample::Name,
+    sample::{Learned, Name},
 };
 
 /// What newly assigned partitions remember, on its way out of the log. A thread reads it, since requests to brokers take as
@@ -49,16 +49,7 @@ pub struct Memory {
     /// All decisions wanted, in the order of their partition's log.
     pub decisions: Vec<Restored>,
     /// The last state of each name.
-    pub states: Vec<Learned>,
-}
-
-/// A sampler's state that was read back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Learned {
-    /// Of the input.
-    pub partition: Partition,
-    pub name: Name,
-    pub value: Vec<u8>,
+    pub states: Vec<Learned<Partition>>,
 }
 
 /// A decision that was read back.
@@ -285,9 +276,9 @@ impl Reading {
                 self.restored.append(&mut decisions);
             }
             Taken::State(partition, name, value) => {
-                self.bytes += size_of::<Learned>() + value.len();
+                self.bytes += size_of::<Learned<Partition>>() + value.len();
                 if let Some(before) = self.states.insert((partition, name), value) {
-                    self.bytes -= size_of::<Learned>() + before.len();
+                    self.bytes -= size_of::<Learned<Partition>>() + before.len();
                 }
             }
         }

@@ -6,10 +6,7 @@ use std::{
 };
 
 use super::{Worker, io::Io};
-use crate::{
-    sample::Written,
-    source::{Board, Learned},
-};
+use crate::source::Board;
 
 /// What a worker has heard of the others.
 pub struct Hearing {
@@ -44,12 +41,13 @@ impl<I: Io> Worker<I> {
         }
         self.hearing.last = self.io.now();
         let (first, mut others) = (self.hearing.next == 0, Vec::new());
-        for Learned { partition, name, value } in board.since(&mut self.hearing.next) {
+        for learned in board.since(&mut self.hearing.next) {
+            let of = &learned.partition;
             // What is ours we know better.
-            if self.owned.find(&partition.0, partition.1).is_none()
-                && let Some(rank) = self.orders.rank(&partition)
+            if self.owned.find(&of.0, of.1).is_none()
+                && let Some(rank) = self.orders.rank(of)
             {
-                others.push(Written { partition: rank, name, value });
+                others.push(learned.called(rank));
             }
         }
         if others.is_empty() {
@@ -58,7 +56,7 @@ impl<I: Io> Worker<I> {
         if first {
             tracing::info!("{} states of samplers are known of other workers", others.len());
         }
-        if let Err(error) = self.engine.hear(others.iter()) {
+        if let Err(error) = self.engine.hear(others.into_iter()) {
             tracing::warn!(%error, "some of what samplers of other workers have learned cannot be read");
         }
     }

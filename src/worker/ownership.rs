@@ -10,8 +10,8 @@ use crate::{
     engine::Remembered,
     model::RecordTime,
     mutant::{self, Mutant},
-    sample::Written,
-    source::{Beginning, Event, Head, Learned, Memory, Metadata, NoBeginning, Partition, Restored, Wanted},
+    sample::Learned,
+    source::{Beginning, Event, Head, Memory, Metadata, NoBeginning, Partition, Restored, Wanted},
 };
 
 /// For a tick in flight when a partition is revoked: well below the session timeout of 45 s.
@@ -139,7 +139,7 @@ impl<I: Io> Worker<I> {
         let partial = self.orders.keying == Keying::Unkeyed && self.owned.len() < self.orders.partitions.len();
         self.partial_since = partial.then(|| self.partial_since.unwrap_or_else(|| self.io.now()));
         let Memory { decisions, states } = memory;
-        self.recall(&states);
+        self.recall(states);
         self.restored.extend(decisions);
         if !partial {
             self.remember();
@@ -165,20 +165,18 @@ impl<I: Io> Worker<I> {
     }
 
     /// Remembers what samplers have learned. What cannot be read is learned again.
-    fn recall(&mut self, states: &[Learned]) {
-        if mutant::is(Mutant::LearnsAnew) {
+    fn recall(&mut self, states: Vec<Learned<Partition>>) {
+        if states.is_empty() || mutant::is(Mutant::LearnsAnew) {
             return;
         }
-        let mut unreadable = None;
-        for Learned { partition, name, value } in states {
-            let Some(owned) = self.owned.find(&partition.0, partition.1) else { continue };
-            let written = Written { partition: owned.at, name: *name, value: value.clone() };
-            unreadable = unreadable.or(self.engine.recall(&written).err());
-        }
-        if !states.is_empty() {
-            tracing::info!("{} states of samplers are remembered from before", states.len());
-        }
-        if let Some(error) = unreadable {
+        tracing::info!("{} states of samplers are remembered from before", states.len());
+        let Self { engine, owned, .. } = self;
+        let own = states.into_iter().filter_map(|of| {
+            let (topic, partition) = &of.partition;
+            let at = owned.find(topic, *partition)?.at;
+            Some(of.called(at))
+        });
+        if let Err(error) = engine.recall(own) {
             tracing::warn!(%error, "some of what samplers had learned cannot be read, and is learned again");
         }
     }

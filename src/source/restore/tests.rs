@@ -183,7 +183,7 @@ fn the_last_state_of_each_name_is_read() {
     let memory = outcome(broker.begin(vec![wanted(0, 0, None)], false, 1 << 20).expect("begun")).expect("all");
     let state = |group, value: &str| Learned { partition: partition(0), name: name(group), value: value.into() };
     assert_eq!(memory.states, [state(1, "new"), state(2, "b")]);
-    let bytes = 2 * size_of::<Learned>() + 4;
+    let bytes = 2 * size_of::<Learned<Partition>>() + 4;
     let restore = |bytes| outcome(broker.begin(vec![wanted(0, 0, None)], false, bytes).expect("begun"));
     restore(bytes).expect("room for the last of each");
     restore(bytes - 1).expect_err("no room");

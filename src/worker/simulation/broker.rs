@@ -6,14 +6,14 @@ use super::{
     judge::{Judge, Letter},
     log::{Log, Txn},
 };
-use crate::{sample::Name, source::Metadata};
+use crate::{sample::Learned, source::Metadata};
 
 pub struct Broker {
     pub input: Vec<Log<Input>>,
     /// Beside each partition of the input.
     pub decisions: Vec<Log<Vec<u8>>>,
     /// And beside each as well, what samplers learn.
-    pub states: Vec<Log<(Name, Vec<u8>)>>,
+    pub states: Vec<Log<Learned<usize>>>,
     pub txns: Vec<Transaction>,
     producers: BTreeMap<String, Producer>,
     /// Committed, by partition of the input.
@@ -135,9 +135,9 @@ impl Broker {
         Ok(offset)
     }
 
-    pub fn learn(&mut self, name: &str, epoch: u32, partition: usize, state: (Name, Vec<u8>)) -> Result<(), Refusal> {
-        let txn = self.open(name, epoch)?;
-        self.states[partition].append(Some(txn), state);
+    pub fn learn(&mut self, name: &str, epoch: u32, learned: Learned<usize>) -> Result<(), Refusal> {
+        let (txn, partition) = (self.open(name, epoch)?, learned.partition);
+        self.states[partition].append(Some(txn), learned);
         self.txns[txn].places.insert(Place::States(partition));
         Ok(())
     }

@@ -26,8 +26,8 @@ use crate::{
     forward::{Delivered, Outcome, Parcel, contents},
     model::RecordTime,
     mutant::{self, Mutant},
-    sample::{Name, Written},
-    source::{self, Beginning, Event, Head, Learned, Memory, Metadata, NoBeginning, Partition, Restored, Wanted},
+    sample::Learned,
+    source::{self, Beginning, Event, Head, Memory, Metadata, NoBeginning, Partition, Restored, Wanted},
     tick::{Dead, Logged},
 };
 
@@ -113,8 +113,7 @@ enum Piece {
     Decisions(u32, usize, Vec<u8>),
     Kept(Vec<u64>),
     Dead(Letter),
-    /// The partition, and what a sampler has learned of it.
-    State(usize, Name, Vec<u8>),
+    State(Learned<usize>),
 }
 
 /// How far a worker's transaction has come.
@@ -281,11 +280,11 @@ impl Client {
                 }
                 Some(Piece::Kept(spans)) => broker.keep(&self.name, epoch, &spans),
                 Some(Piece::Dead(letter)) => broker.bury(&self.name, epoch, letter),
-                Some(Piece::State(partition, name, value)) if mutant::is(Mutant::StateOutsideTransaction) => {
-                    broker.states[partition].append(None, (name, value));
+                Some(Piece::State(learned)) if mutant::is(Mutant::StateOutsideTransaction) => {
+                    broker.states[learned.partition].append(None, learned);
                     Ok(())
                 }
-                Some(Piece::State(partition, name, value)) => broker.learn(&self.name, epoch, partition, (name, value)),
+                Some(Piece::State(learned)) => broker.learn(&self.name, epoch, learned),
             },
             Stage::Offsets if fails => Err(Refusal::Generation),
             Stage::Offsets => {
@@ -325,9 +324,7 @@ impl Client {
                     Some(Piece::Dead(letter)) => {
                         broker.judge.committed(std::iter::empty(), &[], &[letter]);
                     }
-                    Some(Piece::State(partition, name, value)) => {
-                        broker.states[partition].append(None, (name, value));
-                    }
+                    Some(Piece::State(learned)) => _ = broker.states[learned.partition].append(None, learned),
                     Some(Piece::Decisions(..)) | None if out.acknowledged => out.stage = Stage::Committing,
                     // A round trip later.
                     Some(Piece::Decisions(..)) | None => out.acknowledged = true,
@@ -382,10 +379,7 @@ impl Client {
         let dead = tick.dead.iter().map(|&Dead { partition, offset, spans, .. }| {
             Piece::Dead(Letter { partition: place(partition), offset, spans })
         });
-        let states = tick
-            .states
-            .iter()
-            .map(|Written { partition, name, value }| Piece::State(place(*partition), *name, value.clone()));
+        let states = tick.states.iter().map(|learned| Piece::State(learned.clone().called(place(learned.partition))));
         let (decided, output): (VecDeque<_>, VecDeque<_>) =
             (decided.collect(), kept.chain(dead).chain(states).collect());
         if self.world.at_least_once {
@@ -560,8 +554,8 @@ impl Io for Client {
                 };
                 memory.decisions.extend(logged.decisions.into_iter().map(of));
             }
-            let of = |(name, value)| Learned { partition: partition.clone(), name, value };
-            memory.states.extend(learned::latest(states, ends.learned).into_iter().map(of));
+            let latest = learned::latest(states, ends.learned).into_values();
+            memory.states.extend(latest.map(|learned| learned.called(partition.clone())));
         }
         let ends: Vec<_> = wanted.iter().map(|(.., ends)| *ends).collect();
         learned::judge(broker, &self.world, &ends);

@@ -8,7 +8,7 @@ use super::{broker::Broker, client::World, log::Log};
 use crate::{
     assemble::Keying,
     decisions,
-    sample::{Name, schema},
+    sample::{Learned, Name, schema},
 };
 
 /// The policy that learns, in the histories that have it.
@@ -23,8 +23,8 @@ pub struct Ends {
 }
 
 /// The states that committed reads find below an offset.
-pub fn latest(states: &Log<(Name, Vec<u8>)>, end: usize) -> BTreeMap<Name, Vec<u8>> {
-    states.committed(0).take_while(|(at, _)| *at < end).map(|(_, state)| state.clone()).collect()
+pub fn latest(states: &Log<Learned<usize>>, end: usize) -> BTreeMap<Name, Learned<usize>> {
+    states.committed(0).take_while(|(at, _)| *at < end).map(|(_, of)| (of.name, of.clone())).collect()
 }
 
 /// Compares what was decided of partitions with what was learned of them: each verdict teaches once, in the partition that the trace
@@ -63,7 +63,7 @@ fn decided(broker: &Broker, ends: &Ends, names: &[String]) -> usize {
     decisions.filter(|decision| decision.spans > 0).count()
 }
 
-fn count(value: Vec<u8>) -> u64 {
-    let state = schema::Slowest::decode(&*value).unwrap_or_default();
+fn count(learned: Learned<usize>) -> u64 {
+    let state = schema::Slowest::decode(&*learned.value).unwrap_or_default();
     [state.current, state.previous, state.older].iter().flatten().map(|sketch| sketch.count).sum()
 }
