@@ -125,9 +125,7 @@ fn internal(input: &Input, node: &Node, d: &mut Diagnostics) {
         d.error(&node.at, format!("`{by_trace}` is where this group brings the spans of a trace together"))
             .hint("read it in another group, with `keyed: yes`");
     }
-    let decisions = input.topics.iter().map(|topic| (input.decisions(&topic.name), "its decisions"));
-    let samplers = input.topics.iter().map(|topic| (input.samplers(&topic.name), "what its samplers learn"));
-    for (topic, what) in decisions.chain(samplers) {
+    for (topic, what) in input.remembered() {
         if is_read(&topic) {
             d.error(&node.at, format!("`{topic}` is where this group writes {what}"))
                 .hint("read it with another program");
@@ -263,11 +261,9 @@ pub(super) fn output(node: &Node, input: Option<&Input>, d: &mut Diagnostics) ->
     if input.is_some_and(|input| input.dead_letters() == output.name) {
         d.error(&at, format!("`{}` is where this group writes undecodable records", output.name));
     }
-    if input.is_some_and(|input| input.topics.iter().any(|topic| input.decisions(&topic.name) == output.name)) {
-        d.error(&at, format!("`{}` is where this group writes its decisions", output.name));
-    }
-    if input.is_some_and(|input| input.topics.iter().any(|topic| input.samplers(&topic.name) == output.name)) {
-        d.error(&at, format!("`{}` is where this group writes what its samplers learn", output.name));
+    let mut remembered = input.into_iter().flat_map(Input::remembered);
+    if let Some((topic, what)) = remembered.find(|(topic, _)| *topic == output.name) {
+        d.error(&at, format!("`{topic}` is where this group writes {what}"));
     }
     if input.is_some_and(|input| input.keyed == Keyed::Rekey && input.by_trace() == output.name) {
         d.error(&at, format!("`{}` is where this group brings the spans of a trace together", output.name));
@@ -320,6 +316,13 @@ impl Input {
     /// The topic that holds what samplers have learned of the traces of an input topic.
     pub fn samplers(&self, topic: &str) -> String {
         self.beside(topic, SAMPLERS)
+    }
+
+    /// All that workers write and, after a restart, read, and what each of it is.
+    pub fn remembered(&self) -> impl Iterator<Item = (String, &'static str)> {
+        let names = || self.topics.iter().map(|topic| &*topic.name);
+        let decisions = names().map(|topic| (self.decisions(topic), "its decisions"));
+        decisions.chain(names().map(|topic| (self.samplers(topic), "what its samplers learn")))
     }
 
     /// A topic of ours that has a partition for each of an input topic.

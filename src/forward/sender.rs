@@ -240,8 +240,8 @@ impl Sender {
     /// An error as a person has to read it.
     pub fn reason(&self, error: KafkaError) -> anyhow::Error {
         let Config { input, output, .. } = &*self.config;
-        let beside = input.topics.iter().flat_map(|topic| [input.decisions(&topic.name), input.samplers(&topic.name)]);
-        let ours = beside.chain([input.dead_letters()]).collect::<Vec<_>>();
+        let remembered = input.remembered().map(|(topic, _)| topic);
+        let ours = remembered.chain([input.dead_letters()]).collect::<Vec<_>>();
         let topics = [&output.name].into_iter().chain(&ours).map(String::as_str).collect::<Vec<_>>();
         match Refusal::of_right(&error, &input.group, Use::Write(&topics)) {
             Some(refusal) => refusal.into(),

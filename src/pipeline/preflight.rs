@@ -399,9 +399,7 @@ impl Preflight<'_> {
 
     /// The topics that workers write to and, after a restart, read.
     fn remembered(&self) -> Vec<String> {
-        let workers = workers_config(self.config);
-        let of = |topic| [workers.input.decisions(topic), workers.input.samplers(topic)];
-        inputs(&workers).into_iter().flat_map(of).collect()
+        workers_config(self.config).input.remembered().map(|(topic, _)| topic).collect()
     }
 
     /// Everything that a run writes to.
