@@ -276,7 +276,6 @@ impl Time {
     /// The partition is at the head of its log, where `ms` of wall-clock time passed, at `rest` or without anybody looking; a
     /// leap is one of more than so many.
     pub fn elapse(&mut self, partition: u32, ms: u64, rest: bool, ceiling: RecordTime, leap: u64) {
-        let farthest = self.farthest();
         let at = self.partition(partition);
         if at.frontier == RecordTime::START {
             return;
@@ -284,9 +283,12 @@ impl Time {
         let pass = if rest { Clock::elapse } else { Clock::catch_up };
         pass(&mut at.clock, ms, ceiling.min(at.frontier), leap);
         // It has rested so long that what others wait for is not to come.
-        if let Some(farthest) = farthest.filter(|_| at.clock.rested() >= leap) {
-            at.clock.rise(farthest.min(ceiling));
+        if at.clock.rested() >= leap
+            && let Some(farthest) = self.farthest()
+        {
+            self.partition(partition).clock.rise(farthest.min(ceiling));
         }
+        let at = self.partition(partition);
         let wall_clock = if ceiling == RecordTime::END {
             RecordTime::END
         } else {
