@@ -268,6 +268,11 @@ impl Engine {
         );
     }
 
+    /// Whether there are samplers that learn.
+    pub fn learns(&self) -> bool {
+        self.sets.all().any(|live| live.policies().learns())
+    }
+
     /// Remembers what samplers had learned of partitions. What was learned by one that no policy has any more is forgotten.
     ///
     /// # Errors

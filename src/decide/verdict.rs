@@ -94,7 +94,7 @@ impl PolicySet {
     /// counted.
     pub fn vote(&self, facts: Facts<'_>, answering: Answering<'_>, votes: &mut Vec<Vote>) {
         votes.clear();
-        if !self.samplers.is_empty() {
+        if self.learns() {
             self.vote_list(&self.list, facts, answering, votes);
         }
     }
@@ -111,6 +111,10 @@ impl PolicySet {
                 Action::Group(list) => self.vote_list(list, facts, answering, votes),
             }
         }
+    }
+
+    pub fn learns(&self) -> bool {
+        !self.samplers.is_empty()
     }
 
     /// What a sampler that learns goes by, if there is one of this name.

@@ -41,6 +41,8 @@ pub struct Wanted {
     pub floor: i64,
     /// The offset there of the last record that was committed with the metadata.
     pub last: Option<i64>,
+    /// Whether there are samplers that go by what was learned of it.
+    pub learned: bool,
 }
 
 /// What was read back.
@@ -189,13 +191,19 @@ impl Reading {
             Ok(client.set("isolation.level", isolation).create_with_context(Context::default())?)
         };
         let (asking, consumer) = (create("read_uncommitted")?, create("read_committed")?);
-        let logs = wanted.into_iter().flat_map(|wanted| {
-            let (decisions, samplers) =
-                (config.input.decisions(&wanted.partition.0), config.input.samplers(&wanted.partition.0));
-            [Log::new(decisions, Holds::Decisions, wanted.clone()), Log::new(samplers, Holds::States, wanted)]
-        });
-        // Without a record that is named, there is nothing to wait for but the end.
-        let logs = logs.filter(|log| to_end || !log.found || log.holds == Holds::States).collect();
+        let mut logs = Vec::new();
+        for wanted in wanted {
+            let topic = &wanted.partition.0;
+            let (decisions, samplers) = (config.input.decisions(topic), config.input.samplers(topic));
+            if wanted.learned {
+                logs.push(Log::new(samplers, Holds::States, wanted.clone()));
+            }
+            let decisions = Log::new(decisions, Holds::Decisions, wanted);
+            // Without a record that is named, there is nothing to wait for but the end.
+            if to_end || !decisions.found {
+                logs.push(decisions);
+            }
+        }
         Ok(Self {
             asking,
             consumer,

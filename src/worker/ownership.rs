@@ -184,9 +184,10 @@ impl<I: Io> Worker<I> {
     /// Begins to read what was decided of partitions before. Verdicts may take a quarter of the buffer, and so may these.
     fn restore(&self, beginnings: &[(Partition, Beginning)]) -> anyhow::Result<I::Restore> {
         let config = &self.orders.config;
+        let learned = self.engine.learns();
         let wanted = beginnings.iter().map(|(partition, beginning)| {
             let Metadata { floor, last, .. } = beginning.metadata;
-            Wanted { partition: partition.clone(), floor, last }
+            Wanted { partition: partition.clone(), floor, last, learned }
         });
         let max_bytes = config.memory.buffer as usize / self.orders.workers / 4;
         self.io.restore(wanted.collect(), self.engine.edition().names.clone(), max_bytes)

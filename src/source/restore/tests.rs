@@ -34,7 +34,7 @@ fn partition(number: i32) -> Partition {
 }
 
 fn wanted(number: i32, floor: i64, last: Option<i64>) -> Wanted {
-    Wanted { partition: partition(number), floor, last }
+    Wanted { partition: partition(number), floor, last, learned: false }
 }
 
 fn names() -> Arc<[String]> {
@@ -154,12 +154,11 @@ fn a_partition_between_two_leaders_is_asked_for_again() {
 
 #[test]
 fn nothing_remembered_is_nothing_read() {
-    let broker = Broker::start();
-    // Nothing asks where this log is.
-    broker.lead(0, None);
+    let nowhere = config("localhost:1");
     let wanted = || vec![wanted(0, 0, None), wanted(1, 7, Some(6))];
-    assert_eq!(broker.restore(wanted(), false, 0).expect("nothing to read"), []);
-    broker.lead(0, Some(1));
+    let restore = Restore::new(&nowhere, wanted(), names(), false, 0).expect("begun");
+    assert_eq!(outcome(restore).expect("nothing to ask a broker for").decisions, []);
+    let broker = Broker::start();
     assert_eq!(broker.restore(vec![self::wanted(0, 0, None)], true, 0).expect("an empty log"), []);
 }
 
@@ -180,11 +179,12 @@ fn the_last_state_of_each_name_is_read() {
         broker.learn(partition, &name(group).to_bytes(), value.as_bytes());
     }
     broker.learn(0, b"what is that?", b"c");
-    let memory = outcome(broker.begin(vec![wanted(0, 0, None)], false, 1 << 20).expect("begun")).expect("all");
+    let wanted = || vec![Wanted { learned: true, ..wanted(0, 0, None) }];
+    let memory = outcome(broker.begin(wanted(), false, 1 << 20).expect("begun")).expect("all");
     let state = |group, value: &str| Learned { partition: partition(0), name: name(group), value: value.into() };
     assert_eq!(memory.states, [state(1, "new"), state(2, "b")]);
     let bytes = 2 * size_of::<Learned<Partition>>() + 4;
-    let restore = |bytes| outcome(broker.begin(vec![wanted(0, 0, None)], false, bytes).expect("begun"));
+    let restore = |bytes| outcome(broker.begin(wanted(), false, bytes).expect("begun"));
     restore(bytes).expect("room for the last of each");
     restore(bytes - 1).expect_err("no room");
 }

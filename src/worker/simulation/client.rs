@@ -537,7 +537,7 @@ impl Io for Client {
     fn restored(&self, wanted: &mut Self::Restore, _: Duration) -> anyhow::Result<Option<Memory>> {
         let broker = &mut *self.world.broker.borrow_mut();
         let mut memory = Memory::default();
-        for (Wanted { partition, floor, last }, end, ends) in wanted.iter() {
+        for (Wanted { partition, floor, last, .. }, end, ends) in wanted.iter() {
             let (log, states) = (&broker.decisions[ends.partition], &broker.states[ends.partition]);
             let is_there = log.stable() as i64 >= *end && states.stable() >= ends.learned;
             if !is_there && !mutant::is(Mutant::RestoreToStableOffset) {
