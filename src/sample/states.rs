@@ -19,6 +19,8 @@ use crate::model::RecordTime;
 pub struct States {
     samplers: HashMap<u64, Vec<(u32, Keys)>, FixedState>,
     others: Others,
+    /// Of all samplers and partitions, the one that has the first turn to be written.
+    first: usize,
     /// The latest time at which anything was learned.
     latest: Option<RecordTime>,
 }
@@ -83,18 +85,24 @@ impl States {
 
     /// Writes what was learned since it was last written, up to about so many bytes; what finds no room has its turn later.
     pub fn write(&mut self, mut room: usize, to: &mut Vec<Learned>) {
-        for (&sampler, of) in &mut self.samplers {
-            for (partition, keys) in of {
-                keys.write(|holder, state| {
-                    if room == 0 {
-                        return false;
-                    }
-                    let value = state.write().encode_to_vec();
-                    room = room.saturating_sub(value.len() + size_of::<Learned>());
-                    to.push(Learned { partition: *partition, name: Name { sampler, holder }, value });
-                    true
-                });
-            }
+        let all =
+            self.samplers.iter_mut().flat_map(|(sampler, of)| of.iter_mut().map(|(of, keys)| (*sampler, *of, keys)));
+        let mut all: Vec<_> = all.collect();
+        if all.is_empty() {
+            return;
+        }
+        self.first = (self.first + 1) % all.len();
+        all.rotate_left(self.first);
+        for (sampler, partition, keys) in all {
+            keys.write(|holder, state| {
+                if room == 0 {
+                    return false;
+                }
+                let value = state.write().encode_to_vec();
+                room = room.saturating_sub(value.len() + size_of::<Learned>());
+                to.push(Learned { partition, name: Name { sampler, holder }, value });
+                true
+            });
         }
     }
 
@@ -302,5 +310,19 @@ mod tests {
         assert!(some.len() < 20, "{}", some.len());
         all += written(&mut states).len();
         assert!(all > 100, "{all}");
+    }
+
+    #[test]
+    fn all_partitions_have_their_turn() {
+        let mut states = States::default();
+        let mut written = std::collections::BTreeSet::new();
+        // Everything is touched all the time, and there is room for one state.
+        for _ in 0..4 {
+            (0..4).for_each(|partition| learn(&mut states, partition, 0, 1.0, 0));
+            let mut one = Vec::new();
+            states.write(1, &mut one);
+            written.extend(one.iter().map(|state| state.partition));
+        }
+        assert_eq!(written.len(), 4, "{written:?}");
     }
 }
