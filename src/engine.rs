@@ -980,9 +980,10 @@ impl Engine {
             stamped,
             before: None,
         };
-        let root = assembly.root(trace).or_else(|| earliest(assembly, items));
+        let mut root = assembly.root(trace).or_else(|| earliest(assembly, items));
         for item in items {
-            let is_root = root == Some(assembly.span_id(item.span));
+            // A span that came twice, or that two processes share, is noted on once.
+            let is_root = root.take_if(|root| *root == assembly.span_id(item.span)).is_some();
             item.stamp(stamp.edit(assembly.span(item.span).1, is_root));
         }
     }

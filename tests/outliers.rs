@@ -31,6 +31,10 @@ const TRACES: u64 = 600;
 const APART: i64 = 80;
 const PATIENCE: Duration = Duration::from_secs(60);
 
+fn job(name: &str) -> Job {
+    Job { keyed: "yes", quiet: "1s", policies: POLICIES.to_owned(), ..Job::named(name) }
+}
+
 /// Whether all that is there is decided and committed.
 fn is_committed(input: &Topic, group: &str) -> bool {
     input.committed(group).iter().zip(input.ends()).all(|(of, end)| of.offset == Some(end))
@@ -55,13 +59,10 @@ fn produce(input: &Topic, rng: &mut Rng, life: u64) {
 
 /// The traces that are out, each once.
 fn kept(output: &Topic) -> BTreeSet<String> {
-    let keys = output.records().into_iter().map(|of| String::from_utf8(of.key.expect("a key")).expect("hex"));
-    let (mut kept, mut count) = (BTreeSet::new(), 0);
-    keys.for_each(|key| {
-        kept.insert(key);
-        count += 1;
-    });
-    assert_eq!(kept.len(), count, "none is doubled");
+    let records = output.records();
+    let keys = records.iter().map(|of| String::from_utf8(of.key.clone().expect("a key")).expect("hex"));
+    let kept: BTreeSet<_> = keys.collect();
+    assert_eq!(kept.len(), records.len(), "none is doubled");
     kept
 }
 
@@ -74,8 +75,7 @@ fn what_was_learned_outlives_ten_kills() {
     let mut rng = Rng::with_seed(seed());
     let input = kafka().topic("outliers-spans", PARTITIONS);
     let output = kafka().topic("outliers-kept", 1);
-    let mut job = Job::named("outliers");
-    (job.keyed, job.quiet, job.policies) = ("yes", "1s", POLICIES.to_owned());
+    let mut job = job("outliers");
     for life in 0..LIVES {
         produce(&input, &mut rng, life);
         let processor = job.run();
@@ -111,8 +111,7 @@ fn workers_tell_each_other() {
     let mut rng = Rng::with_seed(seed());
     let input = kafka().topic("outliers-told-spans", PARTITIONS);
     let _output = kafka().topic("outliers-told-kept", 1);
-    let mut job = Job::named("outliers-told");
-    (job.keyed, job.quiet, job.policies) = ("yes", "1s", POLICIES.to_owned());
+    let job = job("outliers-told");
     let processors = [job.run(), job.run()];
     for processor in &processors {
         wait_until("each to have a partition", PATIENCE, || processor.said().contains("assigned"));

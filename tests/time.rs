@@ -176,13 +176,7 @@ fn verdicts_do_not_depend_on_the_reader() {
     let expected = Expected::of(&[&input]);
     let read = |name: &str, input: &Topic, workers: usize, properties: &str, kills: u64| {
         let job = reader(name, input, workers, properties);
-        for kill in 0..kills {
-            let mut processor = job.run();
-            processor.wait_until("some of it to be read", |metrics| metrics.received() > 10_000 * (kill + 1));
-            processor.kill();
-        }
-        job.run_until_end();
-        verdicts(&job, &expected)
+        killed(&job, kills, &expected)
     };
     let one = read("reader-one", &input, 1, "", 0);
     assert_eq!(one.len(), TRACES);
@@ -214,13 +208,7 @@ fn verdicts_on_an_unkeyed_input_do_not_depend_on_the_reader() {
         job.inputs.push(inputs[1].name.clone());
         job.keyed = "no";
         job.more.push_str(more);
-        for kill in 0..kills {
-            let mut processor = job.run();
-            processor.wait_until("some of it to be read", |metrics| metrics.received() > 10_000 * (kill + 1));
-            processor.kill();
-        }
-        job.run_until_end();
-        verdicts(&job, &expected)
+        killed(&job, kills, &expected)
     };
     let one = read("order-one", "", "", 0);
     assert_eq!(one.len(), TRACES);
@@ -383,6 +371,17 @@ fn held_up(traffic: &[(i64, Record)], expected: &Expected) -> Verdicts {
 
 fn spans(records: &[Record]) -> u64 {
     records.iter().map(|record| count(&record.value)).sum()
+}
+
+/// Killed so many times while it reads.
+fn killed(job: &Job, kills: u64, expected: &Expected) -> Verdicts {
+    for kill in 0..kills {
+        let mut processor = job.run();
+        processor.wait_until("some of it to be read", |metrics| metrics.received() > 10_000 * (kill + 1));
+        processor.kill();
+    }
+    job.run_until_end();
+    verdicts(job, expected)
 }
 
 /// When all is read, the rest of its time is over at once.

@@ -131,7 +131,10 @@ impl Expected {
             match noted.get(id) {
                 Some(1) => {}
                 Some(2..) if copies == Copies::OneOrMore => {}
-                noted => wrong.push(format!("trace {}: {noted:?} spans say why it was kept", hex(id))),
+                noted => {
+                    wrong.push(format!("trace {}: {noted:?} spans say why it was kept", hex(id)));
+                    traces.push(*id);
+                }
             }
         }
         wrong.extend(

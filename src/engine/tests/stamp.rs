@@ -86,6 +86,16 @@ fn a_trace_without_a_root_has_its_reasons_on_the_earliest_span() {
 }
 
 #[test]
+fn a_root_that_came_twice_is_noted_on_once() {
+    let mut rig = rig("policies: []\notherwise: keep", Stamps::default());
+    (0..2).for_each(|offset| rig.spans(offset, 0, &[ROOT, CHILD]));
+    rig.engine.finish(0);
+    rig.advance();
+    let noted = out(&rig).into_iter().filter(|(_, notes)| !notes.is_empty()).count();
+    assert_eq!((out(&rig).len(), noted), (4, 1));
+}
+
+#[test]
 fn a_span_too_large_for_its_stamp_goes_without() {
     let settings = Settings { output_record_bytes: 1_000, ..stamped(Keying::Keyed, Stamps::default()) };
     let mut rig = Rig::new(settings, ALL);
