@@ -20,7 +20,10 @@ use floors::Floors;
 use refinery::Refinery;
 use tailwater::{
     model::RecordTime,
-    sample::{Adaptive, Budget, Rare, Rate, Share, adaptive::Goal, rate::BURST},
+    sample::{
+        Adaptive, Budget, Measured, Rare, Rate, Rule, Share, States, adaptive::Goal, keys::Key, rate::BURST,
+        slowest::Fate,
+    },
 };
 use traces::Traces;
 
@@ -225,14 +228,15 @@ fn costs() {
     }
     line("adaptive", sampler.bytes(), start, advance);
 
-    let (mut sampler, start) = (Rare::new(1, 900_000, keys, 1, 1), Instant::now());
-    sampler.own(0, true);
+    let (rule, mut sampler, start) = (Rule::Rare(Rare::new(1, 900_000)), States::default(), Instant::now());
+    sampler.assign(0);
     for now in 0..40 {
         for trace in &all {
-            let keeps = black_box(sampler.ask(trace.key, second(now)));
-            sampler.learn(0, trace.key, second(now), keeps);
+            let measured = Measured { key: Key(trace.key), value: 0.0, time: second(now) };
+            let kept = black_box(sampler.probability(1, &rule, measured)) == 1.0;
+            sampler.learn(1, &rule, (0, measured), Fate { chosen: kept, kept });
         }
-        sampler.changes(0, |_, _| ());
+        sampler.write(usize::MAX, |_| ());
     }
     line("rare", sampler.bytes(), start, 0);
 

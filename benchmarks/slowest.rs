@@ -21,6 +21,7 @@ use tailwater::{
     model::RecordTime,
     sample::{
         keys::{self, Key, Keys},
+        known::Table as _,
         slowest::{Fate, Slowest},
     },
 };

@@ -248,6 +248,7 @@ impl Engine {
     pub fn assign(&mut self, start: Start) -> u32 {
         // Ticks rise in the history of each partition, whoever owns it.
         self.assembly.tick = self.assembly.tick.max(start.tick + 1);
+        self.states.assign(start.rank);
         self.assembly.time().add(start)
     }
 
@@ -273,30 +274,31 @@ impl Engine {
         self.sets.all().any(|live| live.policies().learns())
     }
 
-    /// Remembers what samplers had learned of partitions. What was learned by one that no policy has any more is forgotten.
+    /// Remembers what samplers had learned of partitions, which are known by their places among all. What was learned by one that no
+    /// policy has any more is forgotten.
     ///
     /// # Errors
     /// Nothing of this version wrote some of it.
-    pub fn recall(&mut self, learned: impl Iterator<Item = Learned>) -> Result<(), sample::Unreadable> {
+    pub fn recall(&mut self, learned: impl Iterator<Item = Learned>) -> Result<(), sample::Malformed> {
         let Self { sets, states, .. } = self;
         first_error(learned.filter_map(|of| Some(states.restore(&of, sets.sampler(of.name.sampler)?))))
     }
 
-    /// Hears what samplers of other workers have learned. Their partitions are numbered apart from those of this one.
+    /// The input has so many partitions: those that are not assigned here are other workers', of whose samplers it hears.
+    pub fn share(&mut self, partitions: u32) {
+        self.states.share(partitions);
+    }
+
+    /// Hears what samplers of other workers have learned of their partitions, which are known by their places among all.
     ///
     /// # Errors
     /// Nothing of this version wrote some of it.
-    pub fn hear(&mut self, learned: impl Iterator<Item = Learned>) -> Result<(), sample::Unreadable> {
+    pub fn hear(&mut self, learned: impl Iterator<Item = Learned>) -> Result<(), sample::Malformed> {
         let Self { sets, states, .. } = self;
         let heard = first_error(learned.filter_map(|of| Some(states.hear(&of, sets.sampler(of.name.sampler)?))));
-        states.expire(|sampler| sets.sampler(sampler));
+        states.expire(|sampler| sets.sampler(sampler).copied());
         self.room = 0;
         heard
-    }
-
-    /// A partition is no other worker's any more.
-    pub fn unhear(&mut self, other: u32) {
-        self.states.unhear(other);
     }
 
     /// Takes a partition away. Its undecided traces are given back, and what was made of its records since the last cut: it
@@ -305,9 +307,10 @@ impl Engine {
         if !mutant::is(Mutant::RevokedStaysInTick) {
             self.stats.returned += self.tick.discard(partition);
         }
+        let rank = self.assembly.rank(partition);
         let returned = &mut self.stats.returned;
         self.assembly.revoke(partition, |assembly, trace| *returned += u64::from(assembly.summary(trace).span_count));
-        self.states.revoke(partition);
+        self.states.revoke(rank);
         self.observed = self.observed.filter(|&(of, _)| of != partition);
         self.wrote();
     }
@@ -413,7 +416,11 @@ impl Engine {
         tick.names.clone_from(&self.edition().names);
         tick.decisions.sort_unstable_by_key(|&(partition, _)| partition);
         let room = if self.concluding { self.settings.tick_bytes } else { STATE_BYTES };
-        self.states.write(room, &mut tick.states);
+        let ranks: Vec<_> = self.assembly.time().partitions().map(|(at, partition)| (partition.rank, at)).collect();
+        self.states.write(room, |of| {
+            let at = ranks.iter().find(|(rank, _)| *rank == of.partition);
+            tick.states.extend(at.map(|(_, at)| of.called(*at)));
+        });
         self.watermarks(&mut tick.watermarks);
         self.assembly.time().weigh_ticks();
         self.assembly.tick += 1;
@@ -879,7 +886,7 @@ impl Engine {
                 let Self { assembly, sets, states, given, votes, stats, scratch, .. } = self;
                 let edition = &sets.asked(assembly.generation_of(trace)).edition;
                 let policies = &edition.policies;
-                let (partition, _) = assembly.first_place(trace);
+                let partition = assembly.rank(assembly.first_place(trace).0);
                 let known = facts(assembly, policies, scratch, trace, reason == Reason::Structure, decided);
                 let answering = given.as_deref().map_or(Answering::Learned(states), Answering::Given);
                 policies.vote(known, answering, votes);
@@ -891,8 +898,8 @@ impl Engine {
                     });
                 }
                 let verdict = policies.decide(facts);
-                policies.teach(votes, facts.randomness, (partition, verdict.keep), states, |policy, coverage| {
-                    stats.covered(edition.number(policy), coverage);
+                policies.teach(votes, facts.randomness, (partition, verdict.keep), states, |policy, over| {
+                    stats.over(edition.number(policy), over);
                 });
                 (edition.numbered(verdict), policies.fingerprint())
             }

@@ -1,6 +1,10 @@
 //! What the core counts: plain numbers, read by whoever drives it.
 
-use crate::{assemble::Reason, decide::Verdict, sample::coverage::Coverage};
+use crate::{
+    assemble::Reason,
+    decide::Verdict,
+    sample::{Over, coverage::Coverage, rare},
+};
 
 /// Counts since the start, of spans where nothing else is said.
 #[derive(Clone, Debug, Default)]
@@ -24,8 +28,10 @@ pub struct Stats {
     pub regret: Vec<u64>,
     /// Traces that a policy in the shadow would have dropped, and kept, by policy.
     pub shadows: Vec<[u64; 2]>,
-    /// What came of the windows of samplers that learn, by policy.
-    pub coverage: Vec<Coverage>,
+    /// What came of the windows of `slowest`, by policy.
+    pub slowest: Vec<Coverage>,
+    /// What came of the periods of `rare`, by policy.
+    pub rare: Vec<rare::Coverage>,
     /// Records in the dead letters as a whole; what spans they held is not known.
     pub rejected_records: u64,
     /// Records whose time is off by more than `max_wait`.
@@ -53,11 +59,16 @@ impl Stats {
         self.decided.resize(policies + 1, Default::default());
         self.regret.resize(policies, 0);
         self.shadows.resize(policies, Default::default());
-        self.coverage.resize(policies, Default::default());
+        self.slowest.resize(policies, Default::default());
+        self.rare.resize(policies, Default::default());
     }
 
-    pub fn covered(&mut self, policy: u16, coverage: Coverage) {
-        self.coverage[usize::from(policy)] += coverage;
+    pub fn over(&mut self, policy: u16, over: Over) {
+        let policy = usize::from(policy);
+        match over {
+            Over::Slowest(coverage) => self.slowest[policy] += coverage,
+            Over::Rare(coverage) => self.rare[policy] += coverage,
+        }
     }
 
     pub fn shadowed(&mut self, policy: u16, keep: bool) {

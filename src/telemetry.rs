@@ -13,7 +13,12 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use metrics_util::MetricKindMask;
 
 use crate::{
-    decide::Edition, model::Fingerprint, rekey::Counts, sample::coverage::Coverage, source::Partition, stats::Stats,
+    decide::Edition,
+    model::Fingerprint,
+    rekey::Counts,
+    sample::{coverage::Coverage, rare},
+    source::Partition,
+    stats::Stats,
     worker::AWAY,
 };
 
@@ -241,23 +246,19 @@ impl Telemetry {
         total.add("tailwater_traces_spread_total", stats.spread);
         total.add("tailwater_verdicts_forgotten_total", stats.forgotten);
         total.add("tailwater_spans_past_total", stats.past);
-        for (policy, spans) in names.iter().zip(&stats.regret).filter(|(_, spans)| **spans > 0) {
-            total.regret.push((policy.clone(), *spans));
+        for (policy, spans) in names.iter().zip(&stats.regret) {
+            total.regret.push(([("policy", policy.clone())], *spans));
         }
         for (policy, [drop, keep]) in names.iter().zip(&stats.shadows) {
-            total.shadows.extend(
-                [("drop", drop), ("keep", keep)]
-                    .into_iter()
-                    .filter(|(_, traces)| **traces > 0)
-                    .map(|(verdict, traces)| ([("verdict", verdict.to_owned()), ("policy", policy.clone())], *traces)),
-            );
+            total.shadows.extend(which(policy, "verdict", [("drop", *drop), ("keep", *keep)]));
         }
-        for (policy, coverage) in names.iter().zip(&stats.coverage).filter(|(_, coverage)| coverage.beyond > 0) {
-            let Coverage { beyond, covered, chosen } = *coverage;
-            let which = [("beyond", beyond), ("covered", covered), ("chosen", chosen)];
-            total.slowest.extend(
-                which.map(|(which, traces)| ([("policy", policy.clone()), ("which", which.to_owned())], traces)),
-            );
+        for (policy, Coverage { beyond, covered, chosen }) in names.iter().zip(&stats.slowest) {
+            let traces = [("beyond", *beyond), ("covered", *covered), ("chosen", *chosen)];
+            total.slowest.extend(which(policy, "which", traces));
+        }
+        for (policy, rare::Coverage { keys, uncovered, crowded }) in names.iter().zip(&stats.rare) {
+            total.rare_keys.extend(which(policy, "which", [("seen", *keys), ("uncovered", *uncovered)]));
+            total.rare_crowded.push(([("policy", policy.clone())], *crowded));
         }
         total.late_kept += stats.late_kept;
         total.late_dropped += stats.late_dropped;
@@ -267,15 +268,10 @@ impl Telemetry {
         total.records_waiting += records_waiting;
         total.lost += stats.lost(*spans_held);
         for (policy, keep, reason, traces) in stats.decisions() {
-            if traces > 0 {
-                let policy = policy.map_or("otherwise", |at| &names[at]);
-                let labels = [
-                    ("verdict", if keep { "keep" } else { "drop" }.to_owned()),
-                    ("policy", policy.to_owned()),
-                    ("reason", reason.name().to_owned()),
-                ];
-                total.decided.push((labels, traces));
-            }
+            let policy = policy.map_or("otherwise", |at| &names[at]);
+            let verdict = if keep { "keep" } else { "drop" };
+            let labels = [("verdict", verdict), ("policy", policy), ("reason", reason.name())];
+            total.decided.push((labels.map(|(label, of)| (label, of.to_owned())), traces));
         }
         for ((topic, partition), lag, age) in partitions {
             let labels = [("topic", topic.to_string()), ("partition", partition.to_string())];
@@ -312,11 +308,29 @@ struct Totals {
     lost: i64,
     /// By worker.
     in_force: Vec<Fingerprint>,
-    decided: Vec<([(&'static str, String); 3], u64)>,
+    decided: Labelled<3>,
     /// By policy.
-    regret: Vec<(String, u64)>,
-    shadows: Vec<([(&'static str, String); 2], u64)>,
-    slowest: Vec<([(&'static str, String); 2], u64)>,
+    regret: Labelled<1>,
+    shadows: Labelled<2>,
+    slowest: Labelled<2>,
+    rare_keys: Labelled<2>,
+    rare_crowded: Labelled<1>,
+}
+
+/// Counts of workers that bear the same labels are to be added up.
+type Labelled<const N: usize> = Vec<([(&'static str, String); N], u64)>;
+
+fn which<const N: usize>(policy: &str, label: &'static str, counts: [(&str, u64); N]) -> Labelled<2> {
+    counts.map(|(which, count)| ([("policy", policy.to_owned()), (label, which.to_owned())], count)).into()
+}
+
+/// What was never counted has no place among the metrics.
+fn absolute<const N: usize>(name: &'static str, mut counts: Labelled<N>) {
+    counts.retain(|(_, count)| *count > 0);
+    counts.sort();
+    for of in counts.chunk_by(|(a, _), (b, _)| a == b) {
+        counter!(name, &of[0].0).absolute(of.iter().map(|(_, count)| count).sum());
+    }
 }
 
 // === impl Totals ===
@@ -340,27 +354,12 @@ impl Totals {
         gauge!("tailwater_bytes_held").set(self.bytes_held as f64);
         gauge!("tailwater_records_waiting").set(self.records_waiting as f64);
         gauge!("tailwater_spans_lost").set(self.lost as f64);
-        let mut regret = self.regret;
-        regret.sort();
-        for of in regret.chunk_by(|(a, _), (b, _)| a == b) {
-            let spans = of.iter().map(|(_, spans)| spans).sum();
-            counter!("tailwater_regret_spans_total", "policy" => of[0].0.clone()).absolute(spans);
-        }
-        let mut shadows = self.shadows;
-        shadows.sort();
-        for of in shadows.chunk_by(|(a, _), (b, _)| a == b) {
-            counter!("tailwater_shadow_traces_total", &of[0].0).absolute(of.iter().map(|(_, traces)| traces).sum());
-        }
-        let mut slowest = self.slowest;
-        slowest.sort();
-        for of in slowest.chunk_by(|(a, _), (b, _)| a == b) {
-            counter!("tailwater_slowest_traces_total", &of[0].0).absolute(of.iter().map(|(_, traces)| traces).sum());
-        }
-        let mut decided = self.decided;
-        decided.sort();
-        for of in decided.chunk_by(|(a, _), (b, _)| a == b) {
-            counter!("tailwater_traces_decided_total", &of[0].0).absolute(of.iter().map(|(_, traces)| traces).sum());
-        }
+        absolute("tailwater_regret_spans_total", self.regret);
+        absolute("tailwater_shadow_traces_total", self.shadows);
+        absolute("tailwater_slowest_traces_total", self.slowest);
+        absolute("tailwater_rare_keys_total", self.rare_keys);
+        absolute("tailwater_rare_crowded_traces_total", self.rare_crowded);
+        absolute("tailwater_traces_decided_total", self.decided);
     }
 }
 
@@ -391,6 +390,15 @@ fn describe() {
         "tailwater_slowest_traces_total",
         "Traces of windows that are over, by a policy with `slowest`: beyond the quantile; of these, covered, that is kept by \
          whatever policy; and chosen by the sampler, those it did not have to included"
+    );
+    describe_counter!(
+        "tailwater_rare_keys_total",
+        "Keys of periods that are over, by a policy with `rare`, once for each partition: seen; of these, uncovered, that is with fewer \
+         kept traces than the floor says and there were"
+    );
+    describe_counter!(
+        "tailwater_rare_crowded_traces_total",
+        "Traces whose keys shared a floor, as a partition had more keys than it remembers, by a policy with `rare`"
     );
     describe_counter!("tailwater_records_rejected_total", "Records in the dead letters as a whole");
     describe_counter!("tailwater_records_expired_total", "Records removed from the input before they were read");

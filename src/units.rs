@@ -88,7 +88,7 @@ pub fn quantile(text: &str) -> Result<f64, Mistake> {
     if value > 0.0 && value < 1.0 { Ok(value) } else { Err(no_quantile()) }
 }
 
-/// A duration in which something is learned, from a minute to a day, in milliseconds.
+/// A duration in which something is learned or counted, from a minute to a day, in milliseconds.
 ///
 /// # Errors
 /// Anything else.
@@ -97,7 +97,16 @@ pub fn window(text: &str) -> Result<u64, Mistake> {
     if (Duration::from_secs(60)..=Duration::from_secs(86_400)).contains(&window) {
         return Ok(window.as_millis() as u64);
     }
-    Err(Mistake::new(format!("`{text}` is no window to learn in"), "write 1m to 24h, such as 10m"))
+    Err(Mistake::new(format!("`{text}` is not from 1m to 24h"), "write such as 10m"))
+}
+
+/// A number of traces that is kept at least.
+///
+/// # Errors
+/// Anything else.
+pub fn floor(text: &str) -> Result<u32, Mistake> {
+    let floor = text.parse().ok().filter(|floor| (1..=1000).contains(floor));
+    floor.ok_or_else(|| Mistake::new(format!("`{text}` is no number of traces"), "write 1 to 1000"))
 }
 
 /// The last millisecond of a date, in UTC, or of a moment: `2026-12-24`, `2026-12-24T18:00:00Z`, `2026-12-24T19:00:00+01:00`.

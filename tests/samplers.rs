@@ -13,7 +13,7 @@ use cluster::{Second, adaptive, budget, play, rate};
 use floors::Floors;
 use tailwater::{
     model::RecordTime,
-    sample::{Adaptive, Rare, Share, adaptive::Goal, rate::BURST},
+    sample::{Adaptive, Share, adaptive::Goal, rate::BURST},
 };
 use traces::Traces;
 
@@ -166,22 +166,6 @@ fn a_floor_counts_what_others_keep() {
     let kept: u32 = floors.kept.values().map(|(_, kept)| kept).sum();
     assert!(f64::from(kept) < by_others + 100.0, "{kept}, {by_others} by others");
     assert!(floors.kept.values().all(|(seen, kept)| kept >= seen.min(&2)));
-}
-
-#[test]
-fn keys_without_a_place_share_floors() {
-    let mut rare = Rare::new(1, 60_000, 100, 1, 1);
-    rare.own(0, true);
-    let mut kept = 0;
-    for key in 1..=1_000_000_u64 {
-        let key = key.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let keeps = rare.ask(key, RecordTime(0));
-        rare.learn(0, key, RecordTime(0), keeps);
-        kept += u32::from(keeps);
-    }
-    assert_eq!(kept, 100 + 1024);
-    assert!(rare.bytes() < 288 << 10, "{} B", rare.bytes());
-    assert_eq!(rare.coverage().crowded, 1_000_000 - 100);
 }
 
 #[test]

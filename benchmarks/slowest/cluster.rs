@@ -11,6 +11,7 @@ use tailwater::{
     sample::{
         coverage::Coverage,
         keys::{self, Holder, Key, Keys},
+        known::Table as _,
         slowest::{Fate, Slowest, State, Window},
     },
 };

@@ -6,23 +6,22 @@ use std::collections::{BTreeMap, VecDeque};
 use fastrand::Rng;
 use tailwater::{
     model::RecordTime,
-    sample::{Rare, rare::Told},
+    sample::{Learned, Measured, Name, Rare, Rule, States, keys::Key, slowest::Fate},
 };
 
 use super::traces::Trace;
 
 pub struct Floors {
     rng: Rng,
-    at_least: u32,
+    rule: Rule,
     /// Seconds.
     period: i64,
     partitions: usize,
-    workers: Vec<Option<Rare>>,
+    workers: Vec<Option<States>>,
     /// When a worker that is down is back.
     back: Vec<i64>,
-    /// By partition and key, as it arrived.
-    committed: BTreeMap<(usize, u64), Told>,
-    on_their_way: VecDeque<(i64, usize, u64, Told)>,
+    committed: BTreeMap<(u32, Name), Learned>,
+    on_their_way: VecDeque<(i64, Learned)>,
     /// By partition: what is not decided yet.
     input: Vec<VecDeque<(i64, Vec<Trace>)>>,
     /// By period and key: traces, and how many of them were kept.
@@ -33,7 +32,10 @@ pub struct Floors {
 
 const LATE: i64 = 2;
 const DOWN: i64 = 7;
-const LIMIT: usize = 100_000;
+/// The one sampler.
+const SAMPLER: u64 = 1;
+/// Of a worker, in a tick.
+const STATE_BYTES: usize = 64 << 10;
 
 // === impl Floors ===
 
@@ -42,10 +44,10 @@ impl Floors {
         let workers = partitions.min(4);
         let mut floors = Self {
             rng: Rng::with_seed(seed),
-            at_least,
+            rule: Rule::Rare(Rare::new(at_least, period as u64 * 1000)),
             period,
             partitions,
-            workers: vec![None; workers],
+            workers: (0..workers).map(|_| None).collect(),
             back: vec![0; workers],
             committed: BTreeMap::new(),
             on_their_way: VecDeque::new(),
@@ -64,8 +66,11 @@ impl Floors {
         let mut parts: Vec<Vec<Trace>> = vec![Vec::new(); self.partitions];
         traces.into_iter().for_each(|trace| parts[trace.partition].push(trace));
         self.input.iter_mut().zip(parts).for_each(|(input, traces)| input.push_back((self.now, traces)));
-        while let Some((_, partition, key, told)) = self.on_their_way.pop_front_if(|(due, ..)| *due <= self.now) {
-            self.workers.iter_mut().flatten().for_each(|rare| rare.hear(partition, key, told));
+        while let Some((_, learned)) = self.on_their_way.pop_front_if(|(due, _)| *due <= self.now) {
+            let owner = learned.partition as usize % self.workers.len();
+            for (_, states) in self.workers.iter_mut().enumerate().filter(|(worker, _)| *worker != owner) {
+                states.iter_mut().for_each(|states| states.hear(&learned, &self.rule).expect("as written"));
+            }
         }
         let killed = self.kills.contains(&self.now).then(|| self.rng.usize(..self.workers.len()));
         for worker in 0..self.workers.len() {
@@ -79,16 +84,18 @@ impl Floors {
     }
 
     fn turn(&mut self, worker: usize, killed: bool, other: &impl Fn(&Trace) -> bool) {
-        let rare = self.workers[worker].as_mut().expect("it is up");
+        let (rule, states) = (self.rule, self.workers[worker].as_mut().expect("it is up"));
         for partition in (worker..self.partitions).step_by(self.back.len()) {
             while let Some((second, traces)) = self.input[partition].front() {
                 let verdicts: Vec<bool> = traces
                     .iter()
                     .zip(0_i64..)
                     .map(|(trace, at)| {
-                        let now = RecordTime(second * 1000 + at * 1000 / traces.len() as i64);
-                        let kept = rare.ask(trace.key, now) || other(trace);
-                        rare.learn(partition, trace.key, now, kept);
+                        let time = RecordTime(second * 1000 + at * 1000 / traces.len() as i64);
+                        let measured = Measured { key: Key(trace.key), value: 0.0, time };
+                        let chosen = states.probability(SAMPLER, &rule, measured) == 1.0;
+                        let kept = chosen || other(trace);
+                        states.learn(SAMPLER, &rule, (partition as u32, measured), Fate { chosen, kept });
                         kept
                     })
                     .collect();
@@ -99,39 +106,31 @@ impl Floors {
                     let count = self.kept.entry((second / self.period, trace.key)).or_default();
                     *count = (count.0 + 1, count.1 + u32::from(kept));
                 }
-                rare.changes(partition, |key, told| {
-                    self.committed.insert((partition, key), told);
-                    self.on_their_way.push_back((self.now + LATE, partition, key, told));
-                });
                 self.input[partition].pop_front();
             }
         }
         if killed {
             self.workers[worker] = None;
             self.back[worker] = self.now + DOWN;
+            return;
         }
+        states.write(STATE_BYTES, |learned| {
+            self.committed.insert((learned.partition, learned.name), learned.clone());
+            self.on_their_way.push_back((self.now + LATE, learned));
+        });
     }
 
-    /// From what is committed, what is on its way included: a start reads to the end.
+    /// From what is committed. Of others it hears as the rest do, what is on its way included: a start reads to the end.
     fn start(&mut self, worker: usize) {
         let workers = self.back.len();
-        let mut rare = Rare::new(self.at_least, self.period as u64 * 1000, LIMIT, self.partitions, workers as u32);
-        (worker..self.partitions).step_by(workers).for_each(|partition| rare.own(partition, true));
-        for (&(partition, key), told) in &self.committed {
-            let told = Told::from_bytes(&told.to_bytes()).expect("as written");
-            if partition % workers == worker {
-                rare.restore(partition, key, told, false);
-            } else {
-                rare.hear(partition, key, told.whole());
-            }
+        let mut states = States::default();
+        states.share(self.partitions as u32);
+        (worker..self.partitions).step_by(workers).for_each(|partition| states.assign(partition as u32));
+        for learned in self.committed.values() {
+            let is_own = learned.partition as usize % workers == worker;
+            let taken = if is_own { States::restore } else { States::hear };
+            taken(&mut states, learned, &self.rule).expect("as written");
         }
-        // What it has just read is not told it again.
-        let own = std::mem::take(&mut self.on_their_way);
-        own.iter().for_each(|(due, partition, key, told)| {
-            if *due > self.now {
-                self.workers.iter_mut().flatten().for_each(|other| other.hear(*partition, *key, *told));
-            }
-        });
-        self.workers[worker] = Some(rare);
+        self.workers[worker] = Some(states);
     }
 }

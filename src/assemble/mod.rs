@@ -356,6 +356,11 @@ impl<C, V: Copy> Assembly<C, V> {
         ended != 0 && now.since(RecordTime(ended)) > lateness && self.find(&span.trace_id).is_none()
     }
 
+    /// The place of a partition among all.
+    pub fn rank(&self, partition: u32) -> u32 {
+        self.time.assigned(partition).rank
+    }
+
     /// Its place in the table.
     fn find(&self, id: &[u8; 16]) -> Option<u32> {
         self.table.find(self.hasher.hash_one(id), |&at| self.is(at, id)).copied()

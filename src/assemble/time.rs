@@ -60,7 +60,7 @@ pub struct Partition {
     silent: Option<RecordTime>,
     /// The clock does not pass it: of what is earlier, everything stands before what is read next.
     frontier: RecordTime,
-    rank: u32,
+    pub rank: u32,
     finished: bool,
 }
 
@@ -91,7 +91,8 @@ pub struct Start {
     pub since: Moment,
     /// And at P.
     pub clock: Option<RecordTime>,
-    /// Of partitions whose clocks say the same, the one with the least is read first: so it must be the same in each life.
+    /// Its place among all partitions of the input, whosever they are: the same in each life. Of partitions whose clocks say the same, the
+    /// one with the least is read first.
     pub rank: u32,
 }
 

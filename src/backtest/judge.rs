@@ -53,7 +53,8 @@ impl Judge {
     pub fn new(settings: Settings, policies: Arc<PolicySet>, records: &Records) -> Self {
         let mut engine = Engine::new(settings, policies.clone());
         engine.weigh();
-        let partitions = records.partitions.iter().map(|&first| engine.assign(Start::at(first))).collect();
+        let partitions = (0..).zip(&records.partitions);
+        let partitions = partitions.map(|(rank, &first)| engine.assign(Start { rank, ..Start::at(first) })).collect();
         let judged = Judged {
             policies,
             verdicts: Vec::new(),

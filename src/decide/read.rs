@@ -1,20 +1,20 @@
 //! Policies as written, from YAML.
 
+mod learning;
+
+pub use learning::Learning;
+
 use std::collections::HashMap;
 
 use super::{
     Action, List, Match,
-    condition::{self, Aspect, Formula, SpanTest, TraceTest},
-    fnv::fnv,
+    condition::{self, Formula, SpanTest, TraceTest},
     probability::threshold,
     randomness,
-    sampler::Sampler,
-    tree::mix,
 };
 use crate::{
     diagnostic::{Diagnostics, Location},
     model::{RecordTime, Threshold},
-    sample::slowest::Slowest,
     units,
     yaml::{Fields, Kind, Node},
 };
@@ -23,12 +23,6 @@ use crate::{
 const POLICIES_MAX: usize = 10_000;
 /// Bytes of a name: it becomes a label of metrics and a field of every decision.
 const NAME_MAX: usize = 128;
-/// Of a sampler: nobody tells traces apart by more.
-const KEYS_MAX: usize = 16;
-/// What `slowest` measures where nothing is said.
-const MEASURE: &str = "root.duration";
-/// What it remembers, the same: long enough for an operation called a few times a second to show its outliers.
-const WINDOW: &str = "10m";
 /// Groups inside each other: nobody follows more, and they are walked on the stack.
 const DEPTH_MAX: usize = 8;
 
@@ -53,16 +47,6 @@ pub struct Policies<'a> {
     pub learning: Vec<Learning<'a>>,
     pub randomness: randomness::Source,
     pub root: Option<(Formula<SpanTest>, String)>,
-}
-
-/// A sampler that learns.
-#[derive(Debug)]
-pub struct Learning<'a> {
-    /// The place of its policy.
-    pub policy: u16,
-    pub sampler: Sampler<Aspect>,
-    /// What it tells traces apart by, as text.
-    pub by: &'a [Node],
 }
 
 #[derive(Debug)]
@@ -374,71 +358,32 @@ impl<'a> Reader<'a, '_> {
     fn sampler(&mut self, node: &'a Node, keeps: Option<&str>) -> Option<Threshold> {
         let before = self.diagnostics.0.len();
         let mut fields = Fields::of(node, "a sampler", self.diagnostics)?;
-        let (probability, slowest) = (fields.take("probability"), fields.take("slowest"));
-        self.later(&mut fields, &["adaptive", "rare", "rate"]);
+        let given = ["probability", "slowest", "rare"].map(|name| Some((name, fields.take(name)?)));
+        let mut given = given.into_iter().flatten();
+        self.later(&mut fields, &["adaptive", "rate"]);
         fields.finish(self.diagnostics);
-        match (probability, slowest) {
-            (Some(_), Some(node)) => {
-                self.error(node, "two samplers in one", "write a list: `[ { probability: 10% }, { slowest: … } ]`")
+        match (given.next(), given.next()) {
+            (Some(_), Some((name, node))) => {
+                let hint = format!("write a list: `[ {{ probability: 10% }}, {{ {name}: … }} ]`");
+                self.error(node, "two samplers in one", &hint)
             }
-            (Some(node), None) => {
+            (Some(("probability", node)), None) => {
                 units::read(node, "`probability`", units::probability, self.diagnostics).map(threshold)
             }
-            (None, Some(node)) => {
+            (Some((name, node)), None) => {
                 let Some(policy) = keeps else {
-                    let hint = "it is for what a policy keeps: `keep: { slowest: … }`";
-                    return self.error(node, "`slowest` outside of `keep`", hint);
+                    let hint = format!("it is for what a policy keeps: `keep: {{ {name}: … }}`");
+                    return self.error(node, &format!("`{name}` outside of `keep`"), &hint);
                 };
-                let (sampler, by) = self.slowest(node, policy)?;
-                let policy = place(self.policies.len().saturating_sub(1));
-                self.learning.push(Learning { policy, sampler, by });
+                let learning = self.learning(name, node, policy)?;
+                self.learning.push(learning);
                 Some(Threshold::ALWAYS)
             }
-            (None, None) if self.diagnostics.0.len() == before => {
+            (None, _) if self.diagnostics.0.len() == before => {
                 self.error(node, "no sampler", "write `{ probability: 1% }` or `{ slowest: { quantile: 0.999 } }`")
             }
-            (None, None) => None,
+            (None, _) => None,
         }
-    }
-
-    fn slowest(&mut self, node: &'a Node, policy: &str) -> Option<(Sampler<Aspect>, &'a [Node])> {
-        if !matches!(node.kind, Kind::Map(_)) {
-            let hint = "write `slowest: { quantile: 0.999 }`";
-            return self.error(node, &format!("`slowest` must be a mapping, not {}", node.noun()), hint);
-        }
-        let mut fields = Fields::of(node, "`slowest`", self.diagnostics)?;
-        let share = fields.require("quantile", "write `quantile: 0.999`: of a thousand, one is kept", self.diagnostics);
-        let quantile = share.and_then(|node| units::read(node, "`quantile`", units::quantile, self.diagnostics));
-        let (by, of, remembered) = (fields.take("by"), fields.take("of"), fields.take("window"));
-        let window = match remembered {
-            Some(node) => units::read(node, "`window`", units::window, self.diagnostics),
-            None => units::window(WINDOW).ok(),
-        };
-        fields.finish(self.diagnostics);
-        let keys = by.map_or(Some(&[][..]), |node| node.as_seq("`by`", self.diagnostics))?;
-        if let Some(node) = keys.get(KEYS_MAX) {
-            return self.error(node, &format!("more than {KEYS_MAX} keys"), "join what belongs together");
-        }
-        let read: Vec<_> = keys.iter().map(|node| self.condition(node, "a key", condition::read_key)).collect();
-        let measure = match of {
-            Some(node) => self.condition(node, "`of`", condition::read_measure),
-            None => condition::read_measure(MEASURE).ok(),
-        };
-        let by = read.into_iter().collect::<Option<Vec<_>>>()?;
-        let (quantile, window) = (quantile?, window?);
-        let keys_written: Vec<_> = keys.iter().map(Node::text).collect();
-        let of_written = of.map_or(MEASURE, Node::text);
-        // A change of these makes what was learned worthless; another quantile does not.
-        let texts = keys_written.iter().chain([&of_written]);
-        let state = texts.fold(fnv(policy.as_bytes()), |hash, text| mix(hash, fnv(text.as_bytes())));
-        let state = mix(state, window);
-        let written = format!(
-            "slowest {{ quantile: {}, of: {of_written}, by: [{}], window: {} }}",
-            share.map_or("", Node::text),
-            keys_written.join(", "),
-            remembered.map_or(WINDOW, Node::text),
-        );
-        Some((Sampler { state, by, rule: Slowest::new(quantile, window), of: measure?, written }, keys))
     }
 
     fn how(&mut self, node: &Node) -> Option<Match> {

@@ -8,12 +8,7 @@ use super::{
 };
 use crate::{
     model::Threshold,
-    sample::{
-        Measured, States,
-        coverage::Coverage,
-        keys::Key,
-        slowest::{Fate, Slowest},
-    },
+    sample::{Measured, Over, Rule, States, keys::Key, slowest::Fate},
 };
 
 /// A sampler that learns. `V` is what it looks at: as it was read, then where that stands.
@@ -23,9 +18,9 @@ pub struct Sampler<V> {
     pub state: u64,
     /// Traces that differ in these are nothing to each other.
     pub by: Vec<V>,
-    pub rule: Slowest,
-    /// What the rule measures.
-    pub of: V,
+    pub rule: Rule,
+    /// What the rule measures, if it does.
+    pub of: Option<V>,
     /// All of it, as a policy says it.
     pub written: String,
 }
@@ -56,15 +51,16 @@ impl Sampler<Aspect> {
     /// What it looks at, in the order that [`Sampler::placed`] takes, as a sampler of a policy.
     pub fn aspects(&self, policy: u16) -> impl Iterator<Item = (usize, Aspect, bool)> {
         let by = self.by.iter().map(|aspect| (aspect, false));
-        by.chain([(&self.of, true)]).map(move |(aspect, measured)| (usize::from(policy), aspect.clone(), measured))
+        by.chain(self.of.iter().map(|of| (of, true)))
+            .map(move |(aspect, measured)| (usize::from(policy), aspect.clone(), measured))
     }
 
     /// The same sampler, that knows where to look.
     pub fn placed(self, places: &mut impl Iterator<Item = Place>) -> Sampler<Place> {
-        let Self { state, by, rule, of: _, written } = self;
-        let by = places.by_ref().take(by.len()).collect();
+        let Self { state, by, rule, of, written } = self;
         // There are as many places as aspects.
-        let of = places.next().unwrap_or(Place::Duration);
+        let by = places.by_ref().take(by.len()).collect();
+        let of = of.and_then(|_| places.next());
         Sampler { state, by, rule, of, written }
     }
 }
@@ -77,13 +73,14 @@ impl Sampler<Place> {
             Answering::Given(_) => return (None, Threshold::NEVER),
             Answering::Learned(states) => states,
         };
-        let Some(value) = self.of.number(facts) else { return (None, Threshold::NEVER) };
+        let value = self.of.as_ref().map_or(Some(0.0), |of| of.number(facts));
+        let Some(value) = value else { return (None, Threshold::NEVER) };
         let measured = Measured { key: Key(key(&self.by, facts)), value, time: facts.time };
         (Some(measured), threshold(states.probability(self.state, &self.rule, measured)))
     }
 
-    /// Learns of a trace of a partition, and tells what came of the windows that are over now.
-    pub fn learn(&self, partition: u32, measured: Measured, fate: Fate, states: &mut States) -> Coverage {
-        states.learn((self.state, partition), &self.rule, measured, fate)
+    /// Learns of a trace of a partition, and tells what came of what is over now.
+    pub fn learn(&self, partition: u32, measured: Measured, fate: Fate, states: &mut States) -> Over {
+        states.learn(self.state, &self.rule, (partition, measured), fate)
     }
 }

@@ -8,11 +8,7 @@ use super::{
 };
 use crate::{
     model::{Randomness, RecordTime, Threshold},
-    sample::{
-        States,
-        coverage::Coverage,
-        slowest::{Fate, Slowest},
-    },
+    sample::{Over, Rule, States, slowest::Fate},
 };
 
 /// What is known of a trace when it is judged.
@@ -118,19 +114,19 @@ impl PolicySet {
     }
 
     /// What a sampler that learns goes by, if there is one of this name.
-    pub fn sampler(&self, state: u64) -> Option<&Slowest> {
+    pub fn sampler(&self, state: u64) -> Option<&Rule> {
         self.samplers.iter().find(|sampler| sampler.state == state).map(|sampler| &sampler.rule)
     }
 
     /// Lets samplers learn from a trace of a partition on which they have voted, and which was kept or not. Tells what came, by
-    /// policy, of the windows that are over now.
+    /// policy, of what is over now.
     pub fn teach(
         &self,
         votes: &[Vote],
         randomness: Randomness,
         (partition, kept): (u32, bool),
         states: &mut States,
-        mut tell: impl FnMut(u16, Coverage),
+        mut tell: impl FnMut(u16, Over),
     ) {
         for vote in votes {
             let Some(measured) = vote.measured else { continue };

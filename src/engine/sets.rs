@@ -7,7 +7,7 @@ use crate::{
     decide::{Context, Edition, PolicySet, Scratch},
     decode::{Batch, Headers, Malformed},
     limits,
-    sample::slowest::Slowest,
+    sample::Rule,
 };
 
 /// At most two, so that what a record costs is bounded: it is decoded for each.
@@ -95,7 +95,7 @@ impl Sets {
     }
 
     /// What a sampler that learns goes by, if a policy of theirs has it.
-    pub fn sampler(&self, name: u64) -> Option<&Slowest> {
+    pub fn sampler(&self, name: u64) -> Option<&Rule> {
         self.all().find_map(|live| live.policies().sampler(name))
     }
 

@@ -1,9 +1,10 @@
 //! What a partition may spend of its share of a goal, and what it was asked for.
 
 use super::{
+    Malformed,
     bucket::Bucket,
     demand::Demand,
-    pack::{Malformed, Reader, Writer},
+    pack::{Reader, Writer},
     share::{Share, Summary},
 };
 use crate::model::RecordTime;

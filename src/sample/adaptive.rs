@@ -8,9 +8,10 @@
 //! Thresholds are made of the past alone, so a verdict is immediate, and weights are unbiased as those of a fixed probability.
 
 use super::{
+    Malformed,
     demand::Keys,
     fair::{Claim, level},
-    pack::{Malformed, Reader, Writer},
+    pack::{Reader, VALUE, Writer},
     share::{Share, Summary},
 };
 use crate::{
@@ -324,7 +325,7 @@ impl Adaptive {
                 || part == 0.0
                 || !(FIRST..=INTERVAL).contains(&length)
             {
-                return Err(Malformed::Value);
+                return Err(VALUE);
             }
             (self.length, self.speed, self.level, self.part) = (length, speed, level, part);
             (self.strangers.mean, self.strangers.keys) = (mean, keys);

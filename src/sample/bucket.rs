@@ -1,6 +1,9 @@
 //! A token bucket in record time.
 
-use super::pack::{Malformed, Reader, Writer};
+use super::{
+    Malformed,
+    pack::{Reader, Writer},
+};
 use crate::model::RecordTime;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -2,8 +2,15 @@
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use prost::Message;
 
-use super::slowest::{Fate, Slowest, State, Window};
+use super::{
+    Malformed, Measured,
+    coverage::Coverage,
+    known::{self, Known, Learns, State as _, Written},
+    schema,
+    slowest::{Fate, Slowest, State, Window},
+};
 use crate::model::RecordTime;
 
 /// What a partition has seen of each key. What is bounded is the number of keys that have a state of their own.
@@ -70,6 +77,8 @@ struct Candidate {
 
 /// No more keys can have a state of their own: with their candidates and no values, that is 400 MB.
 pub const KEYS_MAX: usize = 1 << 20;
+/// Keys of a sampler in a partition that have a state of their own, in a processor. What is beyond shares.
+const OWNERS: usize = 10_000;
 /// There is room for the candidates of so many at first, and of twice as many when they have come.
 const KEYS_FIRST: usize = 64;
 /// So many groups. What they keep is bounded as that of so many keys; of one group, values of different kinds are compared.
@@ -214,15 +223,6 @@ impl Keys {
         }
     }
 
-    /// All of it.
-    pub fn bytes(&self) -> usize {
-        size_of::<Self>()
-            + self.states
-            + (self.groups.capacity() + self.owners.capacity()) * size_of::<Held>()
-            + self.candidates.capacity() * size_of::<Candidate>()
-            + self.places.allocation_size()
-    }
-
     /// A key without a state of its own was seen.
     fn consider(&mut self, key: Key, now: RecordTime) {
         let (own, sets) = (key.0 as u32, self.candidates.len() / SET);
@@ -290,6 +290,62 @@ impl Keys {
         if let Some(Held { holder: Holder::Key(moved), .. }) = self.owners.get(place) {
             self.places.insert(*moved, place as u32);
         }
+    }
+}
+
+impl known::Table for Keys {
+    fn write(&mut self, write: &mut dyn FnMut(Holder, &dyn Written) -> bool) {
+        Self::write(self, |holder, state| write(holder, state));
+    }
+
+    fn bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.states
+            + (self.groups.capacity() + self.owners.capacity()) * size_of::<Held>()
+            + self.candidates.capacity() * size_of::<Candidate>()
+            + self.places.allocation_size()
+    }
+}
+
+// === impl Slowest ===
+
+impl Learns for Slowest {
+    type State = State;
+    type Table = Keys;
+    type Over = Coverage;
+
+    fn table(&self, now: RecordTime) -> Keys {
+        Keys::new(*self, OWNERS, now)
+    }
+
+    fn put(keys: &mut Keys, holder: Holder, state: State) {
+        keys.put(holder, state);
+    }
+
+    fn read(&self, value: &[u8]) -> Result<State, Malformed> {
+        State::read(&schema::Slowest::decode(value).map_err(|_| Malformed("no message"))?, self)
+    }
+
+    fn time(&self, state: &State) -> RecordTime {
+        state.time(self)
+    }
+
+    fn is_past(&self, state: &State, now: RecordTime) -> bool {
+        self.number(now).saturating_sub(state.window()) > IDLE_WINDOWS
+    }
+
+    fn probability(&self, Measured { key, value, time }: Measured, known: &Known<Self>, _: u32) -> f64 {
+        let own = known.own.iter().map(|(_, keys)| keys);
+        probability(self, key, value, time, own, |holder| known.others.of(holder).map(|(_, state)| state))
+    }
+
+    fn learn(&self, partition: u32, measured: Measured, fate: Fate, known: &mut Known<Self>) -> Coverage {
+        let Measured { key, value, time } = measured;
+        let over = known.table(partition, self, time).learn(key, value, fate, time);
+        over.iter().fold(Coverage::default(), |mut sum, (_, window)| {
+            sum += Coverage::of(window);
+            sum
+        })
     }
 }
 

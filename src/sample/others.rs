@@ -1,30 +1,30 @@
-//! What other workers have learned, as far as it was heard of.
+//! What other workers have learned by one rule, as far as it was heard of.
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use super::{Name, slowest::State};
+use super::{keys::Holder, known::State};
 
 /// Whoever sends them bounds how many there are.
-#[derive(Debug, Default)]
-pub struct Others {
+#[derive(Debug)]
+pub struct Others<S> {
     /// With the partition that each is of.
-    states: HashMap<Name, Vec<(u32, State)>, FixedState>,
+    states: HashMap<Holder, Vec<(u32, S)>, FixedState>,
     /// Bytes of all states.
     bytes: usize,
 }
 
 // === impl Others ===
 
-impl Others {
+impl<S: State> Others<S> {
     /// Of all partitions of others.
-    pub fn states(&self, name: Name) -> impl Iterator<Item = &State> + Clone {
-        self.states.get(&name).into_iter().flatten().map(|(_, state)| state)
+    pub fn of(&self, holder: Holder) -> impl Iterator<Item = (u32, &S)> + Clone {
+        self.states.get(&holder).into_iter().flatten().map(|(partition, state)| (*partition, state))
     }
 
-    pub fn hear(&mut self, partition: u32, name: Name, state: State) {
+    pub fn hear(&mut self, partition: u32, holder: Holder, state: S) {
         self.bytes += bytes(&state);
-        let of = self.states.entry(name).or_default();
+        let of = self.states.entry(holder).or_default();
         match of.iter_mut().find(|(known, _)| *known == partition) {
             Some((_, known)) => {
                 self.bytes -= bytes(known);
@@ -38,11 +38,11 @@ impl Others {
         }
     }
 
-    pub fn retain(&mut self, stays: impl Fn(u32, Name, &State) -> bool) {
+    pub fn retain(&mut self, stays: impl Fn(u32, &S) -> bool) {
         let Self { states, bytes: all } = self;
-        states.retain(|&name, of| {
+        states.retain(|_, of| {
             of.retain(|(partition, state)| {
-                let stays = stays(*partition, name, state);
+                let stays = stays(*partition, state);
                 *all -= if stays { 0 } else { bytes(state) };
                 stays
             });
@@ -51,11 +51,21 @@ impl Others {
         });
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.states.is_empty()
+    }
+
     pub fn bytes(&self) -> usize {
         self.states.allocation_size() + self.bytes
     }
 }
 
-fn bytes(state: &State) -> usize {
-    size_of::<(u32, State)>() + state.bytes()
+impl<S> Default for Others<S> {
+    fn default() -> Self {
+        Self { states: HashMap::default(), bytes: 0 }
+    }
+}
+
+fn bytes<S: State>(state: &S) -> usize {
+    size_of::<(u32, S)>() + state.bytes()
 }

@@ -1,22 +1,13 @@
 //! State in bytes: a version, then fields without names. What is not exactly that is an error.
 
+use super::Malformed;
 use crate::model::RecordTime;
-
-/// Why bytes are not a sampler's state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Malformed {
-    #[error("the bytes end inside a field")]
-    Truncated,
-    #[error("there are bytes behind the last field")]
-    TooLong,
-    #[error("a value is out of its range")]
-    Value,
-    #[error("the state was written by a newer version of Tailwater (format {0}; this one reads up to {VERSION})")]
-    Newer(u8),
-}
 
 /// The format of all that is written here.
 const VERSION: u8 = 1;
+
+const TRUNCATED: Malformed = Malformed("the bytes end inside a field");
+pub const VALUE: Malformed = Malformed("a value is out of its range");
 
 pub struct Writer(Vec<u8>);
 
@@ -68,9 +59,9 @@ impl<'a> Reader<'a> {
     pub fn new(bytes: &'a [u8]) -> Result<Self, Malformed> {
         match bytes.split_first() {
             Some((&VERSION, rest)) => Ok(Self(rest)),
-            Some((0, _)) => Err(Malformed::Value),
-            Some((&newer, _)) => Err(Malformed::Newer(newer)),
-            None => Err(Malformed::Truncated),
+            Some((0, _)) => Err(VALUE),
+            Some(_) => Err(Malformed("a newer version of Tailwater wrote it")),
+            None => Err(TRUNCATED),
         }
     }
 
@@ -80,38 +71,38 @@ impl<'a> Reader<'a> {
             let [byte] = self.take()?;
             let part = u64::from(byte & 0x7f);
             if part << shift >> shift != part {
-                return Err(Malformed::Value);
+                return Err(VALUE);
             }
             value |= part << shift;
             if byte < 0x80 {
                 return Ok(value);
             }
         }
-        Err(Malformed::Value)
+        Err(VALUE)
     }
 
     /// A number of things, at most so many.
     pub fn count(&mut self, most: usize) -> Result<usize, Malformed> {
         let count = self.number()?;
-        usize::try_from(count).ok().filter(|&count| count <= most).ok_or(Malformed::Value)
+        usize::try_from(count).ok().filter(|&count| count <= most).ok_or(VALUE)
     }
 
     pub fn time(&mut self) -> Result<Option<RecordTime>, Malformed> {
         match self.number()? {
             0 => Ok(None),
             1 => Ok(Some(RecordTime(i64::from_le_bytes(self.take()?)))),
-            _ => Err(Malformed::Value),
+            _ => Err(VALUE),
         }
     }
 
     pub fn float(&mut self) -> Result<f64, Malformed> {
-        Some(f64::from_le_bytes(self.take()?)).filter(|value| value.is_finite()).ok_or(Malformed::Value)
+        Some(f64::from_le_bytes(self.take()?)).filter(|value| value.is_finite()).ok_or(VALUE)
     }
 
     /// Not below 0.
     pub fn short(&mut self) -> Result<f64, Malformed> {
         let value = f32::from_le_bytes(self.take()?);
-        Some(f64::from(value)).filter(|value| value.is_finite() && *value >= 0.0).ok_or(Malformed::Value)
+        Some(f64::from(value)).filter(|value| value.is_finite() && *value >= 0.0).ok_or(VALUE)
     }
 
     pub fn key(&mut self) -> Result<u64, Malformed> {
@@ -119,11 +110,11 @@ impl<'a> Reader<'a> {
     }
 
     pub fn end(self) -> Result<(), Malformed> {
-        if self.0.is_empty() { Ok(()) } else { Err(Malformed::TooLong) }
+        if self.0.is_empty() { Ok(()) } else { Err(Malformed("there are bytes behind the last field")) }
     }
 
     fn take<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
-        let (taken, rest) = self.0.split_first_chunk().ok_or(Malformed::Truncated)?;
+        let (taken, rest) = self.0.split_first_chunk().ok_or(TRUNCATED)?;
         self.0 = rest;
         Ok(*taken)
     }

@@ -5,78 +5,77 @@
 //! floor of n, at most n + W − 1 are kept, and more only by other policies. Of a key that was frequent in the last period the
 //! partition that had most of it goes first, and the other workers wait for a part of the period: there it is n.
 
+use std::{collections::VecDeque, ops::AddAssign};
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
 use super::{
-    demand::Keys,
-    pack::{Malformed, Reader, Writer},
+    Malformed, Measured,
+    keys::{Holder, Key},
+    known::{self, Known, Learns, Written},
+    pack::{Reader, VALUE, Writer},
+    slowest::Fate,
 };
 use crate::model::RecordTime;
 
-/// A worker's state: that of its partitions, and what it heard of the others.
-#[derive(Clone, Debug)]
+/// The rule: the floor, and the period in milliseconds of record time. Periods begin at multiples of their length.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rare {
     at_least: u32,
-    /// Milliseconds.
     per: u64,
-    /// The most keys with a floor of their own.
-    limit: usize,
-    keys: Keys<Key>,
-    /// By partition.
-    own: Vec<Option<Own>>,
-    /// How many workers may keep before they hear of each other.
-    workers: u32,
-    /// The latest period of which anything was asked.
+}
+
+/// What a partition has seen and kept of each key.
+#[derive(Debug)]
+pub struct Floors {
+    counts: HashMap<u64, Counted, FixedState>,
+    /// The keys of those that are to be written, the first first.
+    changed: VecDeque<u64>,
+    /// The latest of which anything was counted.
     period: u32,
     /// Traces that shared a floor in this period, their keys having found no place.
     crowded: u64,
 }
 
-/// Of one key, what a partition tells the others and leaves for a restart.
+/// Of one key in one partition, in a period and in the one before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Told {
-    /// Which period of record time this is of, counted from the epoch.
+pub struct Count {
+    /// Counted from the epoch.
     period: u32,
-    /// Kept in it, in all, and since it was last told.
-    kept: u32,
-    more: u32,
     seen: u32,
+    kept: u32,
+    seen_before: u32,
+    kept_before: u32,
 }
 
-/// How far the floor holds, in a period.
+/// How far floors held, in periods that are over. A key counts once for each partition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Coverage {
-    pub keys: usize,
+    pub keys: u64,
     /// Of these, those of which fewer were kept than the floor says and there were.
-    pub uncovered: usize,
+    pub uncovered: u64,
     /// Traces whose keys shared floors.
     pub crowded: u64,
 }
 
-/// Of all partitions, as far as is known here.
 #[derive(Clone, Copy, Debug, Default)]
-struct Key {
-    period: u32,
-    kept: u32,
-    kept_before: u32,
-    /// Of one's own.
-    seen: u32,
-    /// The most that one partition had in this period, so far, and in the one before, and which.
-    most: (u32, u32),
-    most_before: (u32, u32),
-    /// How many were kept here of which the others may not have heard, and when the last was, in milliseconds of the period.
+struct Counted {
+    count: Count,
+    /// How many were kept here of which other workers may not have heard, and when the last was, in milliseconds of the period.
     recent: u32,
     last: u32,
+    /// It is to be written.
+    changed: bool,
 }
 
-#[derive(Clone, Debug, Default)]
-struct Own {
-    keys: Keys<Told>,
-    changed: Vec<u64>,
-}
+/// Keys of a partition that have a floor of their own, at most: that is 6 MB.
+pub const KEYS_MAX: usize = 100_000;
 
 /// Places that keys share when there are as many as there may be: each has a floor, and a key is always in the same one.
 const SHARED: u64 = 1024;
 
-/// What others keep is known here by then, in milliseconds: summaries are two ticks of a second late at most.
+/// What others keep is known here by then, in milliseconds: states are two ticks of a second late at most.
 const LAG: u32 = 3_000;
 
 /// Who does not go first waits a tenth of the period.
@@ -88,218 +87,277 @@ const FREQUENT: u32 = 16;
 // === impl Rare ===
 
 impl Rare {
-    /// `per` is in milliseconds.
-    ///
-    /// # Panics
-    /// If `per` is below a second.
-    pub fn new(at_least: u32, per: u64, limit: usize, partitions: usize, workers: u32) -> Self {
-        assert!(per >= 1000, "a period lasts at least a second");
-        let own = vec![None; partitions];
-        Self { at_least, per, limit, keys: Keys::default(), own, workers: workers.max(1), period: 0, crowded: 0 }
-    }
-
-    /// Takes a partition on, or gives it back.
-    pub fn own(&mut self, partition: usize, own: bool) {
-        if let Some(place) = self.own.get_mut(partition) {
-            *place = own.then(Own::default);
-        }
-    }
-
-    /// Whether one more trace of the key is to be kept, lest there be too few.
-    pub fn ask(&mut self, key: u64, now: RecordTime) -> bool {
-        let (period, passed) = self.period_of(now);
-        let (at_least, wait) = (self.at_least, self.per / WAIT);
-        let place = self.place(key);
-        let key = self.keys.entry(place).or_default();
-        key.turn(period);
-        if key.period != period {
-            // A partition that is behind: of the period before it is still known how many there were.
-            return key.period == period + 1 && key.kept_before < at_least;
-        }
-        if key.kept >= at_least {
-            return false;
-        }
-        let (most, first) = key.most_before;
-        let is_first = most >= FREQUENT && self.own.get(first as usize).is_some_and(Option::is_some);
-        let waits = most >= FREQUENT && u64::from(passed) < wait;
-        if self.own.iter().all(Option::is_some) {
-            return true;
-        }
-        let recent = if passed.saturating_sub(key.last) < LAG { key.recent } else { 0 };
-        let missing = at_least - (key.kept - recent.min(key.kept));
-        is_first || (!waits && recent < missing.div_ceil(self.workers))
-    }
-
-    /// A trace of the key was decided.
-    pub fn learn(&mut self, partition: usize, key: u64, now: RecordTime, kept: bool) {
-        let (period, passed) = self.period_of(now);
-        let place = self.place(key);
-        self.crowded += u64::from(place != key);
-        let Some(Some(own)) = self.own.get_mut(partition) else { return };
-        let told = own.keys.entry(place).or_default();
-        if told.period < period {
-            *told = Told { period, ..Told::default() };
-        }
-        if told.seen == 0 || kept || told.seen.is_power_of_two() {
-            own.changed.push(place);
-        }
-        told.seen = told.seen.saturating_add(1);
-        let seen = told.seen;
-        if kept {
-            told.kept = told.kept.saturating_add(1);
-            told.more = told.more.saturating_add(1);
-        }
-        let key = self.keys.entry(place).or_default();
-        key.turn(period);
-        key.compare(period, seen, partition);
-        if key.period == period {
-            key.seen = key.seen.saturating_add(1);
-        }
-        if kept {
-            key.add(period, 1);
-            key.recent = if passed.saturating_sub(key.last) < LAG { key.recent.saturating_add(1) } else { 1 };
-            key.last = passed;
-        }
-    }
-
-    /// What is to be written for a partition, and told the others: keys that were seen for the first time in a period, twice,
-    /// four times and so on, or kept.
-    pub fn changes(&mut self, partition: usize, mut put: impl FnMut(u64, Told)) {
-        let Some(Some(own)) = self.own.get_mut(partition) else { return };
-        own.changed.sort_unstable();
-        own.changed.dedup();
-        for key in own.changed.drain(..) {
-            if let Some(told) = own.keys.get_mut(&key) {
-                put(key, *told);
-                told.more = 0;
-            }
-        }
-    }
-
-    /// What a partition of another worker told, once. After a start, what each had told last is heard as a [`Told::whole`].
-    pub fn hear(&mut self, partition: usize, key: u64, told: Told) {
-        if self.own.get(partition).is_none_or(Option::is_some) || told.period + 1 < self.period {
-            return;
-        }
-        let place = self.place(key);
-        let key = self.keys.entry(place).or_default();
-        key.turn(told.period);
-        key.add(told.period, told.more);
-        key.compare(told.period, told.seen, partition);
-    }
-
-    /// Goes on with a partition from what was last told of it. `heard`: while it was another's, this worker listened.
-    pub fn restore(&mut self, partition: usize, key: u64, told: Told, heard: bool) {
-        if !heard {
-            let place = self.place(key);
-            let known = self.keys.entry(place).or_default();
-            known.turn(told.period);
-            known.add(told.period, told.kept);
-            known.compare(told.period, told.seen, partition);
-        }
-        if let Some(Some(own)) = self.own.get_mut(partition) {
-            own.keys.insert(key, Told { more: 0, ..told });
-        }
-    }
-
-    /// Of the keys seen here in the latest period.
-    pub fn coverage(&self) -> Coverage {
-        let seen = self.keys.values().filter(|key| key.period == self.period && key.seen > 0);
-        let uncovered = |key: &&Key| key.kept < self.at_least.min(key.seen);
-        Coverage { keys: seen.clone().count(), uncovered: seen.filter(uncovered).count(), crowded: self.crowded }
-    }
-
-    pub fn bytes(&self) -> usize {
-        let own = self.own.iter().flatten().map(Own::bytes).sum::<usize>();
-        self.keys.allocation_size() + self.own.capacity() * size_of::<Option<Own>>() + own
+    /// `per` are milliseconds, of which there are 1,000 at least.
+    pub fn new(at_least: u32, per: u64) -> Self {
+        Self { at_least, per: per.max(1000) }
     }
 
     /// The period and the milliseconds of it that have passed.
-    fn period_of(&mut self, now: RecordTime) -> (u32, u32) {
-        let ms = now.0.max(0) as u64;
-        let period = u32::try_from(ms / self.per).unwrap_or(u32::MAX - 1);
-        if period > self.period {
-            self.period = period;
-            self.crowded = 0;
-            // What did not come for a whole period has no more to say.
-            self.keys.retain(|_, key| key.period + 1 >= period);
-            self.own.iter_mut().flatten().for_each(|own| own.keys.retain(|_, told| told.period + 1 >= period));
-        }
+    fn period(&self, at: RecordTime) -> (u32, u32) {
+        let ms = at.0.max(0) as u64;
+        // A period that ends with time itself has none behind it.
+        let period = u32::try_from(ms / self.per).unwrap_or(u32::MAX).min(u32::MAX - 1);
         (period, u32::try_from(ms % self.per).unwrap_or(u32::MAX))
+    }
+
+    fn start(&self, period: u32) -> RecordTime {
+        RecordTime(i64::try_from(u64::from(period).saturating_mul(self.per)).unwrap_or(i64::MAX))
+    }
+
+    /// Of a period that is over, how far the floor held in a partition.
+    fn covered(&self, floors: &Floors, known: &Known<Self>) -> Coverage {
+        let mut coverage = Coverage { crowded: floors.crowded, ..Coverage::default() };
+        for (&key, counted) in &floors.counts {
+            let Some((seen, kept)) = counted.count.at(floors.period).filter(|(seen, _)| *seen > 0) else { continue };
+            let wanted = self.at_least.min(seen);
+            let is_covered = kept >= wanted || {
+                let all = known.counts(Key(key)).filter_map(|(_, count)| count.at(floors.period));
+                all.map(|(_, kept)| kept).fold(0, u32::saturating_add) >= wanted
+            };
+            coverage.keys += 1;
+            coverage.uncovered += u64::from(!is_covered);
+        }
+        coverage
+    }
+}
+
+impl Learns for Rare {
+    type State = Count;
+    type Table = Floors;
+    type Over = Coverage;
+
+    fn table(&self, now: RecordTime) -> Floors {
+        let (period, _) = self.period(now);
+        Floors { counts: HashMap::default(), changed: VecDeque::new(), period, crowded: 0 }
+    }
+
+    fn put(floors: &mut Floors, holder: Holder, count: Count) {
+        if let Holder::Key(Key(key)) = holder
+            && floors.place(key) == key
+        {
+            floors.period = floors.period.max(count.period);
+            floors.counts.insert(key, Counted { count, ..Counted::default() });
+        }
+    }
+
+    fn read(&self, value: &[u8]) -> Result<Count, Malformed> {
+        Count::from_bytes(value)
+    }
+
+    fn time(&self, count: &Count) -> RecordTime {
+        self.start(count.period)
+    }
+
+    fn is_past(&self, count: &Count, now: RecordTime) -> bool {
+        count.period + 1 < self.period(now).0
+    }
+
+    /// Whether one more trace of the key is to be kept, lest there be too few.
+    fn probability(&self, Measured { key, time, .. }: Measured, known: &Known<Self>, workers: u32) -> f64 {
+        let (period, passed) = self.period(time);
+        let (mut kept, mut most) = (0_u32, (0, 0));
+        for (partition, count) in known.counts(key) {
+            let Some((_, here)) = count.at(period) else { return 0.0 };
+            kept = kept.saturating_add(here);
+            most = most.max((count.frequency_before(period), partition));
+        }
+        // What was known of a period long gone is forgotten.
+        let is_gone = known.own.iter().any(|(_, floors)| floors.period > period + 1);
+        if is_gone || kept >= self.at_least {
+            return 0.0;
+        }
+        if workers <= 1 {
+            return 1.0;
+        }
+        let (most, first) = most;
+        let is_first = most >= FREQUENT && known.own.iter().any(|(of, _)| *of == first);
+        let waits = most >= FREQUENT && u64::from(passed) < self.per / WAIT;
+        let recent = known.own.iter().map(|(_, floors)| floors.recent(key, period, passed)).sum::<u32>();
+        let missing = self.at_least - (kept - recent.min(kept));
+        let part = missing.div_ceil(workers);
+        f64::from(u8::from(is_first || (!waits && recent < part)))
+    }
+
+    fn learn(&self, partition: u32, measured: Measured, fate: Fate, known: &mut Known<Self>) -> Coverage {
+        let Measured { key, time, .. } = measured;
+        let (period, passed) = self.period(time);
+        let before = known.own.iter().find(|(of, floors)| *of == partition && floors.period < period);
+        let over = before.map_or_else(Coverage::default, |(_, floors)| self.covered(floors, known));
+        let floors = known.table(partition, self, time);
+        floors.turn(period);
+        floors.learn(key.0, (period, passed), fate.kept);
+        over
+    }
+}
+
+// === impl Known ===
+
+impl Known<Rare> {
+    /// What is known of a key, by partition.
+    fn counts(&self, key: Key) -> impl Iterator<Item = (u32, &Count)> {
+        let own = self.own.iter().filter_map(move |(of, floors)| Some((*of, &floors.get(key)?.count)));
+        own.chain(self.others.of(Holder::Key(key)))
+    }
+}
+
+// === impl Floors ===
+
+impl Floors {
+    fn turn(&mut self, period: u32) {
+        if period <= self.period {
+            return;
+        }
+        (self.period, self.crowded) = (period, 0);
+        // What did not come for a whole period has no more to say.
+        self.counts.retain(|_, counted| counted.count.period + 1 >= period);
+        self.counts.shrink_to(0);
+        let Self { counts, changed, .. } = self;
+        changed.retain(|key| counts.contains_key(key));
+        changed.shrink_to(0);
+    }
+
+    fn learn(&mut self, key: u64, (period, passed): (u32, u32), kept: bool) {
+        let place = self.place(key);
+        self.crowded += u64::from(place != key);
+        let counted = self.counts.entry(place).or_default();
+        if counted.count.period < period {
+            counted.recent = 0;
+        }
+        let Some(seen) = counted.count.add(period, kept) else { return };
+        if kept {
+            counted.recent = counted.recent_at(passed).saturating_add(1);
+            counted.last = passed;
+        }
+        if (kept || seen.is_power_of_two()) && !counted.changed {
+            counted.changed = true;
+            self.changed.push_back(place);
+        }
     }
 
     /// A key's own place, or one that it shares.
     fn place(&self, key: u64) -> u64 {
-        let has_place = self.keys.len() < self.limit || self.keys.contains_key(&key);
+        let has_place = self.counts.len() < KEYS_MAX || self.counts.contains_key(&key);
         if has_place { key } else { key % SHARED }
     }
+
+    fn get(&self, key: Key) -> Option<&Counted> {
+        self.counts.get(&self.place(key.0))
+    }
+
+    fn recent(&self, key: Key, period: u32, passed: u32) -> u32 {
+        let counted = self.get(key).filter(|counted| counted.count.period == period);
+        counted.map_or(0, |counted| counted.recent_at(passed))
+    }
 }
 
-// === impl Key ===
+impl known::Table for Floors {
+    fn write(&mut self, write: &mut dyn FnMut(Holder, &dyn Written) -> bool) {
+        while let Some(key) = self.changed.front() {
+            if let Some(counted) = self.counts.get_mut(key) {
+                if !write(Holder::Key(Key(*key)), &counted.count) {
+                    return;
+                }
+                counted.changed = false;
+            }
+            self.changed.pop_front();
+        }
+    }
 
-impl Key {
-    fn turn(&mut self, period: u32) {
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.counts.allocation_size() + self.changed.capacity() * size_of::<u64>()
+    }
+}
+
+// === impl Count ===
+
+impl Count {
+    /// How many were seen and kept in a period; none where that is long gone.
+    fn at(&self, period: u32) -> Option<(u32, u32)> {
+        match self.period {
+            of if of == period => Some((self.seen, self.kept)),
+            of if of == period + 1 => Some((self.seen_before, self.kept_before)),
+            of if of < period => Some((0, 0)),
+            _ => None,
+        }
+    }
+
+    /// How many were seen in the period before. All have to name the same as first, so each is compared by what all have heard of
+    /// it: powers of two.
+    fn frequency_before(&self, period: u32) -> u32 {
+        let seen = if self.period + 1 == period {
+            self.seen
+        } else if self.period == period {
+            self.seen_before
+        } else {
+            0
+        };
+        seen.checked_ilog2().map_or(0, |power| 1 << power)
+    }
+
+    /// Counts one of a period, and says how many those are; none where it is long gone.
+    fn add(&mut self, period: u32, kept: bool) -> Option<u32> {
         if self.period < period {
-            let is_next = self.period + 1 == period;
-            *self = Self {
-                period,
-                kept_before: if is_next { self.kept } else { 0 },
-                most_before: if is_next { self.most } else { (0, 0) },
-                ..Self::default()
-            };
+            let (seen_before, kept_before) = self.at(period - 1).unwrap_or_default();
+            *self = Self { period, seen_before, kept_before, ..Self::default() };
         }
+        let (all_seen, all_kept) = if self.period == period {
+            (&mut self.seen, &mut self.kept)
+        } else if self.period == period + 1 {
+            (&mut self.seen_before, &mut self.kept_before)
+        } else {
+            return None;
+        };
+        *all_seen = all_seen.saturating_add(1);
+        *all_kept = all_kept.saturating_add(u32::from(kept));
+        Some(*all_seen)
     }
 
-    /// All have to name the same as first, so each is compared by what all have heard of it: powers of two.
-    fn compare(&mut self, period: u32, seen: u32, partition: usize) {
-        let had = (seen.checked_ilog2().map_or(0, |power| 1 << power), partition as u32);
-        if self.period == period {
-            self.most = self.most.max(had);
-        } else if self.period == period + 1 {
-            self.most_before = self.most_before.max(had);
-        }
-    }
-
-    fn add(&mut self, period: u32, kept: u32) {
-        if self.period == period {
-            self.kept = self.kept.saturating_add(kept);
-        } else if self.period == period + 1 {
-            self.kept_before = self.kept_before.saturating_add(kept);
-        }
+    fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut from = Reader::new(bytes)?;
+        let mut number = || u32::try_from(from.number()?).map_err(|_| VALUE);
+        let count = Self {
+            period: number()?,
+            seen: number()?,
+            kept: number()?,
+            seen_before: number()?,
+            kept_before: number()?,
+        };
+        from.end()?;
+        if count.period == u32::MAX { Err(VALUE) } else { Ok(count) }
     }
 }
 
-// === impl Told ===
-
-impl Told {
-    /// As told to somebody who has heard nothing.
-    pub fn whole(self) -> Self {
-        Self { more: self.kept, ..self }
-    }
-
-    pub fn to_bytes(&self) -> Vec<u8> {
+impl Written for Count {
+    fn to_bytes(&self) -> Vec<u8> {
+        let Self { period, seen, kept, seen_before, kept_before } = *self;
         let mut into = Writer::new();
-        [self.period, self.kept, self.more, self.seen].iter().for_each(|value| into.number(u64::from(*value)));
+        [period, seen, kept, seen_before, kept_before].iter().for_each(|value| into.number(u64::from(*value)));
         into.bytes()
     }
+}
 
-    /// # Errors
-    /// The bytes are not of this version.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
-        let mut from = Reader::new(bytes)?;
-        let mut number = || u32::try_from(from.number()?).map_err(|_| Malformed::Value);
-        let told = Self { period: number()?, kept: number()?, more: number()?, seen: number()? };
-        from.end()?;
-        // A period that ends with time itself has none behind it.
-        if told.period == u32::MAX || told.more > told.kept { Err(Malformed::Value) } else { Ok(told) }
+impl known::State for Count {
+    fn bytes(&self) -> usize {
+        0
     }
 }
 
-// === impl Own ===
+// === impl Counted ===
 
-impl Own {
-    fn bytes(&self) -> usize {
-        self.keys.allocation_size() + self.changed.capacity() * size_of::<u64>()
+impl Counted {
+    fn recent_at(&self, passed: u32) -> u32 {
+        if passed.saturating_sub(self.last) < LAG { self.recent } else { 0 }
+    }
+}
+
+// === impl Coverage ===
+
+impl AddAssign for Coverage {
+    fn add_assign(&mut self, other: Self) {
+        let Self { keys, uncovered, crowded } = other;
+        self.keys += keys;
+        self.uncovered += uncovered;
+        self.crowded += crowded;
     }
 }
 
@@ -308,121 +366,176 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
+    use crate::sample::known::Table;
 
     const PERIOD: u64 = 60_000;
 
-    fn worker(at_least: u32, own: &[usize]) -> Rare {
-        let mut rare = Rare::new(at_least, PERIOD, 1_000, 2, 2);
-        own.iter().for_each(|&partition| rare.own(partition, true));
-        rare
+    /// One of two workers, of two partitions in all, or the only one.
+    struct Worker {
+        rule: Rare,
+        known: Known<Rare>,
+        workers: u32,
     }
 
-    fn come(rare: &mut Rare, partition: usize, key: u64, ms: i64) -> bool {
-        let keeps = rare.ask(key, RecordTime(ms));
-        rare.learn(partition, key, RecordTime(ms), keeps);
-        keeps
+    impl Worker {
+        fn new(at_least: u32, own: &[u32]) -> Self {
+            let (rule, mut known) = (Rare::new(at_least, PERIOD), Known::default());
+            own.iter().for_each(|&partition| _ = known.table(partition, &rule, RecordTime(0)));
+            Self { rule, known, workers: 2 / own.len() as u32 }
+        }
+
+        fn ask(&self, key: u64, ms: i64) -> bool {
+            self.rule.probability(measured(key, ms), &self.known, self.workers) == 1.0
+        }
+
+        fn learn(&mut self, partition: u32, key: u64, ms: i64, kept: bool) -> Coverage {
+            self.rule.learn(partition, measured(key, ms), Fate { chosen: kept, kept }, &mut self.known)
+        }
+
+        fn come(&mut self, partition: u32, key: u64, ms: i64) -> bool {
+            let keeps = self.ask(key, ms);
+            self.learn(partition, key, ms, keeps);
+            keeps
+        }
+
+        fn written(&mut self, partition: u32) -> Vec<(Holder, Vec<u8>)> {
+            let mut written = Vec::new();
+            self.known.table(partition, &self.rule, RecordTime(0)).write(&mut |holder, count| {
+                written.push((holder, count.to_bytes()));
+                true
+            });
+            written
+        }
+
+        fn tell(&mut self, partition: u32, to: &mut Self) {
+            for (holder, value) in self.written(partition) {
+                to.known.others.hear(partition, holder, self.rule.read(&value).expect("as written"));
+            }
+        }
     }
 
-    fn tell(from: &mut Rare, partition: usize, to: &mut Rare) {
-        from.changes(partition, |key, told| to.hear(partition, key, told));
+    fn measured(key: u64, ms: i64) -> Measured {
+        Measured { key: Key(key), value: 0.0, time: RecordTime(ms) }
     }
 
     #[test]
     fn the_first_of_a_period_is_kept_whatever_keeps_it() {
-        let mut rare = worker(1, &[0]);
-        assert!(come(&mut rare, 0, 7, 60_000));
-        assert!(!come(&mut rare, 0, 7, 60_001));
-        rare.learn(0, 8, RecordTime(60_002), true);
-        assert!(!come(&mut rare, 0, 8, 60_003), "another policy kept one");
-        assert!(come(&mut rare, 0, 7, 120_000));
-        assert_eq!(rare.coverage(), Coverage { keys: 1, uncovered: 0, crowded: 0 });
+        let mut worker = Worker::new(1, &[0]);
+        assert!(worker.come(0, 7, 60_000));
+        assert!(!worker.come(0, 7, 60_001));
+        worker.learn(0, 8, 60_002, true);
+        assert!(!worker.come(0, 8, 60_003), "another policy kept one");
+        worker.learn(0, 9, 60_004, false);
+        assert!(worker.ask(7, 120_000));
+        let over = worker.learn(0, 7, 120_000, true);
+        assert_eq!(over, Coverage { keys: 3, uncovered: 1, crowded: 0 });
     }
 
     #[test]
     fn what_others_keep_counts_when_it_is_heard_of() {
-        let (mut here, mut there) = (worker(1, &[0]), worker(1, &[1]));
-        assert!(come(&mut here, 0, 7, 60_000));
-        assert!(come(&mut there, 1, 7, 61_000), "not heard of yet");
-        assert!(come(&mut here, 0, 8, 62_000));
-        tell(&mut here, 0, &mut there);
-        assert!(!come(&mut there, 1, 8, 64_000));
+        let (mut here, mut there) = (Worker::new(1, &[0]), Worker::new(1, &[1]));
+        assert!(here.come(0, 7, 60_000));
+        assert!(there.come(1, 7, 61_000), "not heard of yet");
+        assert!(here.come(0, 8, 62_000));
+        here.tell(0, &mut there);
+        assert!(!there.come(1, 8, 64_000));
+        there.learn(1, 8, 64_001, false);
+        assert_eq!(there.learn(1, 7, 120_000, true).uncovered, 0);
     }
 
     #[test]
     fn of_a_frequent_key_one_partition_goes_first() {
-        let (mut here, mut there) = (worker(1, &[0]), worker(1, &[1]));
+        let (mut here, mut there) = (Worker::new(1, &[0]), Worker::new(1, &[1]));
         for at in 0..100 {
-            come(&mut here, 0, 7, 60_000 + at);
+            here.come(0, 7, 60_000 + at);
         }
         for at in 0..40 {
-            come(&mut there, 1, 7, 60_000 + at);
+            there.come(1, 7, 60_000 + at);
         }
-        tell(&mut here, 0, &mut there);
-        tell(&mut there, 1, &mut here);
-        assert!(!come(&mut there, 1, 7, 120_000), "it waits");
-        assert!(!come(&mut there, 1, 7, 125_999));
-        assert!(come(&mut there, 1, 7, 126_000), "the first has nothing");
-        assert!(come(&mut here, 0, 7, 120_000), "it waits for nobody");
+        here.tell(0, &mut there);
+        there.tell(1, &mut here);
+        assert!(!there.come(1, 7, 120_000), "it waits");
+        assert!(!there.come(1, 7, 125_999));
+        assert!(there.come(1, 7, 126_000), "the first has nothing");
+        assert!(here.come(0, 7, 120_000), "it waits for nobody");
     }
 
     #[test]
     fn a_floor_above_one_is_shared_out_until_others_are_heard_of() {
-        let mut rare = worker(5, &[0]);
-        let kept = (0..10).filter(|at| come(&mut rare, 0, 7, 60_000 + at)).count();
+        let mut worker = Worker::new(5, &[0]);
+        let kept = (0..10).filter(|at| worker.come(0, 7, 60_000 + at)).count();
         assert_eq!(kept, 3, "half of five, rounded up");
-        let kept = (0..10).filter(|at| come(&mut rare, 0, 7, 63_100 + at)).count();
+        let kept = (0..10).filter(|at| worker.come(0, 7, 63_100 + at)).count();
         assert_eq!(kept, 1, "half of two");
-        assert_eq!(rare.coverage(), Coverage { keys: 1, uncovered: 1, crowded: 0 });
+        assert_eq!(worker.learn(0, 7, 120_000, true), Coverage { keys: 1, uncovered: 1, crowded: 0 });
         // Who owns all partitions has nobody to wait for.
-        let mut alone = worker(5, &[0, 1]);
-        assert_eq!((0..10).filter(|at| come(&mut alone, 0, 7, 60_000 + at)).count(), 5);
+        let mut alone = Worker::new(5, &[0, 1]);
+        assert_eq!((0..10).filter(|at| alone.come(0, 7, 60_000 + at)).count(), 5);
     }
 
     #[test]
     fn a_restart_keeps_no_more() {
-        let mut rare = worker(2, &[0]);
-        assert!(come(&mut rare, 0, 7, 60_000));
-        let mut state = Vec::new();
-        rare.changes(0, |key, told| state.push((key, told.to_bytes())));
-        come(&mut rare, 0, 7, 64_000);
+        let mut worker = Worker::new(2, &[0]);
+        assert!(worker.come(0, 7, 60_000));
+        let written = worker.written(0);
+        assert!(worker.written(0).is_empty(), "nothing is new");
+        worker.come(0, 7, 64_000);
         // The second was not committed: it comes again.
-        let mut next = worker(2, &[0]);
-        for (key, bytes) in state {
-            next.restore(0, key, Told::from_bytes(&bytes).unwrap(), false);
+        let mut next = Worker::new(2, &[0]);
+        for (holder, value) in written {
+            let count = next.rule.read(&value).expect("as written");
+            Rare::put(next.known.table(0, &next.rule, RecordTime(0)), holder, count);
         }
-        assert!(come(&mut next, 0, 7, 64_000));
-        assert!(!come(&mut next, 0, 7, 70_000));
+        assert!(next.come(0, 7, 64_000));
+        assert!(!next.come(0, 7, 70_000));
     }
 
     #[test]
     fn a_partition_that_is_behind_finds_what_its_period_had() {
-        let mut rare = worker(1, &[0, 1]);
-        assert!(come(&mut rare, 0, 7, 60_000));
-        come(&mut rare, 0, 7, 120_000);
-        assert!(!come(&mut rare, 1, 7, 119_000));
-        assert!(!come(&mut rare, 1, 7, 1_000), "of periods long gone nothing is known");
+        let mut worker = Worker::new(1, &[0, 1]);
+        assert!(worker.come(0, 7, 60_000));
+        worker.come(0, 7, 120_000);
+        assert!(!worker.come(1, 7, 119_000));
+        worker.come(0, 7, 180_000);
+        assert!(!worker.come(1, 7, 119_000), "of periods long gone nothing is known");
+        assert!(!worker.come(1, 8, 119_000));
+    }
+
+    #[test]
+    fn keys_without_a_place_share_floors() {
+        let mut worker = Worker::new(1, &[0, 1]);
+        let keys = (1..=1_000_000_u64).map(|key| key.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let kept = keys.filter(|key| worker.come(0, *key, 0)).count();
+        assert_eq!(kept, KEYS_MAX + SHARED as usize);
+        let bytes = worker.known.bytes();
+        assert!(bytes < 8 << 20, "{bytes}");
+        worker.written(0);
+        assert_eq!(worker.learn(0, 1, 60_000, false).crowded, 1_000_000 - KEYS_MAX as u64);
+        worker.learn(0, 1, 120_000, false);
+        assert!(worker.known.bytes() < 4096, "keys that do not come any more leave");
     }
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(period in 0..u32::MAX, kept: u32, more: u32, seen: u32) {
-            let told = Told { period, kept, more: more.min(kept), seen };
-            let bytes = told.to_bytes();
-            prop_assert!(bytes.len() <= 21);
-            prop_assert_eq!(Told::from_bytes(&bytes), Ok(told));
+        fn what_is_written_is_read(period in 0..u32::MAX, [seen, kept, seen_before, kept_before]: [u32; 4]) {
+            let count = Count { period, seen, kept, seen_before, kept_before };
+            let bytes = count.to_bytes();
+            prop_assert!(bytes.len() <= 26);
+            prop_assert_eq!(Count::from_bytes(&bytes), Ok(count));
             for end in 0..bytes.len() {
-                prop_assert!(Told::from_bytes(&bytes[..end]).is_err());
+                prop_assert!(Count::from_bytes(&bytes[..end]).is_err());
             }
         }
 
         #[test]
         fn nothing_panics(bytes in vec(any::<u8>(), 0..30), times in vec(any::<i64>(), 1..20), period in 0..u32::MAX) {
-            _ = Told::from_bytes(&bytes);
-            _ = Told::from_bytes(&[&[1], &bytes[..]].concat());
-            let mut rare = worker(3, &[0]);
-            rare.hear(1, 7, Told { period, kept: u32::MAX, more: u32::MAX, seen: u32::MAX });
-            rare.restore(0, 7, Told { period, kept: u32::MAX, more: 0, seen: u32::MAX }, false);
-            times.into_iter().for_each(|ms| _ = come(&mut rare, 0, 7, ms));
+            _ = Count::from_bytes(&bytes);
+            _ = Count::from_bytes(&[&[1], &bytes[..]].concat());
+            let (mut worker, most) = (Worker::new(3, &[0]), u32::MAX);
+            let count = Count { period, seen: most, kept: most, seen_before: most, kept_before: most };
+            worker.known.others.hear(1, Holder::Key(Key(7)), count);
+            Rare::put(worker.known.table(0, &worker.rule, RecordTime(0)), Holder::Key(Key(7)), count);
+            times.into_iter().for_each(|ms| _ = worker.come(0, 7, ms));
         }
     }
 }

@@ -6,9 +6,10 @@
 use std::collections::VecDeque;
 
 use super::{
+    Malformed,
     demand::Keys,
     fair::{Claim, level},
-    pack::{Malformed, Reader, Writer},
+    pack::{Reader, VALUE, Writer},
 };
 use crate::model::RecordTime;
 
@@ -190,7 +191,7 @@ impl Summary {
     }
 
     pub fn load(from: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let at = from.time()?.ok_or(Malformed::Value)?;
+        let at = from.time()?.ok_or(VALUE)?;
         let (rest, rest_keys) = (from.short()?, from.short()?);
         let count = from.count(Self::LISTED)?;
         let keys = (0..count).map(|_| Ok((from.key()?, from.short()?))).collect::<Result<_, Malformed>>()?;

@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, iter};
 
-use super::schema;
+use super::{Malformed, schema};
 
 /// The upper tail of a stream of numbers in buckets of equal relative width, and how many numbers there were in all. Some of
 /// them are marked: what was kept.
@@ -38,11 +38,6 @@ pub struct Place {
     pub above: u64,
     pub beside: u64,
 }
-
-/// What was written is not the state of a sampler: what is wrong with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Malformed(pub &'static str);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Bucket {

@@ -2,10 +2,9 @@
 
 use std::mem;
 
-use super::{
-    schema,
-    sketch::{Malformed, Sketch},
-};
+use prost::Message;
+
+use super::{Malformed, known, schema, sketch::Sketch};
 use crate::model::RecordTime;
 
 /// The rule. A value is kept where it is expected to be among the highest `tail` of all, when the window under way is over.
@@ -261,11 +260,6 @@ impl State {
         &self.current
     }
 
-    /// Beside its own size.
-    pub fn bytes(&self) -> usize {
-        self.current.bytes() + self.previous.bytes() + self.older.bytes()
-    }
-
     pub fn write(&self) -> schema::Slowest {
         let Self { window, current, chosen, previous, older, usual: _, doubt } = self;
         let [current, previous, older] = [current, previous, older].map(|sketch| Some(sketch.write()));
@@ -316,6 +310,18 @@ impl State {
     fn look_back(&mut self) {
         self.usual = Usual::of(&self.previous).or_else(|| Usual::of(&self.older));
         self.doubt = 0.0;
+    }
+}
+
+impl known::Written for State {
+    fn to_bytes(&self) -> Vec<u8> {
+        self.write().encode_to_vec()
+    }
+}
+
+impl known::State for State {
+    fn bytes(&self) -> usize {
+        self.current.bytes() + self.previous.bytes() + self.older.bytes()
     }
 }
 

@@ -2,39 +2,59 @@
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use prost::Message;
 
 use super::{
-    Others,
+    Malformed,
     coverage::Coverage,
-    keys::{self, Holder, Key, Keys},
-    schema,
-    sketch::Malformed,
-    slowest::{Fate, Slowest, State},
+    keys::{Holder, Key},
+    known::{Known, Learns, Table},
+    rare::{self, Rare},
+    slowest::{Fate, Slowest},
 };
 use crate::model::RecordTime;
 
-/// By sampler and partition.
+/// By sampler, whatever its rule is.
 #[derive(Debug, Default)]
 pub struct States {
-    samplers: HashMap<u64, Vec<(u32, Keys)>, FixedState>,
-    others: Others,
+    slowest: Samplers<Slowest>,
+    rare: Samplers<Rare>,
+    /// Partitions of the input, whosever they are, and those of this worker.
+    shared: u32,
+    assigned: u32,
     /// Of all samplers and partitions, the one that has the first turn to be written.
     first: usize,
     /// The latest time at which anything was learned.
     latest: Option<RecordTime>,
 }
 
+type Samplers<R> = HashMap<u64, Known<R>, FixedState>;
+
+/// What a sampler goes by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Rule {
+    Slowest(Slowest),
+    Rare(Rare),
+}
+
 /// A trace, as a sampler sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct Measured {
     pub key: Key,
+    /// 0 where the rule measures nothing.
     pub value: f64,
     /// When it was decided.
     pub time: RecordTime,
 }
 
-/// A state as it is written: the last of a partition and a name counts. `P` is how the partition is called.
+/// What came of windows or periods that are over.
+#[derive(Clone, Copy, Debug)]
+pub enum Over {
+    Slowest(Coverage),
+    Rare(rare::Coverage),
+}
+
+/// A state as it is written: the last of a partition and a name counts. `P` is how the partition is called; here they are known by
+/// their places among all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Learned<P = u32> {
     pub partition: P,
@@ -49,58 +69,62 @@ pub struct Name {
     pub holder: Holder,
 }
 
-/// Keys of a sampler in a partition that have a state of their own. What is beyond shares.
-const KEYS_MAX: usize = 10_000;
-
-fn read(value: &[u8], rule: &Slowest) -> Result<State, Malformed> {
-    State::read(&schema::Slowest::decode(value).map_err(|_| Malformed("no message"))?, rule)
-}
-
 // === impl States ===
 
 impl States {
-    /// With what probability a trace is to be kept.
-    pub fn probability(&self, sampler: u64, rule: &Slowest, Measured { key, value, time }: Measured) -> f64 {
-        let partitions = self.samplers.get(&sampler).into_iter().flatten().map(|(_, keys)| keys);
-        let others = |holder| self.others.states(Name { sampler, holder });
-        keys::probability(rule, key, value, self.at(time), partitions, others)
+    /// The input has so many partitions: what is not here is another worker's.
+    pub fn share(&mut self, partitions: u32) {
+        self.shared = partitions;
     }
 
-    /// Learns of a trace of a partition, and tells what came of the windows that are over now.
-    pub fn learn(
-        &mut self,
-        (sampler, partition): (u64, u32),
-        rule: &Slowest,
-        Measured { key, value, time }: Measured,
-        fate: Fate,
-    ) -> Coverage {
-        let time = self.at(time);
-        self.latest = self.latest.max(Some(time));
-        let over = self.keys((sampler, partition), rule, time).learn(key, value, fate, time);
-        over.iter().fold(Coverage::default(), |mut sum, (_, window)| {
-            sum += Coverage::of(window);
-            sum
-        })
+    /// One more partition is this worker's. What others have said of it was of their time.
+    pub fn assign(&mut self, partition: u32) {
+        self.assigned += 1;
+        self.slowest.values_mut().for_each(|known| known.others.retain(|of, _| of != partition));
+        self.rare.values_mut().for_each(|known| known.others.retain(|of, _| of != partition));
+    }
+
+    /// With what probability a trace is to be kept.
+    pub fn probability(&self, sampler: u64, rule: &Rule, measured: Measured) -> f64 {
+        let measured = Measured { time: self.at(measured.time), ..measured };
+        match rule {
+            Rule::Slowest(rule) => probability(&self.slowest, sampler, rule, measured, self.workers()),
+            Rule::Rare(rule) => probability(&self.rare, sampler, rule, measured, self.workers()),
+        }
+    }
+
+    /// Learns of a trace of a partition, and tells what came of what is over now.
+    pub fn learn(&mut self, sampler: u64, rule: &Rule, (partition, measured): (u32, Measured), fate: Fate) -> Over {
+        let measured = Measured { time: self.at(measured.time), ..measured };
+        self.latest = self.latest.max(Some(measured.time));
+        match rule {
+            Rule::Slowest(rule) => {
+                let known = self.slowest.entry(sampler).or_default();
+                Over::Slowest(rule.learn(partition, measured, fate, known))
+            }
+            Rule::Rare(rule) => {
+                let known = self.rare.entry(sampler).or_default();
+                Over::Rare(rule.learn(partition, measured, fate, known))
+            }
+        }
     }
 
     /// Writes what was learned since it was last written, up to about so many bytes; what finds no room has its turn later.
-    pub fn write(&mut self, mut room: usize, to: &mut Vec<Learned>) {
-        let all =
-            self.samplers.iter_mut().flat_map(|(sampler, of)| of.iter_mut().map(|(of, keys)| (*sampler, *of, keys)));
-        let mut all: Vec<_> = all.collect();
+    pub fn write(&mut self, mut room: usize, mut write: impl FnMut(Learned)) {
+        let mut all: Vec<_> = tables(&mut self.slowest).chain(tables(&mut self.rare)).collect();
         if all.is_empty() {
             return;
         }
         self.first = (self.first + 1) % all.len();
         all.rotate_left(self.first);
-        for (sampler, partition, keys) in all {
-            keys.write(|holder, state| {
+        for (sampler, partition, table) in all {
+            table.write(&mut |holder, state| {
                 if room == 0 {
                     return false;
                 }
-                let value = state.write().encode_to_vec();
+                let value = state.to_bytes();
                 room = room.saturating_sub(value.len() + size_of::<Learned>());
-                to.push(Learned { partition, name: Name { sampler, holder }, value });
+                write(Learned { partition, name: Name { sampler, holder }, value });
                 true
             });
         }
@@ -110,68 +134,99 @@ impl States {
     ///
     /// # Errors
     /// Nothing of this version wrote it.
-    pub fn restore(&mut self, written: &Learned, rule: &Slowest) -> Result<(), Malformed> {
-        let Learned { partition, name: Name { sampler, holder }, ref value } = *written;
-        let state = read(value, rule)?;
-        let time = state.time(rule);
-        self.latest = self.latest.max(Some(time));
-        self.keys((sampler, partition), rule, time).put(holder, state);
+    pub fn restore(&mut self, written: &Learned, rule: &Rule) -> Result<(), Malformed> {
+        let time = match rule {
+            Rule::Slowest(rule) => restore(&mut self.slowest, written, rule),
+            Rule::Rare(rule) => restore(&mut self.rare, written, rule),
+        };
+        self.latest = self.latest.max(Some(time?));
         Ok(())
     }
 
-    /// Hears what was learned of a partition of another worker, which is numbered apart from those of this one.
+    /// Hears what was learned of a partition of another worker.
     ///
     /// # Errors
     /// Nothing of this version wrote it.
-    pub fn hear(&mut self, written: &Learned, rule: &Slowest) -> Result<(), Malformed> {
-        self.others.hear(written.partition, written.name, read(&written.value, rule)?);
-        Ok(())
+    pub fn hear(&mut self, written: &Learned, rule: &Rule) -> Result<(), Malformed> {
+        match rule {
+            Rule::Slowest(rule) => hear(&mut self.slowest, written, rule),
+            Rule::Rare(rule) => hear(&mut self.rare, written, rule),
+        }
     }
 
-    /// What others have not learned anything more of for long is forgotten, and what samplers have learned that have no rule.
-    pub fn expire<'r>(&mut self, rule: impl Fn(u64) -> Option<&'r Slowest>) {
+    /// What others have not learned anything more of for long is forgotten.
+    pub fn expire(&mut self, rule: impl Fn(u64) -> Option<Rule>) {
         let Some(now) = self.latest else { return };
-        self.others.retain(|_, name, state| {
-            rule(name.sampler).is_some_and(|rule| rule.number(now).saturating_sub(state.window()) <= keys::IDLE_WINDOWS)
-        });
-    }
-
-    /// A partition is no other worker's any more.
-    pub fn unhear(&mut self, other: u32) {
-        self.others.retain(|of, _, _| of != other);
+        for (sampler, known) in &mut self.slowest {
+            if let Some(Rule::Slowest(rule)) = rule(*sampler) {
+                known.others.retain(|_, state| !rule.is_past(state, now));
+            }
+        }
+        for (sampler, known) in &mut self.rare {
+            if let Some(Rule::Rare(rule)) = rule(*sampler) {
+                known.others.retain(|_, state| !rule.is_past(state, now));
+            }
+        }
     }
 
     /// A partition is another's now, and what was learned of it.
     pub fn revoke(&mut self, partition: u32) {
-        self.samplers.retain(|_, of| {
-            of.retain(|(owner, _)| *owner != partition);
-            !of.is_empty()
-        });
+        self.assigned -= 1;
+        self.slowest.values_mut().for_each(|known| known.revoke(partition));
+        self.rare.values_mut().for_each(|known| known.revoke(partition));
     }
 
     /// Forgets what other samplers have learned.
     pub fn retain(&mut self, is_asked: impl Fn(u64) -> bool) {
-        self.samplers.retain(|sampler, _| is_asked(*sampler));
-        self.others.retain(|_, name, _| is_asked(name.sampler));
+        self.slowest.retain(|sampler, _| is_asked(*sampler));
+        self.rare.retain(|sampler, _| is_asked(*sampler));
     }
 
     pub fn bytes(&self) -> usize {
-        self.samplers.values().flatten().map(|(_, keys)| keys.bytes()).sum::<usize>() + self.others.bytes()
+        bytes(&self.slowest) + bytes(&self.rare)
     }
 
-    fn keys(&mut self, (sampler, partition): (u64, u32), rule: &Slowest, time: RecordTime) -> &mut Keys {
-        let of = self.samplers.entry(sampler).or_default();
-        let place = of.iter().position(|(owner, _)| *owner == partition).unwrap_or_else(|| {
-            of.push((partition, Keys::new(*rule, KEYS_MAX, time)));
-            of.len() - 1
-        });
-        &mut of[place].1
+    /// How many share the input, about: as if all had as many partitions as this one.
+    fn workers(&self) -> u32 {
+        self.shared.div_ceil(self.assigned.max(1)).max(1)
     }
 
     /// When the input has ended, time stands where it was.
     fn at(&self, time: RecordTime) -> RecordTime {
         if time == RecordTime::END { self.latest.unwrap_or(RecordTime(0)) } else { time }
     }
+}
+
+fn probability<R: Learns>(samplers: &Samplers<R>, sampler: u64, rule: &R, measured: Measured, workers: u32) -> f64 {
+    match samplers.get(&sampler) {
+        Some(known) => rule.probability(measured, known, workers),
+        None => rule.probability(measured, &Known::default(), workers),
+    }
+}
+
+fn tables<R: Learns>(samplers: &mut Samplers<R>) -> impl Iterator<Item = (u64, u32, &mut dyn Table)> {
+    samplers.iter_mut().flat_map(|(sampler, known)| {
+        known.own.iter_mut().map(|(partition, table)| (*sampler, *partition, table as &mut dyn Table))
+    })
+}
+
+fn restore<R: Learns>(samplers: &mut Samplers<R>, written: &Learned, rule: &R) -> Result<RecordTime, Malformed> {
+    let state = rule.read(&written.value)?;
+    let time = rule.time(&state);
+    let known = samplers.entry(written.name.sampler).or_default();
+    R::put(known.table(written.partition, rule, time), written.name.holder, state);
+    Ok(time)
+}
+
+fn hear<R: Learns>(samplers: &mut Samplers<R>, written: &Learned, rule: &R) -> Result<(), Malformed> {
+    let state = rule.read(&written.value)?;
+    let known = samplers.entry(written.name.sampler).or_default();
+    known.others.hear(written.partition, written.name.holder, state);
+    Ok(())
+}
+
+fn bytes<R: Learns>(samplers: &Samplers<R>) -> usize {
+    samplers.allocation_size() + samplers.values().map(Known::bytes).sum::<usize>()
 }
 
 // === impl Learned ===
@@ -205,12 +260,13 @@ impl Name {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sample::keys::IDLE_WINDOWS;
 
-    const RULE: fn() -> Slowest = || Slowest::new(0.99, 60_000);
+    const RULE: fn() -> Rule = || Rule::Slowest(Slowest::new(0.99, 60_000));
 
     fn learn(states: &mut States, partition: u32, key: u64, value: f64, time: i64) {
         let measured = Measured { key: key_of(key), value, time: RecordTime(time) };
-        states.learn((7, partition), &RULE(), measured, Fate::default());
+        states.learn(7, &RULE(), (partition, measured), Fate::default());
     }
 
     fn key_of(number: u64) -> Key {
@@ -219,7 +275,7 @@ mod tests {
 
     fn written(states: &mut States) -> Vec<Learned> {
         let mut written = Vec::new();
-        states.write(usize::MAX, &mut written);
+        states.write(usize::MAX, |of| written.push(of));
         written
     }
 
@@ -254,13 +310,12 @@ mod tests {
         let (mut own, mut other) = (States::default(), States::default());
         for number in 0..1000 {
             learn(&mut own, 0, 1, f64::from(number), 0);
-            learn(&mut other, 0, 1, f64::from(number + 1000), 0);
+            learn(&mut other, 1, 1, f64::from(number + 1000), 0);
         }
         let probability = |states: &States, value| {
             states.probability(7, &RULE(), Measured { key: key_of(1), value, time: RecordTime(0) })
         };
         assert_eq!(probability(&own, 999.5), 1.0);
-        // Partition 0 of another is not our own.
         written(&mut other).iter().for_each(|state| own.hear(state, &RULE()).expect("it was written so"));
         assert_eq!((probability(&own, 999.5), probability(&own, 1999.5)), (0.0, 1.0));
         let heard = own.bytes();
@@ -268,16 +323,16 @@ mod tests {
         assert_eq!(own.bytes(), heard, "nothing is new");
         assert!(written(&mut own).iter().all(|state| state.partition == 0), "what is others' is for them to write");
 
-        own.unhear(1);
+        own.assign(0);
         assert_eq!(probability(&own, 999.5), 0.0, "it was another");
-        own.unhear(0);
+        own.assign(1);
         assert_eq!(probability(&own, 999.5), 1.0);
 
-        learn(&mut other, 0, 1, 1.0, 0);
+        learn(&mut other, 1, 1, 1.0, 0);
         written(&mut other).iter().for_each(|state| own.hear(state, &RULE()).expect("it was written so"));
-        learn(&mut own, 0, 1, 1.0, 60_000 * (keys::IDLE_WINDOWS + 1));
+        learn(&mut own, 0, 1, 1.0, 60_000 * (IDLE_WINDOWS + 1));
         let known = own.bytes();
-        own.expire(|_| None::<&Slowest>);
+        own.expire(|_| Some(RULE()));
         assert!(own.bytes() < known);
     }
 
@@ -304,7 +359,7 @@ mod tests {
             learn(&mut states, 0, number % 100, number as f64, 0);
         }
         let (mut some, mut all) = (Vec::new(), 0);
-        states.write(1000, &mut some);
+        states.write(1000, |of| some.push(of));
         all += some.len();
         assert!(some.iter().map(|state| state.value.len()).sum::<usize>() < 1000 + 10_000);
         assert!(some.len() < 20, "{}", some.len());
@@ -320,7 +375,7 @@ mod tests {
         for _ in 0..4 {
             (0..4).for_each(|partition| learn(&mut states, partition, 0, 1.0, 0));
             let mut one = Vec::new();
-            states.write(1, &mut one);
+            states.write(1, |of| one.push(of));
             written.extend(one.iter().map(|state| state.partition));
         }
         assert_eq!(written.len(), 4, "{written:?}");

@@ -157,8 +157,10 @@ impl Worker<DryRun> {
 impl<I: Io> Worker<I> {
     fn with(io: I, orders: Orders) -> Self {
         let now = io.now();
+        let mut engine = Engine::new(settings(&orders), orders.config.policies.clone());
+        engine.share(orders.partitions.len() as u32);
         Self {
-            engine: Engine::new(settings(&orders), orders.config.policies.clone()),
+            engine,
             io,
             owned: Assignment::default(),
             arriving: None,

@@ -106,7 +106,6 @@ impl<I: Io> Worker<I> {
             }
             let Metadata { tick, position, floor, last, since, .. } = metadata;
             let clock = metadata.clock.map(RecordTime);
-            self.engine.unhear(rank);
             let at = self.engine.assign(Start { offset, position, floor, last, tick, since, clock, rank });
             if self.orders.frontier.is_some() {
                 // Until a record says more.
@@ -170,11 +169,11 @@ impl<I: Io> Worker<I> {
             return;
         }
         tracing::info!("{} states of samplers are remembered from before", states.len());
-        let Self { engine, owned, .. } = self;
+        let Self { engine, owned, orders, .. } = self;
         let own = states.into_iter().filter_map(|of| {
             let (topic, partition) = &of.partition;
-            let at = owned.find(topic, *partition)?.at;
-            Some(of.called(at))
+            let rank = owned.find(topic, *partition).and_then(|_| orders.rank(&of.partition))?;
+            Some(of.called(rank))
         });
         if let Err(error) = engine.recall(own) {
             tracing::warn!(%error, "some of what samplers had learned cannot be read, and is learned again");

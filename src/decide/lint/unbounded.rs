@@ -13,7 +13,7 @@ pub fn find(learning: &[Learning<'_>], found: &mut Diagnostics) {
         for (_, written) in sampler.by.iter().zip(*by).filter(|(aspect, _)| is_unbounded(aspect)) {
             found
                 .warn(&written.at, format!("`{}` is another of nearly every trace", written.text()))
-                .hint("a sampler compares traces with the same key: choose what many have in common");
+                .hint("a sampler goes by what came before of the same key: choose what many traces have in common");
         }
     }
 }

@@ -675,7 +675,7 @@ policies:
   - { name: [a], keep: always }
   - { name: b, keep: [] }
   - { name: c, keep: {} }
-  - { name: d, keep: { probability: 1%, rare: {} } }
+  - { name: d, keep: { probability: 1%, rate: {} } }
   - { name: e, keep: [always] }
   - { name: f, keep: { probabilty: 1% } }
   - { name: g, when: , keep: always }
@@ -733,10 +733,10 @@ policies:
           |
           = hint: write `{ probability: 1% }` or `{ slowest: { quantile: 0.999 } }`
 
-        error: `rare` is not available yet
+        error: `rate` is not available yet
           --> one.yaml:10:47
            |
-        10 |   - { name: d, keep: { probability: 1%, rare: {} } }
+        10 |   - { name: d, keep: { probability: 1%, rate: {} } }
            |                                               ^^
 
         error: a sampler must be a mapping, not text
@@ -793,6 +793,7 @@ fn bounds_what_all_conditions_ask() {
 fn names_wrong_samplers_that_learn() {
     let keep = |keep: &str| messages(&[&format!("policies: [ {{ name: a, keep: {keep} }} ]")]);
     let slowest = |fields: &str| keep(&format!("{{ slowest: {{ {fields} }} }}"));
+    let rare = |fields: &str| keep(&format!("{{ rare: {{ {fields} }} }}"));
     let told = [
         keep("{ slowest: 0.999 }"),
         slowest(""),
@@ -807,6 +808,12 @@ fn names_wrong_samplers_that_learn() {
         slowest("quantile: 0.999, of: 5"),
         keep("{ slowest: { quantile: 0.9 }, probability: 1% }"),
         messages(&["policies: [ { name: a, drop: { slowest: { quantile: 0.9 } } } ]"]),
+        keep("{ rare: [root.service] }"),
+        rare("at_least: 0, per: 2d"),
+        rare("by: [root.service], at_least: many, window: 5m"),
+        rare("by: [span.name]"),
+        keep("{ rare: { by: [] }, slowest: { quantile: 0.9 } }"),
+        messages(&["otherwise: { rare: { by: [root.service] } }"]),
         messages(&["otherwise: { slowest: { quantile: 0.9 } }"]),
     ];
     assert_snapshot!(told.concat(), @"
@@ -815,7 +822,7 @@ fn names_wrong_samplers_that_learn() {
     `quantile`: `1` is not a quantile: write 0.999, or 99.9%
     `quantile`: `100%` is not a quantile: write 0.999, or 99.9%
     `quantile`: `0` is not a quantile: write 0.999, or 99.9%
-    `window`: `5s` is no window to learn in: write 1m to 24h, such as 10m
+    `window`: `5s` is not from 1m to 24h: write such as 10m
     unknown field `key`: known fields: quantile, by, of, window
     `by` must be a list, not text: a list stands in brackets, or has a `-` before each entry
     `service` is of a span, and a trace has many: did you mean `root.service`?
@@ -825,6 +832,15 @@ fn names_wrong_samplers_that_learn() {
     `5` is the same of all traces: write a path, such as `root.service`
     two samplers in one: write a list: `[ { probability: 10% }, { slowest: … } ]`
     `slowest` outside of `keep`: it is for what a policy keeps: `keep: { slowest: … }`
+    `rare` must be a mapping, not a list: write `rare: { by: [root.service, root.name] }`
+    missing field `by`: write `by: [root.service, root.name, trace.shape]`: some traces of each are kept
+    `at_least`: `0` is no number of traces: write 1 to 1000
+    `per`: `2d` is not a duration: write 500ms, 2s, 1m30s, 10m or 1h
+    `at_least`: `many` is no number of traces: write 1 to 1000
+    unknown field `window`: known fields: by, at_least, per
+    `span.name` is of a span, and a trace has many: did you mean `root.name`?
+    two samplers in one: write a list: `[ { probability: 10% }, { rare: … } ]`
+    `rare` outside of `keep`: it is for what a policy keeps: `keep: { rare: … }`
     `slowest` outside of `keep`: it is for what a policy keeps: `keep: { slowest: … }`
     ");
 }
@@ -839,9 +855,12 @@ fn reads_samplers_that_learn() {
         r#"quantile: 0.5, of: 'root.attributes["bytes"]'"#,
         "quantile: 0.5, of: trace.error_count",
     ];
-    for fields in right {
-        let text =
-            format!("policies: [ {{ name: a, keep: [ {{ slowest: {{ {fields} }} }}, {{ probability: 10% }} ] }} ]");
+    let slowest = right.iter().map(|fields| format!("{{ slowest: {{ {fields} }} }}"));
+    let right =
+        ["by: [root.service, root.name, trace.shape], at_least: 3, per: 1h", "by: ['root.attributes[\"error.type\"]']"];
+    let rare = right.iter().map(|fields| format!("{{ rare: {{ {fields} }} }}"));
+    for sampler in slowest.chain(rare) {
+        let text = format!("policies: [ {{ name: a, keep: [ {sampler}, {{ probability: 10% }} ] }} ]");
         compile(&[&text]).unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
     }
 }

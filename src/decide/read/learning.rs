@@ -1,0 +1,130 @@
+//! Samplers that learn, as written.
+
+use super::Reader;
+use crate::{
+    decide::{
+        condition::{self, Aspect},
+        fnv::fnv,
+        sampler::Sampler,
+        tree::mix,
+    },
+    sample::{Rare, Rule, Slowest},
+    units,
+    yaml::{Fields, Kind, Node},
+};
+
+/// A sampler that learns.
+#[derive(Debug)]
+pub struct Learning<'a> {
+    /// The place of its policy.
+    pub policy: u16,
+    pub sampler: Sampler<Aspect>,
+    /// What it tells traces apart by, as text.
+    pub by: &'a [Node],
+}
+
+/// Of a sampler: nobody tells traces apart by more.
+const KEYS_MAX: usize = 16;
+/// What `slowest` measures where nothing is said.
+const MEASURE: &str = "root.duration";
+/// What it remembers, the same: long enough for an operation called a few times a second to show its outliers.
+const WINDOW: &str = "10m";
+/// In which `rare` keeps its floor, the same: one example of each kind in four hours of reading on call is not looked for longer.
+const PERIOD: &str = "15m";
+/// How many it keeps, the same: one is an example.
+const AT_LEAST: &str = "1";
+
+impl<'a> Reader<'a, '_> {
+    /// One of a policy that is the last by now.
+    pub(super) fn learning(&mut self, name: &str, node: &'a Node, of: &str) -> Option<Learning<'a>> {
+        let policy = super::place(self.policies.len().saturating_sub(1));
+        let (example, read): (_, fn(&mut Self, &'a Node, &str) -> _) = match name {
+            "rare" => ("write `rare: { by: [root.service, root.name] }`", Self::rare),
+            _ => ("write `slowest: { quantile: 0.999 }`", Self::slowest),
+        };
+        if !matches!(node.kind, Kind::Map(_)) {
+            return self.error(node, &format!("`{name}` must be a mapping, not {}", node.noun()), example);
+        }
+        let (sampler, by) = read(self, node, of)?;
+        Some(Learning { policy, sampler, by })
+    }
+
+    fn slowest(&mut self, node: &'a Node, policy: &str) -> Option<(Sampler<Aspect>, &'a [Node])> {
+        let mut fields = Fields::of(node, "`slowest`", self.diagnostics)?;
+        let share = fields.require("quantile", "write `quantile: 0.999`: of a thousand, one is kept", self.diagnostics);
+        let quantile = share.and_then(|node| units::read(node, "`quantile`", units::quantile, self.diagnostics));
+        let (by, of, remembered) = (fields.take("by"), fields.take("of"), fields.take("window"));
+        let window = self.or(remembered, "`window`", units::window, WINDOW);
+        fields.finish(self.diagnostics);
+        let keys = by.map_or(Some(&[][..]), |node| node.as_seq("`by`", self.diagnostics))?;
+        let by = self.keys(keys);
+        let measure = match of {
+            Some(node) => self.condition(node, "`of`", condition::read_measure),
+            None => condition::read_measure(MEASURE).ok(),
+        };
+        let (by, quantile, window) = (by?, quantile?, window?);
+        let of_written = of.map_or(MEASURE, Node::text);
+        let written = format!(
+            "slowest {{ quantile: {}, of: {of_written}, by: [{}], window: {} }}",
+            share.map_or("", Node::text),
+            texts(keys).join(", "),
+            remembered.map_or(WINDOW, Node::text),
+        );
+        // A change of these makes what was learned worthless; another quantile does not.
+        let state = state(policy, texts(keys).into_iter().chain([of_written]), window);
+        let rule = Rule::Slowest(Slowest::new(quantile, window));
+        Some((Sampler { state, by, rule, of: Some(measure?), written }, keys))
+    }
+
+    fn rare(&mut self, node: &'a Node, policy: &str) -> Option<(Sampler<Aspect>, &'a [Node])> {
+        let mut fields = Fields::of(node, "`rare`", self.diagnostics)?;
+        let hint = "write `by: [root.service, root.name, trace.shape]`: some traces of each are kept";
+        let keys = fields.require("by", hint, self.diagnostics);
+        let (least, period) = (fields.take("at_least"), fields.take("per"));
+        let at_least = self.or(least, "`at_least`", units::floor, AT_LEAST);
+        let per = self.or(period, "`per`", units::window, PERIOD);
+        fields.finish(self.diagnostics);
+        let keys = keys?.as_seq("`by`", self.diagnostics)?;
+        let (by, at_least, per) = (self.keys(keys)?, at_least?, per?);
+        let written = format!(
+            "rare {{ by: [{}], at_least: {}, per: {} }}",
+            texts(keys).join(", "),
+            least.map_or(AT_LEAST, Node::text),
+            period.map_or(PERIOD, Node::text),
+        );
+        let state = state(policy, ["rare"].into_iter().chain(texts(keys)), per);
+        Some((Sampler { state, by, rule: Rule::Rare(Rare::new(at_least, per)), of: None, written }, keys))
+    }
+
+    fn keys(&mut self, keys: &'a [Node]) -> Option<Vec<Aspect>> {
+        if let Some(node) = keys.get(KEYS_MAX) {
+            return self.error(node, &format!("more than {KEYS_MAX} keys"), "join what belongs together");
+        }
+        // All of them are looked at: each may have a mistake of its own.
+        let read: Vec<_> = keys.iter().map(|node| self.condition(node, "a key", condition::read_key)).collect();
+        read.into_iter().collect()
+    }
+
+    /// What is written, or what holds where nothing is.
+    fn or<T>(
+        &mut self,
+        node: Option<&Node>,
+        what: &str,
+        read: fn(&str) -> Result<T, units::Mistake>,
+        default: &str,
+    ) -> Option<T> {
+        match node {
+            Some(node) => units::read(node, what, read, self.diagnostics),
+            None => read(default).ok(),
+        }
+    }
+}
+
+fn texts(keys: &[Node]) -> Vec<&str> {
+    keys.iter().map(Node::text).collect()
+}
+
+/// Tells what a sampler of a policy has learned from what others have, in all versions.
+fn state<'t>(policy: &str, texts: impl Iterator<Item = &'t str>, window: u64) -> u64 {
+    mix(texts.fold(fnv(policy.as_bytes()), |hash, text| mix(hash, fnv(text.as_bytes()))), window)
+}

@@ -1,0 +1,97 @@
+//! What a worker knows by one sampler's rule.
+
+use std::fmt::Debug;
+
+use super::{Malformed, Measured, Others, keys::Holder, slowest::Fate};
+use crate::model::RecordTime;
+
+/// Of its own partitions, and of those of others as far as it was heard of. Partitions are known by their places among all.
+#[derive(Debug)]
+pub struct Known<R: Learns> {
+    pub own: Vec<(u32, R::Table)>,
+    pub others: Others<R::State>,
+}
+
+/// A rule that learns.
+pub trait Learns: Debug + Sized {
+    /// What a partition has learned of one holder.
+    type State: State;
+    /// What a partition has learned.
+    type Table: Table;
+    /// What came of a time that is over.
+    type Over: Default;
+
+    fn table(&self, now: RecordTime) -> Self::Table;
+
+    /// Takes the state of a life before. One for which there is no place is left out.
+    fn put(table: &mut Self::Table, holder: Holder, state: Self::State);
+
+    /// # Errors
+    /// It was not written by this version.
+    fn read(&self, value: &[u8]) -> Result<Self::State, Malformed>;
+
+    /// A time at which a state had learned something, or shortly before.
+    fn time(&self, state: &Self::State) -> RecordTime;
+
+    /// Whether a state has nothing to say any more.
+    fn is_past(&self, state: &Self::State, now: RecordTime) -> bool;
+
+    /// With what probability a trace is to be kept. About so many workers share the input.
+    fn probability(&self, measured: Measured, known: &Known<Self>, workers: u32) -> f64;
+
+    /// Learns of a trace of one of the worker's partitions.
+    fn learn(&self, partition: u32, measured: Measured, fate: Fate, known: &mut Known<Self>) -> Self::Over;
+}
+
+pub trait State: Clone + Debug + Written {
+    /// Beside its own size.
+    fn bytes(&self) -> usize;
+}
+
+/// What can be written.
+pub trait Written {
+    fn to_bytes(&self) -> Vec<u8>;
+}
+
+pub trait Table: Debug {
+    /// Writes states that have learned something since they were last written, in turns, for as long as `write` has room for
+    /// another.
+    fn write(&mut self, write: &mut dyn FnMut(Holder, &dyn Written) -> bool);
+
+    /// All of it.
+    fn bytes(&self) -> usize;
+}
+
+// === impl Known ===
+
+impl<R: Learns> Default for Known<R> {
+    fn default() -> Self {
+        Self { own: Vec::new(), others: Others::default() }
+    }
+}
+
+impl<R: Learns> Known<R> {
+    /// What a partition has learned, from now on if it has learned nothing.
+    pub fn table(&mut self, partition: u32, rule: &R, now: RecordTime) -> &mut R::Table {
+        let place = match self.own.binary_search_by_key(&partition, |(of, _)| *of) {
+            Ok(place) => place,
+            Err(place) => {
+                self.own.insert(place, (partition, rule.table(now)));
+                place
+            }
+        };
+        &mut self.own[place].1
+    }
+
+    pub fn revoke(&mut self, partition: u32) {
+        self.own.retain(|(of, _)| *of != partition);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.own.is_empty() && self.others.is_empty()
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.own.iter().map(|(_, table)| table.bytes()).sum::<usize>() + self.others.bytes()
+    }
+}
