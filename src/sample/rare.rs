@@ -312,6 +312,12 @@ impl Count {
         Some(*all_seen)
     }
 
+    /// In both periods.
+    #[cfg(test)]
+    pub fn kept(&self) -> u64 {
+        u64::from(self.kept) + u64::from(self.kept_before)
+    }
+
     fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut from = Reader::new(bytes)?;
         let mut number = || u32::try_from(from.number()?).map_err(|_| VALUE);

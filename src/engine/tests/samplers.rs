@@ -74,3 +74,31 @@ fn what_has_no_measure_is_neither_kept_nor_learned() {
     let of = "policies: [ { name: a, keep: { slowest: { quantile: 0.5, of: trace.span_count } } } ]";
     assert!(!kept(of, &[("a", "x", 9)]).is_empty());
 }
+
+/// What is kept of traces of a name each, that come so many milliseconds after the epoch.
+fn first(text: &str, traces: &[(&str, i64)]) -> Vec<usize> {
+    let mut rig = Rig::keyed(text);
+    for (number, (name, at)) in (0..).zip(traces) {
+        rig.give(0, number as i64, *at, Some(&root(number, "shop", name, 1)));
+        rig.engine.elapse(0, 2_000, RecordTime::END);
+        rig.advance();
+    }
+    rig.engine.finish(0);
+    rig.advance();
+    rig.kept.iter().map(|(trace, _)| u128::from_be_bytes(trace.0) as usize - 1).collect()
+}
+
+#[test]
+fn of_each_kind_some_are_kept_in_a_period() {
+    let rare = |more: &str| {
+        format!("policies: [ {more} {{ name: each, keep: {{ rare: {{ by: [root.name], at_least: 2, per: 1m }} }} }} ]")
+    };
+    let traces: Vec<_> = ["a", "a", "b", "a", "c", "b", "b"].into_iter().zip((0..).step_by(3_000)).collect();
+    assert_eq!(first(&rare(""), &traces), [0, 1, 2, 4, 5]);
+    let kept = first(&rare("{ name: all, when: 'root.name == \"b\"', keep: always },"), &traces);
+    assert_eq!(kept, [0, 1, 2, 4, 5, 6], "what another keeps counts, and it goes on");
+    let vetoed = first(&rare("{ name: none, when: 'root.name == \"a\"', drop: always },"), &traces);
+    assert_eq!(vetoed, [2, 4, 5]);
+    let again: Vec<_> = traces.iter().map(|(name, at)| (*name, at * 10)).collect();
+    assert_eq!(first(&rare(""), &again), [0, 1, 2, 3, 4, 5, 6], "a new period has a new floor");
+}

@@ -1,6 +1,6 @@
 //! Whether samplers have learned of each trace once.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, iter::Sum};
 
 use prost::Message;
 
@@ -8,7 +8,7 @@ use super::{broker::Broker, client::World, log::Log};
 use crate::{
     assemble::Keying,
     decisions,
-    sample::{Learned, Name, schema},
+    sample::{Learned, Name, Rare, known::Learns, schema},
 };
 
 /// The policy that learns, in the histories that have it.
@@ -22,13 +22,22 @@ pub struct Ends {
     pub learned: usize,
 }
 
+#[derive(Clone, Copy, Debug, Default)]
+struct Traces {
+    all: u64,
+    kept: u64,
+}
+
+/// Milliseconds: the period of the sampler that counts.
+const DAY: u64 = 86_400_000;
+
 /// The states that committed reads find below an offset.
 pub fn latest(states: &Log<Learned<usize>>, end: usize) -> BTreeMap<Name, Learned<usize>> {
     states.committed(0).take_while(|(at, _)| *at < end).map(|(_, of)| (of.name, of.clone())).collect()
 }
 
-/// Compares what was decided of partitions with what was learned of them: each verdict teaches once, in the partition that the trace
-/// began in. The decisions of a trace of an unkeyed input are in one of its partitions, and not always in that one.
+/// Compares what was decided of partitions with what was learned of them: each verdict teaches each sampler once, in the partition that
+/// the trace began in. The decisions of a trace of an unkeyed input are in one of its partitions, and not always in that one.
 ///
 /// What is sent outside of a transaction may be lost.
 pub fn judge(broker: &mut Broker, world: &World, ends: &[Ends]) {
@@ -45,25 +54,40 @@ pub fn judge(broker: &mut Broker, world: &World, ends: &[Ends]) {
         if together.iter().any(|ends| broker.decisions[ends.partition].stable() < ends.decided) {
             continue;
         }
-        let decided: usize = together.iter().map(|ends| decided(broker, ends, &world.names)).sum();
-        let states =
-            together.iter().flat_map(|ends| latest(&broker.states[ends.partition], ends.learned).into_values());
-        let learned: u64 = states.map(count).sum();
-        if learned > decided as u64 || (learned < decided as u64 && !world.at_least_once) {
+        let decided: Traces = together.iter().map(|ends| decided(broker, ends, &world.names)).sum();
+        let learned: Traces = together.iter().map(|ends| learned(broker, ends)).sum();
+        let too_few = learned.all < decided.all || learned.kept < decided.kept;
+        if learned.all > decided.all || learned.kept > decided.kept || (too_few && !world.at_least_once) {
             let of: Vec<_> = together.iter().map(|ends| ends.partition).collect();
-            broker.judge.wrong(format!("of {of:?}, {decided} traces were decided, and {learned} learned of"));
+            broker.judge.wrong(format!("of {of:?}, {decided:?} were decided, and {learned:?} learned of"));
         }
     }
 }
 
 /// Traces; a verdict that is only renewed stands for no spans.
-fn decided(broker: &Broker, ends: &Ends, names: &[String]) -> usize {
+fn decided(broker: &Broker, ends: &Ends, names: &[String]) -> Traces {
     let log = broker.decisions[ends.partition].committed(0).take_while(|(at, _)| *at < ends.decided);
     let decisions = log.flat_map(|(_, value)| decisions::decode(value, names).map_or(Vec::new(), |of| of.decisions));
-    decisions.filter(|decision| decision.spans > 0).count()
+    let decisions = decisions.filter(|decision| decision.spans > 0);
+    decisions.map(|decision| Traces { all: 1, kept: decision.verdict.keep.into() }).sum()
 }
 
-fn count(learned: Learned<usize>) -> u64 {
-    let state = schema::Slowest::decode(&*learned.value).unwrap_or_default();
-    [state.current, state.previous, state.older].iter().flatten().map(|sketch| sketch.count).sum()
+/// One sampler learns of all, and the other counts those that are kept.
+fn learned(broker: &Broker, ends: &Ends) -> Traces {
+    let states = latest(&broker.states[ends.partition], ends.learned).into_values();
+    let traces = states.map(|of| match Rare::new(1, DAY).read(&of.value) {
+        Ok(count) => Traces { all: 0, kept: count.kept() },
+        Err(_) => {
+            let state = schema::Slowest::decode(&*of.value).unwrap_or_default();
+            let all = [state.current, state.previous, state.older].iter().flatten().map(|sketch| sketch.count).sum();
+            Traces { all, kept: 0 }
+        }
+    });
+    traces.sum()
+}
+
+impl Sum for Traces {
+    fn sum<I: Iterator<Item = Self>>(each: I) -> Self {
+        each.fold(Self::default(), |sum, of| Self { all: sum.all + of.all, kept: sum.kept + of.kept })
+    }
 }

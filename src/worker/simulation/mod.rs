@@ -36,9 +36,9 @@ struct Setups {
 /// One history of so many, for it takes as long as some fifty others.
 const SELDOM: u64 = 512;
 
-/// Learns of every trace and decides none, so that verdicts stay a function of the records.
-const LEARNS: &str =
-    "- { name: learns, shadow: true, keep: { slowest: { quantile: 0.9, of: trace.duration, window: 24h } } }\n";
+/// Learn of every trace and decide none, so that verdicts stay a function of the records.
+const LEARNS: &str = "- { name: learns, shadow: true, keep: { slowest: { quantile: 0.9, of: trace.duration, window: 24h } } }\n\
+                      - { name: counts, shadow: true, keep: { rare: { by: [], per: 24h } } }\n";
 
 fn setups() -> Setups {
     let telemetry = Arc::new(Telemetry::unheard());
