@@ -6,26 +6,30 @@
 mod cluster;
 #[path = "support/estimate.rs"]
 mod estimate;
-#[path = "support/floors.rs"]
-mod floors;
 #[path = "support/refinery.rs"]
 mod refinery;
 #[path = "support/traces.rs"]
 mod traces;
+#[path = "support/workers.rs"]
+mod workers;
 
 use std::{hint::black_box, time::Instant};
 
 use cluster::{Cluster, Member, Second, adaptive, budget, candidates, play, rate};
-use floors::Floors;
 use refinery::Refinery;
 use tailwater::{
     model::RecordTime,
     sample::{
-        Adaptive, Budget, Measured, Rare, Rate, Rule, Share, States, adaptive::Goal, keys::Key, rate::BURST,
+        Budget, Measured, Rare, Rate, Rule, Share, States,
+        adaptive::{Goal, Means},
+        keys::Key,
+        known::Table as _,
+        rate::BURST,
         slowest::Fate,
     },
 };
 use traces::Traces;
+use workers::Workers;
 
 const KEYS: [usize; 4] = [10, 500, 2_000, 20_000];
 const PARTITIONS: [usize; 3] = [1, 4, 32];
@@ -112,7 +116,7 @@ fn theirs() {
     println!("{:>10}{:>12}{:>12}", "keys", "Refinery", "adaptive");
     for keys in KEYS {
         let (mut traces, mut theirs) = (Traces::new(7, keys, 10_000.0), Refinery::new(200.0));
-        let mut ours = Adaptive::new(Goal::Throughput, 100_000);
+        let mut ours = Means::new(Goal::Throughput, 100_000);
         let (mut kept, mut kept_here) = (0.0, 0.0);
         for second in 1..=300 {
             for trace in traces.second(|_| 1.0) {
@@ -158,7 +162,7 @@ fn floor() {
     for partitions in PARTITIONS {
         let mut traces = Traces::new(8, 2_000, 400.0);
         traces.partitions = partitions;
-        let mut floors = Floors::new(2, partitions, 1, 60);
+        let mut floors = Workers::new(2, partitions, Rule::Rare(Rare::new(1, 60_000)), 60);
         floors.kills = (1..=10).map(|kill| 17 * kill).collect();
         (1..240).for_each(|_| floors.second(traces.second(|_| 1.0), |_| false));
         let kept = || floors.kept.values().map(|(_, kept)| *kept);
@@ -218,12 +222,12 @@ fn costs() {
         println!("{name:>10}{bytes:>16}{:>14}{:>16}", (start.elapsed().as_nanos() - advance) / rounds, advance / 40);
     };
 
-    let (mut sampler, mut advance, start) = (Adaptive::new(Goal::Throughput, keys), 0, Instant::now());
+    let (mut sampler, mut advance, start) = (Means::new(Goal::Throughput, keys), 0, Instant::now());
     for now in 0..40 {
         all.iter().for_each(|trace| _ = black_box(sampler.ask(trace.key, 1.0)));
         let before = Instant::now();
         sampler.advance(second(now), &share);
-        sampler.changes(|_, _| ());
+        sampler.write(&mut |_, _| true);
         advance += before.elapsed().as_nanos();
     }
     line("adaptive", sampler.bytes(), start, advance);
@@ -232,9 +236,9 @@ fn costs() {
     sampler.assign(0);
     for now in 0..40 {
         for trace in &all {
-            let measured = Measured { key: Key(trace.key), value: 0.0, time: second(now) };
+            let measured = Measured { partition: 0, key: Key(trace.key), value: 1.0, time: second(now) };
             let kept = black_box(sampler.probability(1, &rule, measured)) == 1.0;
-            sampler.learn(1, &rule, (0, measured), Fate { chosen: kept, kept });
+            sampler.learn(1, &rule, measured, Fate { chosen: kept, kept });
         }
         sampler.write(usize::MAX, |_| ());
     }

@@ -828,7 +828,7 @@ impl Engine {
             randomness: policies.randomness(trace, span.randomness.unwrap_or_else(|| trace.randomness())),
             time: origin.seen,
         };
-        policies.vote(known, Answering::Learned(states), votes);
+        policies.vote(known, Answering::Learned(states, assembly.rank(origin.partition)), votes);
         let verdict = policies.decide(Facts { votes, ..known });
         if let (true, Some(policy)) = (verdict.keep, verdict.policy) {
             stats.regret[usize::from(edition.number(policy))] += 1;
@@ -888,7 +888,7 @@ impl Engine {
                 let policies = &edition.policies;
                 let partition = assembly.rank(assembly.first_place(trace).0);
                 let known = facts(assembly, policies, scratch, trace, reason == Reason::Structure, decided);
-                let answering = given.as_deref().map_or(Answering::Learned(states), Answering::Given);
+                let answering = given.as_deref().map_or(Answering::Learned(states, partition), Answering::Given);
                 policies.vote(known, answering, votes);
                 let facts = Facts { votes, ..known };
                 policies.shadows(facts, |policy, keep| stats.shadowed(edition.number(policy), keep));
@@ -898,7 +898,7 @@ impl Engine {
                     });
                 }
                 let verdict = policies.decide(facts);
-                policies.teach(votes, facts.randomness, (partition, verdict.keep), states, |policy, over| {
+                policies.teach(votes, facts.randomness, verdict.keep, states, |policy, over| {
                     stats.over(edition.number(policy), over);
                 });
                 (edition.numbered(verdict), policies.fingerprint())

@@ -68,6 +68,7 @@ impl Stats {
         match over {
             Over::Slowest(coverage) => self.slowest[policy] += coverage,
             Over::Rare(coverage) => self.rare[policy] += coverage,
+            Over::Adaptive => {}
         }
     }
 

@@ -109,6 +109,15 @@ pub fn floor(text: &str) -> Result<u32, Mistake> {
     floor.ok_or_else(|| Mistake::new(format!("`{text}` is no number of traces"), "write 1 to 1000"))
 }
 
+/// A number of something in a second, above 0.
+///
+/// # Errors
+/// Anything else.
+pub fn per_second(text: &str) -> Result<f64, Mistake> {
+    let number = text.parse().ok().filter(|number| (0.001..=1e9).contains(number));
+    number.ok_or_else(|| Mistake::new(format!("`{text}` is no number a second"), "write such as 200, or 0.5"))
+}
+
 /// The last millisecond of a date, in UTC, or of a moment: `2026-12-24`, `2026-12-24T18:00:00Z`, `2026-12-24T19:00:00+01:00`.
 ///
 /// # Errors

@@ -4,18 +4,23 @@
 mod cluster;
 #[path = "../benchmarks/support/estimate.rs"]
 mod estimate;
-#[path = "../benchmarks/support/floors.rs"]
-mod floors;
 #[path = "../benchmarks/support/traces.rs"]
 mod traces;
+#[path = "../benchmarks/support/workers.rs"]
+mod workers;
 
 use cluster::{Second, adaptive, budget, play, rate};
-use floors::Floors;
 use tailwater::{
     model::RecordTime,
-    sample::{Adaptive, Share, adaptive::Goal, rate::BURST},
+    sample::{
+        Adaptive, Rare, Rule, Share,
+        adaptive::{Goal, Means},
+        known::Table as _,
+        rate::BURST,
+    },
 };
 use traces::Traces;
+use workers::Workers;
 
 const KEYS: [usize; 4] = [10, 500, 2_000, 20_000];
 
@@ -92,6 +97,29 @@ fn an_adaptive_goal_holds_to_two_per_cent_and_at_20000_keys_to_five() {
     }
 }
 
+/// As workers have it: by one rule, with what is written and heard.
+#[test]
+fn an_adaptive_goal_holds_over_partitions_and_kills() {
+    for (partitions, rule, goal) in [
+        (1, Adaptive::Throughput(100.0), 100.0),
+        (4, Adaptive::Throughput(100.0), 100.0),
+        (32, Adaptive::Throughput(100.0), 100.0),
+        (32, Adaptive::Probability(0.1), 100.0),
+    ] {
+        let mut traces = Traces::new(8, 500, 1_000.0);
+        traces.partitions = partitions;
+        let mut workers = Workers::new(2, partitions, Rule::Adaptive(rule), 1);
+        workers.kills = (1..=10).map(|kill| 60 + 17 * kill).collect();
+        for _ in 0..299 {
+            workers.second(traces.second(|_| 1.0), |_| false);
+        }
+        let later = workers.kept.iter().filter(|((second, _), _)| *second >= 60);
+        let kept = later.map(|(_, (_, kept))| f64::from(*kept)).sum::<f64>() / 240.0 / goal;
+        println!("{partitions} partitions, {rule:?}: {kept:.3} of the goal");
+        assert!((0.93..=1.03).contains(&kept), "{partitions} partitions, {rule:?}: {kept} of the goal");
+    }
+}
+
 #[test]
 fn a_step_passes_for_a_second_and_a_restart_begins_where_it_was() {
     for keys in KEYS {
@@ -112,7 +140,7 @@ fn a_step_passes_for_a_second_and_a_restart_begins_where_it_was() {
 #[test]
 fn keys_that_rest_leave_their_part_and_their_place() {
     let mut traces = Traces::new(6, 2_000, 1_000.0);
-    let mut sampler = Adaptive::new(Goal::Throughput, 1_000);
+    let mut sampler = Means::new(Goal::Throughput, 1_000);
     let (mut kept, mut least) = (0.0, usize::MAX);
     for second in 0..400_i64 {
         let factor = |key| if second > 100 && key < 100 { 0.0 } else { 1.0 };
@@ -133,7 +161,7 @@ fn a_floor_is_a_floor_and_after_kills_no_more() {
         let workers = partitions.min(4) as u32;
         let mut traces = Traces::new(8, 2_000, 400.0);
         traces.partitions = partitions;
-        let mut floors = Floors::new(2, partitions, at_least, 60);
+        let mut floors = Workers::new(2, partitions, Rule::Rare(Rare::new(at_least, 60_000)), 60);
         floors.kills = (1..=10).map(|kill| 17 * kill).collect();
         for _ in 1..240 {
             floors.second(traces.second(|_| 1.0), |_| false);
@@ -158,7 +186,7 @@ fn a_floor_is_a_floor_and_after_kills_no_more() {
 #[test]
 fn a_floor_counts_what_others_keep() {
     let mut traces = Traces::new(8, 50, 400.0);
-    let mut floors = Floors::new(2, 1, 2, 60);
+    let mut floors = Workers::new(2, 1, Rule::Rare(Rare::new(2, 60_000)), 60);
     for _ in 0..59 {
         floors.second(traces.second(|_| 1.0), |trace| trace.randomness.0 % 10 == 0);
     }

@@ -7,7 +7,13 @@ use fastrand::Rng;
 use tailwater::{
     model::{RecordTime, Threshold},
     sample::{
-        Account, Adaptive, Budget, Candidate, Rate, Share, Shares, Summary, adaptive::Goal, budget, rate::BURST, share,
+        Account, Budget, Candidate, Rate, Share, Shares, Summary,
+        adaptive::{self, Goal, Means},
+        budget,
+        keys::{Holder, Key},
+        known::Table as _,
+        rate::BURST,
+        share,
     },
 };
 
@@ -187,12 +193,15 @@ fn account(state: &State) -> Account {
 }
 
 /// A throughput if it is 1 or more.
-pub fn adaptive(seed: u64, partitions: usize, goal: f64) -> Cluster<Adaptive> {
+pub fn adaptive(seed: u64, partitions: usize, goal: f64) -> Cluster<Means> {
     let make = move |state: &State| {
         let goal = if goal < 1.0 { Goal::Probability(goal) } else { Goal::Throughput };
-        let mut adaptive = Adaptive::new(goal, 100_000);
-        state.iter().for_each(|(key, bytes)| adaptive.restore(*key, bytes).expect("as written"));
-        adaptive
+        let mut means = Means::new(goal, 100_000);
+        for (key, bytes) in state {
+            let holder = key.map_or(Holder::Group(0), |key| Holder::Key(Key(key)));
+            means.restore(holder, adaptive::Written::from_bytes(bytes).expect("as written"));
+        }
+        means
     };
     Cluster::new(seed, partitions, make, move || Shares::new(goal, partitions, share::fairly))
 }
@@ -232,7 +241,7 @@ impl Member for Budget {
     }
 }
 
-impl Member for Adaptive {
+impl Member for Means {
     fn second(&mut self, now: RecordTime, share: &Share, traces: &[Trace]) -> Vec<Threshold> {
         let thresholds = traces.iter().map(|trace| self.ask(trace.key, trace.cost as f64)).collect();
         self.advance(now, share);
@@ -244,9 +253,10 @@ impl Member for Adaptive {
     }
 
     fn commit(&mut self, state: &mut State) {
-        self.changes(|key, bytes| match bytes {
-            Some(bytes) => _ = state.insert(key, bytes),
-            None => _ = state.remove(&key),
+        self.write(&mut |holder, written| {
+            let key = if let Holder::Key(key) = holder { Some(key.0) } else { None };
+            state.insert(key, written.to_bytes());
+            true
         });
     }
 }

@@ -2,7 +2,11 @@
 
 use tailwater::{
     model::{RecordTime, Threshold},
-    sample::{Adaptive, Budget, Candidate, Rate, Share, adaptive::Goal, rate::BURST},
+    sample::{
+        Budget, Candidate, Rate, Share,
+        adaptive::{Goal, Means},
+        rate::BURST,
+    },
 };
 
 use super::{
@@ -50,7 +54,7 @@ fn run_once(seed: u64) -> [Estimate; QUANTITIES.len()] {
     let mut traces = Traces::new(seed, 100, 1_000.0);
     traces.cost = 15;
     let mut policies = Policies {
-        adaptive: Adaptive::new(Goal::Probability(0.1), 1_000),
+        adaptive: Means::new(Goal::Probability(0.1), 1_000),
         rate: Rate::new(BURST),
         budget: Budget::new(BURST),
     };
@@ -69,7 +73,7 @@ fn run_once(seed: u64) -> [Estimate; QUANTITIES.len()] {
 
 /// All keep; errors are protected, and what only the sample of all keeps gives way first.
 struct Policies {
-    adaptive: Adaptive,
+    adaptive: Means,
     rate: Rate,
     budget: Budget,
 }

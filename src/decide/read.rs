@@ -358,9 +358,9 @@ impl<'a> Reader<'a, '_> {
     fn sampler(&mut self, node: &'a Node, keeps: Option<&str>) -> Option<Threshold> {
         let before = self.diagnostics.0.len();
         let mut fields = Fields::of(node, "a sampler", self.diagnostics)?;
-        let given = ["probability", "slowest", "rare"].map(|name| Some((name, fields.take(name)?)));
+        let given = ["probability", "slowest", "rare", "adaptive"].map(|name| Some((name, fields.take(name)?)));
         let mut given = given.into_iter().flatten();
-        self.later(&mut fields, &["adaptive", "rate"]);
+        self.later(&mut fields, &["rate"]);
         fields.finish(self.diagnostics);
         match (given.next(), given.next()) {
             (Some(_), Some((name, node))) => {

@@ -40,7 +40,8 @@ pub struct Vote {
 /// Who answers for the samplers that learn.
 #[derive(Clone, Copy, Debug)]
 pub enum Answering<'a> {
-    Learned(&'a States),
+    /// Of a trace that began in this partition, which is known by its place among all.
+    Learned(&'a States, u32),
     /// Those of these policies keep the trace, and others do not.
     Given(&'a [u16]),
 }
@@ -68,19 +69,19 @@ impl Sampler<Aspect> {
 impl Sampler<Place> {
     /// Of a trace with these facts: what is measured, and what of such traces is kept.
     pub fn answer(&self, policy: u16, facts: &Facts<'_>, answering: Answering<'_>) -> (Option<Measured>, Threshold) {
-        let states = match answering {
+        let (states, partition) = match answering {
             Answering::Given(policies) if policies.contains(&policy) => return (None, Threshold::ALWAYS),
             Answering::Given(_) => return (None, Threshold::NEVER),
-            Answering::Learned(states) => states,
+            Answering::Learned(states, partition) => (states, partition),
         };
-        let value = self.of.as_ref().map_or(Some(0.0), |of| of.number(facts));
+        let value = self.of.as_ref().map_or(Some(1.0), |of| of.number(facts));
         let Some(value) = value else { return (None, Threshold::NEVER) };
-        let measured = Measured { key: Key(key(&self.by, facts)), value, time: facts.time };
+        let measured = Measured { partition, key: Key(key(&self.by, facts)), value, time: facts.time };
         (Some(measured), threshold(states.probability(self.state, &self.rule, measured)))
     }
 
-    /// Learns of a trace of a partition, and tells what came of what is over now.
-    pub fn learn(&self, partition: u32, measured: Measured, fate: Fate, states: &mut States) -> Over {
-        states.learn(self.state, &self.rule, (partition, measured), fate)
+    /// Learns of a trace, and tells what came of what is over now.
+    pub fn learn(&self, measured: Measured, fate: Fate, states: &mut States) -> Over {
+        states.learn(self.state, &self.rule, measured, fate)
     }
 }

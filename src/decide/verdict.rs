@@ -118,20 +118,20 @@ impl PolicySet {
         self.samplers.iter().find(|sampler| sampler.state == state).map(|sampler| &sampler.rule)
     }
 
-    /// Lets samplers learn from a trace of a partition on which they have voted, and which was kept or not. Tells what came, by
+    /// Lets samplers learn from a trace on which they have voted, and which was kept or not. Tells what came, by
     /// policy, of what is over now.
     pub fn teach(
         &self,
         votes: &[Vote],
         randomness: Randomness,
-        (partition, kept): (u32, bool),
+        kept: bool,
         states: &mut States,
         mut tell: impl FnMut(u16, Over),
     ) {
         for vote in votes {
             let Some(measured) = vote.measured else { continue };
             let fate = Fate { chosen: randomness.0 >= vote.threshold.0, kept };
-            tell(vote.policy, self.samplers[usize::from(vote.sampler)].learn(partition, measured, fate, states));
+            tell(vote.policy, self.samplers[usize::from(vote.sampler)].learn(measured, fate, states));
         }
     }
 

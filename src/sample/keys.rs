@@ -5,9 +5,9 @@ use hashbrown::HashMap;
 use prost::Message;
 
 use super::{
-    Malformed, Measured,
+    Malformed, Measured, Others,
     coverage::Coverage,
-    known::{self, Known, Learns, State as _, Written},
+    known::{self, Known, Learns, Spread, State as _, Written},
     schema,
     slowest::{Fate, Slowest, State, Window},
 };
@@ -312,6 +312,7 @@ impl known::Table for Keys {
 impl Learns for Slowest {
     type State = State;
     type Table = Keys;
+    type Others = Others<State>;
     type Over = Coverage;
 
     fn table(&self, now: RecordTime) -> Keys {
@@ -334,13 +335,14 @@ impl Learns for Slowest {
         self.number(now).saturating_sub(state.window()) > IDLE_WINDOWS
     }
 
-    fn probability(&self, Measured { key, value, time }: Measured, known: &Known<Self>, _: u32) -> f64 {
+    fn probability(&self, measured: Measured, known: &Known<Self>, _: Spread) -> f64 {
+        let Measured { key, value, time, .. } = measured;
         let own = known.own.iter().map(|(_, keys)| keys);
         probability(self, key, value, time, own, |holder| known.others.of(holder).map(|(_, state)| state))
     }
 
-    fn learn(&self, partition: u32, measured: Measured, fate: Fate, known: &mut Known<Self>) -> Coverage {
-        let Measured { key, value, time } = measured;
+    fn learn(&self, measured: Measured, fate: Fate, known: &mut Known<Self>, _: Spread) -> Coverage {
+        let Measured { partition, key, value, time } = measured;
         let over = known.table(partition, self, time).learn(key, value, fate, time);
         over.iter().fold(Coverage::default(), |mut sum, (_, window)| {
             sum += Coverage::of(window);

@@ -2,14 +2,23 @@
 
 use std::fmt::Debug;
 
-use super::{Malformed, Measured, Others, keys::Holder, slowest::Fate};
+use super::{Malformed, Measured, keys::Holder, slowest::Fate};
 use crate::model::RecordTime;
 
 /// Of its own partitions, and of those of others as far as it was heard of. Partitions are known by their places among all.
 #[derive(Debug)]
 pub struct Known<R: Learns> {
     pub own: Vec<(u32, R::Table)>,
-    pub others: Others<R::State>,
+    pub others: R::Others,
+}
+
+/// Over whom the input is spread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spread {
+    /// All there are, and never 0.
+    pub partitions: u32,
+    /// About so many share them.
+    pub workers: u32,
 }
 
 /// A rule that learns.
@@ -18,6 +27,8 @@ pub trait Learns: Debug + Sized {
     type State: State;
     /// What a partition has learned.
     type Table: Table;
+    /// What was heard of others.
+    type Others: Hears<Self::State>;
     /// What came of a time that is over.
     type Over: Default;
 
@@ -36,11 +47,11 @@ pub trait Learns: Debug + Sized {
     /// Whether a state has nothing to say any more.
     fn is_past(&self, state: &Self::State, now: RecordTime) -> bool;
 
-    /// With what probability a trace is to be kept. About so many workers share the input.
-    fn probability(&self, measured: Measured, known: &Known<Self>, workers: u32) -> f64;
+    /// With what probability a trace of one of the worker's partitions is to be kept.
+    fn probability(&self, measured: Measured, known: &Known<Self>, spread: Spread) -> f64;
 
-    /// Learns of a trace of one of the worker's partitions.
-    fn learn(&self, partition: u32, measured: Measured, fate: Fate, known: &mut Known<Self>) -> Self::Over;
+    /// Learns of one.
+    fn learn(&self, measured: Measured, fate: Fate, known: &mut Known<Self>, spread: Spread) -> Self::Over;
 }
 
 pub trait State: Clone + Debug + Written {
@@ -62,11 +73,23 @@ pub trait Table: Debug {
     fn bytes(&self) -> usize;
 }
 
+/// Whoever sends them bounds how many states there are.
+pub trait Hears<S>: Debug + Default {
+    fn hear(&mut self, partition: u32, holder: Holder, state: S);
+
+    /// A partition is no other worker's any more.
+    fn forget(&mut self, partition: u32);
+
+    fn expire(&mut self, is_past: impl Fn(&S) -> bool);
+
+    fn bytes(&self) -> usize;
+}
+
 // === impl Known ===
 
 impl<R: Learns> Default for Known<R> {
     fn default() -> Self {
-        Self { own: Vec::new(), others: Others::default() }
+        Self { own: Vec::new(), others: R::Others::default() }
     }
 }
 
@@ -85,10 +108,6 @@ impl<R: Learns> Known<R> {
 
     pub fn revoke(&mut self, partition: u32) {
         self.own.retain(|(of, _)| *of != partition);
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.own.is_empty() && self.others.is_empty()
     }
 
     pub fn bytes(&self) -> usize {

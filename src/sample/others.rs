@@ -3,9 +3,11 @@
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use super::{keys::Holder, known::State};
+use super::{
+    keys::Holder,
+    known::{Hears, State},
+};
 
-/// Whoever sends them bounds how many there are.
 #[derive(Debug)]
 pub struct Others<S> {
     /// With the partition that each is of.
@@ -21,8 +23,10 @@ impl<S: State> Others<S> {
     pub fn of(&self, holder: Holder) -> impl Iterator<Item = (u32, &S)> + Clone {
         self.states.get(&holder).into_iter().flatten().map(|(partition, state)| (*partition, state))
     }
+}
 
-    pub fn hear(&mut self, partition: u32, holder: Holder, state: S) {
+impl<S: State> Hears<S> for Others<S> {
+    fn hear(&mut self, partition: u32, holder: Holder, state: S) {
         self.bytes += bytes(&state);
         let of = self.states.entry(holder).or_default();
         match of.iter_mut().find(|(known, _)| *known == partition) {
@@ -38,7 +42,21 @@ impl<S: State> Others<S> {
         }
     }
 
-    pub fn retain(&mut self, stays: impl Fn(u32, &S) -> bool) {
+    fn forget(&mut self, partition: u32) {
+        self.retain(|of, _| of != partition);
+    }
+
+    fn expire(&mut self, is_past: impl Fn(&S) -> bool) {
+        self.retain(|_, state| !is_past(state));
+    }
+
+    fn bytes(&self) -> usize {
+        self.states.allocation_size() + self.bytes
+    }
+}
+
+impl<S: State> Others<S> {
+    fn retain(&mut self, stays: impl Fn(u32, &S) -> bool) {
         let Self { states, bytes: all } = self;
         states.retain(|_, of| {
             of.retain(|(partition, state)| {
@@ -49,14 +67,6 @@ impl<S: State> Others<S> {
             of.shrink_to_fit();
             !of.is_empty()
         });
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.states.is_empty()
-    }
-
-    pub fn bytes(&self) -> usize {
-        self.states.allocation_size() + self.bytes
     }
 }
 

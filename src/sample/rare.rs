@@ -11,9 +11,9 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use super::{
-    Malformed, Measured,
+    Malformed, Measured, Others,
     keys::{Holder, Key},
-    known::{self, Known, Learns, Written},
+    known::{self, Known, Learns, Spread, Written},
     pack::{Reader, VALUE, Writer},
     slowest::Fate,
 };
@@ -124,6 +124,7 @@ impl Rare {
 impl Learns for Rare {
     type State = Count;
     type Table = Floors;
+    type Others = Others<Count>;
     type Over = Coverage;
 
     fn table(&self, now: RecordTime) -> Floors {
@@ -153,7 +154,8 @@ impl Learns for Rare {
     }
 
     /// Whether one more trace of the key is to be kept, lest there be too few.
-    fn probability(&self, Measured { key, time, .. }: Measured, known: &Known<Self>, workers: u32) -> f64 {
+    fn probability(&self, measured: Measured, known: &Known<Self>, spread: Spread) -> f64 {
+        let Measured { key, time, .. } = measured;
         let (period, passed) = self.period(time);
         let (mut kept, mut most) = (0_u32, (0, 0));
         for (partition, count) in known.counts(key) {
@@ -166,7 +168,7 @@ impl Learns for Rare {
         if is_gone || kept >= self.at_least {
             return 0.0;
         }
-        if workers <= 1 {
+        if spread.workers <= 1 {
             return 1.0;
         }
         let (most, first) = most;
@@ -174,12 +176,12 @@ impl Learns for Rare {
         let waits = most >= FREQUENT && u64::from(passed) < self.per / WAIT;
         let recent = known.own.iter().map(|(_, floors)| floors.recent(key, period, passed)).sum::<u32>();
         let missing = self.at_least - (kept - recent.min(kept));
-        let part = missing.div_ceil(workers);
+        let part = missing.div_ceil(spread.workers);
         f64::from(u8::from(is_first || (!waits && recent < part)))
     }
 
-    fn learn(&self, partition: u32, measured: Measured, fate: Fate, known: &mut Known<Self>) -> Coverage {
-        let Measured { key, time, .. } = measured;
+    fn learn(&self, measured: Measured, fate: Fate, known: &mut Known<Self>, _: Spread) -> Coverage {
+        let Measured { partition, key, time, .. } = measured;
         let (period, passed) = self.period(time);
         let before = known.own.iter().find(|(of, floors)| *of == partition && floors.period < period);
         let over = before.map_or_else(Coverage::default, |(_, floors)| self.covered(floors, known));
@@ -372,7 +374,7 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
-    use crate::sample::known::Table;
+    use crate::sample::known::{Hears, Table};
 
     const PERIOD: u64 = 60_000;
 
@@ -380,22 +382,22 @@ mod tests {
     struct Worker {
         rule: Rare,
         known: Known<Rare>,
-        workers: u32,
+        spread: Spread,
     }
 
     impl Worker {
         fn new(at_least: u32, own: &[u32]) -> Self {
             let (rule, mut known) = (Rare::new(at_least, PERIOD), Known::default());
             own.iter().for_each(|&partition| _ = known.table(partition, &rule, RecordTime(0)));
-            Self { rule, known, workers: 2 / own.len() as u32 }
+            Self { rule, known, spread: Spread { partitions: 2, workers: 2 / own.len() as u32 } }
         }
 
         fn ask(&self, key: u64, ms: i64) -> bool {
-            self.rule.probability(measured(key, ms), &self.known, self.workers) == 1.0
+            self.rule.probability(measured(0, key, ms), &self.known, self.spread) == 1.0
         }
 
         fn learn(&mut self, partition: u32, key: u64, ms: i64, kept: bool) -> Coverage {
-            self.rule.learn(partition, measured(key, ms), Fate { chosen: kept, kept }, &mut self.known)
+            self.rule.learn(measured(partition, key, ms), Fate { chosen: kept, kept }, &mut self.known, self.spread)
         }
 
         fn come(&mut self, partition: u32, key: u64, ms: i64) -> bool {
@@ -420,8 +422,8 @@ mod tests {
         }
     }
 
-    fn measured(key: u64, ms: i64) -> Measured {
-        Measured { key: Key(key), value: 0.0, time: RecordTime(ms) }
+    fn measured(partition: u32, key: u64, ms: i64) -> Measured {
+        Measured { partition, key: Key(key), value: 1.0, time: RecordTime(ms) }
     }
 
     #[test]

@@ -73,6 +73,18 @@ impl Shares {
         Self { per_second, split, partitions: vec![View::default(); partitions] }
     }
 
+    /// From now on the goal is another, or shared by others. Partitions never become fewer.
+    pub fn aim(&mut self, per_second: f64, partitions: usize) {
+        self.per_second = per_second;
+        self.widen(partitions);
+    }
+
+    pub fn widen(&mut self, partitions: usize) {
+        if partitions > self.partitions.len() {
+            self.partitions.resize_with(partitions, View::default);
+        }
+    }
+
     /// Of one's own partitions too, when it is committed: nobody knows more of himself than the others do.
     pub fn hear(&mut self, partition: usize, summary: Summary) {
         let Some(view) = self.partitions.get_mut(partition) else { return };
@@ -146,6 +158,13 @@ fn ratio(part: f64, whole: f64) -> f64 {
 pub fn fairly(claims: &[(u64, Claim)], goal: f64) -> Vec<f64> {
     let level = level(&mut claims.iter().map(|(_, claim)| *claim).collect::<Vec<_>>(), goal);
     claims.iter().map(|(_, claim)| claim.share(level)).collect()
+}
+
+impl Default for Shares {
+    /// Of nothing.
+    fn default() -> Self {
+        Self::new(0.0, 1, fairly)
+    }
 }
 
 // === impl Share ===

@@ -4,10 +4,10 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use super::{
-    Malformed,
+    Adaptive, Malformed,
     coverage::Coverage,
     keys::{Holder, Key},
-    known::{Known, Learns, Table},
+    known::{Hears, Known, Learns, Spread, Table},
     rare::{self, Rare},
     slowest::{Fate, Slowest},
 };
@@ -18,6 +18,7 @@ use crate::model::RecordTime;
 pub struct States {
     slowest: Samplers<Slowest>,
     rare: Samplers<Rare>,
+    adaptive: Samplers<Adaptive>,
     /// Partitions of the input, whosever they are, and those of this worker.
     shared: u32,
     assigned: u32,
@@ -34,13 +35,16 @@ type Samplers<R> = HashMap<u64, Known<R>, FixedState>;
 pub enum Rule {
     Slowest(Slowest),
     Rare(Rare),
+    Adaptive(Adaptive),
 }
 
 /// A trace, as a sampler sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct Measured {
+    /// Where it began.
+    pub partition: u32,
     pub key: Key,
-    /// 0 where the rule measures nothing.
+    /// 1 where the rule measures nothing.
     pub value: f64,
     /// When it was decided.
     pub time: RecordTime,
@@ -51,6 +55,8 @@ pub struct Measured {
 pub enum Over {
     Slowest(Coverage),
     Rare(rare::Coverage),
+    /// Nothing to tell.
+    Adaptive,
 }
 
 /// A state as it is written: the last of a partition and a name counts. `P` is how the partition is called; here they are known by
@@ -69,6 +75,15 @@ pub struct Name {
     pub holder: Holder,
 }
 
+/// What is done to the samplers of all rules alike.
+trait All {
+    fn forget(&mut self, partition: u32);
+    fn revoke(&mut self, partition: u32);
+    fn keep(&mut self, is_asked: &dyn Fn(u64) -> bool);
+    fn tables(&mut self) -> Vec<(u64, u32, &mut dyn Table)>;
+    fn bytes(&self) -> usize;
+}
+
 // === impl States ===
 
 impl States {
@@ -80,44 +95,47 @@ impl States {
     /// One more partition is this worker's. What others have said of it was of their time.
     pub fn assign(&mut self, partition: u32) {
         self.assigned += 1;
-        self.slowest.values_mut().for_each(|known| known.others.retain(|of, _| of != partition));
-        self.rare.values_mut().for_each(|known| known.others.retain(|of, _| of != partition));
+        self.all().into_iter().for_each(|samplers| samplers.forget(partition));
     }
 
-    /// With what probability a trace is to be kept.
+    /// A partition is another's now, and what was learned of it.
+    pub fn revoke(&mut self, partition: u32) {
+        self.assigned -= 1;
+        self.all().into_iter().for_each(|samplers| samplers.revoke(partition));
+    }
+
+    /// With what probability a trace of a partition of this worker is to be kept.
     pub fn probability(&self, sampler: u64, rule: &Rule, measured: Measured) -> f64 {
-        let measured = Measured { time: self.at(measured.time), ..measured };
+        let measured = self.in_time(measured);
         match rule {
-            Rule::Slowest(rule) => probability(&self.slowest, sampler, rule, measured, self.workers()),
-            Rule::Rare(rule) => probability(&self.rare, sampler, rule, measured, self.workers()),
+            Rule::Slowest(rule) => probability(&self.slowest, sampler, rule, measured, self.spread()),
+            Rule::Rare(rule) => probability(&self.rare, sampler, rule, measured, self.spread()),
+            Rule::Adaptive(rule) => probability(&self.adaptive, sampler, rule, measured, self.spread()),
         }
     }
 
-    /// Learns of a trace of a partition, and tells what came of what is over now.
-    pub fn learn(&mut self, sampler: u64, rule: &Rule, (partition, measured): (u32, Measured), fate: Fate) -> Over {
-        let measured = Measured { time: self.at(measured.time), ..measured };
+    /// Learns of one, and tells what came of what is over now.
+    pub fn learn(&mut self, sampler: u64, rule: &Rule, measured: Measured, fate: Fate) -> Over {
+        let (measured, spread) = (self.in_time(measured), self.spread());
         self.latest = self.latest.max(Some(measured.time));
         match rule {
-            Rule::Slowest(rule) => {
-                let known = self.slowest.entry(sampler).or_default();
-                Over::Slowest(rule.learn(partition, measured, fate, known))
-            }
-            Rule::Rare(rule) => {
-                let known = self.rare.entry(sampler).or_default();
-                Over::Rare(rule.learn(partition, measured, fate, known))
+            Rule::Slowest(rule) => Over::Slowest(learn(&mut self.slowest, sampler, rule, (measured, fate), spread)),
+            Rule::Rare(rule) => Over::Rare(learn(&mut self.rare, sampler, rule, (measured, fate), spread)),
+            Rule::Adaptive(rule) => {
+                learn(&mut self.adaptive, sampler, rule, (measured, fate), spread);
+                Over::Adaptive
             }
         }
     }
 
     /// Writes what was learned since it was last written, up to about so many bytes; what finds no room has its turn later.
     pub fn write(&mut self, mut room: usize, mut write: impl FnMut(Learned)) {
-        let mut all: Vec<_> = tables(&mut self.slowest).chain(tables(&mut self.rare)).collect();
-        if all.is_empty() {
-            return;
-        }
-        self.first = (self.first + 1) % all.len();
-        all.rotate_left(self.first);
-        for (sampler, partition, table) in all {
+        self.first += 1;
+        let first = self.first;
+        let mut tables: Vec<_> = self.all().into_iter().flat_map(All::tables).collect();
+        let turn = first % tables.len().max(1);
+        tables.rotate_left(turn);
+        for (sampler, partition, table) in tables {
             table.write(&mut |holder, state| {
                 if room == 0 {
                     return false;
@@ -138,6 +156,7 @@ impl States {
         let time = match rule {
             Rule::Slowest(rule) => restore(&mut self.slowest, written, rule),
             Rule::Rare(rule) => restore(&mut self.rare, written, rule),
+            Rule::Adaptive(rule) => restore(&mut self.adaptive, written, rule),
         };
         self.latest = self.latest.max(Some(time?));
         Ok(())
@@ -151,6 +170,7 @@ impl States {
         match rule {
             Rule::Slowest(rule) => hear(&mut self.slowest, written, rule),
             Rule::Rare(rule) => hear(&mut self.rare, written, rule),
+            Rule::Adaptive(rule) => hear(&mut self.adaptive, written, rule),
         }
     }
 
@@ -159,55 +179,60 @@ impl States {
         let Some(now) = self.latest else { return };
         for (sampler, known) in &mut self.slowest {
             if let Some(Rule::Slowest(rule)) = rule(*sampler) {
-                known.others.retain(|_, state| !rule.is_past(state, now));
+                known.others.expire(|state| rule.is_past(state, now));
             }
         }
         for (sampler, known) in &mut self.rare {
             if let Some(Rule::Rare(rule)) = rule(*sampler) {
-                known.others.retain(|_, state| !rule.is_past(state, now));
+                known.others.expire(|count| rule.is_past(count, now));
             }
         }
     }
 
-    /// A partition is another's now, and what was learned of it.
-    pub fn revoke(&mut self, partition: u32) {
-        self.assigned -= 1;
-        self.slowest.values_mut().for_each(|known| known.revoke(partition));
-        self.rare.values_mut().for_each(|known| known.revoke(partition));
-    }
-
     /// Forgets what other samplers have learned.
     pub fn retain(&mut self, is_asked: impl Fn(u64) -> bool) {
-        self.slowest.retain(|sampler, _| is_asked(*sampler));
-        self.rare.retain(|sampler, _| is_asked(*sampler));
+        self.all().into_iter().for_each(|samplers| samplers.keep(&is_asked));
     }
 
     pub fn bytes(&self) -> usize {
-        bytes(&self.slowest) + bytes(&self.rare)
+        let all: [&dyn All; 3] = [&self.slowest, &self.rare, &self.adaptive];
+        all.into_iter().map(All::bytes).sum()
     }
 
-    /// How many share the input, about: as if all had as many partitions as this one.
-    fn workers(&self) -> u32 {
-        self.shared.div_ceil(self.assigned.max(1)).max(1)
+    fn all(&mut self) -> [&mut dyn All; 3] {
+        [&mut self.slowest, &mut self.rare, &mut self.adaptive]
+    }
+
+    /// As if all workers had as many partitions as this one.
+    fn spread(&self) -> Spread {
+        let partitions = self.shared.max(self.assigned).max(1);
+        Spread { partitions, workers: partitions.div_ceil(self.assigned.max(1)) }
     }
 
     /// When the input has ended, time stands where it was.
-    fn at(&self, time: RecordTime) -> RecordTime {
-        if time == RecordTime::END { self.latest.unwrap_or(RecordTime(0)) } else { time }
+    fn in_time(&self, measured: Measured) -> Measured {
+        match measured.time {
+            RecordTime::END => Measured { time: self.latest.unwrap_or(RecordTime(0)), ..measured },
+            _ => measured,
+        }
     }
 }
 
-fn probability<R: Learns>(samplers: &Samplers<R>, sampler: u64, rule: &R, measured: Measured, workers: u32) -> f64 {
+fn probability<R: Learns>(samplers: &Samplers<R>, sampler: u64, rule: &R, measured: Measured, spread: Spread) -> f64 {
     match samplers.get(&sampler) {
-        Some(known) => rule.probability(measured, known, workers),
-        None => rule.probability(measured, &Known::default(), workers),
+        Some(known) => rule.probability(measured, known, spread),
+        None => rule.probability(measured, &Known::default(), spread),
     }
 }
 
-fn tables<R: Learns>(samplers: &mut Samplers<R>) -> impl Iterator<Item = (u64, u32, &mut dyn Table)> {
-    samplers.iter_mut().flat_map(|(sampler, known)| {
-        known.own.iter_mut().map(|(partition, table)| (*sampler, *partition, table as &mut dyn Table))
-    })
+fn learn<R: Learns>(
+    samplers: &mut Samplers<R>,
+    sampler: u64,
+    rule: &R,
+    (measured, fate): (Measured, Fate),
+    spread: Spread,
+) -> R::Over {
+    rule.learn(measured, fate, samplers.entry(sampler).or_default(), spread)
 }
 
 fn restore<R: Learns>(samplers: &mut Samplers<R>, written: &Learned, rule: &R) -> Result<RecordTime, Malformed> {
@@ -225,8 +250,31 @@ fn hear<R: Learns>(samplers: &mut Samplers<R>, written: &Learned, rule: &R) -> R
     Ok(())
 }
 
-fn bytes<R: Learns>(samplers: &Samplers<R>) -> usize {
-    samplers.allocation_size() + samplers.values().map(Known::bytes).sum::<usize>()
+// === impl Samplers ===
+
+impl<R: Learns> All for Samplers<R> {
+    fn forget(&mut self, partition: u32) {
+        self.values_mut().for_each(|known| known.others.forget(partition));
+    }
+
+    fn revoke(&mut self, partition: u32) {
+        self.values_mut().for_each(|known| known.revoke(partition));
+    }
+
+    fn keep(&mut self, is_asked: &dyn Fn(u64) -> bool) {
+        self.retain(|sampler, _| is_asked(*sampler));
+    }
+
+    fn tables(&mut self) -> Vec<(u64, u32, &mut dyn Table)> {
+        let tables = self.iter_mut().flat_map(|(sampler, known)| {
+            known.own.iter_mut().map(|(partition, table)| (*sampler, *partition, table as &mut dyn Table))
+        });
+        tables.collect()
+    }
+
+    fn bytes(&self) -> usize {
+        self.allocation_size() + self.values().map(Known::bytes).sum::<usize>()
+    }
 }
 
 // === impl Learned ===
@@ -265,8 +313,8 @@ mod tests {
     const RULE: fn() -> Rule = || Rule::Slowest(Slowest::new(0.99, 60_000));
 
     fn learn(states: &mut States, partition: u32, key: u64, value: f64, time: i64) {
-        let measured = Measured { key: key_of(key), value, time: RecordTime(time) };
-        states.learn(7, &RULE(), (partition, measured), Fate::default());
+        let measured = Measured { partition, key: key_of(key), value, time: RecordTime(time) };
+        states.learn(7, &RULE(), measured, Fate::default());
     }
 
     fn key_of(number: u64) -> Key {
@@ -293,15 +341,19 @@ mod tests {
         assert!(written(&mut states).is_empty(), "nothing is new");
         assert!(written(&mut restored).is_empty(), "nothing is new");
         for value in [1.0, 500.0, 900.0, 985.0, 990.0, 995.0, 1005.0] {
-            let at = Measured { key: key_of(2), value, time: RecordTime(100_000) };
+            let at = Measured { partition: 0, key: key_of(2), value, time: RecordTime(100_000) };
             let [before, after] = [&states, &restored].map(|states| states.probability(7, &RULE(), at));
             assert_eq!(before, after, "{value}");
         }
         assert_eq!(
-            States::default().probability(7, &RULE(), Measured { key: key_of(2), value: 1.0, time: RecordTime(0) }),
+            States::default().probability(
+                7,
+                &RULE(),
+                Measured { partition: 0, key: key_of(2), value: 1.0, time: RecordTime(0) }
+            ),
             1.0
         );
-        let at = Measured { key: key_of(2), value: 1.0, time: RecordTime(100_000) };
+        let at = Measured { partition: 0, key: key_of(2), value: 1.0, time: RecordTime(100_000) };
         assert_eq!(restored.probability(7, &RULE(), at), 0.0, "a second warm-up would keep it");
     }
 
@@ -313,7 +365,7 @@ mod tests {
             learn(&mut other, 1, 1, f64::from(number + 1000), 0);
         }
         let probability = |states: &States, value| {
-            states.probability(7, &RULE(), Measured { key: key_of(1), value, time: RecordTime(0) })
+            states.probability(7, &RULE(), Measured { partition: 0, key: key_of(1), value, time: RecordTime(0) })
         };
         assert_eq!(probability(&own, 999.5), 1.0);
         written(&mut other).iter().for_each(|state| own.hear(state, &RULE()).expect("it was written so"));

@@ -8,7 +8,7 @@ use crate::{
         sampler::Sampler,
         tree::mix,
     },
-    sample::{Rare, Rule, Slowest},
+    sample::{Adaptive, Rare, Rule, Slowest},
     units,
     yaml::{Fields, Kind, Node},
 };
@@ -33,6 +33,10 @@ const WINDOW: &str = "10m";
 const PERIOD: &str = "15m";
 /// How many it keeps, the same: one is an example.
 const AT_LEAST: &str = "1";
+/// What `adaptive` can be told to come to.
+const GOALS: [&str; 3] = ["probability", "traces_per_second", "spans_per_second"];
+/// What the last of them counts.
+const SPANS: &str = "trace.span_count";
 
 impl<'a> Reader<'a, '_> {
     /// One of a policy that is the last by now.
@@ -40,6 +44,7 @@ impl<'a> Reader<'a, '_> {
         let policy = super::place(self.policies.len().saturating_sub(1));
         let (example, read): (_, fn(&mut Self, &'a Node, &str) -> _) = match name {
             "rare" => ("write `rare: { by: [root.service, root.name] }`", Self::rare),
+            "adaptive" => ("write `adaptive: { traces_per_second: 200, by: [root.service] }`", Self::adaptive),
             _ => ("write `slowest: { quantile: 0.999 }`", Self::slowest),
         };
         if !matches!(node.kind, Kind::Map(_)) {
@@ -94,6 +99,32 @@ impl<'a> Reader<'a, '_> {
         );
         let state = state(policy, ["rare"].into_iter().chain(texts(keys)), per);
         Some((Sampler { state, by, rule: Rule::Rare(Rare::new(at_least, per)), of: None, written }, keys))
+    }
+
+    fn adaptive(&mut self, node: &'a Node, policy: &str) -> Option<(Sampler<Aspect>, &'a [Node])> {
+        let mut fields = Fields::of(node, "`adaptive`", self.diagnostics)?;
+        let given = GOALS.map(|goal| Some((goal, fields.take(goal)?)));
+        let mut given = given.into_iter().flatten();
+        let by = fields.take("by");
+        fields.finish(self.diagnostics);
+        let (goal, of) = match (given.next(), given.next()) {
+            (Some(goal), None) => goal,
+            (Some(_), Some((_, node))) => return self.error(node, "two goals in one", "choose one of them"),
+            (None, _) => return self.error(node, "no goal", "write `probability: 10%` or `traces_per_second: 200`"),
+        };
+        let rule = match goal {
+            "probability" => {
+                units::read(of, "`probability`", units::probability, self.diagnostics).map(Adaptive::Probability)
+            }
+            _ => units::read(of, &format!("`{goal}`"), units::per_second, self.diagnostics).map(Adaptive::Throughput),
+        };
+        let keys = by.map_or(Some(&[][..]), |node| node.as_seq("`by`", self.diagnostics))?;
+        let (by, rule) = (self.keys(keys)?, Rule::Adaptive(rule?));
+        let counts = if goal == "spans_per_second" { Some(condition::read_measure(SPANS).ok()?) } else { None };
+        let written = format!("adaptive {{ {goal}: {}, by: [{}] }}", of.text(), texts(keys).join(", "));
+        let unit = if counts.is_some() { SPANS } else { "traces" };
+        let state = state(policy, ["adaptive", unit].into_iter().chain(texts(keys)), 0);
+        Some((Sampler { state, by, rule, of: counts, written }, keys))
     }
 
     fn keys(&mut self, keys: &'a [Node]) -> Option<Vec<Aspect>> {

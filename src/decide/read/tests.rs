@@ -814,6 +814,11 @@ fn names_wrong_samplers_that_learn() {
         rare("by: [span.name]"),
         keep("{ rare: { by: [] }, slowest: { quantile: 0.9 } }"),
         messages(&["otherwise: { rare: { by: [root.service] } }"]),
+        keep("{ adaptive: 10% }"),
+        keep("{ adaptive: {} }"),
+        keep("{ adaptive: { probability: 10%, traces_per_second: 5 } }"),
+        keep("{ adaptive: { probability: 10, keys: [] } }"),
+        keep("{ adaptive: { spans_per_second: -1, by: [root.nam] } }"),
         messages(&["otherwise: { slowest: { quantile: 0.9 } }"]),
     ];
     assert_snapshot!(told.concat(), @"
@@ -841,6 +846,13 @@ fn names_wrong_samplers_that_learn() {
     `span.name` is of a span, and a trace has many: did you mean `root.name`?
     two samplers in one: write a list: `[ { probability: 10% }, { rare: … } ]`
     `rare` outside of `keep`: it is for what a policy keeps: `keep: { rare: … }`
+    `adaptive` must be a mapping, not text: write `adaptive: { traces_per_second: 200, by: [root.service] }`
+    no goal: write `probability: 10%` or `traces_per_second: 200`
+    two goals in one: choose one of them
+    unknown field `keys`: known fields: probability, traces_per_second, spans_per_second, by
+    `probability`: `10` could be per cent or all: did you mean 10%? all is 100%
+    `spans_per_second`: `-1` is no number a second: write such as 200, or 0.5
+    unknown path `root.nam`: did you mean `root.name`?
     `slowest` outside of `keep`: it is for what a policy keeps: `keep: { slowest: … }`
     ");
 }
@@ -859,7 +871,13 @@ fn reads_samplers_that_learn() {
     let right =
         ["by: [root.service, root.name, trace.shape], at_least: 3, per: 1h", "by: ['root.attributes[\"error.type\"]']"];
     let rare = right.iter().map(|fields| format!("{{ rare: {{ {fields} }} }}"));
-    for sampler in slowest.chain(rare) {
+    let right = [
+        "probability: 10%, by: [root.service]",
+        "traces_per_second: 200",
+        r#"spans_per_second: 0.5, by: ['root.attributes["tenant"]']"#,
+    ];
+    let adaptive = right.iter().map(|fields| format!("{{ adaptive: {{ {fields} }} }}"));
+    for sampler in slowest.chain(rare).chain(adaptive) {
         let text = format!("policies: [ {{ name: a, keep: [ {sampler}, {{ probability: 10% }} ] }} ]");
         compile(&[&text]).unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
     }

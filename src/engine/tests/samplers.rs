@@ -102,3 +102,25 @@ fn of_each_kind_some_are_kept_in_a_period() {
     let again: Vec<_> = traces.iter().map(|(name, at)| (*name, at * 10)).collect();
     assert_eq!(first(&rare(""), &again), [0, 1, 2, 3, 4, 5, 6], "a new period has a new floor");
 }
+
+#[test]
+fn a_goal_is_come_to_with_more_for_the_rare() {
+    let text = "policies: [ { name: goal, keep: { adaptive: { probability: 10%, by: [root.name] } } } ]";
+    let mut random = fastrand::Rng::with_seed(9);
+    let traces: Vec<_> =
+        (0..40_000).map(|_| ("shop", if random.u8(..100) == 0 { "seldom" } else { "often" }, 1)).collect();
+    let mut rig = Rig::keyed(text);
+    for (number, (service, name, ms)) in (0..).zip(&traces) {
+        // As a trace id is random, but for this one.
+        let id = random.u64(1..u64::MAX);
+        rig.give(0, number, number * 5, Some(&root(id - 1, service, name, *ms)));
+    }
+    rig.engine.finish(0);
+    rig.advance();
+    let names = rig.kept.iter().map(|(_, spans)| Otlp::decode(&*spans[0]).expect("a span").name);
+    let (often, seldom): (Vec<_>, Vec<_>) = names.partition(|name| name == "often");
+    let share = (often.len() + seldom.len()) as f64 / traces.len() as f64;
+    assert!((0.09..0.11).contains(&share), "{share}");
+    let all = traces.iter().filter(|(_, name, _)| *name == "seldom").count();
+    assert!(seldom.len() * 100 > all * 80, "{} of {all}", seldom.len());
+}

@@ -1,17 +1,18 @@
-//! Partitions of several workers that share floors, as `rare` sees them: told two ticks late, and fallen back to the last
-//! commit when a worker is killed.
+//! Partitions of several workers that share what they learn by one rule: told two ticks late, and fallen back to the last commit when
+//! a worker is killed.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use fastrand::Rng;
 use tailwater::{
+    decide::threshold,
     model::RecordTime,
-    sample::{Learned, Measured, Name, Rare, Rule, States, keys::Key, slowest::Fate},
+    sample::{Learned, Measured, Name, Rule, States, keys::Key, slowest::Fate},
 };
 
 use super::traces::Trace;
 
-pub struct Floors {
+pub struct Workers {
     rng: Rng,
     rule: Rule,
     /// Seconds.
@@ -37,14 +38,15 @@ const SAMPLER: u64 = 1;
 /// Of a worker, in a tick.
 const STATE_BYTES: usize = 64 << 10;
 
-// === impl Floors ===
+// === impl Workers ===
 
-impl Floors {
-    pub fn new(seed: u64, partitions: usize, at_least: u32, period: i64) -> Self {
+impl Workers {
+    /// `period` is in seconds.
+    pub fn new(seed: u64, partitions: usize, rule: Rule, period: i64) -> Self {
         let workers = partitions.min(4);
-        let mut floors = Self {
+        let mut all = Self {
             rng: Rng::with_seed(seed),
-            rule: Rule::Rare(Rare::new(at_least, period as u64 * 1000)),
+            rule,
             period,
             partitions,
             workers: (0..workers).map(|_| None).collect(),
@@ -56,8 +58,8 @@ impl Floors {
             now: 0,
             kills: Vec::new(),
         };
-        (0..workers).for_each(|worker| floors.start(worker));
-        floors
+        (0..workers).for_each(|worker| all.start(worker));
+        all
     }
 
     /// One second of the wall clock. `other`: whether another policy keeps the trace.
@@ -92,10 +94,12 @@ impl Floors {
                     .zip(0_i64..)
                     .map(|(trace, at)| {
                         let time = RecordTime(second * 1000 + at * 1000 / traces.len() as i64);
-                        let measured = Measured { key: Key(trace.key), value: 0.0, time };
-                        let chosen = states.probability(SAMPLER, &rule, measured) == 1.0;
+                        let partition = partition as u32;
+                        let measured = Measured { partition, key: Key(trace.key), value: 1.0, time };
+                        let threshold = threshold(states.probability(SAMPLER, &rule, measured));
+                        let chosen = trace.randomness.0 >= threshold.0;
                         let kept = chosen || other(trace);
-                        states.learn(SAMPLER, &rule, (partition as u32, measured), Fate { chosen, kept });
+                        states.learn(SAMPLER, &rule, measured, Fate { chosen, kept });
                         kept
                     })
                     .collect();
