@@ -49,9 +49,10 @@ soak: prerequisites jars
 proof: prerequisites jars
 	TAILWATER_RUNS=$(RUNS) cargo test --locked --test integration -- --nocapture crash::runs
 
+# The plots of docs/sampling.md are drawn anew; they change where figures do.
 bench:
 	@tests/prerequisites $(build_tools) valgrind
-	cargo bench --locked
+	PLOTS=docs/plots cargo bench --locked
 
 # What is missing is installed where that is allowed, and named where it is not.
 build-tools:

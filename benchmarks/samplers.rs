@@ -1,4 +1,5 @@
-//! How well samplers hold their goals, what they cost and what they remember. `cargo bench --bench samplers`.
+//! How well samplers hold their goals, what they cost and what they remember. `cargo bench --bench samplers`, or a part of it:
+//! `cargo bench --bench samplers -- steps`.
 //!
 //! The traffic comes out of seeds, so that the figures are the same on every machine, but for nanoseconds.
 
@@ -6,6 +7,12 @@
 mod cluster;
 #[path = "support/estimate.rs"]
 mod estimate;
+#[path = "support/parts.rs"]
+mod parts;
+#[path = "support/plot.rs"]
+mod plot;
+#[path = "samplers/plots.rs"]
+mod plots;
 #[path = "support/refinery.rs"]
 mod refinery;
 #[path = "support/traces.rs"]
@@ -13,12 +20,12 @@ mod traces;
 #[path = "support/workers.rs"]
 mod workers;
 
-use std::{hint::black_box, time::Instant};
+use std::{collections::BTreeMap, hint::black_box, time::Instant};
 
 use cluster::{Cluster, Member, Second, adaptive, budget, candidates, play, rate};
 use refinery::Refinery;
 use tailwater::{
-    model::RecordTime,
+    model::{RecordTime, Threshold},
     sample::{
         Budget, Measured, Rare, Rate, Rule, Share, States,
         adaptive::{Goal, Means},
@@ -28,7 +35,7 @@ use tailwater::{
         slowest::Fate,
     },
 };
-use traces::Traces;
+use traces::{Trace, Traces};
 use workers::Workers;
 
 const KEYS: [usize; 4] = [10, 500, 2_000, 20_000];
@@ -37,15 +44,35 @@ const PARTITIONS: [usize; 3] = [1, 4, 32];
 /// Before figures are taken, in seconds.
 const WARM_UP: usize = 60;
 
+/// So many seeded samples.
+const RUNS: u64 = 3_000;
+
+/// Keys of a minute, as they have come so far.
+#[derive(Default)]
+struct Seen {
+    /// By minute and key: whether a sample of one in ten has one.
+    keys: BTreeMap<(i64, u64), bool>,
+    counts: Vec<Uncovered>,
+}
+
+/// Of how many keys that have come in this minute nothing is kept so far.
+struct Uncovered {
+    second: i64,
+    sampled: usize,
+    rare: usize,
+}
+
 fn main() {
-    rates();
-    goals();
-    theirs();
-    steps();
-    floor();
-    ceiling();
-    estimates();
-    costs();
+    parts::run(&[
+        ("rates", rates),
+        ("goals", goals),
+        ("theirs", theirs),
+        ("steps", steps),
+        ("floor", floor),
+        ("ceiling", ceiling),
+        ("estimates", estimates),
+        ("costs", costs),
+    ]);
 }
 
 fn rates() {
@@ -114,6 +141,7 @@ fn theirs() {
         "\nthroughput of 200 traces/s of 10,000, in per cent: Refinery's EMAThroughput (500 keys at most) and adaptive"
     );
     println!("{:>10}{:>12}{:>12}", "keys", "Refinery", "adaptive");
+    let mut points = [Vec::new(), Vec::new()];
     for keys in KEYS {
         let (mut traces, mut theirs) = (Traces::new(7, keys, 10_000.0), Refinery::new(200.0));
         let mut ours = Means::new(Goal::Throughput, 100_000);
@@ -131,7 +159,11 @@ fn theirs() {
         }
         let goal = 2.0 * (300 - WARM_UP) as f64;
         println!("{keys:>10}{:>12.1}{:>12.1}", kept / goal, kept_here / goal);
+        points[0].push((keys as f64, kept / goal));
+        points[1].push((keys as f64, kept_here / goal));
     }
+    let [theirs, ours] = points;
+    plots::keys(&theirs, &ours);
 }
 
 fn steps() {
@@ -151,6 +183,7 @@ fn steps() {
             up[0], up[1], up[2], up[3], down[0], down[1]
         );
     }
+    plots::steps();
 }
 
 fn floor() {
@@ -164,10 +197,19 @@ fn floor() {
         traces.partitions = partitions;
         let mut floors = Workers::new(2, partitions, Rule::Rare(Rare::new(1, 60_000)), 60);
         floors.kills = (1..=10).map(|kill| 17 * kill).collect();
-        (1..240).for_each(|_| floors.second(traces.second(|_| 1.0), |_| false));
+        let mut seen = Seen::default();
+        for second in 1..240 {
+            let traces = traces.second(|_| 1.0);
+            seen.note(second, &traces);
+            floors.second(traces, |_| false);
+            seen.count(second, &floors);
+        }
         let kept = || floors.kept.values().map(|(_, kept)| *kept);
         let (none, more) = (kept().filter(|kept| *kept == 0).count(), kept().filter(|kept| *kept > 1).count());
         println!("{partitions:>10}{:>12}{none:>12}{more:>16}{:>14}", floors.kept.len(), kept().max().unwrap_or(0));
+        if partitions == 32 {
+            plots::uncovered(&seen.counts);
+        }
     }
 }
 
@@ -181,32 +223,43 @@ fn ceiling() {
     );
     for partitions in PARTITIONS {
         for traffic in [100.0, 400.0, 2_000.0] {
-            let mut traces = Traces::new(4, 20_000, traffic);
-            (traces.partitions, traces.cost) = (partitions, 15);
-            let mut cluster = budget(1, partitions, 3_000.0);
-            let (mut asked, mut kept) = ([0.0; 4], [0.0; 4]);
-            for _ in 0..120 {
-                let mut all = traces.second(|_| 1.0);
-                // Zipf's keys would not be as many in each class.
-                all.iter_mut().for_each(|trace| trace.key = trace.randomness.0);
-                cluster.second(all, |_, trace, threshold| {
-                    let class = (trace.key % 4) as usize;
-                    asked[class] += trace.cost as f64;
-                    kept[class] += if trace.randomness.0 >= threshold.0 { trace.cost as f64 } else { 0.0 };
-                });
-            }
-            let [a, b, c, d] = [0, 1, 2, 3].map(|class| 100.0 * kept[class] / asked[class]);
-            let (asked, all) = (asked.iter().sum::<f64>() / 120.0, kept.iter().sum::<f64>() / 120.0 / 30.0);
+            let (asked, kept, all) = classes(partitions, traffic);
+            let [a, b, c, d] = kept;
             println!("{partitions:>10}{asked:>18.0}{a:>10.1}{b:>10.1}{c:>10.1}{d:>10.1}{all:>10.1}");
         }
     }
+    let traffic = [100.0, 150.0, 200.0, 300.0, 400.0, 600.0, 800.0, 1_200.0, 2_000.0];
+    let asked = traffic.map(|traffic| classes(1, traffic));
+    plots::classes(&asked.map(|(asked, kept, _)| (asked, kept)));
+}
+
+/// Spans that were asked for in a second, what was kept of each class, and of the budget, both in per cent.
+fn classes(partitions: usize, traffic: f64) -> (f64, [f64; 4], f64) {
+    let mut traces = Traces::new(4, 20_000, traffic);
+    (traces.partitions, traces.cost) = (partitions, 15);
+    let mut cluster = budget(1, partitions, 3_000.0);
+    let (mut asked, mut kept) = ([0.0; 4], [0.0; 4]);
+    for _ in 0..120 {
+        let mut all = traces.second(|_| 1.0);
+        // Zipf's keys would not be as many in each class.
+        all.iter_mut().for_each(|trace| trace.key = trace.randomness.0);
+        cluster.second(all, |_, trace, threshold| {
+            let class = (trace.key % 4) as usize;
+            asked[class] += trace.cost as f64;
+            kept[class] += if trace.randomness.0 >= threshold.0 { trace.cost as f64 } else { 0.0 };
+        });
+    }
+    let all = kept.iter().sum::<f64>() / 120.0 / 30.0;
+    (asked.iter().sum::<f64>() / 120.0, [0, 1, 2, 3].map(|class| 100.0 * kept[class] / asked[class]), all)
 }
 
 fn estimates() {
     println!("\nintervals of 95 % that cover the truth, in per cent of 3,000 runs (errors are never cut here)");
-    for (what, covered) in estimate::coverage(1, 3_000) {
+    let coverage = estimate::coverage(1, RUNS);
+    for (what, covered) in &coverage {
         println!("{what:>20}{:>8.1}", 100.0 * covered);
     }
+    plots::estimates(&coverage, RUNS);
 }
 
 fn costs() {
@@ -214,7 +267,7 @@ fn costs() {
     println!("{:>10}{:>16}{:>14}{:>16}", "sampler", "memory, bytes", "ns a trace", "ns a second");
     let keys = 100_000;
     let mut traces = Traces::new(3, keys, 1.0);
-    let all: Vec<traces::Trace> = (0..keys as u64).map(|key| traces.trace(key)).collect();
+    let all: Vec<Trace> = (0..keys as u64).map(|key| traces.trace(key)).collect();
     let share = Share::whole(10_000.0);
     let second = |second: i64| RecordTime(1_000_000_000_000 + second * 1000);
     let line = |name: &str, bytes: usize, start: Instant, advance: u128| {
@@ -271,6 +324,24 @@ fn spans(partitions: usize, keys: usize) -> Traces {
 
 fn share(seconds: &[Second], goal: f64) -> f64 {
     100.0 * seconds.iter().map(|second| second.kept).sum::<f64>() / seconds.len() as f64 / goal
+}
+
+// === impl Seen ===
+
+impl Seen {
+    fn note(&mut self, second: i64, traces: &[Trace]) {
+        for trace in traces {
+            let sampled = trace.randomness.0 >= Threshold::NEVER.0 / 10 * 9;
+            *self.keys.entry((second / 60, trace.key)).or_default() |= sampled;
+        }
+    }
+
+    fn count(&mut self, second: i64, floors: &Workers) {
+        let minute = || self.keys.range((second / 60, 0)..=(second / 60, u64::MAX));
+        let sampled = minute().filter(|(_, sampled)| !**sampled).count();
+        let rare = minute().filter(|(key, _)| floors.kept.get(key).is_none_or(|(_, kept)| *kept == 0)).count();
+        self.counts.push(Uncovered { second, sampled, rare });
+    }
 }
 
 /// The most that was kept above 1.05 of a goal in any window, in seconds of the goal.

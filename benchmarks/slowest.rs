@@ -3,19 +3,26 @@
 
 #[path = "support/cpu.rs"]
 mod cpu;
+#[path = "support/parts.rs"]
+mod parts;
+#[path = "support/plot.rs"]
+mod plot;
+#[path = "slowest/plots.rs"]
+mod plots;
 #[path = "slowest/mod.rs"]
 mod slowest;
 
-use std::{env, hint::black_box, iter};
+use std::{hint::black_box, iter};
 
 use cpu::cpu_time;
 use fastrand::Rng;
 use slowest::{
-    Outcome,
+    Judgement, Outcome,
     boutique::{self, Replay},
     cluster::{Cluster, QUANTILE, Spread},
     run,
     traffic::{self, CASES, Operation, Trace, WINDOW},
+    windows,
 };
 use tailwater::{
     model::RecordTime,
@@ -35,28 +42,33 @@ const SPREADS: [Spread; 3] = [
     Spread { partitions: 32, skewed: true },
 ];
 
-/// Those that are named on the command line, else all.
 fn main() {
-    let parts: [(&str, fn()); 4] =
-        [("one", one_operation), ("many", many_operations), ("real", real_traces), ("cost", cost)];
-    let named: Vec<String> = env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    for (name, part) in parts {
-        if named.is_empty() || named.iter().any(|other| other == name) {
-            part();
-        }
-    }
+    parts::run(&[("one", one_operation), ("many", many_operations), ("real", real_traces), ("cost", cost)]);
 }
 
 fn one_operation() {
     head("one operation, a day of 144 windows");
+    let (mut days, mut outcomes) = (Vec::new(), Vec::new());
     for rate in [100_000.0, 10_000.0] {
         for (name, shape, course) in CASES {
             for spread in SPREADS {
                 let traces = traffic::traffic(vec![Operation { shape, course, rate }], WINDOWS, SEED);
-                row(&format!("{rate} {name}"), spread, traces);
+                let day = row(&format!("{rate} {name}"), spread, traces);
+                if spread == SPREADS[1] {
+                    outcomes.push((rate, Outcome::of(&day.windows)));
+                    days.push(day);
+                }
             }
         }
     }
+    let drawn = [
+        ("log-normal, ±30 % over a day", &days[0]),
+        ("Pareto, 0.5 % slower each window", &days[2]),
+        ("a deploy, 3 times slower, and back", &days[7]),
+    ];
+    plots::rules(&outcomes);
+    plots::thresholds(drawn);
+    plots::windows(drawn);
 }
 
 fn many_operations() {
@@ -127,15 +139,24 @@ fn head(of: &str) {
     );
 }
 
-fn row(name: &str, spread: Spread, traces: impl Iterator<Item = Trace>) {
+/// What became of one operation in a day.
+struct Day {
+    windows: Vec<Judgement>,
+    /// Minute by minute.
+    thresholds: Vec<f64>,
+}
+
+fn row(name: &str, spread: Spread, traces: impl Iterator<Item = Trace>) -> Day {
     let mut cluster = Cluster::new(spread, 10_000, SEED);
-    let outcome = run(traces, &mut cluster, false)[0];
+    let windows = windows(traces, &mut cluster, false).swap_remove(0);
+    let outcome = Outcome::of(&windows);
     print(name, spread, &outcome);
     let reported = cluster.coverage(0);
     let truth = outcome.warm_up.covered + outcome.slowest.covered;
     if reported.covered.abs_diff(truth) * 100 > truth {
         println!("  the sampler itself says that it covered {}, and it was {truth}", reported.covered);
     }
+    Day { windows, thresholds: cluster.thresholds }
 }
 
 fn print(name: &str, spread: Spread, outcome: &Outcome) {

@@ -9,6 +9,8 @@ mod traces;
 #[path = "../benchmarks/support/workers.rs"]
 mod workers;
 
+use std::{collections::BTreeSet, fs, path::Path};
+
 use cluster::{Second, adaptive, budget, play, rate};
 use tailwater::{
     model::RecordTime,
@@ -216,5 +218,22 @@ fn intervals_cover_the_truth_as_often_as_they_say() {
         // What is protected and has room is all there, and the estimate exact.
         let as_said = if what == "errors" { covered == 1.0 } else { (0.93..=0.97).contains(&covered) };
         assert!(as_said, "{what}: {covered}");
+    }
+}
+
+/// `make bench` draws all of them anew, so what is shown is what is drawn.
+#[test]
+fn the_plots_that_are_shown_are_there() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let page = fs::read_to_string(docs.join("sampling.md")).expect("a page");
+    let links = page.split("](plots/").skip(1).map(|rest| rest.split(')').next().expect("a part").to_owned());
+    let shown: BTreeSet<String> = links.collect();
+    let there = fs::read_dir(docs.join("plots")).expect("a folder");
+    let there: BTreeSet<String> =
+        there.map(|entry| entry.expect("an entry").file_name().into_string().expect("a name")).collect();
+    assert_eq!(shown, there);
+    for name in there {
+        let plot = fs::read_to_string(docs.join("plots").join(&name)).expect("text");
+        assert!(plot.starts_with("<svg ") && plot.len() <= 40_000, "{name}: {} bytes", plot.len());
     }
 }

@@ -19,7 +19,7 @@ use tailwater::{
 use super::traffic::{Trace, WINDOW};
 
 /// How traffic is spread over partitions.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spread {
     pub partitions: usize,
     /// The first has half of it.
@@ -37,6 +37,8 @@ pub struct Cluster {
     tick: i64,
     rng: Rng,
     over: BTreeMap<(Holder, RecordTime), Window>,
+    /// Minute by minute: the least value of operation 0 that would be kept.
+    pub thresholds: Vec<f64>,
 }
 
 pub const QUANTILE: f64 = 0.999;
@@ -61,6 +63,7 @@ impl Cluster {
             tick: 0,
             rng: Rng::with_seed(seed),
             over: BTreeMap::new(),
+            thresholds: Vec::new(),
         }
     }
 
@@ -71,11 +74,7 @@ impl Cluster {
         }
         let key = key(trace.operation);
         let partition = self.partition();
-        let worker = partition % WORKERS;
-        let own = self.partitions.iter().skip(worker).step_by(WORKERS);
-        let others = (0..WORKERS).filter(|other| *other != worker).map(|other| &self.known[other]);
-        let probability =
-            keys::probability(&self.rule, key, trace.value, trace.at, own.chain(others), |_| iter::empty());
+        let probability = self.probability(partition % WORKERS, key, trace.value, trace.at);
         let kept = probability > 0.0 && self.rng.f64() < probability;
         let over = self.partitions[partition].learn(key, trace.value, Fate { chosen: kept, kept }, trace.at);
         self.finish(over);
@@ -99,6 +98,24 @@ impl Cluster {
         self.partitions.iter().map(Keys::bytes).sum()
     }
 
+    /// In the eyes of one worker.
+    fn probability(&self, worker: usize, key: Key, value: f64, at: RecordTime) -> f64 {
+        let own = self.partitions.iter().skip(worker).step_by(WORKERS);
+        let others = (0..WORKERS).filter(|other| *other != worker).map(|other| &self.known[other]);
+        keys::probability(&self.rule, key, value, at, own.chain(others), |_| iter::empty())
+    }
+
+    /// Between a nanosecond and an hour, to a thousandth.
+    fn threshold(&self) -> f64 {
+        let (mut from, mut to): (f64, f64) = (1.0, 3.6e12);
+        while to > 1.001 * from {
+            let value = (from * to).sqrt();
+            let kept = self.probability(0, key(0), value, RecordTime(self.tick * TICK)) >= 0.5;
+            *if kept { &mut to } else { &mut from } = value;
+        }
+        to
+    }
+
     fn partition(&mut self) -> usize {
         let Spread { partitions, skewed } = self.spread;
         if skewed && self.rng.bool() { 0 } else { self.rng.usize(..partitions) }
@@ -106,6 +123,9 @@ impl Cluster {
 
     fn tick(&mut self) {
         self.tick += 1;
+        if self.tick % 60 == 0 {
+            self.thresholds.push(self.threshold());
+        }
         if self.spread.partitions == 1 {
             return;
         }

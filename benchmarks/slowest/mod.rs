@@ -27,16 +27,32 @@ pub struct Outcome {
     pub p95: Tally,
 }
 
+/// One window of one operation.
+#[derive(Clone, Copy, Debug)]
+pub struct Judgement {
+    pub traces: u64,
+    /// The value that is not exceeded by more than were to be kept.
+    pub exact: Option<f64>,
+    pub slowest: Tally,
+    pub fixed: Tally,
+    pub p95: Tally,
+}
+
 #[derive(Default)]
 struct Operation {
     window: Vec<(f64, bool)>,
     fixed: Option<f64>,
     p95: Option<f64>,
-    outcome: Outcome,
+    judgements: Vec<Judgement>,
 }
 
-/// By operation. The truth's windows are the sampler's, or begin half a window later.
+/// By operation.
 pub fn run(traces: impl Iterator<Item = Trace>, cluster: &mut Cluster, shifted: bool) -> Vec<Outcome> {
+    windows(traces, cluster, shifted).iter().map(|windows| Outcome::of(windows)).collect()
+}
+
+/// By operation, from its first trace on. The truth's windows are the sampler's, or begin half a window later.
+pub fn windows(traces: impl Iterator<Item = Trace>, cluster: &mut Cluster, shifted: bool) -> Vec<Vec<Judgement>> {
     let mut operations: Vec<Operation> = Vec::new();
     let shift = if shifted { WINDOW as i64 / 2 } else { 0 };
     let mut number = 0;
@@ -53,12 +69,27 @@ pub fn run(traces: impl Iterator<Item = Trace>, cluster: &mut Cluster, shifted: 
         operations[place].window.push((trace.value, cluster.take(&trace)));
     }
     operations.iter_mut().for_each(Operation::close);
-    operations.into_iter().map(|operation| operation.outcome).collect()
+    operations.into_iter().map(|operation| operation.judgements).collect()
 }
 
 // === impl Outcome ===
 
 impl Outcome {
+    pub fn of(windows: &[Judgement]) -> Self {
+        let first = windows.iter().position(|window| window.traces > 0).unwrap_or_default();
+        let mut all = Self::default();
+        for (number, window) in windows.iter().enumerate() {
+            let Judgement { traces, slowest, fixed, p95, .. } = *window;
+            let judged = if number <= first {
+                Self { traces, warm_up: slowest, ..Self::default() }
+            } else {
+                Self { traces, slowest, fixed, p95, ..Self::default() }
+            };
+            all = all + judged;
+        }
+        all
+    }
+
     pub fn coverage(&self) -> f64 {
         self.slowest.coverage()
     }
@@ -90,17 +121,15 @@ impl Operation {
     /// A window is over.
     fn close(&mut self) {
         let mut traces = mem::take(&mut self.window);
-        let tally = judge(&mut traces, QUANTILE);
-        let first = self.outcome.traces == 0;
-        self.outcome.traces += traces.len() as u64;
-        if first {
-            self.outcome.warm_up = self.outcome.warm_up + tally;
-            self.fixed = quantile(&mut traces, QUANTILE);
-        } else {
-            self.outcome.slowest = self.outcome.slowest + tally;
-            self.outcome.fixed = self.outcome.fixed + judge_threshold(&mut traces, self.fixed);
-            self.outcome.p95 = self.outcome.p95 + judge_threshold(&mut traces, self.p95);
-        }
+        let judgement = Judgement {
+            traces: traces.len() as u64,
+            exact: quantile(&mut traces, QUANTILE),
+            slowest: judge(&mut traces, QUANTILE),
+            fixed: judge_threshold(&mut traces, self.fixed),
+            p95: judge_threshold(&mut traces, self.p95),
+        };
+        self.judgements.push(judgement);
+        self.fixed = self.fixed.or(judgement.exact);
         self.p95 = quantile(&mut traces, 0.95);
     }
 }
