@@ -142,7 +142,7 @@ const STEP_TRACES: f64 = 30.0;
 const AIM: f64 = 1.5;
 const AIM_WEIGHT: f64 = 0.5;
 
-/// Keys of a partition that have a mean, at most: that is 3.3 MB. The others have a part together.
+/// Keys of a partition that have a mean, at most: that is 4.3 MB. The others have a part together.
 pub const KEYS_MAX: usize = 100_000;
 
 /// Whose the head is.
