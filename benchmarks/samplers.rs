@@ -27,12 +27,8 @@ use refinery::Refinery;
 use tailwater::{
     model::{RecordTime, Threshold},
     sample::{
-        Budget, Measured, Rare, Rate, Rule, Share, States,
-        adaptive::{Goal, Means},
-        keys::Key,
-        known::Table as _,
-        rate::BURST,
-        slowest::Fate,
+        Adaptive, Budget, Measured, Rare, Rate, Rule, Share, States, adaptive::Means, keys::Key, known::Table as _,
+        rate::BURST, slowest::Fate,
     },
 };
 use traces::{Trace, Traces};
@@ -144,7 +140,7 @@ fn theirs() {
     let mut points = [Vec::new(), Vec::new()];
     for keys in KEYS {
         let (mut traces, mut theirs) = (Traces::new(7, keys, 10_000.0), Refinery::new(200.0));
-        let mut ours = Means::new(Goal::Throughput, 100_000);
+        let mut ours = Means::new(Adaptive::Throughput(200.0), 100_000);
         let (mut kept, mut kept_here) = (0.0, 0.0);
         for second in 1..=300 {
             for trace in traces.second(|_| 1.0) {
@@ -275,7 +271,7 @@ fn costs() {
         println!("{name:>10}{bytes:>16}{:>14}{:>16}", (start.elapsed().as_nanos() - advance) / rounds, advance / 40);
     };
 
-    let (mut sampler, mut advance, start) = (Means::new(Goal::Throughput, keys), 0, Instant::now());
+    let (mut sampler, mut advance, start) = (Means::new(Adaptive::Throughput(10_000.0), keys), 0, Instant::now());
     for now in 0..40 {
         all.iter().for_each(|trace| _ = black_box(sampler.ask(trace.key, 1.0)));
         let before = Instant::now();

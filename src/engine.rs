@@ -416,10 +416,10 @@ impl Engine {
         tick.names.clone_from(&self.edition().names);
         tick.decisions.sort_unstable_by_key(|&(partition, _)| partition);
         let room = if self.concluding { self.settings.tick_bytes } else { STATE_BYTES };
-        let ranks: Vec<_> = self.assembly.time().partitions().map(|(at, partition)| (partition.rank, at)).collect();
+        let time = self.assembly.time();
         self.states.write(room, |of| {
-            let at = ranks.iter().find(|(rank, _)| *rank == of.partition);
-            tick.states.extend(at.map(|(_, at)| of.called(*at)));
+            let at = time.partitions().find(|(_, partition)| partition.rank == of.partition);
+            tick.states.extend(at.map(|(at, _)| of.called(at)));
         });
         self.watermarks(&mut tick.watermarks);
         self.assembly.time().weigh_ticks();

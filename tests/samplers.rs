@@ -14,12 +14,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 use cluster::{Second, adaptive, budget, play, rate};
 use tailwater::{
     model::RecordTime,
-    sample::{
-        Adaptive, Rare, Rule, Share,
-        adaptive::{Goal, Means},
-        known::Table as _,
-        rate::BURST,
-    },
+    sample::{Adaptive, Rare, Rule, Share, adaptive::Means, known::Table as _, rate::BURST},
 };
 use traces::Traces;
 use workers::Workers;
@@ -142,7 +137,7 @@ fn a_step_passes_for_a_second_and_a_restart_begins_where_it_was() {
 #[test]
 fn keys_that_rest_leave_their_part_and_their_place() {
     let mut traces = Traces::new(6, 2_000, 1_000.0);
-    let mut sampler = Means::new(Goal::Throughput, 1_000);
+    let mut sampler = Means::new(Adaptive::Throughput(200.0), 1_000);
     let (mut kept, mut least) = (0.0, usize::MAX);
     for second in 0..400_i64 {
         let factor = |key| if second > 100 && key < 100 { 0.0 } else { 1.0 };

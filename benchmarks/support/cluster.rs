@@ -7,8 +7,8 @@ use fastrand::Rng;
 use tailwater::{
     model::{RecordTime, Threshold},
     sample::{
-        Account, Budget, Candidate, Rate, Share, Shares, Summary,
-        adaptive::{self, Goal, Means},
+        Account, Adaptive, Budget, Candidate, Rate, Share, Shares, Summary,
+        adaptive::{self, Means},
         budget,
         keys::{Holder, Key},
         known::Table as _,
@@ -195,7 +195,7 @@ fn account(state: &State) -> Account {
 /// A throughput if it is 1 or more.
 pub fn adaptive(seed: u64, partitions: usize, goal: f64) -> Cluster<Means> {
     let make = move |state: &State| {
-        let goal = if goal < 1.0 { Goal::Probability(goal) } else { Goal::Throughput };
+        let goal = if goal < 1.0 { Adaptive::Probability(goal) } else { Adaptive::Throughput(goal) };
         let mut means = Means::new(goal, 100_000);
         for (key, bytes) in state {
             let holder = key.map_or(Holder::Group(0), |key| Holder::Key(Key(key)));

@@ -2,11 +2,7 @@
 
 use tailwater::{
     model::{RecordTime, Threshold},
-    sample::{
-        Budget, Candidate, Rate, Share,
-        adaptive::{Goal, Means},
-        rate::BURST,
-    },
+    sample::{Adaptive, Budget, Candidate, Rate, Share, adaptive::Means, rate::BURST},
 };
 
 use super::{
@@ -54,7 +50,7 @@ fn run_once(seed: u64) -> [Estimate; QUANTITIES.len()] {
     let mut traces = Traces::new(seed, 100, 1_000.0);
     traces.cost = 15;
     let mut policies = Policies {
-        adaptive: Means::new(Goal::Probability(0.1), 1_000),
+        adaptive: Means::new(Adaptive::Probability(0.1), 1_000),
         rate: Rate::new(BURST),
         budget: Budget::new(BURST),
     };

@@ -14,7 +14,7 @@ use super::{
     demand::Keys,
     fair::{Claim, level},
     keys::{self, Holder},
-    known::{self, Hears, Known, Learns, Spread, Table},
+    known::{self, Division, Hears, Known, Learns, Table},
     pack::{Reader, VALUE, Writer},
     share::{Share, Shares, Summary},
     slowest::Fate,
@@ -36,7 +36,8 @@ pub enum Adaptive {
 /// A partition's state.
 #[derive(Clone, Debug)]
 pub struct Means {
-    goal: Goal,
+    /// Of a throughput, what counts is this partition's share.
+    goal: Adaptive,
     /// The most keys that have a mean.
     limit: usize,
     keys: Keys<Key>,
@@ -83,14 +84,6 @@ pub struct Head {
     /// Of strangers.
     mean: f64,
     keys: f64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Goal {
-    /// Of all traffic.
-    Probability(f64),
-    /// Of this much a second, a partition's share.
-    Throughput,
 }
 
 /// Traffic in an interval of full length.
@@ -143,7 +136,7 @@ const AIM: f64 = 1.5;
 const AIM_WEIGHT: f64 = 0.5;
 
 /// Keys of a partition that have a mean, at most: that is 4.3 MB. The others have a part together.
-pub const KEYS_MAX: usize = 100_000;
+const KEYS_MAX: usize = 100_000;
 
 /// Whose the head is.
 const HEAD: Holder = Holder::Group(0);
@@ -154,17 +147,18 @@ const STEP_MS: u64 = 1_000;
 // === impl Adaptive ===
 
 impl Adaptive {
-    fn goal(&self) -> Goal {
-        match self {
-            Self::Probability(probability) => Goal::Probability(*probability),
-            Self::Throughput(_) => Goal::Throughput,
-        }
-    }
-
     fn per_second(&self) -> f64 {
         match self {
             Self::Probability(_) => 0.0,
             Self::Throughput(per_second) => *per_second,
+        }
+    }
+
+    /// What is kept before anything is known.
+    fn initial(&self) -> f64 {
+        match self {
+            Self::Probability(probability) => *probability,
+            Self::Throughput(_) => INITIAL,
         }
     }
 }
@@ -176,7 +170,7 @@ impl Learns for Adaptive {
     type Over = ();
 
     fn table(&self, _: RecordTime) -> Means {
-        Means::new(self.goal(), KEYS_MAX)
+        Means::new(*self, KEYS_MAX)
     }
 
     fn put(means: &mut Means, holder: Holder, written: Written) {
@@ -198,24 +192,26 @@ impl Learns for Adaptive {
         false
     }
 
-    fn probability(&self, measured: Measured, known: &Known<Self>, _: Spread) -> f64 {
-        let own = known.own.iter().find(|(partition, _)| *partition == measured.partition);
-        own.map_or_else(|| initial(self.goal()), |(_, means)| means.probability(measured.key.0))
+    fn probability(&self, measured: Measured, known: &Known<Self>, _: Division) -> f64 {
+        let own = known.find(measured.partition);
+        own.map_or_else(|| self.initial(), |means| means.probability(measured.key.0))
     }
 
-    fn learn(&self, measured: Measured, _: Fate, known: &mut Known<Self>, spread: Spread) {
+    fn learn(&self, measured: Measured, _: Fate, known: &mut Known<Self>, division: Division) {
         let Measured { partition, key, value, time } = measured;
-        known.others.aim(self.per_second(), spread.partitions as usize);
-        let share = known.others.of(partition as usize, time);
         let means = known.table(partition, self, time);
-        means.goal = self.goal();
-        if means.since.is_none_or(|(since, _)| time.since(since) >= STEP_MS) {
+        means.goal = *self;
+        if means.is_due(time) {
+            known.others.aim(self.per_second(), division.partitions as usize);
+            let share = known.others.of(partition as usize, time);
+            let means = known.table(partition, self, time);
             means.advance(time, &share);
             if let Some(summary) = means.summary() {
                 known.others.hear(partition as usize, summary);
             }
         }
-        known.table(partition, self, time).count(key.0, value);
+        let means = known.table(partition, self, time);
+        means.count(key.0, value, means.probability(key.0));
     }
 }
 
@@ -242,18 +238,10 @@ fn summary(at: RecordTime, speed: f64) -> Summary {
     Summary { at, keys: Vec::new(), rest: speed, rest_keys: 1.0 }
 }
 
-/// Before anything is known.
-fn initial(goal: Goal) -> f64 {
-    match goal {
-        Goal::Probability(probability) => probability,
-        Goal::Throughput => INITIAL,
-    }
-}
-
 // === impl Means ===
 
 impl Means {
-    pub fn new(goal: Goal, limit: usize) -> Self {
+    pub fn new(goal: Adaptive, limit: usize) -> Self {
         Self {
             goal,
             limit,
@@ -275,12 +263,12 @@ impl Means {
     /// The threshold for a trace, which is counted.
     pub fn ask(&mut self, key: u64, cost: f64) -> Threshold {
         let probability = self.probability(key);
-        self.count(key, cost);
+        self.count(key, cost, probability);
         threshold(probability)
     }
 
-    fn count(&mut self, key: u64, cost: f64) {
-        let probability = self.probability(key);
+    /// Counts a trace that is kept with this probability.
+    fn count(&mut self, key: u64, cost: f64, probability: f64) {
         self.seen.add(cost, probability);
         if let Some((_, seen)) = &mut self.since {
             seen.add(cost, probability);
@@ -305,6 +293,10 @@ impl Means {
         }
     }
 
+    fn is_due(&self, now: RecordTime) -> bool {
+        self.since.is_none_or(|(since, _)| now.since(since) >= STEP_MS)
+    }
+
     /// Time goes on, once a second: what was learned is put to use. `share` is this partition's of the goal.
     pub fn advance(&mut self, now: RecordTime, share: &Share) {
         self.part = share.part(u64::MAX);
@@ -326,8 +318,8 @@ impl Means {
         self.seen.aimed += match self.goal {
             // How long that took is not known.
             _ if passed > INTERVAL => seen.kept,
-            Goal::Probability(probability) => probability * seen.cost,
-            Goal::Throughput => (share.per_second * passed as f64 / 1000.0).min(seen.cost),
+            Adaptive::Probability(probability) => probability * seen.cost,
+            Adaptive::Throughput(_) => (share.per_second * passed as f64 / 1000.0).min(seen.cost),
         };
         self.follow(seen, passed);
         if now.since(begun) >= self.length {
@@ -407,15 +399,15 @@ impl Means {
             return;
         }
         let probability = match self.goal {
-            Goal::Probability(probability) => probability,
-            Goal::Throughput => per_second / self.speed,
+            Adaptive::Probability(probability) => probability,
+            Adaptive::Throughput(_) => per_second / self.speed,
         };
         self.level = level(&mut claims, probability * self.aim * foreseen);
     }
 
     fn probability(&self, key: u64) -> f64 {
         if self.level == 0.0 {
-            return initial(self.goal);
+            return self.goal.initial();
         }
         let known = self.keys.get(&key).filter(|key| key.mean > 0.0);
         let claim = known.map_or_else(|| self.strangers(), |key| self.claim(*key));
@@ -579,7 +571,7 @@ mod tests {
 
     #[test]
     fn rare_keys_are_kept_with_more_probability_and_frequent_ones_in_greater_number() {
-        let mut sampler = Means::new(Goal::Throughput, 1_000);
+        let mut sampler = Means::new(Adaptive::Throughput(100.0), 1_000);
         run(&mut sampler, 0..60);
         let probabilities: Vec<f64> = (1..=50).map(|key| ask(&mut sampler, key)).collect();
         assert!(probabilities.windows(2).all(|pair| pair[0] >= pair[1]), "{probabilities:?}");
@@ -593,7 +585,7 @@ mod tests {
     #[test]
     fn keys_that_never_came_before_do_not_overrun_the_goal() {
         let mut rng = Rng::with_seed(7);
-        let mut sampler = Means::new(Goal::Throughput, 1_000);
+        let mut sampler = Means::new(Adaptive::Throughput(100.0), 1_000);
         let mut kept = 0.0;
         for now in 0..120 {
             for _ in 0..1_000 {
@@ -608,7 +600,7 @@ mod tests {
 
     #[test]
     fn what_never_came_but_one_day_does_is_kept_as_what_came_once() {
-        let mut sampler = Means::new(Goal::Probability(0.1), 1_000);
+        let mut sampler = Means::new(Adaptive::Probability(0.1), 1_000);
         run(&mut sampler, 0..300);
         let stranger = ask(&mut sampler, 99);
         assert!(stranger > 0.9, "{stranger}");
@@ -616,14 +608,14 @@ mod tests {
 
     #[test]
     fn a_restart_goes_on_and_rest_is_not_forgotten() {
-        let mut sampler = Means::new(Goal::Throughput, 1_000);
+        let mut sampler = Means::new(Adaptive::Throughput(100.0), 1_000);
         let mut state = BTreeMap::new();
         run(&mut sampler, 0..76);
         sampler.write(&mut |holder, written| {
             state.insert(holder, written.to_bytes());
             true
         });
-        let mut next = Means::new(Goal::Throughput, 1_000);
+        let mut next = Means::new(Adaptive::Throughput(100.0), 1_000);
         for (holder, bytes) in &state {
             next.restore(*holder, Written::from_bytes(bytes).expect("as written"));
         }
@@ -646,7 +638,7 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_panics(bytes in vec(any::<u8>(), 0..70), head in any::<bool>()) {
-            let mut sampler = Means::new(Goal::Throughput, 10);
+            let mut sampler = Means::new(Adaptive::Throughput(10.0), 10);
             let holder = if head { HEAD } else { Holder::Key(keys::Key(7)) };
             for bytes in [bytes.clone(), [&[1, 0], &bytes[..]].concat(), [&[1, 1], &bytes[..]].concat()] {
                 Written::from_bytes(&bytes).into_iter().for_each(|written| sampler.restore(holder, written));
@@ -660,7 +652,7 @@ mod tests {
 
         #[test]
         fn a_beginning_is_no_state(end in 0..70_usize) {
-            let mut sampler = Means::new(Goal::Throughput, 10);
+            let mut sampler = Means::new(Adaptive::Throughput(10.0), 10);
             run(&mut sampler, 0..3);
             let written = Written::Head(sampler.head().expect("time has passed"));
             let bytes = written.to_bytes();

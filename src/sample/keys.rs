@@ -7,7 +7,7 @@ use prost::Message;
 use super::{
     Malformed, Measured, Others,
     coverage::Coverage,
-    known::{self, Known, Learns, Spread, State as _, Written},
+    known::{self, Division, Known, Learns, State as _, Written},
     schema,
     slowest::{Fate, Slowest, State, Window},
 };
@@ -335,13 +335,13 @@ impl Learns for Slowest {
         self.number(now).saturating_sub(state.window()) > IDLE_WINDOWS
     }
 
-    fn probability(&self, measured: Measured, known: &Known<Self>, _: Spread) -> f64 {
+    fn probability(&self, measured: Measured, known: &Known<Self>, _: Division) -> f64 {
         let Measured { key, value, time, .. } = measured;
         let own = known.own.iter().map(|(_, keys)| keys);
         probability(self, key, value, time, own, |holder| known.others.of(holder).map(|(_, state)| state))
     }
 
-    fn learn(&self, measured: Measured, fate: Fate, known: &mut Known<Self>, _: Spread) -> Coverage {
+    fn learn(&self, measured: Measured, fate: Fate, known: &mut Known<Self>, _: Division) -> Coverage {
         let Measured { partition, key, value, time } = measured;
         let over = known.table(partition, self, time).learn(key, value, fate, time);
         over.iter().fold(Coverage::default(), |mut sum, (_, window)| {

@@ -8,13 +8,14 @@ use crate::model::RecordTime;
 /// Of its own partitions, and of those of others as far as it was heard of. Partitions are known by their places among all.
 #[derive(Debug)]
 pub struct Known<R: Learns> {
+    /// In the order of the partitions.
     pub own: Vec<(u32, R::Table)>,
     pub others: R::Others,
 }
 
-/// Over whom the input is spread.
+/// Among whom the input is divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spread {
+pub struct Division {
     /// All there are, and never 0.
     pub partitions: u32,
     /// About so many share them.
@@ -30,7 +31,7 @@ pub trait Learns: Debug + Sized {
     /// What was heard of others.
     type Others: Hears<Self::State>;
     /// What came of a time that is over.
-    type Over: Default;
+    type Over;
 
     fn table(&self, now: RecordTime) -> Self::Table;
 
@@ -48,10 +49,10 @@ pub trait Learns: Debug + Sized {
     fn is_past(&self, state: &Self::State, now: RecordTime) -> bool;
 
     /// With what probability a trace of one of the worker's partitions is to be kept.
-    fn probability(&self, measured: Measured, known: &Known<Self>, spread: Spread) -> f64;
+    fn probability(&self, measured: Measured, known: &Known<Self>, division: Division) -> f64;
 
     /// Learns of one.
-    fn learn(&self, measured: Measured, fate: Fate, known: &mut Known<Self>, spread: Spread) -> Self::Over;
+    fn learn(&self, measured: Measured, fate: Fate, known: &mut Known<Self>, division: Division) -> Self::Over;
 }
 
 pub trait State: Clone + Debug + Written {
@@ -104,6 +105,12 @@ impl<R: Learns> Known<R> {
             }
         };
         &mut self.own[place].1
+    }
+
+    /// What a partition of the worker has learned, if it has learned anything.
+    pub fn find(&self, partition: u32) -> Option<&R::Table> {
+        let place = self.own.binary_search_by_key(&partition, |(of, _)| *of).ok()?;
+        Some(&self.own[place].1)
     }
 
     pub fn revoke(&mut self, partition: u32) {

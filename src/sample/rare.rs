@@ -13,7 +13,7 @@ use hashbrown::HashMap;
 use super::{
     Malformed, Measured, Others,
     keys::{Holder, Key},
-    known::{self, Known, Learns, Spread, Written},
+    known::{self, Division, Known, Learns, Written},
     pack::{Reader, VALUE, Writer},
     slowest::Fate,
 };
@@ -70,7 +70,7 @@ struct Counted {
 }
 
 /// Keys of a partition that have a floor of their own, at most: that is 6 MB.
-pub const KEYS_MAX: usize = 100_000;
+const KEYS_MAX: usize = 100_000;
 
 /// Places that keys share when there are as many as there may be: each has a floor, and a key is always in the same one.
 const SHARED: u64 = 1024;
@@ -154,7 +154,7 @@ impl Learns for Rare {
     }
 
     /// Whether one more trace of the key is to be kept, lest there be too few.
-    fn probability(&self, measured: Measured, known: &Known<Self>, spread: Spread) -> f64 {
+    fn probability(&self, measured: Measured, known: &Known<Self>, division: Division) -> f64 {
         let Measured { key, time, .. } = measured;
         let (period, passed) = self.period(time);
         let (mut kept, mut most) = (0_u32, (0, 0));
@@ -168,7 +168,7 @@ impl Learns for Rare {
         if is_gone || kept >= self.at_least {
             return 0.0;
         }
-        if spread.workers <= 1 {
+        if division.workers <= 1 {
             return 1.0;
         }
         let (most, first) = most;
@@ -176,15 +176,15 @@ impl Learns for Rare {
         let waits = most >= FREQUENT && u64::from(passed) < self.per / WAIT;
         let recent = known.own.iter().map(|(_, floors)| floors.recent(key, period, passed)).sum::<u32>();
         let missing = self.at_least - (kept - recent.min(kept));
-        let part = missing.div_ceil(spread.workers);
+        let part = missing.div_ceil(division.workers);
         f64::from(u8::from(is_first || (!waits && recent < part)))
     }
 
-    fn learn(&self, measured: Measured, fate: Fate, known: &mut Known<Self>, _: Spread) -> Coverage {
+    fn learn(&self, measured: Measured, fate: Fate, known: &mut Known<Self>, _: Division) -> Coverage {
         let Measured { partition, key, time, .. } = measured;
         let (period, passed) = self.period(time);
-        let before = known.own.iter().find(|(of, floors)| *of == partition && floors.period < period);
-        let over = before.map_or_else(Coverage::default, |(_, floors)| self.covered(floors, known));
+        let before = known.find(partition).filter(|floors| floors.period < period);
+        let over = before.map_or_else(Coverage::default, |floors| self.covered(floors, known));
         let floors = known.table(partition, self, time);
         floors.turn(period);
         floors.learn(key.0, (period, passed), fate.kept);
@@ -382,22 +382,22 @@ mod tests {
     struct Worker {
         rule: Rare,
         known: Known<Rare>,
-        spread: Spread,
+        division: Division,
     }
 
     impl Worker {
         fn new(at_least: u32, own: &[u32]) -> Self {
             let (rule, mut known) = (Rare::new(at_least, PERIOD), Known::default());
             own.iter().for_each(|&partition| _ = known.table(partition, &rule, RecordTime(0)));
-            Self { rule, known, spread: Spread { partitions: 2, workers: 2 / own.len() as u32 } }
+            Self { rule, known, division: Division { partitions: 2, workers: 2 / own.len() as u32 } }
         }
 
         fn ask(&self, key: u64, ms: i64) -> bool {
-            self.rule.probability(measured(0, key, ms), &self.known, self.spread) == 1.0
+            self.rule.probability(measured(0, key, ms), &self.known, self.division) == 1.0
         }
 
         fn learn(&mut self, partition: u32, key: u64, ms: i64, kept: bool) -> Coverage {
-            self.rule.learn(measured(partition, key, ms), Fate { chosen: kept, kept }, &mut self.known, self.spread)
+            self.rule.learn(measured(partition, key, ms), Fate { chosen: kept, kept }, &mut self.known, self.division)
         }
 
         fn come(&mut self, partition: u32, key: u64, ms: i64) -> bool {

@@ -7,7 +7,7 @@ use super::{
     Adaptive, Malformed,
     coverage::Coverage,
     keys::{Holder, Key},
-    known::{Hears, Known, Learns, Spread, Table},
+    known::{Division, Hears, Known, Learns, Table},
     rare::{self, Rare},
     slowest::{Fate, Slowest},
 };
@@ -108,21 +108,21 @@ impl States {
     pub fn probability(&self, sampler: u64, rule: &Rule, measured: Measured) -> f64 {
         let measured = self.in_time(measured);
         match rule {
-            Rule::Slowest(rule) => probability(&self.slowest, sampler, rule, measured, self.spread()),
-            Rule::Rare(rule) => probability(&self.rare, sampler, rule, measured, self.spread()),
-            Rule::Adaptive(rule) => probability(&self.adaptive, sampler, rule, measured, self.spread()),
+            Rule::Slowest(rule) => probability(&self.slowest, sampler, rule, measured, self.division()),
+            Rule::Rare(rule) => probability(&self.rare, sampler, rule, measured, self.division()),
+            Rule::Adaptive(rule) => probability(&self.adaptive, sampler, rule, measured, self.division()),
         }
     }
 
     /// Learns of one, and tells what came of what is over now.
     pub fn learn(&mut self, sampler: u64, rule: &Rule, measured: Measured, fate: Fate) -> Over {
-        let (measured, spread) = (self.in_time(measured), self.spread());
+        let (measured, division) = (self.in_time(measured), self.division());
         self.latest = self.latest.max(Some(measured.time));
         match rule {
-            Rule::Slowest(rule) => Over::Slowest(learn(&mut self.slowest, sampler, rule, (measured, fate), spread)),
-            Rule::Rare(rule) => Over::Rare(learn(&mut self.rare, sampler, rule, (measured, fate), spread)),
+            Rule::Slowest(rule) => Over::Slowest(learn(&mut self.slowest, sampler, rule, (measured, fate), division)),
+            Rule::Rare(rule) => Over::Rare(learn(&mut self.rare, sampler, rule, (measured, fate), division)),
             Rule::Adaptive(rule) => {
-                learn(&mut self.adaptive, sampler, rule, (measured, fate), spread);
+                learn(&mut self.adaptive, sampler, rule, (measured, fate), division);
                 Over::Adaptive
             }
         }
@@ -177,16 +177,9 @@ impl States {
     /// What others have not learned anything more of for long is forgotten.
     pub fn expire(&mut self, rule: impl Fn(u64) -> Option<Rule>) {
         let Some(now) = self.latest else { return };
-        for (sampler, known) in &mut self.slowest {
-            if let Some(Rule::Slowest(rule)) = rule(*sampler) {
-                known.others.expire(|state| rule.is_past(state, now));
-            }
-        }
-        for (sampler, known) in &mut self.rare {
-            if let Some(Rule::Rare(rule)) = rule(*sampler) {
-                known.others.expire(|count| rule.is_past(count, now));
-            }
-        }
+        expire(&mut self.slowest, now, |of| if let Rule::Slowest(rule) = rule(of)? { Some(rule) } else { None });
+        expire(&mut self.rare, now, |of| if let Rule::Rare(rule) = rule(of)? { Some(rule) } else { None });
+        expire(&mut self.adaptive, now, |of| if let Rule::Adaptive(rule) = rule(of)? { Some(rule) } else { None });
     }
 
     /// Forgets what other samplers have learned.
@@ -204,9 +197,9 @@ impl States {
     }
 
     /// As if all workers had as many partitions as this one.
-    fn spread(&self) -> Spread {
+    fn division(&self) -> Division {
         let partitions = self.shared.max(self.assigned).max(1);
-        Spread { partitions, workers: partitions.div_ceil(self.assigned.max(1)) }
+        Division { partitions, workers: partitions.div_ceil(self.assigned.max(1)) }
     }
 
     /// When the input has ended, time stands where it was.
@@ -218,10 +211,16 @@ impl States {
     }
 }
 
-fn probability<R: Learns>(samplers: &Samplers<R>, sampler: u64, rule: &R, measured: Measured, spread: Spread) -> f64 {
+fn probability<R: Learns>(
+    samplers: &Samplers<R>,
+    sampler: u64,
+    rule: &R,
+    measured: Measured,
+    division: Division,
+) -> f64 {
     match samplers.get(&sampler) {
-        Some(known) => rule.probability(measured, known, spread),
-        None => rule.probability(measured, &Known::default(), spread),
+        Some(known) => rule.probability(measured, known, division),
+        None => rule.probability(measured, &Known::default(), division),
     }
 }
 
@@ -230,9 +229,9 @@ fn learn<R: Learns>(
     sampler: u64,
     rule: &R,
     (measured, fate): (Measured, Fate),
-    spread: Spread,
+    division: Division,
 ) -> R::Over {
-    rule.learn(measured, fate, samplers.entry(sampler).or_default(), spread)
+    rule.learn(measured, fate, samplers.entry(sampler).or_default(), division)
 }
 
 fn restore<R: Learns>(samplers: &mut Samplers<R>, written: &Learned, rule: &R) -> Result<RecordTime, Malformed> {
@@ -248,6 +247,14 @@ fn hear<R: Learns>(samplers: &mut Samplers<R>, written: &Learned, rule: &R) -> R
     let known = samplers.entry(written.name.sampler).or_default();
     known.others.hear(written.partition, written.name.holder, state);
     Ok(())
+}
+
+fn expire<R: Learns>(samplers: &mut Samplers<R>, now: RecordTime, rule: impl Fn(u64) -> Option<R>) {
+    for (sampler, known) in samplers {
+        if let Some(rule) = rule(*sampler) {
+            known.others.expire(|state| rule.is_past(state, now));
+        }
+    }
 }
 
 // === impl Samplers ===

@@ -61,7 +61,7 @@ impl<'a> Reader<'a, '_> {
         let (by, of, remembered) = (fields.take("by"), fields.take("of"), fields.take("window"));
         let window = self.or(remembered, "`window`", units::window, WINDOW);
         fields.finish(self.diagnostics);
-        let keys = by.map_or(Some(&[][..]), |node| node.as_seq("`by`", self.diagnostics))?;
+        let keys = self.list(by)?;
         let by = self.keys(keys);
         let measure = match of {
             Some(node) => self.condition(node, "`of`", condition::read_measure),
@@ -89,7 +89,7 @@ impl<'a> Reader<'a, '_> {
         let at_least = self.or(least, "`at_least`", units::floor, AT_LEAST);
         let per = self.or(period, "`per`", units::window, PERIOD);
         fields.finish(self.diagnostics);
-        let keys = keys?.as_seq("`by`", self.diagnostics)?;
+        let keys = self.list(Some(keys?))?;
         let (by, at_least, per) = (self.keys(keys)?, at_least?, per?);
         let written = format!(
             "rare {{ by: [{}], at_least: {}, per: {} }}",
@@ -118,13 +118,18 @@ impl<'a> Reader<'a, '_> {
             }
             _ => units::read(of, &format!("`{goal}`"), units::per_second, self.diagnostics).map(Adaptive::Throughput),
         };
-        let keys = by.map_or(Some(&[][..]), |node| node.as_seq("`by`", self.diagnostics))?;
+        let keys = self.list(by)?;
         let (by, rule) = (self.keys(keys)?, Rule::Adaptive(rule?));
         let counts = if goal == "spans_per_second" { Some(condition::read_measure(SPANS).ok()?) } else { None };
         let written = format!("adaptive {{ {goal}: {}, by: [{}] }}", of.text(), texts(keys).join(", "));
         let unit = if counts.is_some() { SPANS } else { "traces" };
         let state = state(policy, ["adaptive", unit].into_iter().chain(texts(keys)), 0);
         Some((Sampler { state, by, rule, of: counts, written }, keys))
+    }
+
+    /// What stands under `by`.
+    fn list(&mut self, by: Option<&'a Node>) -> Option<&'a [Node]> {
+        by.map_or(Some(&[]), |node| node.as_seq("`by`", self.diagnostics))
     }
 
     fn keys(&mut self, keys: &'a [Node]) -> Option<Vec<Aspect>> {
