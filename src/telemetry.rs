@@ -246,19 +246,23 @@ impl Telemetry {
         total.add("tailwater_traces_spread_total", stats.spread);
         total.add("tailwater_verdicts_forgotten_total", stats.forgotten);
         total.add("tailwater_spans_past_total", stats.past);
-        for (policy, spans) in names.iter().zip(&stats.regret) {
+        for (policy, spans) in names.iter().zip(&stats.regret).filter(|(_, spans)| **spans > 0) {
             total.regret.push(([("policy", policy.clone())], *spans));
         }
         for (policy, [drop, keep]) in names.iter().zip(&stats.shadows) {
-            total.shadows.extend(which(policy, "verdict", [("drop", *drop), ("keep", *keep)]));
+            let traces = which(policy, "verdict", [("drop", *drop), ("keep", *keep)]);
+            total.shadows.extend(traces.into_iter().filter(|(_, traces)| *traces > 0));
         }
-        for (policy, Coverage { beyond, covered, chosen }) in names.iter().zip(&stats.slowest) {
-            let traces = [("beyond", *beyond), ("covered", *covered), ("chosen", *chosen)];
+        // Where windows or periods are over, none covered or uncovered is a figure.
+        for (policy, coverage) in names.iter().zip(&stats.slowest).filter(|(_, coverage)| coverage.beyond > 0) {
+            let Coverage { beyond, covered, chosen } = *coverage;
+            let traces = [("beyond", beyond), ("covered", covered), ("chosen", chosen)];
             total.slowest.extend(which(policy, "which", traces));
         }
-        for (policy, rare::Coverage { keys, uncovered, crowded }) in names.iter().zip(&stats.rare) {
-            total.rare_keys.extend(which(policy, "which", [("seen", *keys), ("uncovered", *uncovered)]));
-            total.rare_crowded.push(([("policy", policy.clone())], *crowded));
+        for (policy, coverage) in names.iter().zip(&stats.rare).filter(|(_, coverage)| coverage.keys > 0) {
+            let rare::Coverage { keys, uncovered, crowded } = *coverage;
+            total.rare_keys.extend(which(policy, "which", [("seen", keys), ("uncovered", uncovered)]));
+            total.rare_crowded.push(([("policy", policy.clone())], crowded));
         }
         total.late_kept += stats.late_kept;
         total.late_dropped += stats.late_dropped;
@@ -267,7 +271,7 @@ impl Telemetry {
         total.bytes_held += bytes_held;
         total.records_waiting += records_waiting;
         total.lost += stats.lost(*spans_held);
-        for (policy, keep, reason, traces) in stats.decisions() {
+        for (policy, keep, reason, traces) in stats.decisions().filter(|(.., traces)| *traces > 0) {
             let policy = policy.map_or("otherwise", |at| &names[at]);
             let verdict = if keep { "keep" } else { "drop" };
             let labels = [("verdict", verdict), ("policy", policy), ("reason", reason.name())];
@@ -324,9 +328,7 @@ fn which<const N: usize>(policy: &str, label: &'static str, counts: [(&str, u64)
     counts.map(|(which, count)| ([("policy", policy.to_owned()), (label, which.to_owned())], count)).into()
 }
 
-/// What was never counted has no place among the metrics.
 fn absolute<const N: usize>(name: &'static str, mut counts: Labelled<N>) {
-    counts.retain(|(_, count)| *count > 0);
     counts.sort();
     for of in counts.chunk_by(|(a, _), (b, _)| a == b) {
         counter!(name, &of[0].0).absolute(of.iter().map(|(_, count)| count).sum());
