@@ -27,8 +27,8 @@ use refinery::Refinery;
 use tailwater::{
     model::{RecordTime, Threshold},
     sample::{
-        Adaptive, Budget, Measured, Rare, Rate, Rule, Share, States, adaptive::Means, keys::Key, known::Table as _,
-        rate::BURST, slowest::Fate,
+        Account, Adaptive, Ceiling, Measured, Rare, Rule, Share, States, adaptive::Means, budget, ceiling::BURST,
+        keys::Key, known::Table as _, rate, slowest::Fate,
     },
 };
 use traces::{Trace, Traces};
@@ -293,23 +293,23 @@ fn costs() {
     }
     line("rare", sampler.bytes(), start, 0);
 
-    let (mut sampler, mut candidates_ns, start) = (Rate::new(BURST), 0, Instant::now());
+    let (mut account, mut candidates_ns, start) = (Account::default(), 0, Instant::now());
     for now in 0..40 {
         let before = Instant::now();
         let mut batch = candidates(&all, |trace| trace.key);
         candidates_ns += before.elapsed().as_nanos();
-        black_box(sampler.close(second(now), &share, &mut batch));
+        black_box(rate::close(&Ceiling::rate(0.0, BURST), &mut account, second(now), &share, &mut batch));
     }
-    line("rate", sampler.0.bytes(), start, candidates_ns);
+    line("rate", account.bytes(), start, candidates_ns);
 
-    let (mut sampler, mut candidates_ns, start) = (Budget::new(BURST), 0, Instant::now());
+    let (mut account, mut candidates_ns, start) = (Account::default(), 0, Instant::now());
     for now in 0..40 {
         let before = Instant::now();
         let mut batch = candidates(&all, |trace| trace.key % 4);
         candidates_ns += before.elapsed().as_nanos();
-        black_box(sampler.close(second(now), &share, &mut batch));
+        black_box(budget::close(&Ceiling::budget(0.0, BURST), &mut account, second(now), &share, &mut batch));
     }
-    line("budget", sampler.0.bytes(), start, candidates_ns);
+    line("budget", account.bytes(), start, candidates_ns);
 }
 
 fn spans(partitions: usize, keys: usize) -> Traces {

@@ -3,6 +3,8 @@
 //! Decoding, assembly and decision in one state machine per worker, which never reads a clock, waits, logs or does I/O.
 //! The processor, the demo, simulations and benchmarks all drive this one.
 
+mod batch;
+mod judge;
 pub mod output;
 mod sets;
 #[cfg(test)]
@@ -11,7 +13,7 @@ mod tests;
 use std::{borrow::Cow, sync::Arc};
 
 use crate::{
-    assemble::{Assembly, Completion, Cut, Keying, Origin, Placed, Reason, Standing, Start, Summary},
+    assemble::{Assembly, Completion, Cut, Keying, Origin, Placed, Reason, Standing, Start},
     decide::{Answering, Context, Edition, Facts, NOTES, Node, PolicySet, Tree, Values, Verdict, Vote, Weight},
     decisions::Decision,
     decode::{Batch, Headers, Span},
@@ -23,6 +25,8 @@ use crate::{
     stats::Stats,
     tick::{Dead, Logged, Tick, Watermark},
 };
+use batch::Due;
+use judge::{Judged, facts, noted, of_values};
 use output::{Given, Named, Output, Refused};
 use sets::{Live, Sets, layout};
 
@@ -36,6 +40,8 @@ pub struct Engine {
     given: Option<Box<[u16]>>,
     /// On the trace at hand.
     votes: Vec<Vote>,
+    /// What is due together, below ceilings.
+    batch: batch::Batch,
     tick: Tick,
     /// A tick that came back, its memory to be used again.
     spare: Tick,
@@ -185,7 +191,7 @@ impl Engine {
             stamped: Vec::new(),
             partitions: Vec::new(),
         };
-        Self {
+        let mut engine = Self {
             assembly: Assembly::new(keying, completion, late_window, layout(&policies)),
             stats: Stats::new(policies.policies().len()),
             weighed: None,
@@ -194,6 +200,7 @@ impl Engine {
             states: States::default(),
             given: None,
             votes: Vec::new(),
+            batch: batch::Batch::default(),
             tick: Tick::default(),
             spare: Tick::default(),
             out: (0, 0),
@@ -203,7 +210,12 @@ impl Engine {
             stuck: false,
             observed: None,
             scratch,
+        };
+        if keying == Keying::Unkeyed {
+            engine.states.pool();
         }
+        engine.gather_or_not();
+        engine
     }
 
     /// Puts policies in force for the traces that begin from now on; those that are held finish under the policies they began
@@ -212,7 +224,7 @@ impl Engine {
     pub fn reload(&mut self, edition: &Arc<Edition>) -> bool {
         self.retire();
         // What is read again after a restart is judged by the policies of the start, as far as that can be said.
-        if self.sets.before().is_some() || self.is_behind() {
+        if self.sets.before().is_some() || self.is_behind() || !self.batch.judged.is_empty() {
             return false;
         }
         let layout = layout(&edition.policies);
@@ -224,6 +236,7 @@ impl Engine {
         self.assembly.turn(layout);
         self.sets.turn(edition.clone(), self.assembly.generation());
         self.stats.grow(edition.names.len());
+        self.gather_or_not();
         self.retire();
         self.wrote();
         true
@@ -239,7 +252,8 @@ impl Engine {
         if self.sets.before().is_some() && self.assembly.retire() {
             self.sets.retire();
             let Self { sets, states, .. } = self;
-            states.retain(|sampler| sets.sampler(sampler).is_some());
+            states.retain(|sampler| sets.rule(sampler).is_some());
+            self.gather_or_not();
         }
     }
 
@@ -281,7 +295,7 @@ impl Engine {
     /// Nothing of this version wrote some of it.
     pub fn recall(&mut self, learned: impl Iterator<Item = Learned>) -> Result<(), sample::Malformed> {
         let Self { sets, states, .. } = self;
-        first_error(learned.filter_map(|of| Some(states.restore(&of, sets.sampler(of.name.sampler)?))))
+        first_error(learned.filter_map(|of| Some(states.restore(&of, &sets.rule(of.name.sampler)?))))
     }
 
     /// The input has so many partitions: those that are not assigned here are other workers', of whose samplers it hears.
@@ -295,8 +309,8 @@ impl Engine {
     /// Nothing of this version wrote some of it.
     pub fn hear(&mut self, learned: impl Iterator<Item = Learned>) -> Result<(), sample::Malformed> {
         let Self { sets, states, .. } = self;
-        let heard = first_error(learned.filter_map(|of| Some(states.hear(&of, sets.sampler(of.name.sampler)?))));
-        states.expire(|sampler| sets.sampler(sampler).copied());
+        let heard = first_error(learned.filter_map(|of| Some(states.hear(&of, &sets.rule(of.name.sampler)?))));
+        states.expire(|sampler| sets.rule(sampler));
         self.room = 0;
         heard
     }
@@ -307,6 +321,7 @@ impl Engine {
         if !mutant::is(Mutant::RevokedStaysInTick) {
             self.stats.returned += self.tick.discard(partition);
         }
+        self.put_back(partition);
         let rank = self.assembly.rank(partition);
         let returned = &mut self.stats.returned;
         self.assembly.revoke(partition, |assembly, trace| *returned += u64::from(assembly.summary(trace).span_count));
@@ -415,6 +430,7 @@ impl Engine {
         tick.number = self.assembly.tick;
         tick.names.clone_from(&self.edition().names);
         tick.decisions.sort_unstable_by_key(|&(partition, _)| partition);
+        self.rest();
         let room = if self.concluding { self.settings.tick_bytes } else { STATE_BYTES };
         let time = self.assembly.time();
         self.states.write(room, |of| {
@@ -477,7 +493,7 @@ impl Engine {
 
     /// Whether everything decided is in a tick that was cut.
     pub fn is_drained(&self) -> bool {
-        self.tick.is_empty()
+        self.tick.is_empty() && self.batch.judged.is_empty()
     }
 
     pub fn stats(&self) -> &Stats {
@@ -487,6 +503,7 @@ impl Engine {
     /// From now on the samplers that learn answer for a test: those of these policies, by place, keep what they match.
     pub fn give(&mut self, policies: &[u16]) {
         self.given = Some(policies.into());
+        self.gather_or_not();
     }
 
     /// From now on notes what each policy is worth to each trace that is judged; whoever asks for it takes the notes.
@@ -527,6 +544,7 @@ impl Engine {
             + self.sets.bytes()
             + self.states.bytes()
             + self.votes.capacity() * size_of::<Vote>()
+            + self.batch.bytes()
     }
 
     fn observe(&mut self, partition: u32, timestamp: RecordTime, ceiling: RecordTime) {
@@ -548,8 +566,16 @@ impl Engine {
             if self.full() {
                 return Err(Full);
             }
-            let Some((trace, reason)) = self.assembly.next_complete(domain) else { break };
-            self.decide(trace, reason);
+            if let Some(judged) = self.batch.judged.pop_front() {
+                self.carry_out(judged);
+            } else if self.assembly.rings_together() {
+                if !self.gather(domain) {
+                    break;
+                }
+            } else {
+                let Some((trace, reason)) = self.assembly.next_complete(domain) else { break };
+                self.decide(trace, reason);
+            }
         }
         self.assembly.forget(domain);
         Ok(())
@@ -638,6 +664,7 @@ impl Engine {
         let tree = if self.sets.ask_tree() { self.tree_bytes() } else { 0 };
         let stamped = if self.settings.stamps.is_none() { 0 } else { self.stamped_bytes() };
         let states = if self.states.bytes() > 0 { 2 * STATE_BYTES } else { 0 };
+        let states = states + self.batch_bytes();
         tick_bytes
             + states
             + completion.max_trace_bytes
@@ -821,10 +848,12 @@ impl Engine {
             tree,
             values,
             votes: &[],
+            cuts: &[],
             bits,
             counts,
             duration_ns: span.duration(),
             span_count: 1,
+            bytes: span.bytes.of(payload).len() as u64,
             randomness: policies.randomness(trace, span.randomness.unwrap_or_else(|| trace.randomness())),
             time: origin.seen,
         };
@@ -876,34 +905,25 @@ impl Engine {
         self.bury(origin.partition, origin.offset, 1, reason, start);
     }
 
+    /// Decides a trace, if need be before what else is due with it.
     fn decide(&mut self, trace: u32, reason: Reason) {
-        let summary = self.assembly.summary(trace);
-        let decided = self.assembly.decided(trace, reason);
-        let mut matching = Vec::new();
-        let (verdict, policies) = match self.assembly.bound(trace) {
-            Some(bound) => (bound.verdict, bound.policies),
-            None => {
-                let Self { assembly, sets, states, given, votes, stats, scratch, .. } = self;
-                let edition = &sets.asked(assembly.generation_of(trace)).edition;
-                let policies = &edition.policies;
-                let partition = assembly.rank(assembly.first_place(trace).0);
-                let known = facts(assembly, policies, scratch, trace, reason == Reason::Structure, decided);
-                let answering = given.as_deref().map_or(Answering::Learned(states, partition), Answering::Given);
-                policies.vote(known, answering, votes);
-                let facts = Facts { votes, ..known };
-                policies.shadows(facts, |policy, keep| stats.shadowed(edition.number(policy), keep));
-                if self.weighed.is_some() {
-                    policies.weigh(facts, |weight| {
-                        matching.push(Weight { policy: edition.number(weight.policy), ..weight });
-                    });
-                }
-                let verdict = policies.decide(facts);
-                policies.teach(votes, facts.randomness, verdict.keep, states, |policy, over| {
-                    stats.over(edition.number(policy), over);
-                });
-                (edition.numbered(verdict), policies.fingerprint())
+        if self.assembly.rings_together() {
+            self.batch.due.push((trace, reason));
+            self.judge_batch();
+            while let Some(judged) = self.batch.judged.pop_front() {
+                self.carry_out(judged);
             }
-        };
+        } else {
+            let due = self.due(trace, reason);
+            let judged = self.judge(due, 0, &[]);
+            self.carry_out(judged);
+        }
+    }
+
+    /// Carries out what was judged.
+    fn carry_out(&mut self, judged: Judged) {
+        let Judged { due: Due { trace, reason, decided, .. }, verdict, policies, matching, .. } = judged;
+        let summary = self.assembly.summary(trace);
         let spans = summary.span_count;
         let decision = Decision { trace: summary.id, verdict, reason, decided, spans, policies };
         self.log(trace, decision);
@@ -1055,55 +1075,6 @@ fn earliest(assembly: &Assembly<Context, Decided>, items: &[Item]) -> Option<u64
 /// All is done, whatever fails.
 fn first_error<E>(done: impl Iterator<Item = Result<(), E>>) -> Result<(), E> {
     done.filter_map(Result::err).reduce(|first, _| first).map_or(Ok(()), Err)
-}
-
-/// What is known by now of a held trace, before samplers have voted. `complete` where assembly has found it so.
-fn facts<'a>(
-    assembly: &'a mut Assembly<Context, Decided>,
-    policies: &PolicySet,
-    scratch: &'a mut Workspace,
-    trace: u32,
-    complete: bool,
-    time: RecordTime,
-) -> Facts<'a> {
-    let Workspace { spans, tree, values, .. } = scratch;
-    if policies.asks_tree() {
-        grow(assembly, spans, tree, values, trace);
-    }
-    let Summary { id, duration, span_count, randomness, root_ended, .. } = assembly.summary(trace);
-    let randomness = policies.randomness(id, randomness);
-    let (bits, counts) = assembly.facts(trace);
-    let complete = complete || root_ended && tree.is_whole();
-    Facts { bits, counts, duration_ns: duration, span_count, randomness, time, complete, tree, values, votes: &[] }
-}
-
-/// Puts the call tree of a trace together, and its values; `spans` is scratch space.
-fn grow(
-    assembly: &mut Assembly<Context, Decided>,
-    spans: &mut Vec<u32>,
-    tree: &mut Tree,
-    values: &mut Values,
-    trace: u32,
-) {
-    assembly.spans_of(trace, spans);
-    values.clear();
-    tree.grow(spans.iter().map(|&at| {
-        let (id, parent, context, notes) = assembly.link(trace, at);
-        values.add(of_values(notes));
-        noted(Node { id, parent, service: context.map_or(0, |context| context.service), ..Node::default() }, notes)
-    }));
-    values.settle();
-}
-
-/// A node with what is noted of its span.
-fn noted(node: Node, notes: &[u64]) -> Node {
-    let [marks, name] = [0, 1].map(|at| notes.get(at).copied().unwrap_or(0));
-    Node { marks, name, ..node }
-}
-
-/// What a span noted for values.
-fn of_values(notes: &[u64]) -> &[u64] {
-    notes.get(NOTES..).unwrap_or_default()
 }
 
 // === impl Workspace ===

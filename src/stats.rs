@@ -3,6 +3,7 @@
 use crate::{
     assemble::Reason,
     decide::Verdict,
+    model::Threshold,
     sample::{Over, coverage::Coverage, rare},
 };
 
@@ -32,6 +33,8 @@ pub struct Stats {
     pub slowest: Vec<Coverage>,
     /// What came of the periods of `rare`, by policy.
     pub rare: Vec<rare::Coverage>,
+    /// What ceilings dropped of what a policy would have kept, by policy.
+    pub cuts: Vec<Cut>,
     /// Records in the dead letters as a whole; what spans they held is not known.
     pub rejected_records: u64,
     /// Records whose time is off by more than `max_wait`.
@@ -42,6 +45,34 @@ pub struct Stats {
     pub forgotten: u64,
     /// Traces by policy (the first is `otherwise`), verdict and reason.
     decided: Vec<[[u64; Reason::ALL.len()]; 2]>,
+}
+
+/// Traces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cut {
+    pub by_rate: u64,
+    pub by_budget: u64,
+    /// Of those, the ones that were to give way last.
+    pub protected: u64,
+    /// Of all, those that had no chance, whatever their randomness: estimates miss them.
+    pub starved: u64,
+}
+
+// === impl Cut ===
+
+impl Cut {
+    /// One, of such of which so much is kept.
+    pub fn by_rate(&mut self, threshold: Threshold) {
+        self.by_rate += 1;
+        self.starved += u64::from(threshold == Threshold::NEVER);
+    }
+
+    /// The same.
+    pub fn by_budget(&mut self, threshold: Threshold, protected: bool) {
+        self.by_budget += 1;
+        self.protected += u64::from(protected);
+        self.starved += u64::from(threshold == Threshold::NEVER);
+    }
 }
 
 // === impl Stats ===
@@ -61,6 +92,7 @@ impl Stats {
         self.shadows.resize(policies, Default::default());
         self.slowest.resize(policies, Default::default());
         self.rare.resize(policies, Default::default());
+        self.cuts.resize(policies, Cut::default());
     }
 
     pub fn over(&mut self, policy: u16, over: Over) {
@@ -68,7 +100,7 @@ impl Stats {
         match over {
             Over::Slowest(coverage) => self.slowest[policy] += coverage,
             Over::Rare(coverage) => self.rare[policy] += coverage,
-            Over::Adaptive => {}
+            Over::Nothing => {}
         }
     }
 

@@ -18,6 +18,7 @@ use crate::{
     rekey::Counts,
     sample::{coverage::Coverage, rare},
     source::Partition,
+    stats::Cut,
     stats::Stats,
     worker::AWAY,
 };
@@ -264,6 +265,11 @@ impl Telemetry {
             total.rare_keys.extend(which(policy, "which", [("seen", keys), ("uncovered", uncovered)]));
             total.rare_crowded.push(([("policy", policy.clone())], crowded));
         }
+        for (policy, cut) in names.iter().zip(&stats.cuts).filter(|(_, cut)| **cut != Cut::default()) {
+            let Cut { by_rate, by_budget, protected, starved } = *cut;
+            let traces = [("rate", by_rate), ("budget", by_budget), ("protected", protected), ("starved", starved)];
+            total.cuts.extend(which(policy, "which", traces));
+        }
         total.late_kept += stats.late_kept;
         total.late_dropped += stats.late_dropped;
         total.spans_held += spans_held;
@@ -319,6 +325,7 @@ struct Totals {
     slowest: Labelled<2>,
     rare_keys: Labelled<2>,
     rare_crowded: Labelled<1>,
+    cuts: Labelled<2>,
 }
 
 /// Counts of workers that bear the same labels are to be added up.
@@ -361,6 +368,7 @@ impl Totals {
         absolute("tailwater_slowest_traces_total", self.slowest);
         absolute("tailwater_rare_keys_total", self.rare_keys);
         absolute("tailwater_rare_crowded_traces_total", self.rare_crowded);
+        absolute("tailwater_cut_traces_total", self.cuts);
         absolute("tailwater_traces_decided_total", self.decided);
     }
 }
@@ -401,6 +409,11 @@ fn describe() {
     describe_counter!(
         "tailwater_rare_crowded_traces_total",
         "Traces whose keys shared a floor, as a partition had more keys than it remembers, by a policy with `rare`"
+    );
+    describe_counter!(
+        "tailwater_cut_traces_total",
+        "Traces that this policy would have kept and that were cut: by its rate; by a budget; of those, protected, so that the budget is \
+         too small for what is to give way last; and of all, starved, that is whatever their randomness, so that estimates miss them"
     );
     describe_counter!("tailwater_records_rejected_total", "Records in the dead letters as a whole");
     describe_counter!("tailwater_records_expired_total", "Records removed from the input before they were read");

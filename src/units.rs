@@ -118,6 +118,27 @@ pub fn per_second(text: &str) -> Result<f64, Mistake> {
     number.ok_or_else(|| Mistake::new(format!("`{text}` is no number a second"), "write such as 200, or 0.5"))
 }
 
+/// A number of bytes in a second, above 0.
+///
+/// # Errors
+/// Anything else.
+pub fn bytes_per_second(text: &str) -> Result<f64, Mistake> {
+    let size = size(text)?;
+    if size > 0 { Ok(size as f64) } else { Err(Mistake::new("nothing a second", "write such as 10MiB")) }
+}
+
+/// How much of a rate may be saved up, in seconds: from one to ten minutes.
+///
+/// # Errors
+/// Anything else.
+pub fn burst(text: &str) -> Result<f64, Mistake> {
+    let burst = duration(text)?;
+    if (Duration::from_secs(1)..=Duration::from_secs(600)).contains(&burst) {
+        return Ok(burst.as_secs_f64());
+    }
+    Err(Mistake::new(format!("`{text}` is not from 1s to 10m"), "write such as 5s"))
+}
+
 /// The last millisecond of a date, in UTC, or of a moment: `2026-12-24`, `2026-12-24T18:00:00Z`, `2026-12-24T19:00:00+01:00`.
 ///
 /// # Errors

@@ -14,7 +14,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 use cluster::{Second, adaptive, budget, play, rate};
 use tailwater::{
     model::RecordTime,
-    sample::{Adaptive, Rare, Rule, Share, adaptive::Means, known::Table as _, rate::BURST},
+    sample::{Adaptive, Rare, Rule, Share, adaptive::Means, ceiling::BURST, known::Table as _},
 };
 use traces::Traces;
 use workers::Workers;

@@ -7,13 +7,14 @@ use fastrand::Rng;
 use tailwater::{
     model::{RecordTime, Threshold},
     sample::{
-        Account, Adaptive, Budget, Candidate, Rate, Share, Shares, Summary,
+        Account, Adaptive, Candidate, Ceiling, Share, Shares, Summary,
         adaptive::{self, Means},
         budget,
+        ceiling::{BURST, Between},
         keys::{Holder, Key},
-        known::Table as _,
-        rate::BURST,
-        share,
+        known::{Table as _, Written as _},
+        rate,
+        share::{Said as _, Split, fairly},
     },
 };
 
@@ -33,7 +34,8 @@ pub trait Member {
 pub struct Cluster<M> {
     rng: Rng,
     make: Box<dyn Fn(&State) -> M>,
-    shares: Box<dyn Fn() -> Shares>,
+    goal: f64,
+    split: Split,
     workers: Vec<Worker<M>>,
     partitions: Vec<Partition>,
     /// Summaries on their way: when they arrive.
@@ -77,20 +79,21 @@ impl<M: Member> Cluster<M> {
         seed: u64,
         partitions: usize,
         make: impl Fn(&State) -> M + 'static,
-        shares: impl Fn() -> Shares + 'static,
+        (goal, split): (f64, Split),
     ) -> Self {
         let count = partitions.min(4);
         let all: Vec<Partition> = (0..partitions).map(|_| Partition::default()).collect();
         let workers = (0..count).map(|worker| {
             let members = (worker..partitions).step_by(count).map(|partition| (partition, make(&State::new())));
-            Worker { shares: shares(), members: Some(members.collect()), back: 0 }
+            Worker { shares: Shares::new(goal, partitions), members: Some(members.collect()), back: 0 }
         });
         Self {
             workers: workers.collect(),
             partitions: all,
             rng: Rng::with_seed(seed),
             make: Box::new(make),
-            shares: Box::new(shares),
+            goal,
+            split,
             told: VecDeque::new(),
             now: 0,
             kills: Vec::new(),
@@ -125,7 +128,7 @@ impl<M: Member> Cluster<M> {
             let partition = &mut self.partitions[at];
             while let Some((second, traces)) = partition.input.front() {
                 let now = RecordTime((second - at as i64 * 7 % (self.skew + 1)) * 1000);
-                let share = worker.shares.of(at, now);
+                let share = worker.shares.of(at, now, self.split);
                 let thresholds = member.second(now, &share, traces);
                 if killed {
                     // It was decided, and not committed: as if it had not been.
@@ -149,7 +152,7 @@ impl<M: Member> Cluster<M> {
         if worker.members.is_some() || self.now < worker.back {
             return;
         }
-        worker.shares = (self.shares)();
+        worker.shares = Shares::new(self.goal, self.partitions.len());
         for (at, partition) in self.partitions.iter().enumerate() {
             partition.latest.iter().for_each(|summary| worker.shares.hear(at, summary.clone()));
         }
@@ -178,18 +181,24 @@ pub fn play<M: Member>(
     all
 }
 
-pub fn rate(seed: u64, partitions: usize, goal: f64) -> Cluster<Rate> {
-    let make = |state: &State| Rate(account(state));
-    Cluster::new(seed, partitions, make, move || Shares::new(goal, partitions, share::fairly))
+/// What a partition spends below a ceiling.
+pub struct Spender {
+    pub ceiling: Ceiling,
+    pub account: Account,
 }
 
-pub fn budget(seed: u64, partitions: usize, goal: f64) -> Cluster<Budget> {
-    let make = |state: &State| Budget(account(state));
-    Cluster::new(seed, partitions, make, move || Shares::new(goal, partitions, budget::by_class))
+pub fn rate(seed: u64, partitions: usize, goal: f64) -> Cluster<Spender> {
+    below(seed, partitions, Ceiling::rate(goal, BURST))
 }
 
-fn account(state: &State) -> Account {
-    state.get(&None).map_or(Account::new(BURST), |bytes| Account::from_bytes(BURST, bytes).expect("as written"))
+pub fn budget(seed: u64, partitions: usize, goal: f64) -> Cluster<Spender> {
+    below(seed, partitions, Ceiling::budget(goal, BURST))
+}
+
+fn below(seed: u64, partitions: usize, ceiling: Ceiling) -> Cluster<Spender> {
+    let account = |bytes: &Vec<u8>| Account::from_bytes(bytes).expect("as written");
+    let make = move |state: &State| Spender { ceiling, account: state.get(&None).map(account).unwrap_or_default() };
+    Cluster::new(seed, partitions, make, (ceiling.per_second, ceiling.split()))
 }
 
 /// A throughput if it is 1 or more.
@@ -203,41 +212,36 @@ pub fn adaptive(seed: u64, partitions: usize, goal: f64) -> Cluster<Means> {
         }
         means
     };
-    Cluster::new(seed, partitions, make, move || Shares::new(goal, partitions, share::fairly))
+    Cluster::new(seed, partitions, make, (goal, fairly))
 }
 
 // === impl Member ===
 
-impl Member for Rate {
-    fn second(&mut self, now: RecordTime, share: &Share, traces: &[Trace]) -> Vec<Threshold> {
-        let mut batch = candidates(traces, |trace| trace.key);
-        self.close(now, share, &mut batch);
-        thresholds(batch)
-    }
-
-    fn summary(&self) -> Option<Summary> {
-        self.0.summary()
-    }
-
-    fn commit(&mut self, state: &mut State) {
-        state.insert(None, self.0.to_bytes());
-    }
-}
-
-impl Member for Budget {
+impl Member for Spender {
     /// The class is in the low bits of the key.
     fn second(&mut self, now: RecordTime, share: &Share, traces: &[Trace]) -> Vec<Threshold> {
-        let mut batch = candidates(traces, |trace| trace.key % 4);
-        self.close(now, share, &mut batch);
+        let Self { ceiling, account } = self;
+        let batch = match ceiling.between {
+            Between::Keys => {
+                let mut batch = candidates(traces, |trace| trace.key);
+                rate::close(ceiling, account, now, share, &mut batch);
+                batch
+            }
+            Between::Classes => {
+                let mut batch = candidates(traces, |trace| trace.key % 4);
+                budget::close(ceiling, account, now, share, &mut batch);
+                batch
+            }
+        };
         thresholds(batch)
     }
 
     fn summary(&self) -> Option<Summary> {
-        self.0.summary()
+        self.account.summary()
     }
 
     fn commit(&mut self, state: &mut State) {
-        state.insert(None, self.0.to_bytes());
+        state.insert(None, self.account.to_bytes());
     }
 }
 

@@ -2,7 +2,7 @@
 
 use tailwater::{
     model::{RecordTime, Threshold},
-    sample::{Adaptive, Budget, Candidate, Rate, Share, adaptive::Means, rate::BURST},
+    sample::{Account, Adaptive, Candidate, Ceiling, Share, adaptive::Means, budget, ceiling::BURST, rate},
 };
 
 use super::{
@@ -51,8 +51,8 @@ fn run_once(seed: u64) -> [Estimate; QUANTITIES.len()] {
     traces.cost = 15;
     let mut policies = Policies {
         adaptive: Means::new(Adaptive::Probability(0.1), 1_000),
-        rate: Rate::new(BURST),
-        budget: Budget::new(BURST),
+        rated: Account::default(),
+        budgeted: Account::default(),
     };
     let mut estimates = [Estimate::default(); QUANTITIES.len()];
     for second in 0..SECONDS {
@@ -70,8 +70,8 @@ fn run_once(seed: u64) -> [Estimate; QUANTITIES.len()] {
 /// All keep; errors are protected, and what only the sample of all keeps gives way first.
 struct Policies {
     adaptive: Means,
-    rate: Rate,
-    budget: Budget,
+    rated: Account,
+    budgeted: Account,
 }
 
 const EVERY_TWENTIETH: Threshold = Threshold(Threshold::NEVER.0 / 20 * 19);
@@ -90,7 +90,8 @@ impl Policies {
     fn second(&mut self, now: RecordTime, traces: &[Trace]) -> Vec<Threshold> {
         let rated: Vec<Trace> = traces.iter().copied().filter(is_rated).collect();
         let mut batch = candidates(&rated, |trace| trace.key);
-        self.rate.close(now, &Share::whole(1_300.0), &mut batch);
+        let share = Share::whole(1_300.0);
+        rate::close(&Ceiling::rate(1_300.0, BURST), &mut self.rated, now, &share, &mut batch);
         let mut rated = thresholds(batch).into_iter();
 
         let mut batch: Vec<Candidate> = Vec::new();
@@ -111,7 +112,8 @@ impl Policies {
             batch.extend(Some(one).filter(Candidate::is_kept));
         }
         self.adaptive.advance(now, &Share::whole(0.0));
-        self.budget.close(now, &Share::whole(2_700.0), &mut batch);
+        let share = Share::whole(2_700.0);
+        budget::close(&Ceiling::budget(2_700.0, BURST), &mut self.budgeted, now, &share, &mut batch);
         batch.iter().for_each(|candidate| all[candidate.trace as usize] = candidate.threshold);
         all
     }

@@ -42,7 +42,7 @@ use marks::Mark;
 use slab::{Linked, NIL, Rows, Slab};
 use time::{Domain, Time};
 use verdicts::{Verdicts, Written};
-use wheel::{Armed, GRAIN, Timer, grain};
+use wheel::{Armed, GRAIN, TOGETHER, Timer, grain};
 
 /// The traces of one worker. `C` is remembered with each distinct scope, `V` is a verdict; both are opaque here.
 pub struct Assembly<C, V> {
@@ -73,6 +73,8 @@ pub struct Assembly<C, V> {
     /// Traces of the current grain still to be looked at, the next one last, and those that have become too large.
     due: Vec<u32>,
     structure: Structure,
+    /// Alarms ring in batches.
+    together: bool,
 }
 
 /// What policies remember of the traces that begin under them.
@@ -134,6 +136,8 @@ pub struct Cut {
 pub struct Summary {
     pub id: TraceId,
     pub span_count: u32,
+    /// Of the spans.
+    pub bytes: u64,
     /// Last end − first start, in nanoseconds.
     pub duration: u64,
     pub has_root: bool,
@@ -221,6 +225,7 @@ impl<C, V: Copy> Assembly<C, V> {
             generations: [Generation { layout, held: 0 }, Generation::default()],
             due: Vec::new(),
             structure: Structure::default(),
+            together: false,
         }
     }
 
@@ -577,6 +582,7 @@ impl<C, V: Copy> Assembly<C, V> {
         Summary {
             id,
             span_count: entry.span_count,
+            bytes: entry.bytes,
             duration: entry.end.saturating_sub(entry.start),
             has_root: entry.root.is_some(),
             root_ended: entry.root.is_some_and(|root| !root.running),
@@ -589,21 +595,46 @@ impl<C, V: Copy> Assembly<C, V> {
     /// any domain that are too large.
     pub fn next_complete(&mut self, domain: u32) -> Option<(u32, Reason)> {
         loop {
-            while let Some(trace) = self.due.pop() {
-                self.traces[trace].timer.grain = IDLE;
-                if let Some(reason) = self.completed(trace) {
-                    return Some((trace, reason));
-                }
-                self.arm(trace);
+            if let Some(complete) = self.next_due() {
+                return Some(complete);
             }
-            let Domain { now, wheel, .. } = self.time.in_domain(domain);
-            if !wheel.due(&mut self.traces, (*now)?.0, &mut self.due) {
+            if !self.ring(domain) {
                 return None;
             }
-            let Self { due, traces, .. } = self;
-            due.sort_unstable_by(|&a, &b| traces[b].id.cmp(&traces[a].id));
-            due.iter().for_each(|&trace| traces[trace].timer.grain = DUE);
         }
+    }
+
+    /// The next trace that is complete, of those whose alarms have rung.
+    pub fn next_due(&mut self) -> Option<(u32, Reason)> {
+        while let Some(trace) = self.due.pop() {
+            self.traces[trace].timer.grain = IDLE;
+            if let Some(reason) = self.completed(trace) {
+                return Some((trace, reason));
+            }
+            self.arm(trace);
+        }
+        None
+    }
+
+    /// Rings the next alarms of a domain that are due at its time, which are those of one moment; false where there are none.
+    pub fn ring(&mut self, domain: u32) -> bool {
+        let Domain { now, wheel, .. } = self.time.in_domain(domain);
+        if !now.is_some_and(|now| wheel.due(&mut self.traces, now.0, &mut self.due)) {
+            return false;
+        }
+        let Self { due, traces, .. } = self;
+        due.sort_unstable_by(|&a, &b| traces[b].id.cmp(&traces[a].id));
+        due.iter().for_each(|&trace| traces[trace].timer.grain = DUE);
+        true
+    }
+
+    /// From now on alarms ring together that are due in the same 1.024 s, at the end of it; or each at its own time.
+    pub fn ring_together(&mut self, together: bool) {
+        self.together = together;
+    }
+
+    pub fn rings_together(&self) -> bool {
+        self.together
     }
 
     /// The spans of a trace in the order they came.
@@ -868,7 +899,7 @@ impl<C, V: Copy> Assembly<C, V> {
             }
             return;
         }
-        let deadline = grain(entry.deadline(&self.completion));
+        let deadline = self.grain(entry.deadline(&self.completion));
         let (armed, domain) = (entry.timer.grain, entry.domain);
         if armed == DUE || armed != IDLE && armed <= deadline {
             return;
@@ -910,10 +941,10 @@ impl<C, V: Copy> Assembly<C, V> {
         if self.is_too_large(&self.traces[trace]) {
             return Some(Reason::Size);
         }
-        let entry = &mut self.traces[trace];
-        if Some(grain(entry.deadline(&self.completion))) > self.time.in_domain(entry.domain).wheel.current() {
+        if self.is_early(trace) {
             return None;
         }
+        let entry = &mut self.traces[trace];
         if entry.waits_for_quiet(&self.completion) {
             let (spans, notes, mut at) = (&self.spans, &mut self.notes, entry.spans);
             let words = self.generations[usize::from(entry.generation)].layout.notes;
@@ -928,14 +959,28 @@ impl<C, V: Copy> Assembly<C, V> {
                 return Some(Reason::Structure);
             }
             entry.torn = true;
-            if Some(grain(entry.deadline(&self.completion))) > self.time.in_domain(entry.domain).wheel.current() {
+            if self.is_early(trace) {
                 return None;
             }
         }
         // What was left over when a tick was full may be of another domain than the one asked for.
-        let due = RecordTime(grain(entry.deadline(&self.completion)).saturating_mul(GRAIN));
+        let entry = &self.traces[trace];
+        let due = RecordTime(self.grain(entry.deadline(&self.completion)).saturating_mul(GRAIN));
         let ended = self.time.in_domain(entry.domain).now == Some(RecordTime::END);
         Some(if ended && self.time.is_after_all(due) { Reason::End } else { Reason::MaxWait })
+    }
+
+    /// Whether a trace's alarm was rung before its deadline.
+    fn is_early(&mut self, trace: u32) -> bool {
+        let entry = &self.traces[trace];
+        let (deadline, domain) = (self.grain(entry.deadline(&self.completion)), entry.domain);
+        Some(deadline) > self.time.in_domain(domain).wheel.current()
+    }
+
+    /// The grain in which an alarm for this time rings.
+    fn grain(&self, ms: i64) -> i64 {
+        let grain = grain(ms);
+        if self.together { grain.saturating_add(TOGETHER - 1).div_euclid(TOGETHER) * TOGETHER } else { grain }
     }
 }
 

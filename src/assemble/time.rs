@@ -418,7 +418,12 @@ impl Time {
             }
             // Where nothing has been said, it is not known whether record time is the wall clock's.
             is_told |= clock.is_some();
-            let turn = (is_behind && !partition.is_behind(), partition.reached(), partition.rank, at as u32);
+            let turn = (
+                is_behind && !partition.is_behind(),
+                partition.reached().unwrap_or(RecordTime::START),
+                partition.rank,
+                at as u32,
+            );
             if slowest.is_none_or(|least| (turn < least) != mutant::is(Mutant::ClockOfAll)) {
                 slowest = Some(turn);
             }
@@ -434,9 +439,9 @@ impl Time {
 // === impl Partition ===
 
 impl Partition {
-    /// What comes next of it is not before; `START` where that is not known.
-    fn reached(&self) -> RecordTime {
-        self.clock.now().or(self.silent).unwrap_or(RecordTime::START)
+    /// How far time has come: what comes next of it is not before. None where that is not known.
+    pub fn reached(&self) -> Option<RecordTime> {
+        self.clock.now().or(self.silent)
     }
 
     /// Whether its clock may stand behind what has come, and for how long, is not told by its own records.

@@ -27,6 +27,8 @@ pub struct Wheel {
 
 /// Milliseconds a grain.
 pub const GRAIN: i64 = 64;
+/// Grains whose alarms may ring as one: 1.024 s, about as long as a tick.
+pub const TOGETHER: i64 = 16;
 /// 65 s a round: a longer deadline stays in its slot for another.
 const SLOTS: usize = 1024;
 

@@ -106,6 +106,7 @@ impl PolicySet {
             Fact::Count(counter, ..) => facts.counts[usize::from(counter)].to_string(),
             Fact::Duration(..) => units::nanoseconds(facts.duration_ns),
             Fact::Spans(..) => facts.span_count.to_string(),
+            Fact::Bytes(..) => facts.bytes.to_string(),
             Fact::Services(..) => facts.tree.services().to_string(),
             Fact::Depth(..) => facts.tree.depth().to_string(),
             Fact::Siblings(mark, ..) => facts.tree.siblings(mark).to_string(),
@@ -170,12 +171,14 @@ impl Questions {
             counts: &counts,
             duration_ns: span.duration(),
             span_count: 1,
+            bytes: span.bytes.of(payload).len() as u64,
             randomness: Randomness(0),
             time: RecordTime::START,
             complete: false,
             tree: &Tree::default(),
             values: &Values::default(),
             votes: &[],
+            cuts: &[],
         };
         let holds: Vec<bool> = (0..set.policies().len()).map(|number| set.holds(number, facts)).collect();
         for (count, holds) in tally.holds.iter_mut().zip(&holds) {

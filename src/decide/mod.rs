@@ -5,6 +5,7 @@
 //! function of these facts and the trace's randomness ([`PolicySet::decide`]).
 
 mod answer;
+pub mod budget;
 pub mod condition;
 mod edition;
 pub mod explain;

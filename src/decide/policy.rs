@@ -50,3 +50,19 @@ pub enum Match {
     /// The first policy that matches decides.
     First,
 }
+
+// === impl Policy ===
+
+impl Policy {
+    pub fn is_protected(&self) -> bool {
+        self.action.is_protected()
+    }
+}
+
+// === impl Action ===
+
+impl Action {
+    pub fn is_protected(&self) -> bool {
+        matches!(self, Self::Keep { protect: true, .. })
+    }
+}

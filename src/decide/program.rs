@@ -81,6 +81,7 @@ pub enum Fact {
     /// Nanoseconds.
     Duration(Op, i64),
     Spans(Op, i64),
+    Bytes(Op, i64),
     /// The marks of two predicates.
     Under {
         below: u8,
@@ -403,7 +404,7 @@ impl Builder {
 
     /// Where a sampler finds what it looks at.
     fn place(&mut self, aspect: &Aspect, measured: bool) -> Result<Place, Full> {
-        use Number::{Count, Depth, Different, Duration, Services, Shape, Siblings, Spans, Values};
+        use Number::{Bytes, Count, Depth, Different, Duration, Services, Shape, Siblings, Spans, Values};
         let number = match aspect {
             Aspect::Root(of) => {
                 let part = self.parts.number(&Part { of: of.clone(), measured });
@@ -418,6 +419,7 @@ impl Builder {
             Siblings(inner) => Place::Siblings(self.mark(inner)?),
             Duration => Place::Duration,
             Spans => Place::Spans,
+            Bytes => Place::Bytes,
             Services => Place::Services,
             Depth => Place::Depth,
             Shape => Place::Shape,
@@ -427,13 +429,13 @@ impl Builder {
     }
 
     fn ask_tree(&mut self, number: &Number) {
-        use Number::{Count, Duration, Shape, Siblings, Spans};
-        self.asks_tree |= !matches!(number, Count(_) | Duration | Spans);
+        use Number::{Bytes, Count, Duration, Shape, Siblings, Spans};
+        self.asks_tree |= !matches!(number, Count(_) | Duration | Spans | Bytes);
         self.asks_names |= matches!(number, Shape | Siblings(_));
     }
 
     fn fact(&mut self, test: &TraceTest) -> Result<Fact, Full> {
-        use Number::{Count, Depth, Different, Duration, Services, Shape, Siblings, Spans, Values};
+        use Number::{Bytes, Count, Depth, Different, Duration, Services, Shape, Siblings, Spans, Values};
         match test {
             TraceTest::Under { .. } | TraceTest::Complete => self.asks_tree = true,
             TraceTest::Number(number, ..) => self.ask_tree(number),
@@ -450,6 +452,7 @@ impl Builder {
             TraceTest::Number(Siblings(inner), op, value) => Fact::Siblings(self.mark(inner)?, *op, *value),
             TraceTest::Number(Duration, op, value) => Fact::Duration(*op, *value),
             TraceTest::Number(Spans, op, value) => Fact::Spans(*op, *value),
+            TraceTest::Number(Bytes, op, value) => Fact::Bytes(*op, *value),
             TraceTest::Number(Services, op, value) => Fact::Services(*op, *value),
             TraceTest::Number(Depth, op, value) => Fact::Depth(*op, *value),
             TraceTest::Number(Shape, op, value) => Fact::Shape(*op, *value),

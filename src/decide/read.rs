@@ -1,5 +1,6 @@
 //! Policies as written, from YAML.
 
+mod budget;
 mod learning;
 
 pub use learning::Learning;
@@ -8,6 +9,7 @@ use std::collections::HashMap;
 
 use super::{
     Action, List, Match,
+    budget::Budget,
     condition::{self, Formula, SpanTest, TraceTest},
     probability::threshold,
     randomness,
@@ -45,6 +47,8 @@ pub struct Policies<'a> {
     pub policies: Vec<Policy<'a>>,
     /// In the order of their policies.
     pub learning: Vec<Learning<'a>>,
+    /// Those of groups before those around them.
+    pub budgets: Vec<Budget>,
     pub randomness: randomness::Source,
     pub root: Option<(Formula<SpanTest>, String)>,
 }
@@ -68,8 +72,10 @@ pub fn read<'a>(parts: &[Part<'a>], diagnostics: &mut Diagnostics) -> Option<Pol
         diagnostics,
         policies: Vec::new(),
         learning: Vec::new(),
+        budgets: Vec::new(),
         names: HashMap::new(),
         matching: None,
+        budget: None,
         otherwise: None,
         randomness: None,
         root: None,
@@ -77,22 +83,26 @@ pub fn read<'a>(parts: &[Part<'a>], diagnostics: &mut Diagnostics) -> Option<Pol
     // How policies meet may be said in a file that comes after them.
     let parts: Vec<_> = parts.iter().filter_map(|part| reader.head(*part)).collect();
     let matching = reader.matching.map_or(Some(Match::default()), |(matching, _)| matching);
-    let around = Around { matching, depth: 0 };
+    let around = Around { matching, depth: 0, budgeted: reader.budget.is_some() };
     for part in parts {
         match part {
             Opened::File(fields) => reader.file(fields, around),
             Opened::Policy(node) => reader.add(node, around),
         }
     }
-    let Reader { diagnostics, policies, learning, otherwise, randomness, root, .. } = reader;
+    if let Some((Some(node), _)) = reader.budget {
+        reader.budget(node, "", 0..reader.policies.len());
+    }
+    let Reader { diagnostics, policies, learning, budgets, otherwise, randomness, root, .. } = reader;
     let randomness = randomness.map_or(Some(randomness::Source::default()), |(source, _)| source);
     if diagnostics.0.len() > before {
         return None;
     }
     let otherwise = otherwise.map_or(Some(Threshold::NEVER), |(threshold, _)| threshold);
     let list = List { matching: matching?, policies: 0..place(policies.len()), otherwise };
-    let policies = policies.into_iter().collect::<Option<_>>()?;
-    Some(Policies { list, policies, learning, randomness: randomness?, root })
+    let policies = policies.into_iter().collect::<Option<Vec<_>>>()?;
+    let budgets = budgets.into_iter().map(|budget| budget.over(policies.len())).collect();
+    Some(Policies { list, policies, learning, budgets, randomness: randomness?, root })
 }
 
 /// A part of which the mistakes were named that make it no mapping, and of which `match` was read.
@@ -106,10 +116,12 @@ struct Reader<'a, 'd> {
     /// None where there was a mistake.
     policies: Vec<Option<Policy<'a>>>,
     learning: Vec<Learning<'a>>,
+    budgets: Vec<budget::Read>,
     names: HashMap<&'a str, &'a Location>,
     /// Of all files, and where it stands.
     matching: Option<(Option<Match>, &'a Location)>,
     otherwise: Option<(Option<Threshold>, &'a Location)>,
+    budget: Option<(Option<&'a Node>, &'a Location)>,
     randomness: Option<(Option<randomness::Source>, &'a Location)>,
     root: Option<(Formula<SpanTest>, String)>,
 }
@@ -121,6 +133,8 @@ struct Around {
     matching: Option<Match>,
     /// In so many groups.
     depth: usize,
+    /// There is a budget over it.
+    budgeted: bool,
 }
 
 // === impl Reader ===
@@ -141,6 +155,9 @@ impl<'a> Reader<'a, '_> {
             let matching = self.how(node);
             once("match", node, &mut self.matching, matching, self.diagnostics);
         }
+        if let Some(node) = fields.take("budget") {
+            once("budget", node, &mut self.budget, Some(node), self.diagnostics);
+        }
         Some(Opened::File(fields))
     }
 
@@ -158,7 +175,6 @@ impl<'a> Reader<'a, '_> {
             let source = self.randomness(node);
             once("randomness", node, &mut self.randomness, source, self.diagnostics);
         }
-        self.later(&mut fields, &["budget"]);
         // Read by `cases`, which knows the policies of all files.
         fields.take("tests");
         fields.finish(self.diagnostics);
@@ -208,7 +224,10 @@ impl<'a> Reader<'a, '_> {
             node.as_str("`note`", self.diagnostics);
         }
         let action = match fields.take("policies") {
-            Some(policies) => self.group(&mut fields, policies, around).map(Action::Group),
+            Some(policies) => {
+                let name = name.as_deref().unwrap_or_default();
+                self.group(&mut fields, policies, name, around).map(Action::Group)
+            }
             None => self.action(&mut fields, name.as_deref().unwrap_or_default(), around),
         };
         fields.finish(self.diagnostics);
@@ -262,21 +281,25 @@ impl<'a> Reader<'a, '_> {
     }
 
     /// The fields of a group that a policy has not.
-    fn group(&mut self, fields: &mut Fields<'a>, node: &'a Node, around: Around) -> Option<List> {
+    fn group(&mut self, fields: &mut Fields<'a>, node: &'a Node, name: &str, around: Around) -> Option<List> {
         let matching = fields.take("match").map_or(Some(Match::default()), |node| self.how(node));
         let otherwise = fields.take("otherwise").map(|node| self.rest(node));
-        self.later(fields, &["budget"]);
+        let budget = fields.take("budget");
         let policies = node.as_seq("`policies`", self.diagnostics)?;
         if policies.is_empty() {
             return self.error(node, "a group without policies", "remove the group, or write policies into it");
         }
-        let inside = Around { matching, depth: around.depth + 1 };
+        let budgeted = around.budgeted || budget.is_some();
+        let inside = Around { matching, depth: around.depth + 1, budgeted };
         if inside.depth > DEPTH_MAX {
             let hint = "write the groups further in side by side";
             return self.error(node, &format!("more than {DEPTH_MAX} groups inside each other"), hint);
         }
         let first = place(self.policies.len());
         policies.iter().for_each(|policy| self.add(policy, inside));
+        if let Some(node) = budget {
+            self.budget(node, name, usize::from(first)..self.policies.len());
+        }
         let policies = first..place(self.policies.len());
         let otherwise = match otherwise {
             Some(threshold) => Some(threshold?),
@@ -323,7 +346,7 @@ impl<'a> Reader<'a, '_> {
             if drop.is_some() {
                 let hint = "write it at the policies that no `drop` may veto";
                 self.diagnostics.error(&at.at, "`protect` for what is dropped").hint(hint);
-            } else if around.matching == Some(Match::First) {
+            } else if around.matching == Some(Match::First) && !around.budgeted {
                 let hint = "with `match: first` the policy that stands first decides: move this one up";
                 self.diagnostics.error(&at.at, "`protect` where nothing vetoes").hint(hint);
             }
@@ -358,9 +381,8 @@ impl<'a> Reader<'a, '_> {
     fn sampler(&mut self, node: &'a Node, keeps: Option<&str>) -> Option<Threshold> {
         let before = self.diagnostics.0.len();
         let mut fields = Fields::of(node, "a sampler", self.diagnostics)?;
-        let given = ["probability", "slowest", "rare", "adaptive"].map(|name| Some((name, fields.take(name)?)));
+        let given = ["probability", "slowest", "rare", "adaptive", "rate"].map(|name| Some((name, fields.take(name)?)));
         let mut given = given.into_iter().flatten();
-        self.later(&mut fields, &["rate"]);
         fields.finish(self.diagnostics);
         match (given.next(), given.next()) {
             (Some(_), Some((name, node))) => {
@@ -407,15 +429,6 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
-    /// Names what a later version has.
-    fn later(&mut self, fields: &mut Fields<'_>, names: &[&'static str]) {
-        for name in names {
-            if let Some(node) = fields.take(name) {
-                self.diagnostics.error(&node.at, format!("`{name}` is not available yet"));
-            }
-        }
-    }
-
     fn error<T>(&mut self, node: &Node, message: &str, hint: &str) -> Option<T> {
         self.diagnostics.error(&node.at, message).hint(hint);
         None
@@ -438,6 +451,11 @@ fn once<'a, T>(
     } else {
         *place = Some((value, &node.at));
     }
+}
+
+/// Names to choose from.
+fn names<const N: usize>(names: [&str; N]) -> String {
+    names.map(|name| format!("`{name}`")).join(", ")
 }
 
 /// A place among at most [`POLICIES_MAX`].

@@ -4,6 +4,7 @@ use std::{iter, ops::Range};
 
 use super::{
     Action, Context, Part, Policy, Scratch,
+    budget::Budget,
     condition::Field,
     fnv::fnv,
     part::{Part as Value, Place},
@@ -27,6 +28,8 @@ pub struct PolicySet {
     pub(super) policies: Vec<Policy>,
     /// Those that learn.
     pub(super) samplers: Vec<Sampler<Place>>,
+    /// Those of groups before those around them.
+    pub(super) budgets: Vec<Budget>,
     pub(super) has_shadows: bool,
     randomness: randomness::Source,
     /// The condition on what counts as a root, as text.
@@ -75,6 +78,7 @@ impl PolicySet {
             list: read.list,
             policies,
             samplers,
+            budgets: read.budgets,
             has_shadows,
             randomness: read.randomness,
             root,
@@ -122,6 +126,11 @@ impl PolicySet {
             _ => 0..0,
         };
         self.samplers[samplers].iter().map(|sampler| sampler.written.as_str())
+    }
+
+    /// Those of groups before those around them.
+    pub fn budgets(&self) -> &[Budget] {
+        &self.budgets
     }
 
     /// The condition on what counts as a root, as text.

@@ -62,6 +62,7 @@ struct Observed {
     counts: Vec<u32>,
     duration_ns: u64,
     span_count: u32,
+    bytes: u64,
     tree: Tree,
     values: Values,
 }
@@ -76,6 +77,7 @@ impl Observed {
             counts: vec![0; set.counters()],
             duration_ns: end.saturating_sub(start),
             span_count: spans.len() as u32,
+            bytes: spans.iter().map(|(span, ..)| span.encoded_len() as u64).sum(),
             tree: Tree::default(),
             values: Values::default(),
         };
@@ -102,10 +104,23 @@ impl Observed {
     }
 
     fn facts(&self, randomness: u64) -> Facts<'_> {
-        let Self { bits, counts, duration_ns, span_count, tree, values } = self;
-        let (duration_ns, span_count, complete) = (*duration_ns, *span_count, tree.is_whole());
+        let Self { bits, counts, duration_ns, span_count, bytes, tree, values } = self;
+        let (duration_ns, span_count, bytes, complete) = (*duration_ns, *span_count, *bytes, tree.is_whole());
         let (randomness, time) = (Randomness(randomness), RecordTime(0));
-        Facts { bits, counts, duration_ns, span_count, randomness, time, complete, tree, values, votes: &[] }
+        Facts {
+            bits,
+            counts,
+            duration_ns,
+            span_count,
+            bytes,
+            randomness,
+            time,
+            complete,
+            tree,
+            values,
+            votes: &[],
+            cuts: &[],
+        }
     }
 }
 
@@ -402,7 +417,7 @@ fn condition(computes: bool) -> impl Strategy<Value = String> {
         2 => made("root."),
         1 => of_items(),
         1 => (op(), pick(&["0s", "5ns", "1us"])).prop_map(|(op, value)| format!("trace.duration {op} {value}")),
-        1 => (op(), pick(&["span_count", "error_count", "services", "depth"]), 0..6)
+        1 => (op(), pick(&["span_count", "bytes", "error_count", "services", "depth"]), 0..6)
             .prop_map(|(op, of, n)| format!("{n} {op} trace.{of}")),
         1 => (on_span(), op(), 0..4).prop_map(|(inner, op, n)| format!("siblings({inner}) {op} {n}")),
         2 => (pick(&["child_of", "descendant_of"]), on_span(), on_span())

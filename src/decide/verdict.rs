@@ -20,6 +20,8 @@ pub struct Facts<'a> {
     /// Last end minus first start, in nanoseconds.
     pub duration_ns: u64,
     pub span_count: u32,
+    /// Of its spans.
+    pub bytes: u64,
     pub randomness: Randomness,
     /// Of the records, when it is judged.
     pub time: RecordTime,
@@ -31,6 +33,9 @@ pub struct Facts<'a> {
     pub values: &'a Values,
     /// Of the samplers of the policies that match, in the order of the samplers. One that is missing keeps nothing.
     pub votes: &'a [Vote],
+    /// What budgets leave of what each policy keeps, by its number, and at the end of what the `otherwise` of all keeps. Empty:
+    /// all of it.
+    pub cuts: &'a [Threshold],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +75,12 @@ impl Facts<'_> {
         let place = self.votes.binary_search_by_key(&sampler, |vote| vote.sampler);
         place.map_or(Threshold::NEVER, |place| self.votes[place].threshold)
     }
+
+    /// What budgets leave of what a policy keeps, or `otherwise` of all.
+    fn cut(&self, by: Option<u16>) -> Threshold {
+        let cut = by.map_or(self.cuts.last(), |policy| self.cuts.get(usize::from(policy)));
+        cut.copied().unwrap_or(Threshold::ALWAYS)
+    }
 }
 
 // === impl PolicySet ===
@@ -90,7 +101,7 @@ impl PolicySet {
     /// counted.
     pub fn vote(&self, facts: Facts<'_>, answering: Answering<'_>, votes: &mut Vec<Vote>) {
         votes.clear();
-        if self.learns() {
+        if !self.samplers.is_empty() {
             self.vote_list(&self.list, facts, answering, votes);
         }
     }
@@ -109,13 +120,73 @@ impl PolicySet {
         }
     }
 
+    /// Whether there is something that goes by what was.
     pub fn learns(&self) -> bool {
-        !self.samplers.is_empty()
+        !self.samplers.is_empty() || !self.budgets.is_empty()
     }
 
-    /// What a sampler that learns goes by, if there is one of this name.
-    pub fn sampler(&self, state: u64) -> Option<&Rule> {
-        self.samplers.iter().find(|sampler| sampler.state == state).map(|sampler| &sampler.rule)
+    /// Whether there is something below a ceiling: then traces are judged together that are decided at the same time.
+    pub fn has_ceilings(&self) -> bool {
+        !self.budgets.is_empty() || self.has_rates()
+    }
+
+    pub fn has_rates(&self) -> bool {
+        self.samplers.iter().any(|sampler| matches!(sampler.rule, Rule::Rate(_)))
+    }
+
+    /// All that goes by what was, with its name.
+    pub fn rules(&self) -> impl Iterator<Item = (u64, Rule)> {
+        let samplers = self.samplers.iter().map(|sampler| (sampler.state, sampler.rule));
+        samplers.chain(self.budgets.iter().map(|budget| (budget.state, Rule::Budget(budget.ceiling))))
+    }
+
+    /// Tells the rates that a trace asks, by name and vote: where it would be kept if the rates of a policy let it through, and others
+    /// do not keep all such traces anyway. With each vote comes what would be kept then.
+    ///
+    /// What is asked for does not depend on whether others keep the very trace, or what they keep would be missing in the estimates.
+    pub fn asks(&self, known: Facts<'_>, votes: &mut [Vote], mut tell: impl FnMut(u64, &Vote, Threshold)) {
+        let is_rate = |vote: &Vote| {
+            vote.measured.is_some() && matches!(self.samplers[usize::from(vote.sampler)].rule, Rule::Rate(_))
+        };
+        let mut outside = None;
+        // The votes of a policy stand together.
+        let mut begin = 0;
+        while let Some(first) = votes.get(begin) {
+            let policy = first.policy;
+            let end = begin + votes[begin..].iter().take_while(|vote| vote.policy == policy).count();
+            if votes[begin..end].iter().any(is_rate) {
+                let outside = *outside.get_or_insert_with(|| self.decide(Facts { votes: &*votes, ..known }).threshold);
+                let open = |votes: &mut [Vote], threshold| {
+                    let rates = votes[begin..end].iter_mut().filter(|vote| is_rate(vote));
+                    rates.for_each(|vote| vote.threshold = threshold);
+                };
+                open(votes, Threshold::ALWAYS);
+                let with = self.with(policy, Facts { votes: &*votes, ..known });
+                open(votes, Threshold::NEVER);
+                let differs = with < outside || self.policies[usize::from(policy)].shadow;
+                if differs && known.randomness.0 >= with.0 {
+                    let rates = votes[begin..end].iter().filter(|vote| is_rate(vote));
+                    rates.for_each(|vote| tell(self.samplers[usize::from(vote.sampler)].state, vote, with));
+                }
+            }
+            begin = end;
+        }
+    }
+
+    /// What is kept: of a policy in the shadow, what it would.
+    fn with(&self, number: u16, facts: Facts<'_>) -> Threshold {
+        let policy = &self.policies[usize::from(number)];
+        if policy.shadow { self.answer(number, policy, None, facts).threshold() } else { self.decide(facts).threshold }
+    }
+
+    /// Tells the samplers of votes of what was learned that a trace is not kept, after all.
+    pub fn take_back(&self, votes: &[Vote], states: &mut States) {
+        for vote in votes {
+            if let Some(measured) = vote.measured {
+                let sampler = &self.samplers[usize::from(vote.sampler)];
+                states.cut(sampler.state, &sampler.rule, measured);
+            }
+        }
     }
 
     /// Lets samplers learn from a trace on which they have voted, and which was kept or not. Tells what came, by
@@ -193,7 +264,10 @@ impl PolicySet {
             };
         }
         match list.otherwise {
-            Some(keep) => answer.before(Answer { keep, ended: true, by, ..Answer::NOTHING }, facts.randomness),
+            Some(keep) => {
+                let keep = keep.max(facts.cut(by));
+                answer.before(Answer { keep, ended: true, by, ..Answer::NOTHING }, facts.randomness)
+            }
             None => answer,
         }
     }
@@ -206,12 +280,13 @@ impl PolicySet {
         let by = Some(number);
         match &policy.action {
             Action::Keep { threshold, samplers, protect, ends } => {
-                let keep = samplers.clone().map(|place| facts.vote(place)).fold(*threshold, Threshold::max);
+                let votes = samplers.clone().map(|place| facts.vote(place));
+                let keep = votes.fold(facts.cut(by).max(*threshold), Threshold::max);
                 let protected = if *protect { keep } else { Threshold::NEVER };
                 Answer { protected, keep, ended: *ends, by, ..Answer::NOTHING }
             }
             Action::Drop { threshold: veto, ends } => {
-                let keep = if *ends { *veto } else { Threshold::NEVER };
+                let keep = if *ends { facts.cut(by).max(*veto) } else { Threshold::NEVER };
                 Answer { veto: *veto, keep, ended: *ends, by, ..Answer::NOTHING }
             }
             Action::Group(list) => self.ask(list, by, absent, facts),
@@ -230,6 +305,7 @@ impl PolicySet {
                 op.holds(Some(i64::try_from(facts.duration_ns).unwrap_or(i64::MAX).cmp(&value)))
             }
             Fact::Spans(op, value) => op.holds(Some(i64::from(facts.span_count).cmp(&value))),
+            Fact::Bytes(op, value) => op.holds(Some(i64::try_from(facts.bytes).unwrap_or(i64::MAX).cmp(&value))),
             Fact::Under { below, above, direct } => facts.tree.has_under(below, above, direct),
             Fact::Complete => facts.complete,
             Fact::Services(op, value) => op.holds(Some(i64::from(facts.tree.services()).cmp(&value))),

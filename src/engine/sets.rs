@@ -94,9 +94,18 @@ impl Sets {
         std::iter::once(&self.now).chain(self.before())
     }
 
-    /// What a sampler that learns goes by, if a policy of theirs has it.
-    pub fn sampler(&self, name: u64) -> Option<&Rule> {
-        self.all().find_map(|live| live.policies().sampler(name))
+    /// What something of this name goes by that goes by what was, if they have it.
+    pub fn rule(&self, name: u64) -> Option<Rule> {
+        self.all().find_map(|live| live.policies().rules().find(|(of, _)| *of == name)).map(|(_, rule)| rule)
+    }
+
+    /// Something for each, with its generation.
+    pub fn each<T>(&self, make: impl Fn(&PolicySet) -> T) -> Vec<(usize, T)> {
+        self.all().map(|live| (live.generation, make(live.policies()))).collect()
+    }
+
+    pub fn have_ceilings(&self) -> bool {
+        self.all().any(|live| live.policies().has_ceilings())
     }
 
     pub fn ask_tree(&self) -> bool {

@@ -1,5 +1,6 @@
 //! The core as its driver sees it.
 
+mod ceilings;
 mod model;
 mod output;
 mod reload;
@@ -116,13 +117,14 @@ struct Rig {
     kept: Vec<(TraceId, Vec<Vec<u8>>)>,
     /// Offset, reason and bytes.
     dead: Vec<(i64, String, Vec<u8>)>,
+    decided: Vec<Decision>,
     watermarks: Vec<Watermark>,
 }
 
 impl Rig {
     fn new(settings: Settings, text: &str) -> Self {
         let engine = Engine::new(settings, policies(text));
-        Self { engine, kept: Vec::new(), dead: Vec::new(), watermarks: Vec::new() }
+        Self { engine, kept: Vec::new(), dead: Vec::new(), decided: Vec::new(), watermarks: Vec::new() }
     }
 
     /// One partition, keyed.
@@ -142,6 +144,7 @@ impl Rig {
         for dead in &tick.dead {
             self.dead.push((dead.offset, dead.reason.to_string(), tick.bytes[dead.bytes.clone()].to_vec()));
         }
+        self.decided.extend(tick.decisions.iter().map(|(_, decision)| decision));
         self.watermarks.clone_from(&tick.watermarks);
         assert_eq!(self.engine.stats().lost(self.engine.spans_held()), 0, "while a tick is out");
         self.engine.settle(tick, &[]);

@@ -4,17 +4,19 @@ use super::{
     Malformed,
     bucket::Bucket,
     demand::Demand,
+    keys::Holder,
+    known::{State, Table, Written},
     pack::{Reader, Writer},
-    share::{Share, Summary},
+    share::{Said, Share, Summary},
 };
 use crate::model::RecordTime;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Account {
-    /// Seconds of the share that the bucket holds.
-    burst: f64,
     bucket: Bucket,
     demand: Demand,
+    /// It is to be written.
+    changed: bool,
 }
 
 /// What may be spent on a batch.
@@ -28,20 +30,23 @@ pub struct Funds {
     pub reserve: f64,
 }
 
+/// Whose it is.
+const ALL: Holder = Holder::Group(0);
+
 // === impl Account ===
 
 impl Account {
-    pub fn new(burst: f64) -> Self {
-        Self { burst, bucket: Bucket::default(), demand: Demand::default() }
-    }
+    /// Bytes of one that is written, at most.
+    pub const WRITTEN: usize = 1_600;
 
-    /// For the batch that closes at `now` and asks for this, each key once.
-    pub fn open(&mut self, now: RecordTime, share: &Share, asked: &[(u64, f64)]) -> Funds {
-        let depth = self.burst * share.per_second;
+    /// For the batch that closes at `now` and asks for this, each key once. The bucket holds so many seconds of the share.
+    pub fn open(&mut self, now: RecordTime, share: &Share, burst: f64, asked: &[(u64, f64)]) -> Funds {
+        self.changed = true;
+        let depth = burst * share.per_second;
         let passed = self.bucket.fill(now, share.per_second, depth);
         self.demand.learn(passed, asked);
         let capacity = self.bucket.tokens();
-        let reserve = (self.burst / 2.0).min(self.burst - 1.0).max(0.0) * share.per_second;
+        let reserve = (burst / 2.0).min(burst - 1.0).max(0.0) * share.per_second;
         Funds { capacity: capacity.max(0.0), full: capacity > 0.0 && capacity >= depth, reserve }
     }
 
@@ -49,24 +54,14 @@ impl Account {
         self.bucket.take(cost);
     }
 
-    /// What the others are to know. None before the first batch.
-    pub fn summary(&self) -> Option<Summary> {
-        self.bucket.at().map(|at| self.demand.summary(at))
-    }
-
-    /// 1.6 kB at most.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut into = Writer::new();
-        self.bucket.save(&mut into);
-        if let Some(summary) = self.summary() {
-            summary.save(&mut into);
-        }
-        into.bytes()
+    /// When its last batch closed.
+    pub fn at(&self) -> Option<RecordTime> {
+        self.bucket.at()
     }
 
     /// # Errors
     /// The bytes are not a state of this version.
-    pub fn from_bytes(burst: f64, bytes: &[u8]) -> Result<Self, Malformed> {
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut from = Reader::new(bytes)?;
         let bucket = Bucket::load(&mut from)?;
         let demand = match bucket.at() {
@@ -74,11 +69,44 @@ impl Account {
             None => Demand::default(),
         };
         from.end()?;
-        Ok(Self { burst, bucket, demand })
+        Ok(Self { bucket, demand, changed: false })
+    }
+}
+
+/// None before the first batch.
+impl Said for Account {
+    fn summary(&self) -> Option<Summary> {
+        self.bucket.at().map(|at| self.demand.summary(at))
+    }
+}
+
+impl Written for Account {
+    /// [`Account::WRITTEN`] at most.
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut into = Writer::new();
+        self.bucket.save(&mut into);
+        if let Some(summary) = self.summary() {
+            summary.save(&mut into);
+        }
+        into.bytes()
+    }
+}
+
+impl State for Account {
+    fn bytes(&self) -> usize {
+        self.demand.bytes()
+    }
+}
+
+impl Table for Account {
+    fn write(&mut self, write: &mut dyn FnMut(Holder, &dyn Written) -> bool) {
+        if self.changed && write(ALL, self) {
+            self.changed = false;
+        }
     }
 
-    pub fn bytes(&self) -> usize {
-        size_of::<Self>() + self.demand.bytes()
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + State::bytes(self)
     }
 }
 
@@ -91,13 +119,13 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read(batches in vec(vec((any::<u64>(), 0.0..1e9_f64), 0..200), 0..4)) {
-            let mut account = Account::new(5.0);
+            let mut account = Account::default();
             for (second, batch) in batches.iter().enumerate() {
-                account.open(RecordTime(second as i64 * 1000), &Share::whole(100.0), batch);
+                account.open(RecordTime(second as i64 * 1000), &Share::whole(100.0), 5.0, batch);
             }
             let bytes = account.to_bytes();
-            prop_assert!(bytes.len() <= 1600, "{}", bytes.len());
-            let read = Account::from_bytes(5.0, &bytes).unwrap();
+            prop_assert!(bytes.len() <= Account::WRITTEN, "{}", bytes.len());
+            let read = Account::from_bytes(&bytes).unwrap();
             prop_assert_eq!(read.bucket, account.bucket);
             // What is restored goes on as it was, but for the digits that are not written.
             if let (Some(read), Some(own)) = (read.summary(), account.summary()) {
@@ -107,15 +135,15 @@ mod tests {
             }
             // Every beginning, and every addition, is noticed.
             for end in 0..bytes.len() {
-                prop_assert!(Account::from_bytes(5.0, &bytes[..end]).is_err());
+                prop_assert!(Account::from_bytes(&bytes[..end]).is_err());
             }
-            prop_assert!(Account::from_bytes(5.0, &[&bytes[..], &[0]].concat()).is_err());
+            prop_assert!(Account::from_bytes(&[&bytes[..], &[0]].concat()).is_err());
         }
 
         #[test]
         fn nothing_panics(bytes in vec(any::<u8>(), 0..80), version in 0..3_u8) {
-            _ = Account::from_bytes(5.0, &bytes);
-            _ = Account::from_bytes(5.0, &[&[version, 1], &bytes[..]].concat());
+            _ = Account::from_bytes(&bytes);
+            _ = Account::from_bytes(&[&[version, 1], &bytes[..]].concat());
             _ = Summary::from_bytes(&[&[version, 1], &bytes[..]].concat());
         }
     }

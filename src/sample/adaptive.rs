@@ -14,9 +14,9 @@ use super::{
     demand::Keys,
     fair::{Claim, level},
     keys::{self, Holder},
-    known::{self, Division, Hears, Known, Learns, Table},
+    known::{self, Division, Known, Learns, Remembers, Table},
     pack::{Reader, VALUE, Writer},
-    share::{Share, Shares, Summary},
+    share::{Said, Share, Shares, Summary, fairly},
     slowest::Fate,
 };
 use crate::{
@@ -163,11 +163,10 @@ impl Adaptive {
     }
 }
 
-impl Learns for Adaptive {
+impl Remembers for Adaptive {
     type State = Written;
     type Table = Means;
     type Others = Shares;
-    type Over = ();
 
     fn table(&self, _: RecordTime) -> Means {
         Means::new(*self, KEYS_MAX)
@@ -192,6 +191,24 @@ impl Learns for Adaptive {
         false
     }
 
+    fn rest(&self, partition: u32, now: RecordTime, known: &mut Known<Self>, division: Division) {
+        let means = known.table(partition, self, now);
+        means.goal = *self;
+        if means.is_due(now) {
+            known.others.aim(self.per_second(), division.partitions as usize);
+            let share = known.others.of(partition as usize, now, fairly);
+            let means = known.table(partition, self, now);
+            means.advance(now, &share);
+            if let Some(summary) = means.summary() {
+                known.others.hear(partition as usize, summary);
+            }
+        }
+    }
+}
+
+impl Learns for Adaptive {
+    type Over = ();
+
     fn probability(&self, measured: Measured, known: &Known<Self>, _: Division) -> f64 {
         let own = known.find(measured.partition);
         own.map_or_else(|| self.initial(), |means| means.probability(measured.key.0))
@@ -199,38 +216,19 @@ impl Learns for Adaptive {
 
     fn learn(&self, measured: Measured, _: Fate, known: &mut Known<Self>, division: Division) {
         let Measured { partition, key, value, time } = measured;
-        let means = known.table(partition, self, time);
-        means.goal = *self;
-        if means.is_due(time) {
-            known.others.aim(self.per_second(), division.partitions as usize);
-            let share = known.others.of(partition as usize, time);
-            let means = known.table(partition, self, time);
-            means.advance(time, &share);
-            if let Some(summary) = means.summary() {
-                known.others.hear(partition as usize, summary);
-            }
-        }
+        self.rest(partition, time, known, division);
         let means = known.table(partition, self, time);
         means.count(key.0, value, means.probability(key.0));
     }
 }
 
 /// Others go by what a partition's head says.
-impl Hears<Written> for Shares {
-    fn hear(&mut self, partition: u32, _: Holder, written: Written) {
-        if let Written::Head(head) = written {
-            self.widen(partition as usize + 1);
-            Self::hear(self, partition as usize, summary(head.at, head.speed));
+impl Said for Written {
+    fn summary(&self) -> Option<Summary> {
+        match self {
+            Self::Head(head) => Some(summary(head.at, head.speed)),
+            Self::Mean(_) => None,
         }
-    }
-
-    /// What was said of it is still true.
-    fn forget(&mut self, _: u32) {}
-
-    fn expire(&mut self, _: impl Fn(&Written) -> bool) {}
-
-    fn bytes(&self) -> usize {
-        Self::bytes(self)
     }
 }
 

@@ -9,20 +9,19 @@ use std::cmp::Reverse;
 use super::{
     account::Account,
     candidate::{Candidate, above, fitting},
+    ceiling::Ceiling,
     fair::Claim,
     rate::cost,
     share::Share,
 };
 use crate::model::{RecordTime, Threshold};
 
-/// A partition's account.
-#[derive(Clone, Debug)]
-pub struct Budget(pub Account);
-
 /// What became of one class of a batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Class {
     pub class: u64,
+    /// What of it stays. Never lower than of a class that gives way later.
+    pub threshold: Threshold,
     pub asked: f64,
     pub spent: f64,
     /// Traces that policies kept and the budget does not. Of class 0 this is to be told: even what is protected is cut.
@@ -41,43 +40,44 @@ pub const PROTECTED: u64 = 0;
 /// Classes there may be, so that their floors are the smaller part.
 pub const CLASSES: usize = 8;
 
-// === impl Budget ===
-
-impl Budget {
-    pub fn new(burst: f64) -> Self {
-        Self(Account::new(burst))
+/// Decides what of a batch stays, in which all are kept by policies: raises the thresholds, and reorders it. A candidate's
+/// key is its class.
+pub fn close(
+    budget: &Ceiling,
+    account: &mut Account,
+    now: RecordTime,
+    share: &Share,
+    batch: &mut [Candidate],
+) -> Vec<Class> {
+    batch.sort_unstable_by_key(|candidate| (candidate.key, Reverse(candidate.randomness), candidate.trace));
+    let asked: Vec<(u64, f64)> =
+        batch.chunk_by(|a, b| a.key == b.key).map(|traces| (traces[0].key, cost(traces))).collect();
+    let funds = account.open(now, share, budget.burst, &asked);
+    let granted = in_turn(&asked, funds.capacity, funds.reserve, funds.capacity.min(share.per_second));
+    let mut classes = Vec::with_capacity(asked.len());
+    let mut threshold = Threshold::ALWAYS;
+    for (at, traces) in batch.chunk_by_mut(|a, b| a.key == b.key).enumerate() {
+        let (class, asked) = asked[at];
+        let full = funds.full && at == 0;
+        let starved = cut(traces, granted[at], full, &mut threshold);
+        let kept = traces.iter().filter(|candidate| candidate.is_kept());
+        let (count, spent) = kept.fold((0, 0.0), |(count, spent), kept| (count + 1, spent + kept.cost as f64));
+        account.spend(spent);
+        classes.push(Class { class, threshold, asked, spent, cut: traces.len() as u64 - count, starved });
     }
-
-    /// Decides what of a batch stays, in which all are kept by policies: raises the thresholds, and reorders it. A candidate's
-    /// key is its class.
-    pub fn close(&mut self, now: RecordTime, share: &Share, batch: &mut [Candidate]) -> Vec<Class> {
-        batch.sort_unstable_by_key(|candidate| (candidate.key, Reverse(candidate.randomness), candidate.trace));
-        let asked: Vec<(u64, f64)> =
-            batch.chunk_by(|a, b| a.key == b.key).map(|traces| (traces[0].key, cost(traces))).collect();
-        let funds = self.0.open(now, share, &asked);
-        let granted = in_turn(&asked, funds.capacity, funds.reserve, funds.capacity.min(share.per_second));
-        let mut classes = Vec::with_capacity(asked.len());
-        for (at, traces) in batch.chunk_by_mut(|a, b| a.key == b.key).enumerate() {
-            let (class, asked) = asked[at];
-            let full = funds.full && at == 0;
-            let starved = cut(traces, granted[at], full);
-            let kept = traces.iter().filter(|candidate| candidate.is_kept());
-            let (count, spent) = kept.fold((0, 0.0), |(count, spent), kept| (count + 1, spent + kept.cost as f64));
-            self.0.spend(spent);
-            classes.push(Class { class, asked, spent, cut: traces.len() as u64 - count, starved });
-        }
-        classes
-    }
+    classes
 }
 
-/// Cuts a class, the highest randomness first, to what fits. How many traces had no chance.
-fn cut(traces: &mut [Candidate], capacity: f64, full: bool) -> u64 {
+/// Cuts a class, the highest randomness first, to what fits, and raises the threshold of the class before to its own. How many
+/// traces had no chance.
+fn cut(traces: &mut [Candidate], capacity: f64, full: bool, threshold: &mut Threshold) -> u64 {
     let has_chance = |candidate: &Candidate| full || candidate.cost as f64 <= capacity;
     let order: Vec<Candidate> = traces.iter().copied().filter(has_chance).collect();
     let kept = fitting(order.iter().map(|candidate| candidate.cost), capacity, full);
     if let Some(first) = order.get(kept) {
-        traces.iter_mut().for_each(|candidate| candidate.raise(above(first.randomness)));
+        *threshold = above(first.randomness).max(*threshold);
     }
+    traces.iter_mut().for_each(|candidate| candidate.raise(*threshold));
     traces.iter_mut().filter(|one| !has_chance(one)).for_each(|candidate| candidate.raise(Threshold::NEVER));
     (traces.len() - order.len()) as u64
 }
@@ -128,15 +128,18 @@ mod tests {
     #[test]
     fn the_last_class_gives_way_first_and_what_is_protected_last() {
         let mut rng = Rng::with_seed(4);
-        let (mut budget, share) = (Budget::new(1.0), Share::whole(100.0));
+        let (budget, mut account, share) = (Ceiling::budget(0.0, 1.0), Account::default(), Share::whole(100.0));
         let mut close = |second: i64, counts: &[u32]| {
-            let classes = budget.close(RecordTime(second * 1000), &share, &mut batch(&mut rng, counts));
+            let classes =
+                super::close(&budget, &mut account, RecordTime(second * 1000), &share, &mut batch(&mut rng, counts));
             classes.iter().map(|class| (class.spent as u32, class.cut)).collect::<Vec<_>>()
         };
         assert_eq!(close(1, &[20, 30, 40]), [(20, 0), (30, 0), (40, 0)]);
         assert_eq!(close(2, &[20, 70, 400]), [(20, 0), (70, 0), (10, 390)]);
         assert_eq!(close(3, &[20, 700, 400]), [(20, 0), (75, 625), (5, 395)]);
-        assert_eq!(close(4, &[700, 700, 400]), [(90, 610), (5, 695), (5, 395)], "even what is protected is cut");
+        let last = close(4, &[700, 700, 400]);
+        assert_eq!(last[..2], [(90, 610), (5, 695)], "even what is protected is cut");
+        assert!(last[2].0 <= 5, "no more of what gives way first than of what gives way later: {last:?}");
     }
 
     #[test]
@@ -147,7 +150,7 @@ mod tests {
             trace.threshold = Threshold(trace.randomness.0 / 2);
         }
         let before = traces.clone();
-        Budget::new(1.0).close(RecordTime(0), &Share::whole(100.0), &mut traces);
+        close(&Ceiling::budget(0.0, 1.0), &mut Account::default(), RecordTime(0), &Share::whole(100.0), &mut traces);
         traces.sort_unstable_by_key(|trace| trace.trace);
         assert_eq!(traces.iter().filter(|trace| trace.is_kept()).count(), 100);
         let mut by_randomness: Vec<&Candidate> = traces.iter().collect();

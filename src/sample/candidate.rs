@@ -5,7 +5,7 @@
 //! that is rejected is such a threshold; that of the last kept is not, and neither is going on behind the first rejected
 //! one with what would still fit.
 
-use crate::model::{Randomness, RecordTime, Threshold};
+use crate::model::{Randomness, Threshold};
 
 /// A trace that a policy would keep, held until the batch of its partition closes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,16 +19,6 @@ pub struct Candidate {
     pub randomness: Randomness,
     /// Of whoever would keep it; closing the batch raises it. The trace is kept iff its randomness reaches it.
     pub threshold: Threshold,
-}
-
-/// Milliseconds of record time. Batches close at multiples of it, whenever their first trace came, so that a restart closes
-/// them where they were to close.
-pub const BATCH: u64 = 1_000;
-
-/// When the batch closes in which a trace waits that was judged at this time.
-pub fn closing(judged: RecordTime) -> RecordTime {
-    let batch = BATCH as i64;
-    RecordTime(judged.0.div_euclid(batch).saturating_add(1).saturating_mul(batch))
 }
 
 /// How many of the first fit: as many as their costs are within the capacity, up to the first that is not. A bucket that is
@@ -79,10 +69,6 @@ mod tests {
         assert_eq!(fit(&[9, 1], 7.0, true), 1);
         assert_eq!(fit(&[1, 9, 1], 7.0, true), 1);
         assert_eq!(fit(&[], 7.0, true), 0);
-        assert_eq!(closing(RecordTime(1_999)), RecordTime(2_000));
-        assert_eq!(closing(RecordTime(2_000)), RecordTime(3_000));
-        assert_eq!(closing(RecordTime(-1)), RecordTime(0));
-        assert_eq!(closing(RecordTime::END), RecordTime::END);
         assert_eq!(above(Randomness(6)), Threshold(7));
         assert_eq!(above(Randomness(u64::MAX)), Threshold::NEVER);
     }

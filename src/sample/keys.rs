@@ -7,7 +7,7 @@ use prost::Message;
 use super::{
     Malformed, Measured, Others,
     coverage::Coverage,
-    known::{self, Division, Known, Learns, State as _, Written},
+    known::{self, Division, Known, Learns, Remembers, State as _, Written},
     schema,
     slowest::{Fate, Slowest, State, Window},
 };
@@ -148,10 +148,9 @@ impl Keys {
     /// Learns of a trace. Gives the windows that are over now.
     pub fn learn(&mut self, key: Key, value: f64, fate: Fate, now: RecordTime) -> Vec<(Holder, Window)> {
         let over = self.advance(now);
-        let held = match (self.places.get(&key), key.group()) {
-            (Some(&place), _) => &mut self.owners[place as usize],
-            (None, Holder::Group(group)) => &mut self.groups[usize::from(group)],
-            (None, Holder::Key(_)) => return over,
+        let held = match self.holder(key) {
+            Holder::Key(key) => &mut self.owners[self.places[&key] as usize],
+            Holder::Group(group) => &mut self.groups[usize::from(group)],
         };
         self.states -= held.state.bytes();
         held.state.learn(&self.rule, value, fate, now);
@@ -161,6 +160,14 @@ impl Keys {
             self.consider(key, now);
         }
         over
+    }
+
+    /// A value of this window was not kept, after all.
+    pub fn cut(&mut self, key: Key, value: f64) {
+        match self.holder(key) {
+            Holder::Key(key) => self.owners[self.places[&key] as usize].state.cut(value),
+            Holder::Group(group) => self.groups[usize::from(group)].state.cut(value),
+        }
     }
 
     /// Time passes. Gives the windows that are over now; keys that have been idle leave.
@@ -309,11 +316,10 @@ impl known::Table for Keys {
 
 // === impl Slowest ===
 
-impl Learns for Slowest {
+impl Remembers for Slowest {
     type State = State;
     type Table = Keys;
     type Others = Others<State>;
-    type Over = Coverage;
 
     fn table(&self, now: RecordTime) -> Keys {
         Keys::new(*self, OWNERS, now)
@@ -334,6 +340,10 @@ impl Learns for Slowest {
     fn is_past(&self, state: &State, now: RecordTime) -> bool {
         self.number(now).saturating_sub(state.window()) > IDLE_WINDOWS
     }
+}
+
+impl Learns for Slowest {
+    type Over = Coverage;
 
     fn probability(&self, measured: Measured, known: &Known<Self>, _: Division) -> f64 {
         let Measured { key, value, time, .. } = measured;
@@ -348,6 +358,11 @@ impl Learns for Slowest {
             sum += Coverage::of(window);
             sum
         })
+    }
+
+    fn cut(&self, measured: Measured, known: &mut Known<Self>) {
+        let Measured { partition, key, value, time } = measured;
+        known.table(partition, self, time).cut(key, value);
     }
 }
 

@@ -7,7 +7,7 @@ use crate::model::RecordTime;
 
 /// Of its own partitions, and of those of others as far as it was heard of. Partitions are known by their places among all.
 #[derive(Debug)]
-pub struct Known<R: Learns> {
+pub struct Known<R: Remembers> {
     /// In the order of the partitions.
     pub own: Vec<(u32, R::Table)>,
     pub others: R::Others,
@@ -22,16 +22,14 @@ pub struct Division {
     pub workers: u32,
 }
 
-/// A rule that learns.
-pub trait Learns: Debug + Sized {
+/// A rule that goes by what was.
+pub trait Remembers: Debug + Sized {
     /// What a partition has learned of one holder.
     type State: State;
     /// What a partition has learned.
     type Table: Table;
     /// What was heard of others.
     type Others: Hears<Self::State>;
-    /// What came of a time that is over.
-    type Over;
 
     fn table(&self, now: RecordTime) -> Self::Table;
 
@@ -48,11 +46,23 @@ pub trait Learns: Debug + Sized {
     /// Whether a state has nothing to say any more.
     fn is_past(&self, state: &Self::State, now: RecordTime) -> bool;
 
+    /// Time passes in a partition of the worker, though nothing may have come of late.
+    fn rest(&self, _partition: u32, _now: RecordTime, _known: &mut Known<Self>, _division: Division) {}
+}
+
+/// One that judges a trace by itself, and learns of it.
+pub trait Learns: Remembers {
+    /// What came of a time that is over.
+    type Over;
+
     /// With what probability a trace of one of the worker's partitions is to be kept.
     fn probability(&self, measured: Measured, known: &Known<Self>, division: Division) -> f64;
 
     /// Learns of one.
     fn learn(&self, measured: Measured, fate: Fate, known: &mut Known<Self>, division: Division) -> Self::Over;
+
+    /// A trace of which it was learned that it is kept is not, after all.
+    fn cut(&self, _measured: Measured, _known: &mut Known<Self>) {}
 }
 
 pub trait State: Clone + Debug + Written {
@@ -88,13 +98,13 @@ pub trait Hears<S>: Debug + Default {
 
 // === impl Known ===
 
-impl<R: Learns> Default for Known<R> {
+impl<R: Remembers> Default for Known<R> {
     fn default() -> Self {
         Self { own: Vec::new(), others: R::Others::default() }
     }
 }
 
-impl<R: Learns> Known<R> {
+impl<R: Remembers> Known<R> {
     /// What a partition has learned, from now on if it has learned nothing.
     pub fn table(&mut self, partition: u32, rule: &R, now: RecordTime) -> &mut R::Table {
         let place = match self.own.binary_search_by_key(&partition, |(of, _)| *of) {

@@ -13,7 +13,7 @@ use hashbrown::HashMap;
 use super::{
     Malformed, Measured, Others,
     keys::{Holder, Key},
-    known::{self, Division, Known, Learns, Written},
+    known::{self, Division, Known, Learns, Remembers, Written},
     pack::{Reader, VALUE, Writer},
     slowest::Fate,
 };
@@ -121,11 +121,10 @@ impl Rare {
     }
 }
 
-impl Learns for Rare {
+impl Remembers for Rare {
     type State = Count;
     type Table = Floors;
     type Others = Others<Count>;
-    type Over = Coverage;
 
     fn table(&self, now: RecordTime) -> Floors {
         let (period, _) = self.period(now);
@@ -152,6 +151,10 @@ impl Learns for Rare {
     fn is_past(&self, count: &Count, now: RecordTime) -> bool {
         count.period + 1 < self.period(now).0
     }
+}
+
+impl Learns for Rare {
+    type Over = Coverage;
 
     /// Whether one more trace of the key is to be kept, lest there be too few.
     fn probability(&self, measured: Measured, known: &Known<Self>, division: Division) -> f64 {
@@ -189,6 +192,12 @@ impl Learns for Rare {
         floors.turn(period);
         floors.learn(key.0, (period, passed), fate.kept);
         over
+    }
+
+    /// The next may be kept in its place.
+    fn cut(&self, measured: Measured, known: &mut Known<Self>) {
+        let Measured { partition, key, time, .. } = measured;
+        known.table(partition, self, time).cut(key.0, self.period(time).0);
     }
 }
 
@@ -233,6 +242,14 @@ impl Floors {
         if (kept || seen.is_power_of_two()) && !counted.changed {
             counted.changed = true;
             self.changed.push_back(place);
+        }
+    }
+
+    fn cut(&mut self, key: u64, period: u32) {
+        let place = self.place(key);
+        if let Some(counted) = self.counts.get_mut(&place).filter(|counted| counted.count.period == period) {
+            counted.count.kept = counted.count.kept.saturating_sub(1);
+            counted.recent = counted.recent.saturating_sub(1);
         }
     }
 

@@ -9,14 +9,11 @@
 use super::{
     account::{Account, Funds},
     candidate::{Candidate, above, fitting},
+    ceiling::Ceiling,
     fair::{Claim, level},
     share::Share,
 };
 use crate::model::{RecordTime, Threshold};
-
-/// A partition's account.
-#[derive(Clone, Debug)]
-pub struct Rate(pub Account);
 
 /// What became of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -28,32 +25,19 @@ pub struct Closed {
     pub starved: u64,
 }
 
-/// How many seconds of its share a bucket holds unless the policy says otherwise: with less, the share of a small partition
-/// is soon below what one trace costs.
-pub const BURST: f64 = 5.0;
-
-// === impl Rate ===
-
-impl Rate {
-    pub fn new(burst: f64) -> Self {
-        Self(Account::new(burst))
-    }
-
-    /// Decides the batch that closes at `now`: raises the thresholds, and reorders it.
-    pub fn close(&mut self, now: RecordTime, share: &Share, batch: &mut [Candidate]) -> Closed {
-        batch.sort_unstable_by_key(|candidate| (candidate.key, candidate.trace));
-        let asked: Vec<(u64, f64)> = by_key(batch).map(|traces| (traces[0].key, cost(traces))).collect();
-        let funds = self.0.open(now, share, &asked);
-        let mut claims: Vec<Claim> =
-            asked.iter().map(|&(key, demand)| Claim { demand, weight: share.part(key) }).collect();
-        let level = level(&mut claims, funds.capacity);
-        let part = |&(key, demand): &(u64, f64)| (level * share.part(key) / demand).min(1.0);
-        let parts: Vec<f64> = asked.iter().map(part).collect();
-        let starved = cut(batch, &parts, funds);
-        let spent = batch.iter().filter(|candidate| candidate.is_kept()).map(|candidate| candidate.cost as f64).sum();
-        self.0.spend(spent);
-        Closed { asked: asked.iter().map(|(_, cost)| cost).sum(), spent, starved }
-    }
+/// Decides the batch that closes at `now`: raises the thresholds, and reorders it.
+pub fn close(rate: &Ceiling, account: &mut Account, now: RecordTime, share: &Share, batch: &mut [Candidate]) -> Closed {
+    batch.sort_unstable_by_key(|candidate| (candidate.key, candidate.trace));
+    let asked: Vec<(u64, f64)> = by_key(batch).map(|traces| (traces[0].key, cost(traces))).collect();
+    let funds = account.open(now, share, rate.burst, &asked);
+    let mut claims: Vec<Claim> = asked.iter().map(|&(key, demand)| Claim { demand, weight: share.part(key) }).collect();
+    let level = level(&mut claims, funds.capacity);
+    let part = |&(key, demand): &(u64, f64)| (level * share.part(key) / demand).min(1.0);
+    let parts: Vec<f64> = asked.iter().map(part).collect();
+    let starved = cut(batch, &parts, funds);
+    let spent = batch.iter().filter(|candidate| candidate.is_kept()).map(|candidate| candidate.cost as f64).sum();
+    account.spend(spent);
+    Closed { asked: asked.iter().map(|(_, cost)| cost).sum(), spent, starved }
 }
 
 /// Cuts a batch, sorted by key, to what fits; of each key there is room for a part. How many traces had no chance.
@@ -98,7 +82,7 @@ mod tests {
     use fastrand::Rng;
 
     use super::*;
-    use crate::model::Randomness;
+    use crate::{model::Randomness, sample::ceiling::BURST};
 
     fn batch(rng: &mut Rng, counts: &[(u64, u32)], cost: u64) -> Vec<Candidate> {
         let traces = counts.iter().flat_map(|&(key, count)| (0..count).map(move |_| key));
@@ -119,13 +103,17 @@ mod tests {
     #[test]
     fn what_fits_is_kept_as_it_is() {
         let mut rng = Rng::with_seed(1);
-        let mut rate = Rate::new(BURST);
+        let (rate, mut account) = (Ceiling::rate(0.0, BURST), Account::default());
         let mut traces = batch(&mut rng, &[(1, 50), (2, 50)], 1);
-        let closed = rate.close(second(1), &Share::whole(100.0), &mut traces);
+        let closed = close(&rate, &mut account, second(1), &Share::whole(100.0), &mut traces);
         assert_eq!(closed, Closed { asked: 100.0, spent: 100.0, starved: 0 });
         assert!(traces.iter().all(|trace| trace.threshold == Threshold::ALWAYS));
         let mut traces = batch(&mut rng, &[(1, 50)], 1);
-        assert_eq!(rate.close(second(1), &Share::whole(100.0), &mut traces).starved, 50, "in no time nothing flows in");
+        assert_eq!(
+            close(&rate, &mut account, second(1), &Share::whole(100.0), &mut traces).starved,
+            50,
+            "in no time nothing flows in"
+        );
         assert!(traces.iter().all(|trace| trace.threshold == Threshold::NEVER));
     }
 
@@ -133,7 +121,7 @@ mod tests {
     fn the_first_rejected_makes_the_threshold() {
         let mut rng = Rng::with_seed(2);
         let mut traces = batch(&mut rng, &[(1, 50)], 1);
-        Rate::new(BURST).close(second(1), &Share::whole(20.0), &mut traces);
+        close(&Ceiling::rate(0.0, BURST), &mut Account::default(), second(1), &Share::whole(20.0), &mut traces);
         traces.sort_unstable_by_key(|trace| std::cmp::Reverse(trace.randomness));
         assert!(traces.iter().all(|trace| trace.threshold.0 == traces[20].randomness.0 + 1));
     }
@@ -141,11 +129,11 @@ mod tests {
     #[test]
     fn keys_that_ask_for_less_than_the_others_get_it() {
         let mut rng = Rng::with_seed(3);
-        let mut rate = Rate::new(BURST);
+        let (rate, mut account) = (Ceiling::rate(0.0, BURST), Account::default());
         let mut kept = [0.0; 3];
         for now in 0..400 {
             let mut traces = batch(&mut rng, &[(0, 10), (1, 100), (2, 1_000)], 1);
-            rate.close(second(now), &Share::whole(100.0), &mut traces);
+            close(&rate, &mut account, second(now), &Share::whole(100.0), &mut traces);
             traces.iter().filter(|trace| trace.is_kept()).for_each(|trace| kept[trace.key as usize] += 1.0 / 400.0);
         }
         // 10, 45 and 45 with a standard error of 0.3 at most.
@@ -155,20 +143,20 @@ mod tests {
 
     #[test]
     fn what_costs_more_than_the_bucket_holds_passes_a_full_one() {
-        let mut rate = Rate::new(1.0);
+        let (rate, mut account) = (Ceiling::rate(0.0, 1.0), Account::default());
         let large = Candidate { trace: 0, key: 0, cost: 30, randomness: Randomness(9), threshold: Threshold::ALWAYS };
         let mut kept = 0;
         for now in 0..60 {
-            rate.close(second(now), &Share::whole(10.0), &mut [large]);
+            close(&rate, &mut account, second(now), &Share::whole(10.0), &mut [large]);
             let mut traces = [large];
-            rate.close(second(now), &Share::whole(10.0), &mut traces);
+            close(&rate, &mut account, second(now), &Share::whole(10.0), &mut traces);
             kept += usize::from(traces[0].is_kept());
         }
         assert_eq!(kept, 0, "the first of each second has emptied it");
-        let mut rate = Rate::new(1.0);
+        let (rate, mut account) = (Ceiling::rate(0.0, 1.0), Account::default());
         let mut spent = 0.0;
         for now in 0..60 {
-            spent += rate.close(second(now), &Share::whole(10.0), &mut [large]).spent;
+            spent += close(&rate, &mut account, second(now), &Share::whole(10.0), &mut [large]).spent;
         }
         assert!((580.0..=620.0).contains(&spent), "{spent}: 10 a second, and one trace");
     }

@@ -9,6 +9,8 @@ use super::{
     Malformed,
     demand::Keys,
     fair::{Claim, level},
+    keys::Holder,
+    known::Hears,
     pack::{Reader, VALUE, Writer},
 };
 use crate::model::RecordTime;
@@ -29,8 +31,12 @@ pub struct Summary {
 #[derive(Clone, Debug)]
 pub struct Shares {
     per_second: f64,
-    split: Split,
     partitions: Vec<View>,
+}
+
+/// What may tell of a partition.
+pub trait Said {
+    fn summary(&self) -> Option<Summary>;
 }
 
 /// How a goal is split between keys that ask for more than it.
@@ -68,9 +74,9 @@ const HEARD: usize = 8;
 impl Shares {
     /// # Panics
     /// Without partitions.
-    pub fn new(per_second: f64, partitions: usize, split: Split) -> Self {
+    pub fn new(per_second: f64, partitions: usize) -> Self {
         assert!(partitions > 0, "a goal is shared by someone");
-        Self { per_second, split, partitions: vec![View::default(); partitions] }
+        Self { per_second, partitions: vec![View::default(); partitions] }
     }
 
     /// From now on the goal is another, or shared by others. Partitions never become fewer.
@@ -97,14 +103,14 @@ impl Shares {
     }
 
     /// What a partition may spend in the batch that closes at `now` of its record time.
-    pub fn of(&mut self, partition: usize, now: RecordTime) -> Share {
+    pub fn of(&mut self, partition: usize, now: RecordTime, split: Split) -> Share {
         let even = self.per_second / self.partitions.len() as f64;
         let summaries: Option<Vec<&Summary>> = self.partitions.iter().map(|view| view.at(now)).collect();
         let last = self.partitions.get(partition).and_then(|view| view.last).unwrap_or(even);
         let Some(summaries) = summaries.filter(|_| partition < self.partitions.len()) else {
             return Share { per_second: last.min(even), parts: Keys::default(), rest: 1.0 };
         };
-        let share = share(&summaries, partition, self.per_second, self.split);
+        let share = share(&summaries, partition, self.per_second, split);
         self.partitions[partition].last = Some(share.per_second);
         share
     }
@@ -163,7 +169,25 @@ pub fn fairly(claims: &[(u64, Claim)], goal: f64) -> Vec<f64> {
 impl Default for Shares {
     /// Of nothing.
     fn default() -> Self {
-        Self::new(0.0, 1, fairly)
+        Self::new(0.0, 1)
+    }
+}
+
+impl<S: Said> Hears<S> for Shares {
+    fn hear(&mut self, partition: u32, _: Holder, said: S) {
+        if let Some(summary) = said.summary() {
+            self.widen(partition as usize + 1);
+            Self::hear(self, partition as usize, summary);
+        }
+    }
+
+    /// What was said of it is still true.
+    fn forget(&mut self, _: u32) {}
+
+    fn expire(&mut self, _: impl Fn(&S) -> bool) {}
+
+    fn bytes(&self) -> usize {
+        Self::bytes(self)
     }
 }
 
@@ -242,10 +266,10 @@ mod tests {
     }
 
     fn shares(goal: f64, said: &[Summary]) -> Vec<f64> {
-        let mut shares = Shares::new(goal, said.len(), fairly);
+        let mut shares = Shares::new(goal, said.len());
         said.iter().enumerate().for_each(|(partition, summary)| shares.hear(partition, summary.clone()));
         let now = said[0].at.plus(LAG);
-        (0..said.len()).map(|partition| shares.of(partition, now).per_second).collect()
+        (0..said.len()).map(|partition| shares.of(partition, now, fairly).per_second).collect()
     }
 
     #[test]
@@ -266,24 +290,24 @@ mod tests {
 
     #[test]
     fn who_has_not_heard_of_all_uses_an_even_share_at_most() {
-        let mut shares = Shares::new(200.0, 2, fairly);
-        assert_eq!(shares.of(0, RecordTime(12_000)).per_second, 100.0);
+        let mut shares = Shares::new(200.0, 2);
+        assert_eq!(shares.of(0, RecordTime(12_000), fairly).per_second, 100.0);
         shares.hear(0, summary(9, &[(1, 100.0)], 0.0));
-        assert_eq!(shares.of(0, RecordTime(12_000)).per_second, 100.0);
+        assert_eq!(shares.of(0, RecordTime(12_000), fairly).per_second, 100.0);
         shares.hear(1, summary(9, &[(1, 900.0)], 0.0));
-        assert_eq!(shares.of(0, RecordTime(12_000)).per_second, 20.0);
-        assert_eq!(shares.of(1, RecordTime(12_000)).per_second, 180.0);
+        assert_eq!(shares.of(0, RecordTime(12_000), fairly).per_second, 20.0);
+        assert_eq!(shares.of(1, RecordTime(12_000), fairly).per_second, 180.0);
         // The other has gone: what was last known, and no more than half.
         shares.hear(0, summary(18, &[(1, 100.0)], 0.0));
         shares.hear(1, summary(14, &[(1, 900.0)], 0.0));
-        assert_eq!(shares.of(0, RecordTime(30_000)).per_second, 20.0);
-        assert_eq!(shares.of(1, RecordTime(30_000)).per_second, 100.0);
+        assert_eq!(shares.of(0, RecordTime(30_000), fairly).per_second, 20.0);
+        assert_eq!(shares.of(1, RecordTime(30_000), fairly).per_second, 100.0);
     }
 
     #[test]
     fn all_look_at_the_same_moment() {
         // Partition 1 has just grown. The worker of partition 0 has not heard of it, and its own does not use it yet.
-        let (mut here, mut there) = (Shares::new(200.0, 2, fairly), Shares::new(200.0, 2, fairly));
+        let (mut here, mut there) = (Shares::new(200.0, 2), Shares::new(200.0, 2));
         for second in 0..10 {
             let grown = if second < 8 { 100.0 } else { 1_000.0 };
             for shares in [&mut here, &mut there] {
@@ -295,7 +319,7 @@ mod tests {
             }
         }
         let now = RecordTime(10_000);
-        let sum = here.of(0, now).per_second + there.of(1, now).per_second;
+        let sum = here.of(0, now, fairly).per_second + there.of(1, now, fairly).per_second;
         assert!((sum - 200.0).abs() < 1e-9, "{sum}");
     }
 }

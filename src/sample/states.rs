@@ -4,11 +4,13 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use super::{
-    Adaptive, Malformed,
+    Adaptive, Candidate, Ceiling, Malformed,
+    budget::{self, Class},
     coverage::Coverage,
     keys::{Holder, Key},
-    known::{Division, Hears, Known, Learns, Table},
+    known::{Division, Hears, Known, Learns, Remembers, Table},
     rare::{self, Rare},
+    rate::{self, Closed},
     slowest::{Fate, Slowest},
 };
 use crate::model::RecordTime;
@@ -19,9 +21,13 @@ pub struct States {
     slowest: Samplers<Slowest>,
     rare: Samplers<Rare>,
     adaptive: Samplers<Adaptive>,
+    /// Of rates and budgets.
+    ceilings: Samplers<Ceiling>,
     /// Partitions of the input, whosever they are, and those of this worker.
     shared: u32,
     assigned: u32,
+    /// What all partitions spend below a ceiling is one.
+    pooled: bool,
     /// Of all samplers and partitions, the one that has the first turn to be written.
     first: usize,
     /// The latest time at which anything was learned.
@@ -36,6 +42,8 @@ pub enum Rule {
     Slowest(Slowest),
     Rare(Rare),
     Adaptive(Adaptive),
+    Rate(Ceiling),
+    Budget(Ceiling),
 }
 
 /// A trace, as a sampler sees it.
@@ -56,7 +64,7 @@ pub enum Over {
     Slowest(Coverage),
     Rare(rare::Coverage),
     /// Nothing to tell.
-    Adaptive,
+    Nothing,
 }
 
 /// A state as it is written: the last of a partition and a name counts. `P` is how the partition is called; here they are known by
@@ -92,6 +100,11 @@ impl States {
         self.shared = partitions;
     }
 
+    /// All partitions are of this worker, and of one time.
+    pub fn pool(&mut self) {
+        self.pooled = true;
+    }
+
     /// One more partition is this worker's. What others have said of it was of their time.
     pub fn assign(&mut self, partition: u32) {
         self.assigned += 1;
@@ -111,6 +124,8 @@ impl States {
             Rule::Slowest(rule) => probability(&self.slowest, sampler, rule, measured, self.division()),
             Rule::Rare(rule) => probability(&self.rare, sampler, rule, measured, self.division()),
             Rule::Adaptive(rule) => probability(&self.adaptive, sampler, rule, measured, self.division()),
+            // That is known when all of a batch are.
+            Rule::Rate(_) | Rule::Budget(_) => 0.0,
         }
     }
 
@@ -123,21 +138,78 @@ impl States {
             Rule::Rare(rule) => Over::Rare(learn(&mut self.rare, sampler, rule, (measured, fate), division)),
             Rule::Adaptive(rule) => {
                 learn(&mut self.adaptive, sampler, rule, (measured, fate), division);
-                Over::Adaptive
+                Over::Nothing
             }
+            Rule::Rate(_) | Rule::Budget(_) => Over::Nothing,
         }
     }
 
-    /// Writes what was learned since it was last written, up to about so many bytes; what finds no room has its turn later.
+    /// A trace of which it was learned that it is kept is not, after all.
+    pub fn cut(&mut self, sampler: u64, rule: &Rule, measured: Measured) {
+        let measured = self.in_time(measured);
+        match rule {
+            Rule::Slowest(rule) => rule.cut(measured, self.slowest.entry(sampler).or_default()),
+            Rule::Rare(rule) => rule.cut(measured, self.rare.entry(sampler).or_default()),
+            Rule::Adaptive(_) | Rule::Rate(_) | Rule::Budget(_) => {}
+        }
+    }
+
+    /// Decides what there is room for below a rate, of what a partition asks for at this time.
+    pub fn rate(
+        &mut self,
+        sampler: u64,
+        rule: &Ceiling,
+        (partition, now): (u32, RecordTime),
+        batch: &mut [Candidate],
+    ) -> Closed {
+        let (now, division) = (self.now(now), self.spenders());
+        let known = self.ceilings.entry(sampler).or_default();
+        rule.close((partition, now), known, division, |rule, account, now, share| {
+            rate::close(rule, account, now, share, batch)
+        })
+    }
+
+    /// Decides what stays below a budget, of what policies keep of a partition at this time.
+    pub fn budget(
+        &mut self,
+        sampler: u64,
+        rule: &Ceiling,
+        (partition, now): (u32, RecordTime),
+        batch: &mut [Candidate],
+    ) -> Vec<Class> {
+        let (now, division) = (self.now(now), self.spenders());
+        let known = self.ceilings.entry(sampler).or_default();
+        rule.close((partition, now), known, division, |rule, account, now, share| {
+            budget::close(rule, account, now, share, batch)
+        })
+    }
+
+    /// Time has come so far in a partition of this worker, where nothing may have come of late.
+    pub fn rest(&mut self, sampler: u64, rule: &Rule, partition: u32, now: RecordTime) {
+        let (now, division) = (self.now(now), self.division());
+        match rule {
+            Rule::Adaptive(rule) => rule.rest(partition, now, self.adaptive.entry(sampler).or_default(), division),
+            Rule::Rate(rule) | Rule::Budget(rule) => {
+                let division = self.spenders();
+                rule.rest(partition, now, self.ceilings.entry(sampler).or_default(), division);
+            }
+            Rule::Slowest(_) | Rule::Rare(_) => {}
+        }
+    }
+
+    /// Writes what was learned since it was last written, up to about so many bytes; what finds no room has its turn later. But what was
+    /// spent is written at once: a restart must not spend it again.
     pub fn write(&mut self, mut room: usize, mut write: impl FnMut(Learned)) {
         self.first += 1;
         let first = self.first;
-        let mut tables: Vec<_> = self.all().into_iter().flat_map(All::tables).collect();
+        let [slowest, rare, adaptive, ceilings] = self.all();
+        let mut tables: Vec<_> = [slowest, rare, adaptive].into_iter().flat_map(All::tables).collect();
         let turn = first % tables.len().max(1);
         tables.rotate_left(turn);
-        for (sampler, partition, table) in tables {
+        let spent = ceilings.tables().into_iter().map(|table| (table, true));
+        for ((sampler, partition, table), at_once) in spent.chain(tables.into_iter().map(|table| (table, false))) {
             table.write(&mut |holder, state| {
-                if room == 0 {
+                if room == 0 && !at_once {
                     return false;
                 }
                 let value = state.to_bytes();
@@ -157,6 +229,7 @@ impl States {
             Rule::Slowest(rule) => restore(&mut self.slowest, written, rule),
             Rule::Rare(rule) => restore(&mut self.rare, written, rule),
             Rule::Adaptive(rule) => restore(&mut self.adaptive, written, rule),
+            Rule::Rate(rule) | Rule::Budget(rule) => restore(&mut self.ceilings, written, rule),
         };
         self.latest = self.latest.max(Some(time?));
         Ok(())
@@ -171,6 +244,7 @@ impl States {
             Rule::Slowest(rule) => hear(&mut self.slowest, written, rule),
             Rule::Rare(rule) => hear(&mut self.rare, written, rule),
             Rule::Adaptive(rule) => hear(&mut self.adaptive, written, rule),
+            Rule::Rate(rule) | Rule::Budget(rule) => hear(&mut self.ceilings, written, rule),
         }
     }
 
@@ -188,12 +262,22 @@ impl States {
     }
 
     pub fn bytes(&self) -> usize {
-        let all: [&dyn All; 3] = [&self.slowest, &self.rare, &self.adaptive];
+        let all: [&dyn All; 4] = [&self.slowest, &self.rare, &self.adaptive, &self.ceilings];
         all.into_iter().map(All::bytes).sum()
     }
 
-    fn all(&mut self) -> [&mut dyn All; 3] {
-        [&mut self.slowest, &mut self.rare, &mut self.adaptive]
+    fn all(&mut self) -> [&mut dyn All; 4] {
+        [&mut self.slowest, &mut self.rare, &mut self.adaptive, &mut self.ceilings]
+    }
+
+    /// How many ceilings there are, each in each of the partitions.
+    pub fn ceilings(&self) -> usize {
+        self.ceilings.values().map(|known| known.own.len()).sum()
+    }
+
+    /// Who shares a ceiling: where one worker has all partitions, their time is one, and so is what they spend.
+    fn spenders(&self) -> Division {
+        if self.pooled { Division { partitions: 1, workers: 1 } } else { self.division() }
     }
 
     /// As if all workers had as many partitions as this one.
@@ -208,6 +292,13 @@ impl States {
             RecordTime::END => Measured { time: self.latest.unwrap_or(RecordTime(0)), ..measured },
             _ => measured,
         }
+    }
+
+    fn now(&mut self, now: RecordTime) -> RecordTime {
+        if now != RecordTime::END {
+            self.latest = self.latest.max(Some(now));
+        }
+        self.latest.unwrap_or(RecordTime(0)).min(now)
     }
 }
 
@@ -234,7 +325,7 @@ fn learn<R: Learns>(
     rule.learn(measured, fate, samplers.entry(sampler).or_default(), division)
 }
 
-fn restore<R: Learns>(samplers: &mut Samplers<R>, written: &Learned, rule: &R) -> Result<RecordTime, Malformed> {
+fn restore<R: Remembers>(samplers: &mut Samplers<R>, written: &Learned, rule: &R) -> Result<RecordTime, Malformed> {
     let state = rule.read(&written.value)?;
     let time = rule.time(&state);
     let known = samplers.entry(written.name.sampler).or_default();
@@ -242,14 +333,14 @@ fn restore<R: Learns>(samplers: &mut Samplers<R>, written: &Learned, rule: &R) -
     Ok(time)
 }
 
-fn hear<R: Learns>(samplers: &mut Samplers<R>, written: &Learned, rule: &R) -> Result<(), Malformed> {
+fn hear<R: Remembers>(samplers: &mut Samplers<R>, written: &Learned, rule: &R) -> Result<(), Malformed> {
     let state = rule.read(&written.value)?;
     let known = samplers.entry(written.name.sampler).or_default();
     known.others.hear(written.partition, written.name.holder, state);
     Ok(())
 }
 
-fn expire<R: Learns>(samplers: &mut Samplers<R>, now: RecordTime, rule: impl Fn(u64) -> Option<R>) {
+fn expire<R: Remembers>(samplers: &mut Samplers<R>, now: RecordTime, rule: impl Fn(u64) -> Option<R>) {
     for (sampler, known) in samplers {
         if let Some(rule) = rule(*sampler) {
             known.others.expire(|state| rule.is_past(state, now));
@@ -259,7 +350,7 @@ fn expire<R: Learns>(samplers: &mut Samplers<R>, now: RecordTime, rule: impl Fn(
 
 // === impl Samplers ===
 
-impl<R: Learns> All for Samplers<R> {
+impl<R: Remembers> All for Samplers<R> {
     fn forget(&mut self, partition: u32) {
         self.values_mut().for_each(|known| known.others.forget(partition));
     }

@@ -77,7 +77,7 @@ const LINK: [&str; 8] = [
     "flags",
     "dropped_attributes_count",
 ];
-const TRACE: [&str; 7] = ["duration", "span_count", "error_count", "services", "depth", "shape", "complete"];
+const TRACE: [&str; 8] = ["duration", "span_count", "bytes", "error_count", "services", "depth", "shape", "complete"];
 
 /// `service` is the resource's attribute of this name.
 const SERVICE: &str = "service.name";
@@ -103,6 +103,7 @@ pub fn resolve(segments: &[Segment<'_>], item: Option<&str>) -> Result<Path, Err
         let (number, kind) = match name.as_str() {
             "duration" => (Number::Duration, Type::Duration),
             "span_count" => (Number::Spans, Type::Count),
+            "bytes" => (Number::Bytes, Type::Count),
             "error_count" => (Number::Count(Formula::Leaf(failed())), Type::Count),
             "services" => (Number::Services, Type::Count),
             "depth" => (Number::Depth, Type::Count),

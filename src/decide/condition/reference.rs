@@ -420,6 +420,10 @@ fn path(segments: &[Segment<'_>], at: At<'_>) -> Value {
         ["STATUS_CODE_UNSET"] => return Value::Int(0),
         ["STATUS_CODE_OK" | "SPAN_KIND_INTERNAL"] => return Value::Int(1),
         ["STATUS_CODE_ERROR" | "SPAN_KIND_SERVER"] => return Value::Int(2),
+        ["trace", "bytes"] => {
+            let bytes = trace.spans.iter().map(|(span, ..)| prost::Message::encoded_len(span) as i128);
+            return Value::Int(bytes.sum());
+        }
         ["trace", "span_count"] => return Value::Int(trace.spans.len() as i128),
         ["trace", "error_count"] => {
             let failed = |(span, ..): &&Seen| span.status.as_ref().is_some_and(|status| status.code == 2);

@@ -111,6 +111,8 @@ pub enum Number {
     /// Last end minus first start, in nanoseconds.
     Duration,
     Spans,
+    /// Of its spans, as they came.
+    Bytes,
     /// Different services.
     Services,
     /// Spans on the longest way from a root down.

@@ -1,14 +1,15 @@
 //! Samplers that learn, as written.
 
-use super::Reader;
+use super::{Reader, names};
 use crate::{
     decide::{
+        budget::Unit,
         condition::{self, Aspect},
         fnv::fnv,
         sampler::Sampler,
         tree::mix,
     },
-    sample::{Adaptive, Rare, Rule, Slowest},
+    sample::{Adaptive, Ceiling, Rare, Rule, Slowest},
     units,
     yaml::{Fields, Kind, Node},
 };
@@ -37,6 +38,9 @@ const AT_LEAST: &str = "1";
 const GOALS: [&str; 3] = ["probability", "traces_per_second", "spans_per_second"];
 /// What the last of them counts.
 const SPANS: &str = "trace.span_count";
+/// Of a ceiling: what may be saved up, where nothing is said. With less, the share of a small partition is soon below what one
+/// trace costs.
+const BURST: &str = "5s";
 
 impl<'a> Reader<'a, '_> {
     /// One of a policy that is the last by now.
@@ -44,6 +48,7 @@ impl<'a> Reader<'a, '_> {
         let policy = super::place(self.policies.len().saturating_sub(1));
         let (example, read): (_, fn(&mut Self, &'a Node, &str) -> _) = match name {
             "rare" => ("write `rare: { by: [root.service, root.name] }`", Self::rare),
+            "rate" => ("write `rate: { spans_per_second: 2000, by: [root.service] }`", Self::rate),
             "adaptive" => ("write `adaptive: { traces_per_second: 200, by: [root.service] }`", Self::adaptive),
             _ => ("write `slowest: { quantile: 0.999 }`", Self::slowest),
         };
@@ -125,6 +130,40 @@ impl<'a> Reader<'a, '_> {
         let unit = if counts.is_some() { SPANS } else { "traces" };
         let state = state(policy, ["adaptive", unit].into_iter().chain(texts(keys)), 0);
         Some((Sampler { state, by, rule, of: counts, written }, keys))
+    }
+
+    fn rate(&mut self, node: &'a Node, policy: &str) -> Option<(Sampler<Aspect>, &'a [Node])> {
+        let mut fields = Fields::of(node, "`rate`", self.diagnostics)?;
+        let by = fields.take("by");
+        let ceiling = self.ceiling(&mut fields);
+        fields.finish(self.diagnostics);
+        let keys = self.list(by)?;
+        let (by, (unit, per_second, burst, said)) = (self.keys(keys)?, ceiling?);
+        let of = unit.path().and_then(|path| condition::read_measure(path).ok());
+        let written = format!("rate {{ {said}, by: [{}] }}", texts(keys).join(", "));
+        let state = state(policy, ["rate", unit.name()].into_iter().chain(texts(keys)), 0);
+        Some((Sampler { state, by, rule: Rule::Rate(Ceiling::rate(per_second, burst)), of, written }, keys))
+    }
+
+    /// What is counted, how much of it there may be in a second, how many seconds may be saved up, and all this as a policy says it.
+    pub(super) fn ceiling(&mut self, fields: &mut Fields<'a>) -> Option<(Unit, f64, f64, String)> {
+        let given = Unit::ALL.map(|unit| Some((unit, fields.take(unit.name())?)));
+        let mut given = given.into_iter().flatten();
+        let saved = fields.take("burst");
+        let burst = self.or(saved, "`burst`", units::burst, BURST);
+        let (unit, of) = match (given.next(), given.next()) {
+            (Some(given), None) => given,
+            (Some(_), Some((_, node))) => return self.error(node, "two rates in one", "choose one of them"),
+            (None, _) => {
+                let hint = format!("write one of {}", names(Unit::ALL.map(Unit::name)));
+                self.diagnostics.error(fields.at, "nothing says how much").hint(hint);
+                return None;
+            }
+        };
+        let parse = if unit == Unit::Bytes { units::bytes_per_second } else { units::per_second };
+        let per_second = units::read(of, &format!("`{}`", unit.name()), parse, self.diagnostics);
+        let said = format!("{}: {}, burst: {}", unit.name(), of.text(), saved.map_or(BURST, Node::text));
+        Some((unit, per_second?, burst?, said))
     }
 
     /// What stands under `by`.

@@ -166,12 +166,6 @@ tests: []
            |
            = hint: write `keep: always`, `keep: { probability: 1% }` or `drop: always`; a group has `policies`
 
-        error: `rate` is not available yet
-          --> one.yaml:21:13
-           |
-        21 |       rate: { spans_per_second: 2000, by: [root.service] }
-           |             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-
         error: unknown constant `SERVER`
           --> one.yaml:23:44
            |
@@ -202,7 +196,7 @@ tests: []
            |
            = hint: write `otherwise: { probability: 1% }`
 
-        15 errors
+        14 errors
     "#);
 }
 
@@ -570,7 +564,6 @@ policies:
     `otherwise` is neither drop, keep nor a sampler: write `otherwise: { probability: 1% }`
     unknown field `keep`: known fields: name, when, until, shadow, note, policies, match, otherwise, budget
     a group without policies: remove the group, or write policies into it
-    `budget` is not available yet
     `policies` must be a list, not a mapping: a list stands in brackets, or has a `-` before each entry
     `until`: `2026-12-01T10:00:00` has no offset from UTC: did you mean 2026-12-01T10:00:00Z?
 
@@ -733,11 +726,13 @@ policies:
           |
           = hint: write `{ probability: 1% }` or `{ slowest: { quantile: 0.999 } }`
 
-        error: `rate` is not available yet
+        error: two samplers in one
           --> one.yaml:10:47
            |
         10 |   - { name: d, keep: { probability: 1%, rate: {} } }
            |                                               ^^
+           |
+           = hint: write a list: `[ { probability: 10% }, { rate: … } ]`
 
         error: a sampler must be a mapping, not text
           --> one.yaml:11:23

@@ -45,12 +45,14 @@ fn facts<'a>(set: &'a PolicySet, tree: &'a Tree, randomness: u64) -> Facts<'a> {
         counts: &[],
         duration_ns: 0,
         span_count: 2,
+        bytes: 200,
         randomness,
         time: NOW,
         complete: false,
         tree,
         values,
         votes: &[],
+        cuts: &[],
     }
 }
 

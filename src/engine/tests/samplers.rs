@@ -3,7 +3,7 @@
 use super::*;
 
 /// A root that took so many milliseconds.
-fn root(trace: u64, service: &str, name: &str, ms: u64) -> Vec<u8> {
+pub(super) fn root(trace: u64, service: &str, name: &str, ms: u64) -> Vec<u8> {
     let span = Otlp {
         trace_id: u128::from(trace + 1).to_be_bytes().to_vec(),
         span_id: 1_u64.to_be_bytes().to_vec(),

@@ -8,7 +8,7 @@ use super::{broker::Broker, client::World, log::Log};
 use crate::{
     assemble::Keying,
     decisions,
-    sample::{Learned, Name, Rare, known::Learns, schema},
+    sample::{Learned, Name, Rare, known::Remembers, schema},
 };
 
 /// The policy that learns, in the histories that have it.

@@ -1,0 +1,102 @@
+//! One ceiling over all that a list of policies keeps, and who gives way.
+
+use super::{Facts, PolicySet};
+use crate::{
+    model::Threshold,
+    sample::{
+        Ceiling,
+        budget::{Class, PROTECTED},
+    },
+};
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Budget {
+    /// Tells what was spent of it from what was spent of others, in all versions of the policies.
+    pub state: u64,
+    pub ceiling: Ceiling,
+    pub unit: Unit,
+    /// By the number of the policy, and at the end for the `otherwise` of all: its class.
+    pub classes: Box<[u8]>,
+    /// All of it, as the list says it.
+    pub written: String,
+}
+
+/// What is counted below a ceiling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    Traces,
+    Spans,
+    Bytes,
+}
+
+/// In `Budget::classes`: of what the budget is not over.
+pub const OUTSIDE: u8 = u8::MAX;
+
+// === impl Budget ===
+
+impl Budget {
+    /// The class of a trace that policies keep: the best one that is enough to keep it. None where what the budget is over makes no
+    /// difference to it. `cuts` is scratch space.
+    pub fn class(&self, set: &PolicySet, facts: Facts<'_>, cuts: &mut Vec<Threshold>) -> Option<u64> {
+        let mut ask = |best: Option<u64>| {
+            let open = |class: &u8| *class == OUTSIDE || best.is_some_and(|best| u64::from(*class) <= best);
+            cuts.clear();
+            cuts.extend(
+                self.classes.iter().map(|class| if open(class) { Threshold::ALWAYS } else { Threshold::NEVER }),
+            );
+            set.decide(Facts { cuts, ..facts })
+        };
+        let outside = ask(None).threshold;
+        let most = self.classes.iter().filter(|class| **class != OUTSIDE).max()?;
+        (PROTECTED..=u64::from(*most)).find(|class| {
+            let with = ask(Some(*class));
+            with.keep && with.threshold < outside
+        })
+    }
+
+    /// Lowers `cuts` to what is left of each policy's traces: by the classes of a batch, the best first.
+    pub fn cut(&self, classes: &[Class], cuts: &mut [Threshold]) {
+        for (cut, class) in cuts.iter_mut().zip(&self.classes).filter(|(_, class)| **class != OUTSIDE) {
+            let last = classes.iter().take_while(|of| of.class <= u64::from(*class)).last();
+            *cut = last.map_or(*cut, |of| of.threshold.max(*cut));
+        }
+    }
+
+    /// Lets nothing through of what the budget is over.
+    pub fn close(&self, cuts: &mut [Threshold]) {
+        let inside = cuts.iter_mut().zip(&self.classes).filter(|(_, class)| **class != OUTSIDE);
+        inside.for_each(|(cut, _)| *cut = Threshold::NEVER);
+    }
+}
+
+// === impl Unit ===
+
+impl Unit {
+    pub const ALL: [Self; 3] = [Self::Traces, Self::Spans, Self::Bytes];
+
+    /// As a policy names so many of it a second.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Traces => "traces_per_second",
+            Self::Spans => "spans_per_second",
+            Self::Bytes => "bytes_per_second",
+        }
+    }
+
+    pub fn cost(self, facts: &Facts<'_>) -> u64 {
+        match self {
+            Self::Traces => 1,
+            Self::Spans => facts.span_count.into(),
+            Self::Bytes => facts.bytes,
+        }
+    }
+
+    /// The path that says the same.
+    pub fn path(self) -> Option<&'static str> {
+        match self {
+            Self::Traces => None,
+            Self::Spans => Some("trace.span_count"),
+            Self::Bytes => Some("trace.bytes"),
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Verdicts on traces, as policies and samplers have them.
+
+use super::{Engine, Workspace, batch::Due};
+use crate::{
+    assemble::{Assembly, Reason, Summary},
+    decide::{Answering, Context, Facts, NOTES, Node, PolicySet, Tree, Values, Verdict, Vote, Weight},
+    model::{Fingerprint, RecordTime, Threshold},
+};
+
+/// A verdict that is not carried out yet.
+pub struct Judged {
+    pub due: Due,
+    /// The policy is by its number.
+    pub verdict: Verdict,
+    pub policies: Fingerprint,
+    /// What each policy is worth to it, where that is asked.
+    pub matching: Vec<Weight>,
+    /// It was decided in a life before.
+    pub bound: bool,
+    /// It gives way last.
+    pub protected: bool,
+}
+
+impl Engine {
+    /// Judges a trace by itself, the one at a place of its batch. `granted`: what rates let through of it, by sampler.
+    pub(super) fn judge(&mut self, due: Due, at: u32, granted: &[(u16, Threshold)]) -> Judged {
+        let Due { trace, reason, decided, .. } = due;
+        if let Some(of) = self.assembly.bound(trace) {
+            let (verdict, policies, matching) = (of.verdict, of.policies, Vec::new());
+            return Judged { due, verdict, policies, matching, bound: true, protected: false };
+        }
+        let Self { assembly, sets, states, given, votes, batch, stats, scratch, .. } = self;
+        let edition = &sets.asked(assembly.generation_of(trace)).edition;
+        let policies = &edition.policies;
+        let partition = assembly.rank(assembly.first_place(trace).0);
+        let known = facts(assembly, policies, scratch, trace, reason == Reason::Structure, decided);
+        let answering = given.as_deref().map_or(Answering::Learned(states, partition), Answering::Given);
+        policies.vote(known, answering, votes);
+        grant(votes, granted);
+        let facts = Facts { votes, ..known };
+        policies.shadows(facts, |policy, keep| stats.shadowed(edition.number(policy), keep));
+        let mut matching = Vec::new();
+        if self.weighed.is_some() {
+            policies.weigh(facts, |weight| {
+                matching.push(Weight { policy: edition.number(weight.policy), ..weight });
+            });
+        }
+        let verdict = policies.decide(facts);
+        if verdict.keep && given.is_none() {
+            batch.claim(at, policies, facts, verdict.threshold);
+        }
+        policies.teach(votes, facts.randomness, verdict.keep, states, |policy, over| {
+            stats.over(edition.number(policy), over);
+        });
+        let protected = verdict.policy.is_some_and(|policy| policies.policies()[usize::from(policy)].is_protected());
+        let verdict = edition.numbered(verdict);
+        Judged { due, verdict, policies: policies.fingerprint(), matching, bound: false, protected }
+    }
+}
+
+/// Puts what rates let through into the votes. Both are in the order of the samplers.
+fn grant(votes: &mut [Vote], granted: &[(u16, Threshold)]) {
+    for &(sampler, threshold) in granted {
+        if let Ok(at) = votes.binary_search_by_key(&sampler, |vote| vote.sampler) {
+            votes[at].threshold = threshold;
+        }
+    }
+}
+
+/// What is known by now of a held trace, before samplers have voted. `complete` where assembly has found it so.
+pub fn facts<'a>(
+    assembly: &'a mut Assembly<Context, super::Decided>,
+    policies: &PolicySet,
+    scratch: &'a mut Workspace,
+    trace: u32,
+    complete: bool,
+    time: RecordTime,
+) -> Facts<'a> {
+    let Workspace { spans, tree, values, .. } = scratch;
+    if policies.asks_tree() {
+        grow(assembly, spans, tree, values, trace);
+    }
+    let Summary { id, duration, span_count, bytes, randomness, root_ended, .. } = assembly.summary(trace);
+    let randomness = policies.randomness(id, randomness);
+    let (bits, counts) = assembly.facts(trace);
+    let complete = complete || root_ended && tree.is_whole();
+    Facts {
+        bits,
+        counts,
+        duration_ns: duration,
+        span_count,
+        bytes,
+        randomness,
+        time,
+        complete,
+        tree,
+        values,
+        votes: &[],
+        cuts: &[],
+    }
+}
+
+/// Puts the call tree of a trace together, and its values; `spans` is scratch space.
+fn grow(
+    assembly: &mut Assembly<Context, super::Decided>,
+    spans: &mut Vec<u32>,
+    tree: &mut Tree,
+    values: &mut Values,
+    trace: u32,
+) {
+    assembly.spans_of(trace, spans);
+    values.clear();
+    tree.grow(spans.iter().map(|&at| {
+        let (id, parent, context, notes) = assembly.link(trace, at);
+        values.add(of_values(notes));
+        noted(Node { id, parent, service: context.map_or(0, |context| context.service), ..Node::default() }, notes)
+    }));
+    values.settle();
+}
+
+/// A node with what is noted of its span.
+pub fn noted(node: Node, notes: &[u64]) -> Node {
+    let [marks, name] = [0, 1].map(|at| notes.get(at).copied().unwrap_or(0));
+    Node { marks, name, ..node }
+}
+
+/// What a span noted for values.
+pub fn of_values(notes: &[u64]) -> &[u64] {
+    notes.get(NOTES..).unwrap_or_default()
+}
