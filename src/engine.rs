@@ -224,7 +224,7 @@ impl Engine {
     pub fn reload(&mut self, edition: &Arc<Edition>) -> bool {
         self.retire();
         // What is read again after a restart is judged by the policies of the start, as far as that can be said.
-        if self.sets.before().is_some() || self.is_behind() || !self.batch.judged.is_empty() {
+        if self.sets.before().is_some() || self.is_behind() || !self.batch.is_carried_out() {
             return false;
         }
         let layout = layout(&edition.policies);
@@ -493,7 +493,7 @@ impl Engine {
 
     /// Whether everything decided is in a tick that was cut.
     pub fn is_drained(&self) -> bool {
-        self.tick.is_empty() && self.batch.judged.is_empty()
+        self.tick.is_empty() && self.batch.is_carried_out()
     }
 
     pub fn stats(&self) -> &Stats {
@@ -566,7 +566,7 @@ impl Engine {
             if self.full() {
                 return Err(Full);
             }
-            if let Some(judged) = self.batch.judged.pop_front() {
+            if let Some(judged) = self.batch.next() {
                 self.carry_out(judged);
             } else if self.assembly.rings_together() {
                 if !self.gather(domain) {
@@ -910,7 +910,7 @@ impl Engine {
         if self.assembly.rings_together() {
             self.batch.due.push((trace, reason));
             self.judge_batch();
-            while let Some(judged) = self.batch.judged.pop_front() {
+            while let Some(judged) = self.batch.next() {
                 self.carry_out(judged);
             }
         } else {
@@ -922,6 +922,7 @@ impl Engine {
 
     /// Carries out what was judged.
     fn carry_out(&mut self, judged: Judged) {
+        self.teach(&judged);
         let Judged { due: Due { trace, reason, decided, .. }, verdict, policies, matching, .. } = judged;
         let summary = self.assembly.summary(trace);
         let spans = summary.span_count;

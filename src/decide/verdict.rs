@@ -120,6 +120,11 @@ impl PolicySet {
         }
     }
 
+    /// Votes on a trace, at most.
+    pub fn votes(&self) -> usize {
+        self.samplers.len()
+    }
+
     /// Whether there is something that goes by what was.
     pub fn learns(&self) -> bool {
         !self.samplers.is_empty() || !self.budgets.is_empty()
@@ -179,12 +184,12 @@ impl PolicySet {
         if policy.shadow { self.answer(number, policy, None, facts).threshold() } else { self.decide(facts).threshold }
     }
 
-    /// Tells the samplers of votes of what was learned that a trace is not kept, after all.
-    pub fn take_back(&self, votes: &[Vote], states: &mut States) {
+    /// Lets samplers know of a trace that is kept, before they learn of it.
+    pub fn expect(&self, votes: &[Vote], states: &mut States) {
         for vote in votes {
             if let Some(measured) = vote.measured {
                 let sampler = &self.samplers[usize::from(vote.sampler)];
-                states.cut(sampler.state, &sampler.rule, measured);
+                states.expect(sampler.state, &sampler.rule, measured);
             }
         }
     }

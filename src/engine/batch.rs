@@ -22,11 +22,11 @@ pub struct Batch {
     /// What has rung.
     pub due: Vec<(u32, Reason)>,
     /// What was judged and is not carried out yet.
-    pub judged: VecDeque<Judged>,
+    judged: VecDeque<Judged>,
+    /// Bytes of the votes on them: asked for at every decision.
+    votes: usize,
     /// What is kept of the batch in hand, if budgets leave it.
     claims: Vec<Claim>,
-    /// On what is kept, those of each trace together.
-    votes: Vec<(u32, Vote)>,
     /// Scratch space.
     cuts: Vec<Threshold>,
 }
@@ -64,7 +64,7 @@ struct Claim {
 /// What a rate lets through of a trace.
 type Granted = (u32, u16, Threshold);
 
-/// Bytes that a trace may take while its batch is judged: see the types above, and [`Judged`].
+/// Bytes that a trace may take while its batch is judged, beside its votes: see the types above, and [`Judged`].
 const TRACE_BYTES: usize = 384;
 
 // === impl Engine ===
@@ -77,7 +77,8 @@ impl Engine {
 
     /// What the next batch may take.
     pub(super) fn batch_bytes(&self) -> usize {
-        if self.assembly.rings_together() { self.assembly.traces_held() as usize * TRACE_BYTES } else { 0 }
+        let each = TRACE_BYTES + self.sets.votes() * size_of::<Vote>();
+        if self.assembly.rings_together() { self.assembly.traces_held() as usize * each } else { 0 }
     }
 
     /// Judges what is due next in a domain; false where nothing is.
@@ -120,7 +121,6 @@ impl Engine {
     fn judge_all(&mut self, together: &[Due]) {
         let granted = self.ask_rates(together);
         self.batch.claims.clear();
-        self.batch.votes.clear();
         let mut judged: Vec<Judged> = Vec::with_capacity(together.len());
         for (at, due) in (0..).zip(together) {
             let first = granted.partition_point(|of| of.0 < at);
@@ -128,7 +128,9 @@ impl Engine {
             let of: Vec<_> = of.map(|&(_, sampler, threshold)| (sampler, threshold)).collect();
             judged.push(self.judge(*due, at, &of));
         }
+        self.states.expect_no_more();
         self.ask_budgets(together, &mut judged);
+        self.batch.votes += judged.iter().map(Judged::votes).sum::<usize>();
         self.batch.judged.extend(judged);
     }
 
@@ -205,19 +207,18 @@ impl Engine {
         for (at, judged) in (0..).zip(judged).filter(|(_, judged)| judged.verdict.keep && !judged.bound) {
             let first = closed.partition_point(|of| of.0 < at);
             let closed = closed[first..].iter().take_while(|of| of.0 == at).map(|of| of.1);
-            self.cut_one(at, judged, &cuts, closed);
+            self.cut_one(judged, &cuts, closed);
         }
     }
 
     /// Judges a trace of the batch again, which is kept if budgets leave it.
     fn cut_one(
         &mut self,
-        at: u32,
         judged: &mut Judged,
         cuts: &[(usize, Vec<Threshold>)],
         closed: impl Iterator<Item = u64> + Clone,
     ) {
-        let Self { assembly, sets, states, votes, batch, stats, scratch, .. } = self;
+        let Self { assembly, sets, batch, stats, scratch, .. } = self;
         let Due { trace, reason, decided, .. } = judged.due;
         let generation = assembly.generation_of(trace);
         let Some((_, cuts)) = cuts.iter().find(|(of, _)| *of == generation) else { return };
@@ -230,17 +231,11 @@ impl Engine {
         for name in closed {
             policies.budgets().iter().filter(|of| of.state == name).for_each(|budget| budget.close(&mut batch.cuts));
         }
-        let first = batch.votes.partition_point(|of| of.0 < at);
-        votes.clear();
-        votes.extend(batch.votes[first..].iter().take_while(|of| of.0 == at).map(|of| of.1));
         let known = facts(assembly, policies, scratch, trace, reason == Reason::Structure, decided);
-        let facts = Facts { votes, cuts: &batch.cuts, ..known };
+        let facts = Facts { votes: &judged.votes, cuts: &batch.cuts, ..known };
         let verdict = edition.numbered(policies.decide(facts));
-        if !verdict.keep {
-            policies.take_back(votes, states);
-            if let Some(policy) = judged.verdict.policy {
-                stats.cuts[usize::from(policy)].by_budget(verdict.threshold, judged.protected);
-            }
+        if let (false, Some(policy)) = (verdict.keep, judged.verdict.policy) {
+            stats.cuts[usize::from(policy)].by_budget(verdict.threshold, judged.protected);
         }
         judged.verdict = verdict;
         if self.weighed.is_some() {
@@ -259,6 +254,7 @@ impl Engine {
             self.assembly.time().domain(of) == domain
         });
         self.batch.judged = stays;
+        self.batch.votes = self.batch.judged.iter().map(Judged::votes).sum();
         let back: VecDeque<Judged> = back;
         back.iter().for_each(|judged| self.assembly.arm(judged.due.trace));
     }
@@ -287,12 +283,22 @@ fn candidates<'a>(of: impl Iterator<Item = &'a Candidate>) -> Vec<Candidate> {
 // === impl Batch ===
 
 impl Batch {
+    /// What is to be carried out next.
+    pub fn next(&mut self) -> Option<Judged> {
+        let judged = self.judged.pop_front()?;
+        self.votes -= judged.votes();
+        Some(judged)
+    }
+
+    pub fn is_carried_out(&self) -> bool {
+        self.judged.is_empty()
+    }
+
     /// Notes what a trace that policies keep would take of budgets.
     pub fn claim(&mut self, at: u32, policies: &PolicySet, facts: Facts<'_>, threshold: Threshold) {
         if policies.budgets().is_empty() {
             return;
         }
-        self.votes.extend(facts.votes.iter().map(|vote| (at, *vote)));
         for (order, budget) in (0..).zip(policies.budgets()) {
             if let Some(key) = budget.class(policies, facts, &mut self.cuts) {
                 let (cost, randomness) = (budget.unit.cost(&facts), facts.randomness);
@@ -303,11 +309,11 @@ impl Batch {
     }
 
     pub fn bytes(&self) -> usize {
-        let Self { due, judged, claims, votes, cuts } = self;
+        let Self { due, judged, votes, claims, cuts } = self;
         due.capacity() * size_of::<(u32, Reason)>()
             + judged.capacity() * size_of::<Judged>()
             + claims.capacity() * size_of::<Claim>()
-            + votes.capacity() * size_of::<(u32, Vote)>()
+            + votes
             + cuts.capacity() * size_of::<Threshold>()
     }
 }

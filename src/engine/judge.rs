@@ -19,6 +19,8 @@ pub struct Judged {
     pub bound: bool,
     /// It gives way last.
     pub protected: bool,
+    /// Of samplers that are to learn of it.
+    pub votes: Box<[Vote]>,
 }
 
 impl Engine {
@@ -27,8 +29,9 @@ impl Engine {
         let Due { trace, reason, decided, .. } = due;
         if let Some(of) = self.assembly.bound(trace) {
             let (verdict, policies, matching) = (of.verdict, of.policies, Vec::new());
-            return Judged { due, verdict, policies, matching, bound: true, protected: false };
+            return Judged { due, verdict, policies, matching, bound: true, protected: false, votes: Box::default() };
         }
+        let is_one_of_many = self.assembly.rings_together();
         let Self { assembly, sets, states, given, votes, batch, stats, scratch, .. } = self;
         let edition = &sets.asked(assembly.generation_of(trace)).edition;
         let policies = &edition.policies;
@@ -46,15 +49,47 @@ impl Engine {
             });
         }
         let verdict = policies.decide(facts);
-        if verdict.keep && given.is_none() {
+        if verdict.keep && is_one_of_many {
             batch.claim(at, policies, facts, verdict.threshold);
+            policies.expect(facts.votes, states);
         }
-        policies.teach(votes, facts.randomness, verdict.keep, states, |policy, over| {
-            stats.over(edition.number(policy), over);
-        });
         let protected = verdict.policy.is_some_and(|policy| policies.policies()[usize::from(policy)].is_protected());
         let verdict = edition.numbered(verdict);
-        Judged { due, verdict, policies: policies.fingerprint(), matching, bound: false, protected }
+        Judged {
+            due,
+            verdict,
+            policies: policies.fingerprint(),
+            matching,
+            bound: false,
+            protected,
+            votes: votes.as_slice().into(),
+        }
+    }
+}
+
+impl Engine {
+    /// Lets samplers learn of a verdict that is carried out.
+    pub(super) fn teach(&mut self, judged: &Judged) {
+        if judged.votes.is_empty() {
+            return;
+        }
+        let Self { assembly, sets, states, stats, .. } = self;
+        let trace = judged.due.trace;
+        let edition = &sets.asked(assembly.generation_of(trace)).edition;
+        let Summary { id, randomness, .. } = assembly.summary(trace);
+        let randomness = edition.policies.randomness(id, randomness);
+        edition.policies.teach(&judged.votes, randomness, judged.verdict.keep, states, |policy, over| {
+            stats.over(edition.number(policy), over);
+        });
+    }
+}
+
+// === impl Judged ===
+
+impl Judged {
+    /// Bytes of the votes.
+    pub fn votes(&self) -> usize {
+        size_of_val(&*self.votes)
     }
 }
 

@@ -104,6 +104,11 @@ impl Sets {
         self.all().map(|live| (live.generation, make(live.policies()))).collect()
     }
 
+    /// Votes on a trace, at most.
+    pub fn votes(&self) -> usize {
+        self.all().map(|live| live.policies().votes()).max().unwrap_or(0)
+    }
+
     pub fn have_ceilings(&self) -> bool {
         self.all().any(|live| live.policies().has_ceilings())
     }

@@ -162,14 +162,6 @@ impl Keys {
         over
     }
 
-    /// A value of this window was not kept, after all.
-    pub fn cut(&mut self, key: Key, value: f64) {
-        match self.holder(key) {
-            Holder::Key(key) => self.owners[self.places[&key] as usize].state.cut(value),
-            Holder::Group(group) => self.groups[usize::from(group)].state.cut(value),
-        }
-    }
-
     /// Time passes. Gives the windows that are over now; keys that have been idle leave.
     pub fn advance(&mut self, now: RecordTime) -> Vec<(Holder, Window)> {
         let mut over = Vec::new();
@@ -358,11 +350,6 @@ impl Learns for Slowest {
             sum += Coverage::of(window);
             sum
         })
-    }
-
-    fn cut(&self, measured: Measured, known: &mut Known<Self>) {
-        let Measured { partition, key, value, time } = measured;
-        known.table(partition, self, time).cut(key, value);
     }
 }
 

@@ -60,9 +60,6 @@ pub trait Learns: Remembers {
 
     /// Learns of one.
     fn learn(&self, measured: Measured, fate: Fate, known: &mut Known<Self>, division: Division) -> Self::Over;
-
-    /// A trace of which it was learned that it is kept is not, after all.
-    fn cut(&self, _measured: Measured, _known: &mut Known<Self>) {}
 }
 
 pub trait State: Clone + Debug + Written {

@@ -30,6 +30,8 @@ pub struct Rare {
 #[derive(Debug)]
 pub struct Floors {
     counts: HashMap<u64, Counted, FixedState>,
+    /// Of a batch that is being judged: how many are kept of which is to be learned.
+    expected: HashMap<u64, u32, FixedState>,
     /// The keys of those that are to be written, the first first.
     changed: VecDeque<u64>,
     /// The latest of which anything was counted.
@@ -128,7 +130,13 @@ impl Remembers for Rare {
 
     fn table(&self, now: RecordTime) -> Floors {
         let (period, _) = self.period(now);
-        Floors { counts: HashMap::default(), changed: VecDeque::new(), period, crowded: 0 }
+        Floors {
+            counts: HashMap::default(),
+            expected: HashMap::default(),
+            changed: VecDeque::new(),
+            period,
+            crowded: 0,
+        }
     }
 
     fn put(floors: &mut Floors, holder: Holder, count: Count) {
@@ -166,6 +174,8 @@ impl Learns for Rare {
             kept = kept.saturating_add(here);
             most = most.max((count.frequency_before(period), partition));
         }
+        let expected = known.own.iter().map(|(_, floors)| floors.expected(key)).sum::<u32>();
+        kept = kept.saturating_add(expected);
         // What was known of a period long gone is forgotten.
         let is_gone = known.own.iter().any(|(_, floors)| floors.period > period + 1);
         if is_gone || kept >= self.at_least {
@@ -177,7 +187,7 @@ impl Learns for Rare {
         let (most, first) = most;
         let is_first = most >= FREQUENT && known.own.iter().any(|(of, _)| *of == first);
         let waits = most >= FREQUENT && u64::from(passed) < self.per / WAIT;
-        let recent = known.own.iter().map(|(_, floors)| floors.recent(key, period, passed)).sum::<u32>();
+        let recent = known.own.iter().map(|(_, floors)| floors.recent(key, period, passed)).sum::<u32>() + expected;
         let missing = self.at_least - (kept - recent.min(kept));
         let part = missing.div_ceil(division.workers);
         f64::from(u8::from(is_first || (!waits && recent < part)))
@@ -193,17 +203,23 @@ impl Learns for Rare {
         floors.learn(key.0, (period, passed), fate.kept);
         over
     }
-
-    /// The next may be kept in its place.
-    fn cut(&self, measured: Measured, known: &mut Known<Self>) {
-        let Measured { partition, key, time, .. } = measured;
-        known.table(partition, self, time).cut(key.0, self.period(time).0);
-    }
 }
 
 // === impl Known ===
 
 impl Known<Rare> {
+    /// One that is kept is to be learned of when the others of its batch are judged.
+    pub fn expect(&mut self, rule: &Rare, measured: Measured) {
+        let Measured { partition, key, time, .. } = measured;
+        let floors = self.table(partition, rule, time);
+        let place = floors.place(key.0);
+        *floors.expected.entry(place).or_default() += 1;
+    }
+
+    pub fn expect_no_more(&mut self) {
+        self.own.iter_mut().for_each(|(_, floors)| floors.expected = HashMap::default());
+    }
+
     /// What is known of a key, by partition.
     fn counts(&self, key: Key) -> impl Iterator<Item = (u32, &Count)> {
         let own = self.own.iter().filter_map(move |(of, floors)| Some((*of, &floors.get(key)?.count)));
@@ -245,14 +261,6 @@ impl Floors {
         }
     }
 
-    fn cut(&mut self, key: u64, period: u32) {
-        let place = self.place(key);
-        if let Some(counted) = self.counts.get_mut(&place).filter(|counted| counted.count.period == period) {
-            counted.count.kept = counted.count.kept.saturating_sub(1);
-            counted.recent = counted.recent.saturating_sub(1);
-        }
-    }
-
     /// A key's own place, or one that it shares.
     fn place(&self, key: u64) -> u64 {
         let has_place = self.counts.len() < KEYS_MAX || self.counts.contains_key(&key);
@@ -261,6 +269,10 @@ impl Floors {
 
     fn get(&self, key: Key) -> Option<&Counted> {
         self.counts.get(&self.place(key.0))
+    }
+
+    fn expected(&self, key: Key) -> u32 {
+        if self.expected.is_empty() { 0 } else { self.expected.get(&self.place(key.0)).copied().unwrap_or(0) }
     }
 
     fn recent(&self, key: Key, period: u32, passed: u32) -> u32 {

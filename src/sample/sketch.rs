@@ -97,15 +97,6 @@ impl Sketch {
         self.shorten();
     }
 
-    /// Takes the mark from a number that was added with one.
-    pub fn unmark(&mut self, value: f64) {
-        self.marked = self.marked.saturating_sub(1);
-        let index = index(value, self.fineness);
-        if let Ok(at) = self.buckets.binary_search_by(|bucket| index.cmp(&bucket.index)) {
-            self.buckets[at].marked = self.buckets[at].marked.saturating_sub(1);
-        }
-    }
-
     /// All numbers that were added.
     pub fn count(&self) -> u64 {
         self.count
@@ -207,11 +198,10 @@ impl Sketch {
         self.buckets.retain(|bucket| bucket.count > 0);
         self.tidy();
         self.count = self.stored + (self.count - stored) / 2;
-        self.clean();
+        self.unmark();
     }
 
-    /// No mark is left.
-    pub fn clean(&mut self) {
+    pub fn unmark(&mut self) {
         self.marked = 0;
         self.buckets.iter_mut().for_each(|bucket| bucket.marked = 0);
     }
@@ -487,7 +477,7 @@ mod tests {
         fn what_is_written_is_read(values in values()) {
             let mut sketch = of(&values);
             prop_assert_eq!(Sketch::read(&sketch.write(), TAIL), Ok(sketch.clone()));
-            sketch.clean();
+            sketch.unmark();
             prop_assert_eq!(Sketch::read(&sketch.write(), TAIL), Ok(sketch));
         }
 

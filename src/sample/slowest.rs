@@ -201,11 +201,6 @@ impl State {
         over
     }
 
-    /// A value of this window was not kept, after all.
-    pub fn cut(&mut self, value: f64) {
-        self.current.unmark(value);
-    }
-
     /// Time passes. Gives the last window if that is over now.
     pub fn advance(&mut self, rule: &Slowest, now: RecordTime) -> Option<Window> {
         let window = rule.number(now);
@@ -220,7 +215,7 @@ impl State {
             (self.previous, self.older) = (none(), none());
         }
         let before = mem::replace(&mut self.previous, over.values.clone());
-        self.previous.clean();
+        self.previous.unmark();
         self.grow_older(rule, &before);
         if window > self.window + 1 {
             let before = mem::replace(&mut self.previous, none());

@@ -144,14 +144,17 @@ impl States {
         }
     }
 
-    /// A trace of which it was learned that it is kept is not, after all.
-    pub fn cut(&mut self, sampler: u64, rule: &Rule, measured: Measured) {
-        let measured = self.in_time(measured);
-        match rule {
-            Rule::Slowest(rule) => rule.cut(measured, self.slowest.entry(sampler).or_default()),
-            Rule::Rare(rule) => rule.cut(measured, self.rare.entry(sampler).or_default()),
-            Rule::Adaptive(_) | Rule::Rate(_) | Rule::Budget(_) => {}
+    /// It is to learn of a trace that is kept, when the verdict is carried out. Others are judged before.
+    pub fn expect(&mut self, sampler: u64, rule: &Rule, measured: Measured) {
+        if let Rule::Rare(rule) = rule {
+            let measured = self.in_time(measured);
+            self.rare.entry(sampler).or_default().expect(rule, measured);
         }
+    }
+
+    /// What was expected will be learned.
+    pub fn expect_no_more(&mut self) {
+        self.rare.values_mut().for_each(Known::expect_no_more);
     }
 
     /// Decides what there is room for below a rate, of what a partition asks for at this time.

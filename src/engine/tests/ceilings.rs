@@ -263,3 +263,26 @@ fn what_was_spent_stays_spent() {
     next.advance();
     assert!((1..=40).contains(&next.kept.len()), "{}: no burst", next.kept.len());
 }
+
+/// Also where the first of a kind come in one second.
+#[test]
+fn a_floor_holds_below_ceilings() {
+    let rare = |budget: &str| {
+        format!(
+            "policies: [ {{ name: each, keep: {{ rare: {{ by: [root.name], at_least: 2, per: 1h }} }} }},
+                         {{ name: all, when: 'root.name == \"z\"', keep: always, protect: true }} ]
+budget: {{ traces_per_second: {budget}, give_way: [each] }}"
+        )
+    };
+    let all = merged([traffic("a", 50), traffic("b", 50)]);
+    let (rig, traces) = run(settings(Keying::Keyed), &rare("100"), &all, 1);
+    let of = |rig: &Rig, traces: &BTreeMap<TraceId, Given>, name| {
+        rig.kept.iter().filter(|(trace, _)| traces[trace].name == name).count()
+    };
+    assert_eq!((of(&rig, &traces, "a"), of(&rig, &traces, "b")), (2, 2));
+    // What the budget drops is not counted: another has its place.
+    let all = merged([all, traffic("z", 50)]);
+    let (rig, traces) = run(settings(Keying::Keyed), &rare("4"), &all, 1);
+    assert_eq!((of(&rig, &traces, "a"), of(&rig, &traces, "b")), (2, 2));
+    assert!(rig.engine.stats().cuts[0].by_budget > 0);
+}

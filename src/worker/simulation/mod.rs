@@ -36,9 +36,14 @@ struct Setups {
 /// One history of so many, for it takes as long as some fifty others.
 const SELDOM: u64 = 512;
 
-/// Learn of every trace and decide none, so that verdicts stay a function of the records.
+/// In a group of its own for the sake of its budget.
+const ERRORS: &str = "{ name: errors, when: any(status.code == STATUS_CODE_ERROR), keep: always }";
+
+/// Learn of every trace and decide none, so that verdicts stay a function of the records. Below ceilings traces are judged
+/// together; this one is never reached.
 const LEARNS: &str = "- { name: learns, shadow: true, keep: { slowest: { quantile: 0.9, of: trace.duration, window: 24h } } }\n\
-                      - { name: counts, shadow: true, keep: { rare: { by: [], per: 24h } } }\n";
+                      - { name: counts, shadow: true, keep: { rare: { by: [], per: 24h } } }\n\
+                      - { name: spends, shadow: true, keep: { rate: { traces_per_second: 1 } } }\n";
 
 fn setups() -> Setups {
     let telemetry = Arc::new(Telemetry::unheard());
@@ -50,13 +55,17 @@ fn setups() -> Setups {
         let buffer = if kind == Kind::Large { "16MiB" } else { "1GiB" };
         // Where nothing is learned, nothing hides what becomes of decisions.
         let learns = if kind == Kind::Plain { LEARNS } else { "" };
+        let errors = match kind {
+            Kind::Plain => format!("{{ name: all, budget: {{ traces_per_second: 1000000 }}, policies: [ {ERRORS} ] }}"),
+            _ => ERRORS.to_owned(),
+        };
         let text = format!(
             "kafka: {{ brokers: nowhere }}\ninput: {{ topics: [spans, more] }}\n\
              output: [ {{ kafka: {{ topic: kept }} }} ]\ndelivery: {delivery}\n\
              completion: {{ quiet: 1s, max_wait: {}ms }}\nlate_window: {late_window}\ntick: {{ interval: 200ms }}\n\
              memory: {{ buffer: {buffer} }}\npolicies:\n\
              - {{ name: vetoed, when: any(name == \"veto\"), drop: always }}\n\
-             - {{ name: errors, when: any(status.code == STATUS_CODE_ERROR), keep: always }}\n{learns}",
+             - {errors}\n{learns}",
             history::MAX_WAIT
         );
         let path = folder.path().join("tailwater.yaml");
