@@ -430,7 +430,9 @@ impl Engine {
         tick.number = self.assembly.tick;
         tick.names.clone_from(&self.edition().names);
         tick.decisions.sort_unstable_by_key(|&(partition, _)| partition);
-        self.rest();
+        if !self.concluding {
+            self.rest();
+        }
         let room = if self.concluding { self.settings.tick_bytes } else { STATE_BYTES };
         let time = self.assembly.time();
         self.states.write(room, |of| {

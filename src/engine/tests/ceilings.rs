@@ -282,7 +282,7 @@ budget: {{ traces_per_second: {budget}, give_way: [each] }}"
     assert_eq!((of(&rig, &traces, "a"), of(&rig, &traces, "b")), (2, 2));
     // What the budget drops is not counted: another has its place.
     let all = merged([all, traffic("z", 50)]);
-    let (rig, traces) = run(settings(Keying::Keyed), &rare("4"), &all, 1);
+    let (rig, traces) = run(settings(Keying::Keyed), &rare("40"), &all, 1);
     assert_eq!((of(&rig, &traces, "a"), of(&rig, &traces, "b")), (2, 2));
     assert!(rig.engine.stats().cuts[0].by_budget > 0);
 }

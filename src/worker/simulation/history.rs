@@ -748,6 +748,8 @@ impl Run {
                 self.world.broker.borrow_mut().mark(txn, place);
             }
             for at in (0..self.workers.len()).rev() {
+                // Or it would tell others for ever that it is there.
+                self.workers[at].worker.engine.conclude();
                 let io = &mut self.workers[at].worker.io;
                 io.heartbeat();
                 io.take_stock();
