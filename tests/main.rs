@@ -1,6 +1,7 @@
 //! One binary: the real program on a real Kafka, judged by a decoder that shares no code with it.
 
 mod bad_input;
+mod ceilings;
 mod collector;
 mod command_line;
 mod crash;

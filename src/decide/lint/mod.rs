@@ -3,6 +3,7 @@
 //! A lint says only what is certain of the policies, and leaves it to the person whether it is meant.
 
 mod absent;
+mod beyond;
 mod mixed;
 mod negative;
 mod never;
@@ -58,7 +59,8 @@ trait About: Question {
 /// Looks for what policies can hardly mean, in the order it stands in the files. Nothing of policies with mistakes.
 pub fn find(parts: &[Part<'_>]) -> Diagnostics {
     let mut found = Diagnostics::default();
-    let Some(read::Policies { list, policies, learning, .. }) = read::read(parts, &mut Diagnostics::default()) else {
+    let Some(read::Policies { list, policies, learning, budgets, .. }) = read::read(parts, &mut Diagnostics::default())
+    else {
         return found;
     };
     let mut all: Vec<Policy<'_>> = policies.iter().map(Policy::new).collect();
@@ -82,6 +84,7 @@ pub fn find(parts: &[Part<'_>]) -> Diagnostics {
     shadowed::find(&list, &all, &mut proof, &mut found);
     swallowed::find(&list, &all, &mut proof, &mut found);
     unbounded::find(&learning, &mut found);
+    beyond::find(&budgets, &learning, &all, &mut found);
     sort(&mut found, parts);
     if proof.is_exhausted() {
         found

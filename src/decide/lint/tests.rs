@@ -658,3 +658,23 @@ fn so_many_policies_that_comparing_them_all_would_take_long() {
     let found = lint(&[&format!("policies:\n{}", policies.collect::<String>())]);
     assert_eq!(messages(&found), ": not all policies were compared with each other: there are too many\n");
 }
+
+#[test]
+fn rates_are_within_their_budget() {
+    let rates = |budget: &str, more: &str| {
+        lint(&[&format!(
+            "policies: [ {{ name: a, keep: {{ rate: {{ spans_per_second: 2000 }} }} }},
+                         {{ name: g, policies: [ {{ name: b, keep: {{ rate: {{ spans_per_second: 4000 }} }}{more} }} ] }} ]
+budget: {{ {budget} }}"
+        )])
+    };
+    let found = rates("spans_per_second: 5000", "");
+    let said = "the rates under a budget of 5000 spans a second come to 6000";
+    assert_eq!(messages(&found).matches(said).count(), 1, "{found}");
+    for (budget, more) in
+        [("spans_per_second: 6000", ""), ("traces_per_second: 10", ""), ("spans_per_second: 5000", ", shadow: true")]
+    {
+        let found = rates(budget, more);
+        assert!(found.is_empty(), "{found}");
+    }
+}

@@ -877,3 +877,42 @@ fn reads_samplers_that_learn() {
         compile(&[&text]).unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
     }
 }
+
+#[test]
+fn names_mistakes_of_ceilings() {
+    let found = messages(&["\
+policies:
+  - { name: a, keep: { rate: {} } }
+  - { name: b, keep: { rate: { traces_per_second: 1, spans_per_second: 2 } } }
+  - { name: c, keep: { rate: { bytes_per_second: 0B } } }
+  - { name: d, keep: { rate: { traces_per_second: 1, burst: 1h } } }
+  - { name: e, drop: { rate: { traces_per_second: 1 } } }
+  - { name: f, keep: always, protect: true }
+  - { name: g, budget: { spans_per_second: 1, give_way: [h, f] }, policies: [ { name: h, keep: always } ] }
+budget: { traces_per_second: 1, give_way: [f, h, 1] }
+"]);
+    assert_snapshot!(found, @"
+    nothing says how much: write one of `traces_per_second`, `spans_per_second`, `bytes_per_second`
+    two rates in one: choose one of them
+    `bytes_per_second`: nothing a second: write such as 10MiB
+    `burst`: `1h` is not from 1s to 10m: write such as 5s
+    `rate` outside of `keep`: it is for what a policy keeps: `keep: { rate: … }`
+    no policy `f` is under this budget: name policies or groups that stand directly under the budget
+    ");
+    let names = |names: &str| {
+        messages(&[&format!(
+            "policies: [ {{ name: f, keep: always, protect: true }}, {{ name: g, policies: [ {{ name: h, keep: always }} ] }} ]
+budget: {{ traces_per_second: 1, give_way: [{names}] }}"
+        )])
+    };
+    assert_snapshot!([names("f, h"), names("f"), names("g, a, b, c, d, e"), messages(&["budget: 3"])].join("\n"), @"
+    no policy `h` is under this budget: name policies or groups that stand directly under the budget
+    `f` is protected: it gives way last: remove it here, or its `protect: true`
+
+    `f` is protected: it gives way last: remove it here, or its `protect: true`
+
+    more than 5 give way one after the other: put some of them into a group: it gives way as one
+
+    `budget` must be a mapping, not text: write `budget: { spans_per_second: 5000, give_way: [baseline] }`
+    ");
+}

@@ -1,0 +1,88 @@
+//! Rates and budgets of several workers hold, whoever is killed.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use fastrand::Rng;
+use opentelemetry_proto::tonic::trace::v1::{Span, Status};
+
+use crate::support::{
+    kafka::kafka,
+    oracle::hex,
+    processor::Job,
+    seed::seed,
+    spans::{keyed, span, trace},
+    wait::wait_until,
+    witness,
+};
+
+/// `some` alone would keep all.
+const POLICIES: &str = "
+policies:
+  - { name: errors, when: any(status.code == STATUS_CODE_ERROR), keep: always, protect: true }
+  - { name: some, keep: { rate: { traces_per_second: 16, burst: 10s, by: [root.name] } } }
+budget: { traces_per_second: 12, burst: 10s, give_way: [some] }
+";
+const RATE: f64 = 12.0;
+const BURST: f64 = 10.0 * RATE;
+const PARTITIONS: i32 = 4;
+const LIVES: u64 = 11;
+const TRACES: u64 = 2000;
+/// Between two traces, ms.
+const APART: i64 = 16;
+/// One of so many fails: about one a second.
+const FAILS: u64 = 50;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn fails(number: u64) -> bool {
+    number % FAILS == 0
+}
+
+#[test]
+fn a_budget_holds_over_ten_kills() {
+    let mut rng = Rng::with_seed(seed());
+    let input = kafka().topic("ceilings-spans", PARTITIONS);
+    let output = kafka().topic("ceilings-kept", 1);
+    let job = Job {
+        keyed: "yes",
+        quiet: "1s",
+        policies: POLICIES.to_owned(),
+        more: "workers: 2\n".to_owned(),
+        ..Job::named("ceilings")
+    };
+    let number = |life: u64| life * TRACES..(life + 1) * TRACES;
+    for life in 0..LIVES {
+        let before: i64 = input.ends().iter().sum();
+        let records: Vec<_> = number(life)
+            .map(|number| {
+                let at = number as i64 * APART;
+                let root = Span {
+                    name: format!("GET /{}", rng.u64(..5)),
+                    status: fails(number).then(|| Status { code: 2, ..Status::default() }),
+                    ..span(trace(number), 1, 0, at)
+                };
+                keyed((number % PARTITIONS as u64) as i32, at, vec![root])
+            })
+            .collect();
+        input.produce(records);
+        let processor = job.run();
+        // Some are killed while there is much to do, and some when there is little left.
+        let reached = before + rng.i64(1..TRACES as i64);
+        let committed = || input.committed(&job.group).iter().filter_map(|of| of.offset).sum::<i64>();
+        wait_until("a part to be committed", PATIENCE, || committed() >= reached);
+        processor.kill();
+    }
+    job.run_until_end();
+    let keys = output.records().into_iter().map(|of| String::from_utf8(of.key.expect("a key")).expect("hex"));
+    let kept: Vec<_> = keys.collect();
+    let different: BTreeSet<_> = kept.iter().collect();
+    assert_eq!(different.len(), kept.len(), "none is doubled");
+    let failed = (0..LIVES * TRACES).filter(|number| fails(*number));
+    let missing = failed.filter(|number| !different.contains(&hex(&trace(*number)))).count();
+    assert_eq!(missing, 0, "what is protected has room");
+    let seconds = (LIVES * TRACES) as f64 * APART as f64 / 1000.0;
+    println!("{} kept in {seconds} s", kept.len());
+    let most = seconds * RATE * 1.05 + BURST;
+    assert!((kept.len() as f64) < most, "{} of {most}", kept.len());
+    assert!(kept.len() as f64 > seconds * RATE * 0.7, "{}: much is left unused", kept.len());
+    witness("ceilings");
+}
