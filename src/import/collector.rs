@@ -30,7 +30,7 @@ pub fn collector(
     let mut fields = Fields::of(block, "`tail_sampling`", diagnostics)?;
     let policies = fields.require("policies", "a list of policies", diagnostics)?;
     let mut draft = Draft { remarks: remarks(&mut fields), ..Draft::default() };
-    let mut reader = Reader { version, diagnostics, salt: None };
+    let mut reader = Reader { version, diagnostics, salt: None, limits: false };
     for node in policies.as_seq("`policies`", reader.diagnostics)? {
         let Some(entry) = reader.policy(node) else { continue };
         if draft.entries.iter().any(|before| before.name == entry.name) {
@@ -39,6 +39,9 @@ pub fn collector(
         draft.entries.push(entry);
     }
     draft.salt = reader.salt;
+    if reader.limits {
+        draft.remarks.extend(LIMITS.map(str::to_owned));
+    }
     (diagnostics.0.len() == before).then_some(draft)
 }
 
@@ -46,15 +49,32 @@ pub fn collector(
 const LATENCY_ABOVE: Version = Version(157);
 /// Below it the minimum or maximum that is not given is 0 and not without bound.
 const NUMBERS_UNBOUNDED: Version = Version(154);
+/// Limits are buckets. Before, what was let through was counted from one second of the wall clock to the next.
+const SAVED_UP: Version = Version(153);
+/// A sub-policy of a `composite` that has no allocation has an even share, and before it had nothing.
+const EVEN_SHARES: Version = Version(159);
 
 /// Where `hash_salt` is not set.
 const DEFAULT_SALT: &str = "default-hash-seed";
+
+/// What differs wherever there is a limit.
+const LIMITS: [&str; 4] = [
+    "Rates: the Collector's are of each Collector and follow its clock; here they are of all workers together, and a second is one \
+     of the records.",
+    "The Collector lets through what comes first. Here what is above a rate is cut by randomness, and the weights say so: about as \
+     much is kept, but not the same traces.",
+    "In the Collector a rate is also used up by traces that other policies keep; here only by those that no other keeps for \
+     certain. So all policies together may keep more.",
+    "The Collector never keeps a trace that is larger than a burst; here it is kept when as much is saved up as can be.",
+];
 
 struct Reader<'d> {
     version: Version,
     diagnostics: &'d mut Diagnostics,
     /// Of the first probability.
     salt: Option<String>,
+    /// Some policy has a limit.
+    limits: bool,
 }
 
 /// A policy without its name.
@@ -66,6 +86,17 @@ enum Leaf {
 
 /// With remarks on it.
 type Read = Result<(Leaf, Vec<String>), Missing>;
+
+/// The same.
+type Imported = Result<(Policy, Vec<String>), Missing>;
+
+/// What all must say yes, and remarks on it.
+#[derive(Default)]
+struct Asked {
+    conditions: Vec<String>,
+    samplers: Vec<String>,
+    remarks: Vec<String>,
+}
 
 // === impl Version ===
 
@@ -84,6 +115,49 @@ impl std::str::FromStr for Version {
     }
 }
 
+// === impl Asked ===
+
+impl Asked {
+    fn add(&mut self, (leaf, remarks): (Leaf, Vec<String>)) {
+        self.remarks.extend(remarks);
+        match leaf {
+            Leaf::Condition(when) => self.conditions.push(when),
+            Leaf::Sampler(sampler) => self.samplers.push(sampler),
+        }
+    }
+
+    fn keep(self, keep: fn(Vec<String>) -> Action) -> Imported {
+        let Self { conditions, samplers, remarks } = self;
+        Ok((checked(Policy { when: joined(conditions), action: keep(samplers) })?, remarks))
+    }
+
+    fn drop(self) -> Imported {
+        if !self.samplers.is_empty() {
+            return Err(Missing("it drops what a sampler picks".into()));
+        }
+        self.keep(|_| Action::Drop)
+    }
+
+    /// In a composite: so many spans a second, counted from one second to the next.
+    fn below(mut self, spans: u64, is_last: bool) -> Imported {
+        let passes = !self.samplers.is_empty() && !is_last;
+        if passes {
+            self.remarks.push(
+                "In the Collector what its sampler does not pick goes on to the next, and what is above its rate does not. Here \
+                 both do."
+                    .into(),
+            );
+        }
+        if spans == 0 {
+            self.remarks.push("Nothing is allocated to it: of what it matches nothing is kept.".into());
+            self.samplers.push("{ probability: 0% }".into());
+        } else {
+            self.samplers.push(rate("spans_per_second", spans, "1s"));
+        }
+        self.keep(if passes { Action::KeepOrPass } else { Action::Keep })
+    }
+}
+
 // === impl Reader ===
 
 /// None is a mistake, which is then in the diagnostics.
@@ -94,29 +168,27 @@ impl Reader<'_> {
         let name = name.as_str("`name`", self.diagnostics)?.trim().to_owned();
         let kind = fields.require("type", "write `type: status_code`", self.diagnostics)?;
         let kind = kind.as_str("`type`", self.diagnostics)?;
-        let (mut action, mut remarks) = (Action::Keep(Vec::new()), Vec::new());
-        let when = match kind {
-            "always_sample" => Ok(Vec::new()),
-            "and" => self.all(&mut fields, "and", "and_sub_policy", &mut action, &mut remarks)?,
-            "drop" => {
-                let when = self.all(&mut fields, "drop", "drop_sub_policy", &mut action, &mut remarks)?;
-                let samples = matches!(&action, Action::Keep(samplers) if !samplers.is_empty());
-                action = Action::Drop;
-                if samples { Err(Missing("it drops what a sampler picks".into())) } else { when }
+        let read = match kind {
+            "composite" => {
+                let block = block(&mut fields, "composite", self.diagnostics)?;
+                self.composite(&name, block)?
             }
-            _ => self.leaf(kind, &mut fields)?.map(|(leaf, more)| {
-                remarks.extend(more);
-                match leaf {
-                    Leaf::Condition(when) => vec![when],
-                    Leaf::Sampler(sampler) => {
-                        action = Action::Keep(vec![sampler]);
-                        Vec::new()
-                    }
-                }
-            }),
+            "drop" => self.all(&mut fields, "drop", "drop_sub_policy")?.and_then(Asked::drop),
+            kind => self.asked(kind, &mut fields)?.and_then(|asked| asked.keep(Action::Keep)),
         };
-        let policy = when.map(|when| Policy { when: joined(when), action });
-        Some(Entry { name, remarks, policy: policy.and_then(checked) })
+        Some(entry(name, read))
+    }
+
+    /// What a policy asks that is neither a `drop` nor a `composite`.
+    fn asked(&mut self, kind: &str, fields: &mut Fields<'_>) -> Option<Result<Asked, Missing>> {
+        if kind == "and" {
+            return self.all(fields, "and", "and_sub_policy");
+        }
+        Some(self.leaf(kind, fields)?.map(|read| {
+            let mut asked = Asked::default();
+            asked.add(read);
+            asked
+        }))
     }
 
     /// The sub-policies of `and` and `drop`: all must say yes.
@@ -125,34 +197,83 @@ impl Reader<'_> {
         fields: &mut Fields<'_>,
         block: &'static str,
         list: &'static str,
-        action: &mut Action,
-        remarks: &mut Vec<String>,
-    ) -> Option<Result<Vec<String>, Missing>> {
+    ) -> Option<Result<Asked, Missing>> {
         let node = fields.require(block, "its sub-policies", self.diagnostics)?;
         let mut inner = Fields::of(node, "the block of a policy", self.diagnostics)?;
         let nodes = inner.require(list, "a list of policies", self.diagnostics)?.as_seq(list, self.diagnostics)?;
-        let mut conditions = Ok(Vec::new());
-        for node in nodes {
+        let mut all = Ok(Asked::default());
+        for (at, node) in (1..).zip(nodes) {
             let mut fields = Fields::of(node, "a policy", self.diagnostics)?;
             let kind = fields.require("type", "write `type: status_code`", self.diagnostics)?;
             let kind = kind.as_str("`type`", self.diagnostics)?;
-            match self.leaf(kind, &mut fields)? {
-                Ok((leaf, more)) => {
-                    remarks.extend(more);
-                    match (leaf, action as &mut Action, &mut conditions) {
-                        (Leaf::Condition(when), _, Ok(conditions)) => conditions.push(when),
-                        (Leaf::Sampler(sampler), Action::Keep(samplers), _) => samplers.push(sampler),
-                        _ => {}
-                    }
+            let read = self.leaf(kind, &mut fields)?;
+            let Ok(asked) = &mut all else { continue };
+            match read {
+                Ok(read) => asked.add(read),
+                Err(missing) => {
+                    all = Err(missing);
+                    continue;
                 }
-                Err(missing) => conditions = Err(missing),
+            }
+            if is_limit(kind) && at < nodes.len() {
+                asked.remarks.push(
+                    "In the Collector its rate is also used up by what the sub-policies behind it turn down; here it is not."
+                        .into(),
+                );
             }
         }
-        Some(conditions)
+        Some(all)
+    }
+
+    /// Its sub-policies are asked one after the other. The first that says yes decides, and what is above its rate is not kept,
+    /// whatever the others say.
+    fn composite(&mut self, name: &str, mut fields: Fields<'_>) -> Option<Imported> {
+        let most = number(&mut fields, "max_total_spans_per_second", self.diagnostics)?;
+        let order = texts(&mut fields, "policy_order", self.diagnostics)?;
+        let nodes = fields.require("composite_sub_policy", "a list of policies", self.diagnostics)?;
+        let nodes = nodes.as_seq("`composite_sub_policy`", self.diagnostics)?;
+        let allocated = allocations(&mut fields, self.diagnostics)?;
+        fields.finish(self.diagnostics);
+        self.limits = true;
+        let (mut entries, mut names, mut all) = (Vec::new(), Vec::new(), 0);
+        for (at, node) in (1..).zip(nodes) {
+            let mut fields = Fields::of(node, "a policy", self.diagnostics)?;
+            let sub = text(&mut fields, "name", self.diagnostics)?;
+            let kind = fields.require("type", "write `type: status_code`", self.diagnostics)?;
+            let kind = kind.as_str("`type`", self.diagnostics)?;
+            let share = match allocated.iter().rev().find(|(policy, _)| *policy == sub) {
+                Some((_, percent)) if *percent > 0 => *percent as f64 / 100.0 * most as f64,
+                None if self.version < EVEN_SHARES => 0.0,
+                _ => most as f64 / nodes.len() as f64,
+            };
+            let spans = (share as u64).min(most);
+            let is_last = at == nodes.len();
+            let below = |asked: Asked| asked.below(spans, is_last);
+            match self.asked(kind, &mut fields)?.and_then(below) {
+                Ok(read) => entries.push(entry(format!("{name}/{sub}"), Ok(read))),
+                Err(Missing(why)) => return Some(Err(Missing(format!("`{sub}` in it: {why}")))),
+            }
+            names.push(sub);
+            all += spans;
+        }
+        if entries.is_empty() {
+            return Some(Err(Missing("there is nothing in it, and it keeps nothing".into())));
+        }
+        let mut remarks = Vec::new();
+        if !order.is_empty() && order != names {
+            let order = "policy_order: the Collector goes by the order of composite_sub_policy, whatever stands there.";
+            remarks.push(order.to_owned());
+        }
+        if all > most {
+            remarks.push(format!(
+                "rate_allocation comes to {all} spans a second. The Collector holds max_total_spans_per_second: {most} for each \
+                 sub-policy, not for all together, and so does this; `budget: {{ spans_per_second: {most} }}` in the group would."
+            ));
+        }
+        Some(Ok((Policy { when: None, action: Action::First(entries) }, remarks)))
     }
 
     fn leaf(&mut self, kind: &str, fields: &mut Fields<'_>) -> Option<Read> {
-        let later = |what: &str| Some(Err(Missing(format!("{what} is not available yet"))));
         match kind {
             "always_sample" => condition("true"),
             "trace_flags" => condition("any(flags - flags / 2 * 2 == 1)"),
@@ -178,9 +299,19 @@ impl Reader<'_> {
             "trace_state" => trace_state(block(fields, "trace_state", self.diagnostics)?, self.diagnostics),
             "span_count" => span_count(block(fields, "span_count", self.diagnostics)?, self.diagnostics),
             "ottl_condition" => ottl(block(fields, "ottl_condition", self.diagnostics)?, self.diagnostics),
-            "rate_limiting" => later("a rate of spans"),
-            "bytes_limiting" => later("a rate of bytes"),
-            "composite" => later("a composite of rates"),
+            "rate_limiting" => {
+                let block = block(fields, "rate_limiting", self.diagnostics)?;
+                self.limit(block, "spans_per_second", Vec::new())
+            }
+            "bytes_limiting" => {
+                let block = block(fields, "bytes_limiting", self.diagnostics)?;
+                let counted = "The Collector counts a trace as it would be written, resources and scopes included; here its spans \
+                               are counted.";
+                self.limit(block, "bytes_per_second", vec![counted.to_owned()])
+            }
+            "composite" | "drop" | "and" => {
+                Some(Err(Missing(format!("the Collector takes no `{kind}` in another policy"))))
+            }
             kind => Some(Err(Missing(format!("`{kind}` is no policy type of the Collector itself")))),
         }
     }
@@ -197,8 +328,32 @@ impl Reader<'_> {
         })
     }
 
+    /// So many of a unit a second, and what may be saved up of them: twice as many where nothing is said.
+    fn limit(&mut self, mut fields: Fields<'_>, unit: &'static str, mut remarks: Vec<String>) -> Option<Read> {
+        let per_second = number(&mut fields, unit, self.diagnostics)?;
+        let capacity = number(&mut fields, "burst_capacity", self.diagnostics)?;
+        fields.finish(self.diagnostics);
+        if per_second == 0 {
+            return condition("false");
+        }
+        self.limits = true;
+        let ms = match capacity {
+            _ if self.version < SAVED_UP => 1_000,
+            0 => 2_000,
+            capacity => capacity.saturating_mul(1_000) / per_second,
+        };
+        let held = ms.clamp(1_000, 600_000);
+        if held != ms {
+            remarks.push(format!(
+                "burst_capacity: {capacity}. Here at least a second of a rate is saved up, and at most ten minutes."
+            ));
+        }
+        let burst = if held % 1_000 == 0 { format!("{}s", held / 1_000) } else { format!("{held}ms") };
+        Some(Ok((Leaf::Sampler(rate(unit, per_second, &burst)), remarks)))
+    }
+
     fn latency(&mut self, mut fields: Fields<'_>) -> Option<Read> {
-        let mut ms = |name| fields.take(name).map_or(Some(0), |node| node.as_u64(name, self.diagnostics));
+        let mut ms = |name| number(&mut fields, name, self.diagnostics);
         let (lower, upper) = (ms("threshold_ms"), ms("upper_threshold_ms"));
         fields.finish(self.diagnostics);
         let (lower, upper) = (lower?, upper?);
@@ -283,6 +438,37 @@ impl Reader<'_> {
         let percentage = percentage.clamp(0.0, 100.0);
         Some(Ok((Leaf::Sampler(format!("{{ probability: {percentage}% }}")), remarks)))
     }
+}
+
+fn entry(name: String, read: Imported) -> Entry {
+    match read {
+        Ok((policy, remarks)) => Entry { name, remarks, policy: Ok(policy) },
+        Err(missing) => Entry { name, remarks: Vec::new(), policy: Err(missing) },
+    }
+}
+
+fn is_limit(kind: &str) -> bool {
+    matches!(kind, "rate_limiting" | "bytes_limiting")
+}
+
+fn rate(unit: &str, per_second: u64, burst: &str) -> String {
+    // More is no limit, and no rate of ours either.
+    let per_second = per_second.min(1_000_000_000);
+    format!("{{ rate: {{ {unit}: {per_second}, burst: {burst} }} }}")
+}
+
+/// Of a composite: what each sub-policy may have, in per cent of all.
+fn allocations(fields: &mut Fields<'_>, d: &mut Diagnostics) -> Option<Vec<(String, u64)>> {
+    let Some(node) = fields.take("rate_allocation") else { return Some(Vec::new()) };
+    let nodes = node.as_seq("`rate_allocation`", d)?;
+    let read = |node| {
+        let mut fields = Fields::of(node, "an allocation", d)?;
+        let policy = text(&mut fields, "policy", d)?;
+        let percent = number(&mut fields, "percent", d)?;
+        fields.finish(d);
+        Some((policy, percent))
+    };
+    nodes.iter().map(read).collect()
 }
 
 /// The block of a policy that is named like its type.
@@ -401,7 +587,7 @@ fn trace_state(mut fields: Fields<'_>, d: &mut Diagnostics) -> Option<Read> {
 }
 
 fn span_count(mut fields: Fields<'_>, d: &mut Diagnostics) -> Option<Read> {
-    let mut count = |name| fields.take(name).map_or(Some(0), |node| node.as_u64(name, d));
+    let mut count = |name| number(&mut fields, name, d);
     let (min, max) = (count("min_spans"), count("max_spans"));
     fields.finish(d);
     let (min, max) = (min?, max?);
@@ -491,6 +677,11 @@ fn flag(fields: &mut Fields<'_>, name: &'static str, d: &mut Diagnostics) -> Opt
     fields.take(name).map_or(Some(false), |node| node.as_bool(name, d))
 }
 
+/// Not less than 0, which it also is where it is not given.
+fn number(fields: &mut Fields<'_>, name: &'static str, d: &mut Diagnostics) -> Option<u64> {
+    fields.take(name).map_or(Some(0), |node| node.as_u64(name, d))
+}
+
 fn integer(fields: &mut Fields<'_>, name: &'static str, d: &mut Diagnostics) -> Option<i64> {
     let Some(node) = fields.take(name) else { return Some(0) };
     let number = node.as_str(name, d)?.parse().ok();
@@ -512,7 +703,10 @@ fn remarks(fields: &mut Fields<'_>) -> Vec<String> {
         ));
     }
     if fields.take("sample_on_first_match").is_some_and(|node| node.is_text("true")) {
-        remarks.push("sample_on_first_match decided which policy is named, not what is kept.".to_owned());
+        remarks.push(
+            "sample_on_first_match decided which policy is named, and which rates are used up, not what is kept otherwise."
+                .to_owned(),
+        );
     }
     if fields.take("num_traces").is_some() {
         remarks.push("num_traces: memory is bounded in bytes here, by `memory: { buffer: … }`.".to_owned());

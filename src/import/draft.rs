@@ -32,7 +32,11 @@ pub struct Policy {
 pub enum Action {
     /// With samplers that must all agree, or always.
     Keep(Vec<String>),
+    /// The same, where what they turn down goes on to the next policy.
+    KeepOrPass(Vec<String>),
     Drop,
+    /// The first of these that matches decides.
+    First(Vec<Entry>),
 }
 
 /// Why a policy is not there, in one sentence.
@@ -71,7 +75,7 @@ impl Draft {
             if at > 0 {
                 text.push('\n');
             }
-            entry.write(&mut text);
+            entry.write(&mut text, "  ");
         }
         _ = writeln!(text, "\notherwise: {otherwise}");
         text
@@ -81,28 +85,52 @@ impl Draft {
 // === impl Entry ===
 
 impl Entry {
-    fn write(&self, text: &mut String) {
-        self.remarks.iter().for_each(|remark| comment(text, "  ", remark));
+    fn write(&self, text: &mut String, indent: &str) {
+        self.remarks.iter().for_each(|remark| comment(text, indent, remark));
         let policy = match &self.policy {
             Ok(policy) => policy,
-            Err(Missing(why)) => return comment(text, "  ", &format!("NOT IMPORTED: `{}`: {why}", self.name)),
+            Err(Missing(why)) => return comment(text, indent, &format!("NOT IMPORTED: `{}`: {why}", self.name)),
         };
         let Policy { when, action } = policy;
-        _ = writeln!(text, "  - name: {}", scalar(&self.name));
+        _ = writeln!(text, "{indent}- name: {}", scalar(&self.name));
         if let Some(when) = when {
             // Folded: nothing in it means anything to YAML, and line breaks are spaces.
-            text.push_str("    when: >-\n");
-            wrap(text, "      ", when);
+            _ = writeln!(text, "{indent}  when: >-");
+            wrap(text, &format!("{indent}    "), when);
         }
-        _ = match action {
-            Action::Drop => writeln!(text, "    drop: always"),
-            Action::Keep(samplers) => match samplers.as_slice() {
-                [] => writeln!(text, "    keep: always"),
-                [sampler] => writeln!(text, "    keep: {sampler}"),
-                several => writeln!(text, "    keep: [{}]", several.join(", ")),
-            },
-        };
+        match action {
+            Action::Drop => _ = writeln!(text, "{indent}  drop: always"),
+            Action::Keep(samplers) => keep(text, indent, samplers),
+            Action::KeepOrPass(samplers) => {
+                keep(text, indent, samplers);
+                _ = writeln!(text, "{indent}  on_reject: next");
+            }
+            Action::First(entries) => {
+                _ = writeln!(text, "{indent}  match: first\n{indent}  policies:");
+                entries.iter().for_each(|entry| entry.write(text, &format!("{indent}    ")));
+            }
+        }
     }
+}
+
+fn keep(text: &mut String, indent: &str, samplers: &[String]) {
+    let written = match samplers {
+        [] => "always".to_owned(),
+        [sampler] => sampler.clone(),
+        several => format!("[{}]", several.join(", ")),
+    };
+    if written.len() <= WIDTH {
+        _ = writeln!(text, "{indent}  keep: {written}");
+    } else {
+        _ = writeln!(text, "{indent}  keep:");
+        wrap(text, &format!("{indent}    "), &written);
+    }
+}
+
+/// A path within flow style, where brackets and quotes have a meaning.
+pub fn flow(path: &str) -> String {
+    let plain = !path.contains(['[', '"', '\'']);
+    if plain { path.to_owned() } else { format!("'{}'", path.replace('\'', "''")) }
 }
 
 /// As YAML reads it back.

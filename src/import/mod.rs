@@ -5,6 +5,7 @@
 
 mod collector;
 mod draft;
+mod dynamic;
 mod refinery;
 
 pub use collector::{Version, collector};

@@ -5,6 +5,7 @@
 use super::{
     collector::checked,
     draft::{Action, Draft, Entry, Missing, Policy, quoted},
+    dynamic::{self, Dynamic},
 };
 use crate::{
     diagnostic::Diagnostics,
@@ -42,6 +43,7 @@ pub fn refinery(root: &Node, environment: &str, diagnostics: &mut Diagnostics) -
         first: true,
         ..Draft::default()
     };
+    let mut dynamic = Dynamic::default();
     match sampler.get("RulesBasedSampler") {
         Some(node) => {
             let mut fields = Fields::of(node, "`RulesBasedSampler`", diagnostics)?;
@@ -53,16 +55,15 @@ pub fn refinery(root: &Node, environment: &str, diagnostics: &mut Diagnostics) -
             let rules = fields.require("Rules", "a list of rules", diagnostics)?.as_seq("`Rules`", diagnostics)?;
             fields.finish(diagnostics);
             for rule in rules {
-                draft.entries.extend(read_rule(rule, diagnostics));
+                draft.entries.extend(read_rule(rule, &mut dynamic, diagnostics));
             }
         }
         None => {
-            let (action, remarks) = downstream(sampler, diagnostics)?;
-            draft.entries.push(Entry {
-                name: environment.to_owned(),
-                remarks,
-                policy: Ok(Policy { when: None, action }),
-            });
+            let (remarks, policy) = match downstream(sampler, &mut dynamic, diagnostics)? {
+                Ok((sampler, remarks)) => (remarks, Ok(Policy { when: None, action: keep(sampler) })),
+                Err(missing) => (Vec::new(), Err(missing)),
+            };
+            draft.entries.push(Entry { name: environment.to_owned(), remarks, policy });
         }
     }
     (diagnostics.0.len() == before).then_some(draft)
@@ -75,7 +76,7 @@ enum Scope {
     Span,
 }
 
-fn read_rule(node: &Node, d: &mut Diagnostics) -> Option<Entry> {
+fn read_rule(node: &Node, dynamic: &mut Dynamic, d: &mut Diagnostics) -> Option<Entry> {
     let mut fields = Fields::of(node, "a rule", d)?;
     let name = fields.require("Name", "write `Name: errors`", d)?.as_str("`Name`", d)?.trim().to_owned();
     let scope = match fields.take("Scope") {
@@ -91,10 +92,13 @@ fn read_rule(node: &Node, d: &mut Diagnostics) -> Option<Entry> {
     let sampler = fields.take("Sampler");
     let conditions = fields.take("Conditions").map_or(Some(&[][..]), |node| node.as_seq("`Conditions`", d));
     fields.finish(d);
-    let (mut action, mut remarks) = match sampler {
-        Some(sampler) => downstream(sampler, d)?,
+    let (action, mut remarks) = match sampler {
+        Some(sampler) => match downstream(sampler, dynamic, d)? {
+            Ok((sampler, remarks)) => (keep(sampler), remarks),
+            Err(missing) => return Some(Entry { name, remarks: Vec::new(), policy: Err(missing) }),
+        },
         None if drops => (Action::Drop, Vec::new()),
-        None => (share(rate?), Vec::new()),
+        None => (keep(share(rate?)), Vec::new()),
     };
     if drops && sampler.is_some() {
         remarks.push("Drop: true has no effect beside a Sampler.".into());
@@ -115,9 +119,6 @@ fn read_rule(node: &Node, d: &mut Diagnostics) -> Option<Entry> {
     let when = (!of_trace.is_empty()).then(|| of_trace.join(" and "));
     if when.is_none() && matches!(action, Action::Drop) {
         remarks.push("It matches every trace that comes so far.".into());
-    }
-    if let Action::Keep(samplers) = &mut action {
-        samplers.retain(|sampler| sampler != "always");
     }
     Some(Entry { name, remarks, policy: checked(Policy { when, action }) })
 }
@@ -238,7 +239,7 @@ fn grouped(condition: &str) -> String {
 }
 
 /// Where Honeycomb's field of this name stands in OTLP: on the span, or on its resource.
-fn paths(prefix: &str, name: &str) -> Vec<String> {
+pub(super) fn paths(prefix: &str, name: &str) -> Vec<String> {
     let known = match name {
         "name" => "name",
         "service.name" | "service_name" => "service",
@@ -263,15 +264,16 @@ fn literal(node: &Node, datatype: &str, d: &mut Diagnostics) -> Option<String> {
 }
 
 /// One of so many.
-fn share(rate: u64) -> Action {
-    match rate {
-        0 | 1 => Action::Keep(Vec::new()),
-        rate => Action::Keep(vec![format!("{{ probability: 1/{rate} }}")]),
-    }
+fn share(rate: u64) -> Option<String> {
+    (rate > 1).then(|| format!("{{ probability: 1/{rate} }}"))
 }
 
-/// A sampler by itself, or behind a rule. Of one with state everything is kept: it is not known what it would drop.
-fn downstream(node: &Node, d: &mut Diagnostics) -> Option<(Action, Vec<String>)> {
+fn keep(sampler: Option<String>) -> Action {
+    Action::Keep(sampler.into_iter().collect())
+}
+
+/// A sampler by itself, or behind a rule.
+fn downstream(node: &Node, dynamic: &mut Dynamic, d: &mut Diagnostics) -> Option<dynamic::Read> {
     let Kind::Map(entries) = &node.kind else {
         d.error(&node.at, "a sampler is a mapping, such as `DeterministicSampler: { SampleRate: 10 }`");
         return None;
@@ -282,8 +284,7 @@ fn downstream(node: &Node, d: &mut Diagnostics) -> Option<(Action, Vec<String>)>
     };
     if key.is_text("DeterministicSampler") {
         let rate = settings.get("SampleRate").map_or(Some(1), |node| node.as_u64("`SampleRate`", d))?;
-        return Some((share(rate), Vec::new()));
+        return Some(Ok((share(rate), Vec::new())));
     }
-    let name = key.as_str("a sampler", d)?;
-    Some((Action::Keep(Vec::new()), vec![format!("{name} is not available yet: everything is kept until it is.")]))
+    dynamic.read(key.as_str("a sampler", d)?, settings, d)
 }

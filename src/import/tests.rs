@@ -1,8 +1,7 @@
 //! Imported policies judge as the Collector does: its scenarios, through the real engine. `tests/collector.rs` asks the Collector itself.
 //!
-//! Scenarios of rate_limiting, bytes_limiting and composite wait for samplers with state, and so do those of randomness from trace
-//! states for policies with rates. Those of the processor (late spans, memory, batches of one trace) are the engine's tests; of
-//! decision_wait, decision caches, span-ingest, num_shards and metrics there is nothing to import.
+//! What limits let through is asked in `tests/collector/limits.rs`. Scenarios of the processor (late spans, memory, batches of one
+//! trace) are the engine's tests; of decision_wait, decision caches, span-ingest, num_shards and metrics there is nothing to import.
 
 use std::sync::Arc;
 
@@ -409,7 +408,7 @@ fn what_the_collector_would_not_start_with_is_not_imported() {
         ),
         (
             "type: and, and: { and_sub_policy: [{ name: a, type: composite, composite: {} }] }",
-            "a composite of rates is not available yet",
+            "the Collector takes no `composite` in another policy",
         ),
         ("type: magic", "`magic` is no policy type of the Collector itself"),
         (
@@ -451,6 +450,13 @@ processors:
         # decision_wait: 10s. Tailwater decides when a trace is complete; `completion: { max_wait: … }` in its
         # configuration bounds the wait.
         # num_traces: memory is bounded in bytes here, by `memory: { buffer: … }`.
+        # Rates: the Collector's are of each Collector and follow its clock; here they are of all workers together, and
+        # a second is one of the records.
+        # The Collector lets through what comes first. Here what is above a rate is cut by randomness, and the weights
+        # say so: about as much is kept, but not the same traces.
+        # In the Collector a rate is also used up by traces that other policies keep; here only by those that no other
+        # keeps for certain. So all policies together may keep more.
+        # The Collector never keeps a trace that is larger than a burst; here it is kept when as much is saved up as can be.
         match: any
         randomness: { fnv: pepper }
         policies:
@@ -466,7 +472,8 @@ processors:
               trace.duration >= 5001ms and trace.duration < 9001ms
             keep: always
 
-          # NOT IMPORTED: `limited`: a rate of spans is not available yet
+          - name: limited
+            keep: { rate: { spans_per_second: 35, burst: 2s } }
 
           - name: "a tenth of checkout"
             when: >-
@@ -475,6 +482,181 @@ processors:
 
         otherwise: drop
     "#);
+}
+
+/// What `policies` are imported as.
+fn written(policies: &str, version: u32) -> String {
+    let draft = imported(&format!("policies: {policies}"), Version(version));
+    assert_eq!(draft.missing().collect::<Vec<_>>(), []);
+    compiled(&draft.text());
+    draft.text()
+}
+
+#[test]
+fn limits() {
+    let text = written(
+        "[{ name: spans, type: rate_limiting, rate_limiting: { spans_per_second: 35 } },
+          { name: burst, type: rate_limiting, rate_limiting: { spans_per_second: 100, burst_capacity: 250 } },
+          { name: short, type: rate_limiting, rate_limiting: { spans_per_second: 100, burst_capacity: 20 } },
+          { name: bytes, type: bytes_limiting, bytes_limiting: { bytes_per_second: 1000000 } },
+          { name: none, type: rate_limiting, rate_limiting: {} },
+          { name: failed, type: and, and: { and_sub_policy: [
+              { name: a, type: rate_limiting, rate_limiting: { spans_per_second: 5 } },
+              { name: b, type: status_code, status_code: { status_codes: [ERROR] } },
+              { name: c, type: probabilistic, probabilistic: { sampling_percentage: 50 } }] } },
+          { name: drop, type: drop, drop: { drop_sub_policy: [{ name: a, type: span_count, span_count: { max_spans: 1 } }] } }]",
+        160,
+    );
+    assert_snapshot!(text, @r#"
+        # Imported from the Collector's tail_sampling.
+        # Rates: the Collector's are of each Collector and follow its clock; here they are of all workers together, and
+        # a second is one of the records.
+        # The Collector lets through what comes first. Here what is above a rate is cut by randomness, and the weights
+        # say so: about as much is kept, but not the same traces.
+        # In the Collector a rate is also used up by traces that other policies keep; here only by those that no other
+        # keeps for certain. So all policies together may keep more.
+        # The Collector never keeps a trace that is larger than a burst; here it is kept when as much is saved up as can be.
+        match: any
+        randomness: { fnv: default-hash-seed }
+        policies:
+          - name: spans
+            keep: { rate: { spans_per_second: 35, burst: 2s } }
+
+          - name: burst
+            keep: { rate: { spans_per_second: 100, burst: 2500ms } }
+
+          # burst_capacity: 20. Here at least a second of a rate is saved up, and at most ten minutes.
+          - name: short
+            keep: { rate: { spans_per_second: 100, burst: 1s } }
+
+          # The Collector counts a trace as it would be written, resources and scopes included; here its spans are counted.
+          - name: bytes
+            keep: { rate: { bytes_per_second: 1000000, burst: 2s } }
+
+          - name: none
+            when: >-
+              false
+            keep: always
+
+          # In the Collector its rate is also used up by what the sub-policies behind it turn down; here it is not.
+          - name: failed
+            when: >-
+              any(status.code == STATUS_CODE_ERROR)
+            keep: [{ rate: { spans_per_second: 5, burst: 2s } }, { probability: 50% }]
+
+          - name: drop
+            when: >-
+              trace.span_count <= 1
+            drop: always
+
+        otherwise: drop
+    "#);
+    let alone = written("[{ name: p, type: rate_limiting, rate_limiting: { spans_per_second: 35 } }]", 152);
+    assert_snapshot!(alone, @r#"
+        # Imported from the Collector's tail_sampling.
+        # Rates: the Collector's are of each Collector and follow its clock; here they are of all workers together, and
+        # a second is one of the records.
+        # The Collector lets through what comes first. Here what is above a rate is cut by randomness, and the weights
+        # say so: about as much is kept, but not the same traces.
+        # In the Collector a rate is also used up by traces that other policies keep; here only by those that no other
+        # keeps for certain. So all policies together may keep more.
+        # The Collector never keeps a trace that is larger than a burst; here it is kept when as much is saved up as can be.
+        match: any
+        policies:
+          - name: p
+            keep: { rate: { spans_per_second: 35, burst: 1s } }
+
+        otherwise: drop
+    "#);
+}
+
+/// What the reference shows, in its rows: a type, its settings, and what comes of them.
+#[test]
+fn limits_and_goals_as_in_the_reference() {
+    let reference = include_str!("../../docs/policies.md");
+    let (_, table) = reference.split_once("\n| there | here |\n|---|---|\n").expect("a table");
+    let mut shown = 0;
+    for row in table.lines().take_while(|line| line.starts_with('|')) {
+        let texts: Vec<&str> = row.split('`').skip(1).step_by(2).collect();
+        let Some(settings) = texts.iter().position(|text| text.starts_with('{')) else { continue };
+        for kind in &texts[..settings] {
+            let (settings, kept) = (texts[settings], texts[settings + 1].replace(", by: […]", ""));
+            let text = match kind.ends_with("_limiting") {
+                true => written(&format!("[{{ name: p, type: {kind}, {kind}: {settings} }}]"), 160),
+                // Its settings have another name.
+                false if *kind == "DynamicSampler" => continue,
+                false => {
+                    let rules = format!("{{ RulesVersion: 2, Samplers: {{ p: {{ {kind}: {settings} }} }} }}");
+                    rules_of(&rules, "p").text()
+                }
+            };
+            assert!(text.contains(&kept), "{row}\n{text}");
+            shown += 1;
+        }
+    }
+    assert_eq!(shown, 6);
+}
+
+const COMPOSITE: &str = "[{ name: fair, type: composite, composite: {
+    max_total_spans_per_second: 1000,
+    policy_order: [slow, errors, rest],
+    composite_sub_policy: [
+        { name: errors, type: status_code, status_code: { status_codes: [ERROR] } },
+        { name: half, type: and, and: { and_sub_policy: [
+            { name: a, type: string_attribute, string_attribute: { key: tier, values: [gold] } },
+            { name: b, type: probabilistic, probabilistic: { sampling_percentage: 50 } }] } },
+        { name: slow, type: latency, latency: { threshold_ms: 1000 } },
+        { name: rest, type: always_sample }],
+    rate_allocation: [{ policy: errors, percent: 50 }, { policy: half, percent: 25 }, { policy: slow, percent: 25 }] } }]";
+
+#[test]
+fn composites() {
+    assert_snapshot!(written(COMPOSITE, 160), @r#"
+        # Imported from the Collector's tail_sampling.
+        # Rates: the Collector's are of each Collector and follow its clock; here they are of all workers together, and
+        # a second is one of the records.
+        # The Collector lets through what comes first. Here what is above a rate is cut by randomness, and the weights
+        # say so: about as much is kept, but not the same traces.
+        # In the Collector a rate is also used up by traces that other policies keep; here only by those that no other
+        # keeps for certain. So all policies together may keep more.
+        # The Collector never keeps a trace that is larger than a burst; here it is kept when as much is saved up as can be.
+        match: any
+        randomness: { fnv: default-hash-seed }
+        policies:
+          # policy_order: the Collector goes by the order of composite_sub_policy, whatever stands there.
+          # rate_allocation comes to 1250 spans a second. The Collector holds max_total_spans_per_second: 1000 for each
+          # sub-policy, not for all together, and so does this; `budget: { spans_per_second: 1000 }` in the group would.
+          - name: fair
+            match: first
+            policies:
+              - name: fair/errors
+                when: >-
+                  any(status.code == STATUS_CODE_ERROR)
+                keep: { rate: { spans_per_second: 500, burst: 1s } }
+              # In the Collector what its sampler does not pick goes on to the next, and what is above its rate does not. Here
+              # both do.
+              - name: fair/half
+                when: >-
+                  any(attributes["tier"] == "gold" or resource.attributes["tier"] == "gold")
+                keep: [{ probability: 50% }, { rate: { spans_per_second: 250, burst: 1s } }]
+                on_reject: next
+              - name: fair/slow
+                when: >-
+                  trace.duration >= 1001ms
+                keep: { rate: { spans_per_second: 250, burst: 1s } }
+              - name: fair/rest
+                keep: { rate: { spans_per_second: 250, burst: 1s } }
+
+        otherwise: drop
+    "#);
+    let old = written(COMPOSITE, 158);
+    assert!(old.contains("name: fair/rest\n        keep: { probability: 0% }"), "{old}");
+    let wrong = imported(
+        "policies: [{ name: p, type: composite, composite: { max_total_spans_per_second: 9, composite_sub_policy: [{ name: a, type: magic }] } }]",
+        Version::default(),
+    );
+    let why = "`a` in it: `magic` is no policy type of the Collector itself";
+    assert_eq!(wrong.missing().collect::<Vec<_>>(), [("p", why)]);
 }
 
 #[test]
@@ -585,8 +767,12 @@ Samplers:
 "#;
 
 fn rules(environment: &str) -> Draft {
+    rules_of(RULES, environment)
+}
+
+fn rules_of(text: &str, environment: &str) -> Draft {
     let mut diagnostics = Diagnostics::default();
-    let source = Arc::new(Source { name: "rules.yaml".into(), text: RULES.into() });
+    let source = Arc::new(Source { name: "rules.yaml".into(), text: text.into() });
     let root = yaml::parse(source, &mut diagnostics);
     let draft = root.and_then(|root| super::refinery(&root, environment, &mut diagnostics));
     draft.unwrap_or_else(|| panic!("{diagnostics}"))
@@ -651,12 +837,12 @@ fn refinerys_rules() {
               trace.span_count > 3 and root.name != nil
             drop: always
 
-          # EMADynamicSampler is not available yet: everything is kept until it is.
+          # EMADynamicSampler: to Refinery one of 5 spans, events and links counted; here one of 5 traces.
           - name: dynamic
             when: >-
               any(((attributes["region"] == "eu" or attributes["region"] == "us" or resource.attributes["region"] == "eu" or
               resource.attributes["region"] == "us")))
-            keep: always
+            keep: { adaptive: { probability: 1/5 } }
 
         otherwise: keep
     "#);
@@ -670,4 +856,97 @@ fn refinerys_rules() {
 
         otherwise: keep
     "#);
+}
+
+const DYNAMIC: &str = r#"
+RulesVersion: 2
+Samplers:
+  __default__: { DynamicSampler: { SampleRate: 20, ClearFrequency: 60s, FieldList: [http.method, root.http.route, service.name] } }
+  everything: { EMADynamicSampler: { GoalSampleRate: 1, FieldList: [name] } }
+  strange: { MagicSampler: {} }
+  shop:
+    RulesBasedSampler:
+      Rules:
+        - Name: errors
+          Conditions: [{ Field: error, Operator: exists }]
+          Sampler: { EMAThroughputSampler: { GoalThroughputPerSec: 50, UseClusterSize: true, FieldList: [name], UseTraceLength: true } }
+        - Name: gold
+          Conditions: [{ Field: root.tier, Operator: "=", Value: gold }]
+          Sampler: { WindowedThroughputSampler: { GoalThroughputPerSec: 70, UpdateFrequency: 1s, LookbackFrequency: 30s, FieldList: [root.name] } }
+        - Name: many
+          Conditions: [{ Field: root.tier, Operator: "=", Value: silver }]
+          Sampler: { EMADynamicSampler: { AdjustmentInterval: 15s, Weight: 0.5, MaxKeys: 500, FieldList: [a, b, c, "it's", name] } }
+        - Name: the rest
+          Sampler: { TotalThroughputSampler: {} }
+"#;
+
+#[test]
+fn refinerys_samplers_that_learn() {
+    let text = |environment| {
+        let draft = rules_of(DYNAMIC, environment);
+        assert_eq!(draft.missing().collect::<Vec<_>>(), []);
+        compiled(&draft.text());
+        draft.text()
+    };
+    assert_snapshot!(text("__default__"), @r#"
+        # Imported from Refinery's rules for __default__. Refinery hashes trace ids in its own way: the shares are the
+        # same, the traces picked are not.
+        match: first
+        policies:
+          # DynamicSampler: to Refinery one of 20 spans, events and links counted; here one of 20 traces.
+          # ClearFrequency: there is nothing to set in how `adaptive` learns.
+          - name: __default__
+            keep:
+              { adaptive: { probability: 1/20, by: ['values(attributes["http.method"])',
+              'values(resource.attributes["http.method"])', 'root.attributes["http.route"]',
+              'root.resource.attributes["http.route"]', values(service)] } }
+
+        otherwise: keep
+    "#);
+    assert!(text("everything").contains("name: everything\n    keep: always"));
+    assert_snapshot!(text("shop"), @r#"
+        # Imported from Refinery's rules for shop. Refinery hashes trace ids in its own way: the shares are the same,
+        # the traces picked are not.
+        match: first
+        policies:
+          # GoalThroughputPerSec: Refinery's is of the cluster, with events and links counted; here it is of all workers
+          # together, and of spans alone.
+          - name: errors
+            when: >-
+              any((attributes["error"] != nil or resource.attributes["error"] != nil))
+            keep: { adaptive: { spans_per_second: 50, by: [values(name), trace.span_count] } }
+
+          # GoalThroughputPerSec: Refinery's is of each node, with events and links counted; here it is of all workers
+          # together, and of spans alone.
+          # By WindowedThroughputSampler each kind has an even part of the goal. Here frequent ones have more; `rate` with
+          # the same `by` is even, and a ceiling.
+          # UpdateFrequency, LookbackFrequency: there is nothing to set in how `adaptive` learns.
+          - name: gold
+            when: >-
+              (root.attributes["tier"] == "gold" or root.resource.attributes["tier"] == "gold")
+            keep: { adaptive: { spans_per_second: 70, by: [root.name] } }
+
+          # EMADynamicSampler: to Refinery one of 10 spans, events and links counted; here one of 10 traces.
+          # AdjustmentInterval, Weight: there is nothing to set in how `adaptive` learns.
+          # it's: all spans are looked at for 8 paths at most, in all policies; of this the root's value counts.
+          - name: many
+            when: >-
+              (root.attributes["tier"] == "silver" or root.resource.attributes["tier"] == "silver")
+            keep:
+              { adaptive: { probability: 1/10, by: ['values(attributes["a"])', 'values(resource.attributes["a"])',
+              'values(attributes["b"])', 'values(resource.attributes["b"])', 'values(attributes["c"])',
+              'values(resource.attributes["c"])', 'root.attributes["it''s"]', 'root.resource.attributes["it''s"]',
+              values(name)] } }
+
+          # GoalThroughputPerSec: Refinery's is of each node, with events and links counted; here it is of all workers
+          # together, and of spans alone.
+          # By TotalThroughputSampler each kind has an even part of the goal. Here frequent ones have more; `rate` with
+          # the same `by` is even, and a ceiling.
+          - name: "the rest"
+            keep: { adaptive: { spans_per_second: 100 } }
+
+        otherwise: keep
+    "#);
+    let strange = rules_of(DYNAMIC, "strange");
+    assert_eq!(strange.missing().collect::<Vec<_>>(), [("strange", "`MagicSampler` is no sampler of Refinery's")]);
 }
