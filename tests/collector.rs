@@ -2,6 +2,7 @@
 
 mod boutique;
 mod corpus;
+mod limits;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +12,7 @@ use std::{
 };
 
 use crate::support::{
-    collector::{Collector, traces},
+    collector::{AT_THE_END, Collector, traces},
     kafka::{Topic, kafka},
     oracle::{TraceId, hex},
     processor::Job,
@@ -224,7 +225,7 @@ fn where_we_choose_to_differ_the_collector_does_as_we_say() {
     let input = kafka().topic("collector-different-spans", PARTITIONS);
     input.produce(corpus::corpus(seed(), TRACES, PARTITIONS));
     let processors: Vec<_> = DIFFERENT.iter().map(|(processor, policies, _)| (*processor, *policies)).collect();
-    let collector = Collector::of(&input, "collector-different", &processors);
+    let collector = Collector::of(&input, "collector-different", AT_THE_END, &processors);
     let theirs = collector.run(&input);
     let ours = ours(&input, &collector, &processors);
     for (processor, _, differs) in DIFFERENT {
@@ -243,7 +244,7 @@ fn where_we_choose_to_differ_the_collector_does_as_we_say() {
 
 /// That the very same traces come out, and neither none nor all.
 fn agree(input: &Topic, name: &str, processors: &[(&str, &str)], traces: usize) {
-    let collector = Collector::of(input, name, processors);
+    let collector = Collector::of(input, name, AT_THE_END, processors);
     let theirs = collector.run(input);
     let ours = ours(input, &collector, processors);
     let mut wrong = Vec::new();

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 
@@ -27,6 +27,16 @@ pub struct Collector {
     output: Topic,
 }
 
+/// A Collector that reads, killed when this process ends.
+pub struct Running<'c> {
+    of: &'c Collector,
+    child: Child,
+    _leash: Leash,
+}
+
+/// How long it waits before it decides, where nothing is decided before it is told to end: then it has every span.
+pub const AT_THE_END: &str = "1h";
+
 /// To read the input; to decide and to write what was kept.
 const READING: Duration = Duration::from_secs(180);
 const WRITING: Duration = Duration::from_secs(180);
@@ -35,12 +45,13 @@ const WRITING: Duration = Duration::from_secs(180);
 
 impl Collector {
     /// By name, the entries of `policies`, in YAML's flow style.
-    pub fn of(input: &Topic, name: &str, processors: &[(&str, &str)]) -> Self {
+    pub fn of(input: &Topic, name: &str, decision_wait: &str, processors: &[(&str, &str)]) -> Self {
         let output = kafka().topic(&format!("{name}-kept"), 1);
         let brokers = &kafka().bootstrap;
-        // Nothing is decided before it is told to end, and then it has every span.
         let tail_sampling = |(processor, policies): &(&str, &str)| {
-            format!("  tail_sampling/{processor}: {{ decision_wait: 1h, num_traces: 1000000, policies: {policies} }}\n")
+            format!(
+                "  tail_sampling/{processor}: {{ decision_wait: {decision_wait}, num_traces: 1000000, policies: {policies} }}\n"
+            )
         };
         let exporter = |(processor, _): &(&str, &str)| {
             format!(
@@ -77,32 +88,52 @@ impl Collector {
 
     /// Reads the whole input, and ends. What each processor kept.
     pub fn run(&self, input: &Topic) -> BTreeMap<String, BTreeSet<TraceId>> {
-        let log = self.folder.path().join("log");
-        let said = || fs::read_to_string(&log).unwrap_or_default();
-        let mut collector = Command::new(program())
+        self.start().end(input)
+    }
+
+    pub fn start(&self) -> Running<'_> {
+        let child = Command::new(program())
             .arg("--config")
             .arg(format!("file:{}", self.config().display()))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(File::create(&log).expect("a log"))
+            .stderr(File::create(self.log()).expect("a log"))
             .spawn()
             .expect("the Collector starts");
-        let _leash = Leash::on(&collector);
+        Running { of: self, _leash: Leash::on(&child), child }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+}
+
+// === impl Running ===
+
+impl Running<'_> {
+    /// Until it has read all that the input holds now.
+    pub fn reads(&mut self, input: &Topic) {
+        let said = || fs::read_to_string(self.of.log()).unwrap_or_default();
         let all: i64 = input.ends().iter().sum();
         wait_until("the Collector to have read its input", READING, || {
-            let ended = collector.try_wait().expect("a child can be waited for");
+            let ended = self.child.try_wait().expect("a child can be waited for");
             assert!(ended.is_none(), "the Collector ended:\n{}", said());
-            input.passed(&self.name) == all
+            input.passed(&self.of.name) == all
         });
-        kill_process(Pid::from_child(&collector), Signal::TERM).expect("the Collector runs");
+    }
+
+    /// Reads the rest, decides what it holds, and ends. What each processor kept.
+    pub fn end(mut self, input: &Topic) -> BTreeMap<String, BTreeSet<TraceId>> {
+        self.reads(input);
+        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("the Collector runs");
         wait_until("the Collector to end", WRITING, || {
-            collector.try_wait().expect("a child can be waited for").is_some_and(|status| {
-                assert!(status.success(), "{status}\n{}", said());
+            self.child.try_wait().expect("a child can be waited for").is_some_and(|status| {
+                assert!(status.success(), "{status}\n{}", fs::read_to_string(self.of.log()).unwrap_or_default());
                 true
             })
         });
         let mut kept: BTreeMap<String, BTreeSet<TraceId>> = BTreeMap::new();
-        self.output.each(|record| {
+        self.of.output.each(|record| {
             let processor = record.header("processor").expect("which processor it is from").to_owned();
             kept.entry(processor).or_default().extend(traces(&record.value));
         });
