@@ -136,7 +136,7 @@ fn policy_files() {
 #[test]
 fn imports() {
     let mut seeds = files("tests/collector");
-    seeds.push(REFINERY.into());
+    seeds.extend([REFINERY.into(), LIMITS.into()]);
     fuzz(&seeds, |text| {
         let mut told = Diagnostics::default();
         let Some(root) = yaml::parse(source(text), &mut told) else { return };
@@ -204,6 +204,22 @@ Samplers:
             - { Fields: [http.status_code, status], Operator: ">=", Value: 500, Datatype: int }
             - { Field: root.name, Operator: matches, Value: "^GET .*" }
         - { Name: rest, SampleRate: 10 }
+        - { Name: learned, Sampler: { EMAThroughputSampler: { GoalThroughputPerSec: 50, FieldList: [root.name, "a'b"], UseTraceLength: true } } }
+"#;
+
+const LIMITS: &str = r#"
+policies:
+  - { name: spans, type: rate_limiting, rate_limiting: { spans_per_second: 35, burst_capacity: 100 } }
+  - { name: bytes, type: bytes_limiting, bytes_limiting: { bytes_per_second: 1000000 } }
+  - name: both
+    type: composite
+    composite:
+      max_total_spans_per_second: 1000
+      policy_order: [rest, half]
+      composite_sub_policy:
+        - { name: half, type: probabilistic, probabilistic: { sampling_percentage: 50 } }
+        - { name: rest, type: always_sample }
+      rate_allocation: [{ policy: half, percent: 50 }]
 "#;
 
 /// Gives a target one input after the other. A failure says how to have it again, as the first.
