@@ -34,7 +34,7 @@ const FAILS: u64 = 50;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn fails(number: u64) -> bool {
-    number % FAILS == 0
+    number.is_multiple_of(FAILS)
 }
 
 #[test]
