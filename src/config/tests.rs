@@ -85,7 +85,10 @@ fn the_least_is_enough() {
     assert_eq!(config.output.name, "spans-kept");
     assert_eq!(config.delivery, Delivery::ExactlyOnce);
     let seconds = Duration::from_secs;
-    assert_eq!(config.completion, Completion { quiet: seconds(5), max_wait: seconds(30), max_trace_bytes: 16 << 20 });
+    assert_eq!(
+        config.completion,
+        Completion { quiet: seconds(5), completeness: Some(0.999), max_wait: seconds(30), max_trace_bytes: 16 << 20 }
+    );
     assert_eq!((config.memory.buffer, config.late_window, config.workers), (1 << 30, seconds(600), Workers::Auto));
     assert_eq!(config.http.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.tick, Tick { interval: seconds(1), bytes: 64 << 20 });

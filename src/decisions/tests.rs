@@ -177,7 +177,7 @@ fn what_cannot_be_read_says_what_to_do() {
 #[test]
 fn reasons_keep_their_numbers() {
     let numbers = Reason::ALL.map(|reason| (reason.name(), schema::Reason::from(reason) as i32));
-    assert_eq!(numbers, [("structure", 1), ("max_wait", 2), ("size", 3), ("memory", 4), ("end", 5)]);
+    assert_eq!(numbers, [("structure", 1), ("torn", 6), ("max_wait", 2), ("size", 3), ("memory", 4), ("end", 5)]);
 }
 
 /// Bytes of format 1, as they are in logs.

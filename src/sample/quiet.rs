@@ -90,6 +90,8 @@ const ENOUGH: f64 = 1.0;
 /// And with fewer no generation ends: the lean is about a third of so many.
 const KEPT: f64 = 32.0;
 
+const NAME: u64 = u64::from_be_bytes(*b"quietude");
+
 /// The only one there is.
 const FORMAT: u32 = 1;
 
@@ -106,6 +108,13 @@ impl Quiet {
     pub fn new(completeness: f64, default: u64, max_wait: u64) -> Self {
         let default = Periods { whole: default.min(max_wait), torn: max_wait };
         Self { late: (1.0 - completeness) / 2.0, default }
+    }
+
+    /// What its states are written under, beside those of samplers, whose names are hashes too. What was learned for another goal, or
+    /// below another bound, is of no use.
+    pub fn name(&self) -> u64 {
+        let mix = |name: u64, part: u64| (name.rotate_left(29) ^ part).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        [self.late.to_bits(), self.max_wait()].into_iter().fold(NAME, mix)
     }
 
     /// Before anything is known.

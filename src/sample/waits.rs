@@ -71,6 +71,11 @@ impl Waits {
         self.known.table(partition, &self.rule, now).learn(key, spans, is_known, room, now);
     }
 
+    /// What its states are written under.
+    pub fn name(&self) -> u64 {
+        self.rule.name()
+    }
+
     /// Takes on the state of a partition from a life before.
     ///
     /// # Errors
@@ -82,6 +87,7 @@ impl Waits {
         if self.room() != Room::Nothing {
             Quiet::put(self.known.table(partition, &self.rule, now), holder, state);
         }
+        self.latest = self.latest.max(Some(now));
         Ok(())
     }
 
