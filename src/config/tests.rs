@@ -105,7 +105,7 @@ kafka:  { brokers: [a:9092, "b:9093"], properties: { security.protocol: SSL, lin
 input:  { topics: [spans, { name: more, encoding: otlp_proto }], group: tw, encoding: otlp_proto, start: latest, keyed: no }
 output: [ { kafka: { topic: kept, encoding: otlp_proto } } ]
 delivery: exactly_once
-completion: { quiet: auto, max_wait: 1m30s, max_trace_bytes: 8MiB }
+completion: { quiet: auto, completeness: 99.5%, max_wait: 1m30s, max_trace_bytes: 8MiB }
 memory: { buffer: 64MiB }
 late_window: 1h
 workers: 4
@@ -129,7 +129,7 @@ tick: { interval: 500ms, bytes: 1MiB }
     assert_eq!(config.input.decisions("more"), "tw-decisions-more");
     assert_eq!(config.delivery, Delivery::ExactlyOnce);
     assert_eq!((config.input.start, config.input.keyed), (Start::Latest, Keyed::No));
-    assert_eq!(config.completion.quiet, Duration::from_secs(5));
+    assert_eq!((config.completion.quiet, config.completion.completeness), (Duration::from_secs(5), Some(0.995)));
     assert_eq!(config.workers, Workers::Fixed(4));
     assert_eq!(names(&config), ["a", "b", "baseline", "one"]);
 }
@@ -653,6 +653,8 @@ fn values_are_checked() {
         "output: [ { otlp: { endpoint: a } } ]",
         "delivery: twice",
         "completion: { quiet: 30s }",
+        "completion: { quiet: 5s, completeness: 99% }",
+        "completion: { completeness: 20% }",
         "completion: { quiet: 0s, max_wait: 25h, max_trace_bytes: 2GiB }",
         "memory: { buffer: 1MiB }",
         "memory: 1GiB",
@@ -761,6 +763,13 @@ fn values_are_checked() {
 
     completion: { quiet: 30s }
     `max_wait` (30s) must be longer than `quiet` (30s)
+
+    completion: { quiet: 5s, completeness: 99% }
+    `completeness` goes with a `quiet` that is learned
+    hint: write `quiet: auto`
+
+    completion: { completeness: 20% }
+    `completeness` must be from 50% to 99.999%
 
     completion: { quiet: 0s, max_wait: 25h, max_trace_bytes: 2GiB }
     `quiet` must be from 1ms to 24h

@@ -7,6 +7,7 @@ mod reload;
 mod restart;
 mod samplers;
 mod stamp;
+mod waits;
 
 use std::{collections::BTreeMap, iter};
 

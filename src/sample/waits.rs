@@ -39,13 +39,13 @@ pub struct Wait {
 
 #[derive(Clone, Copy, Debug)]
 struct Made {
-    periods: Option<Periods>,
+    periods: Periods,
     asked: u32,
 }
 
 /// Traces that ask for a quiet period until it is looked at again: looking at all partitions costs more than a trace does. So many hardly
 /// move what is made of 2,000 spans and more.
-const ASKS: u32 = 256;
+const ASKS: u32 = 32;
 
 // === impl Waits ===
 
@@ -148,15 +148,14 @@ impl Waits {
     fn periods(&mut self, holder: Holder) -> Option<Periods> {
         if let Some(made) = self.made.get_mut(&holder).filter(|made| made.asked < ASKS) {
             made.asked += 1;
-            return made.periods;
+            return Some(made.periods);
         }
         let own = self.known.own.iter().filter_map(|(_, operations)| operations.state(holder));
         let states = own.chain(self.known.others.of(holder).map(|(_, state)| state));
-        // Names that nobody has a state of are without number.
-        states.clone().next()?;
-        let periods = self.rule.periods(states);
+        // That too little is known is soon told, and is not to be believed for long.
+        let periods = self.rule.periods(states)?;
         self.made.insert(holder, Made { periods, asked: 0 });
-        periods
+        Some(periods)
     }
 }
 
