@@ -156,9 +156,10 @@ fn what_is_stamped_is_chosen_one_by_one() {
 
     let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/sampling.md")).expect("a file");
     let blocks: Vec<&str> = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    let [unsampled, all] = blocks[..] else { panic!("{blocks:?}") };
+    let [unsampled, all, waits] = blocks[..] else { panic!("{blocks:?}") };
     assert_eq!(with(all).expect("the docs").stamps, Stamps::default());
     assert!(!with(unsampled).expect("the docs").stamps.assume_unsampled);
+    assert_eq!(with(waits).expect("the docs").completion, Completion::default());
 
     assert_snapshot!(messages("output: { kafka: { topic: a }, stamp: [polcy], weights: no }"), @"
     `weights`: unknown `no`
