@@ -113,7 +113,7 @@ fn a_restart_waits_as_before_and_others_do_too() {
     after.engine.recall(states.iter().cloned()).expect("it was written so");
     other.engine.hear(states.iter().map(|of| Learned { partition: 1, ..of.clone() })).expect("it was written so");
     // The first trace of an engine comes before it knows the time.
-    [&mut before, &mut after, &mut other].map(|rig| held(rig, QUICK));
+    [&mut before, &mut after, &mut other].into_iter().for_each(|rig| _ = held(rig, QUICK));
     for shape in [QUICK, SLOW] {
         let of = |rig: &mut Rig| held(rig, shape);
         assert_eq!([of(&mut after), of(&mut other)], [of(&mut before); 2], "{}", shape.name);
