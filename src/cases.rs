@@ -67,7 +67,7 @@ const TRACE: &str = "write `trace: [ { name: GET /healthz, status: error } ]`";
 /// Time does not pass in a test: all spans are there, and then the input ends.
 const SETTINGS: Settings = Settings {
     keying: Keying::Keyed,
-    completion: Completion { quiet: 1000, max_wait: 10_000, max_trace_bytes: usize::MAX },
+    completion: Completion { quiet: 1000, completeness: None, max_wait: 10_000, max_trace_bytes: usize::MAX },
     late_window: 1000,
     past: Past::Decide,
     // A trace may be an eighth of it.

@@ -218,6 +218,7 @@ fn reason(reason: schema::Reason) -> Option<Reason> {
         schema::Reason::Unspecified => None,
         schema::Reason::Structure => Some(Reason::Structure),
         schema::Reason::MaxWait => Some(Reason::MaxWait),
+        schema::Reason::Torn => Some(Reason::Torn),
         schema::Reason::Size => Some(Reason::Size),
         schema::Reason::Memory => Some(Reason::Memory),
         schema::Reason::End => Some(Reason::End),
@@ -231,6 +232,7 @@ impl From<Reason> for schema::Reason {
         match reason {
             Reason::Structure => Self::Structure,
             Reason::MaxWait => Self::MaxWait,
+            Reason::Torn => Self::Torn,
             Reason::Size => Self::Size,
             Reason::Memory => Self::Memory,
             Reason::End => Self::End,

@@ -5,6 +5,7 @@
 
 mod batch;
 mod judge;
+mod lessons;
 pub mod output;
 mod sets;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use crate::{
 };
 use batch::Due;
 use judge::{Judged, facts, noted, of_values};
+use lessons::Lessons;
 use output::{Given, Named, Output, Refused};
 use sets::{Live, Sets, layout};
 
@@ -38,6 +40,8 @@ pub struct Engine {
     states: States,
     /// Policies whose samplers keep what they match, and no others do, whatever was learned.
     given: Option<Box<[u16]>>,
+    /// How long traces wait is learned of these.
+    lessons: Lessons,
     /// On the trace at hand.
     votes: Vec<Vote>,
     /// What is due together, below ceilings.
@@ -199,6 +203,7 @@ impl Engine {
             sets: Sets::new(Arc::new(Edition::first(policies))),
             states: States::default(),
             given: None,
+            lessons: Lessons::default(),
             votes: Vec::new(),
             batch: batch::Batch::default(),
             tick: Tick::default(),
@@ -214,6 +219,7 @@ impl Engine {
         if keying == Keying::Unkeyed {
             engine.states.pool();
         }
+        engine.begin_to_learn_waits();
         engine.gather_or_not();
         engine
     }
@@ -283,9 +289,9 @@ impl Engine {
         );
     }
 
-    /// Whether there are samplers that learn.
+    /// Whether anything is learned.
     pub fn learns(&self) -> bool {
-        self.sets.all().any(|live| live.policies().learns())
+        self.settings.completion.completeness.is_some() || self.sets.all().any(|live| live.policies().learns())
     }
 
     /// Remembers what samplers had learned of partitions, which are known by their places among all. What was learned by one that no
@@ -295,7 +301,10 @@ impl Engine {
     /// Nothing of this version wrote some of it.
     pub fn recall(&mut self, learned: impl Iterator<Item = Learned>) -> Result<(), sample::Malformed> {
         let Self { sets, states, .. } = self;
-        first_error(learned.filter_map(|of| Some(states.restore(&of, &sets.rule(of.name.sampler)?))))
+        first_error(learned.filter_map(|of| match states.waits_of(&of) {
+            Some(waits) => Some(waits.restore(of.partition, of.name.holder, &of.value)),
+            None => Some(states.restore(&of, &sets.rule(of.name.sampler)?)),
+        }))
     }
 
     /// The input has so many partitions: those that are not assigned here are other workers', of whose samplers it hears.
@@ -309,7 +318,10 @@ impl Engine {
     /// Nothing of this version wrote some of it.
     pub fn hear(&mut self, learned: impl Iterator<Item = Learned>) -> Result<(), sample::Malformed> {
         let Self { sets, states, .. } = self;
-        let heard = first_error(learned.filter_map(|of| Some(states.hear(&of, &sets.rule(of.name.sampler)?))));
+        let heard = first_error(learned.filter_map(|of| match states.waits_of(&of) {
+            Some(waits) => Some(waits.hear(of.partition, of.name.holder, &of.value)),
+            None => Some(states.hear(&of, &sets.rule(of.name.sampler)?)),
+        }));
         states.expire(|sampler| sets.rule(sampler));
         self.room = 0;
         heard
@@ -326,6 +338,7 @@ impl Engine {
         let returned = &mut self.stats.returned;
         self.assembly.revoke(partition, |assembly, trace| *returned += u64::from(assembly.summary(trace).span_count));
         self.states.revoke(rank);
+        self.lessons.revoke(rank);
         self.observed = self.observed.filter(|&(of, _)| of != partition);
         self.wrote();
     }
@@ -433,6 +446,7 @@ impl Engine {
         if !self.concluding {
             self.rest();
         }
+        self.forget_trails();
         let room = if self.concluding { self.settings.tick_bytes } else { STATE_BYTES };
         let time = self.assembly.time();
         self.states.write(room, |of| {
@@ -545,6 +559,7 @@ impl Engine {
             + self.scratch.bytes()
             + self.sets.bytes()
             + self.states.bytes()
+            + self.lessons.bytes()
             + self.votes.capacity() * size_of::<Vote>()
             + self.batch.bytes()
     }
@@ -601,6 +616,7 @@ impl Engine {
         };
         self.scratch.batch = batch;
         self.scratch.trim();
+        self.lessons.trim(LOOK);
         self.sets.trim(LOOK);
         taken
     }
@@ -610,7 +626,8 @@ impl Engine {
         // Fields around the resources stand in the payload once, and in each of the envelopes.
         payload.len()
             + batch.rest.len()
-            + batch.spans.len() * (limits::SPAN_OVERHEAD + self.sets.notes() * size_of::<u64>())
+            + batch.spans.len()
+                * (limits::SPAN_OVERHEAD + self.assembly.learning_overhead() + self.sets.notes() * size_of::<u64>())
             + batch.scopes.len() * self.sets.scope_overhead()
             + batch.resources.len() * limits::ENVELOPE_OVERHEAD
     }
@@ -734,6 +751,8 @@ impl Engine {
             match self.assembly.place(origin, span, scope, payload) {
                 Placed::Held { trace, span } => self.hold((trace, span), scope, at, payload, batch),
                 Placed::Late { verdict, old } => {
+                    self.stats.late(verdict.reason);
+                    self.learn_waits_of_late(origin, span);
                     if old {
                         self.renew(verdict, origin.partition, span);
                     }
@@ -765,11 +784,12 @@ impl Engine {
         let (policies, span) = (&edition.policies, &batch.spans[at]);
         let (context, bits, counts, notes) = assembly.facts_in(trace, held, scope);
         policies.observe(context, payload, batch, span, scratch, bits, counts, notes);
-        let acts = model::acts(notes);
+        let (acts, service, name) = (model::acts(notes), context.service, span.name);
         if (acts || span.is_root()) && assembly.crown(trace, span, acts) {
             policies.crown(payload, batch, span, scratch, assembly.facts(trace).0);
+            self.expect(trace, service, name.of(payload));
         }
-        assembly.arm(trace);
+        self.assembly.arm(trace);
     }
 
     /// Late spans follow the verdict of their trace, to keep them, in as few records as hold them.
@@ -925,7 +945,7 @@ impl Engine {
     /// Carries out what was judged.
     fn carry_out(&mut self, judged: Judged) {
         self.teach(&judged);
-        let Judged { due: Due { trace, reason, decided, .. }, verdict, policies, matching, .. } = judged;
+        let Judged { due: Due { trace, reason, decided, .. }, verdict, policies, matching, bound, .. } = judged;
         let summary = self.assembly.summary(trace);
         let spans = summary.span_count;
         let decision = Decision { trace: summary.id, verdict, reason, decided, spans, policies };
@@ -934,12 +954,16 @@ impl Engine {
             weighed.push(Weighed { decision, matching });
         }
         self.stats.decided(verdict, reason);
+        self.stats.held(reason, spans, self.assembly.held_for(trace, reason, decided));
         let shared = summary.spread && self.settings.keying == Keying::Keyed;
         self.stats.spread += u64::from(shared);
         if verdict.keep {
             self.write(trace, &decision, shared);
         } else {
             self.stats.dropped += u64::from(summary.span_count);
+        }
+        if !bound {
+            self.learn_waits_of(trace, decided);
         }
         self.assembly.release(trace, Some((Decided { verdict, reason, policies }, decided)));
         self.assembly.compact();

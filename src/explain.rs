@@ -115,7 +115,12 @@ const SPANS: usize = 100;
 /// For an engine that only holds one trace, with what else is in its records.
 const ASKED: Settings = Settings {
     keying: Keying::Keyed,
-    completion: Completion { quiet: u64::MAX / 4, max_wait: u64::MAX / 2, max_trace_bytes: usize::MAX },
+    completion: Completion {
+        quiet: u64::MAX / 4,
+        completeness: None,
+        max_wait: u64::MAX / 2,
+        max_trace_bytes: usize::MAX,
+    },
     late_window: 0,
     past: Past::Decide,
     buffer: 4 << 30,

@@ -43,6 +43,8 @@ pub struct Stats {
     pub spread: u64,
     /// Verdicts forgotten before their time.
     pub forgotten: u64,
+    /// By the reason of the verdict.
+    completed: [Completed; Reason::ALL.len()],
     /// Traces by policy (the first is `otherwise`), verdict and reason.
     decided: Vec<[[u64; Reason::ALL.len()]; 2]>,
 }
@@ -73,6 +75,16 @@ impl Cut {
         self.protected += u64::from(protected);
         self.starved += u64::from(threshold == Threshold::NEVER);
     }
+}
+
+/// What is known of traces that were decided for one reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Completed {
+    /// Spans that came before the verdict, and after it.
+    pub before: u64,
+    pub late: u64,
+    /// How long traces were held, in milliseconds of record time, all together.
+    pub held: u64,
 }
 
 // === impl Stats ===
@@ -111,6 +123,22 @@ impl Stats {
     pub fn decided(&mut self, verdict: Verdict, reason: Reason) {
         let policy = verdict.policy.map_or(0, |policy| usize::from(policy) + 1);
         self.decided[policy][usize::from(verdict.keep)][reason as usize] += 1;
+    }
+
+    /// A trace of so many spans was held for so many milliseconds.
+    pub fn held(&mut self, reason: Reason, spans: u32, ms: u64) {
+        let completed = &mut self.completed[reason as usize];
+        completed.before += u64::from(spans);
+        completed.held += ms;
+    }
+
+    /// A span came after a verdict.
+    pub fn late(&mut self, reason: Reason) {
+        self.completed[reason as usize].late += 1;
+    }
+
+    pub fn completed(&self) -> impl Iterator<Item = (Reason, Completed)> {
+        Reason::ALL.into_iter().map(|reason| (reason, self.completed[reason as usize]))
     }
 
     /// Traces decided: by policy (None is `otherwise`), kept or not, why they were complete, and how many.

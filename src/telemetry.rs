@@ -19,7 +19,7 @@ use crate::{
     sample::{coverage::Coverage, rare},
     source::Partition,
     stats::Cut,
-    stats::Stats,
+    stats::{Completed, Stats},
     worker::AWAY,
 };
 
@@ -270,6 +270,11 @@ impl Telemetry {
             let traces = [("rate", by_rate), ("budget", by_budget), ("protected", protected), ("starved", starved)];
             total.cuts.extend(which(policy, "which", traces));
         }
+        for (reason, Completed { before, late, held }) in stats.completed() {
+            let label = |when: &str| [("reason", reason.name().to_owned()), ("when", when.to_owned())];
+            total.completion.extend([(label("before"), before), (label("late"), late)]);
+            total.held.push(([("reason", reason.name().to_owned())], held / 1000));
+        }
         total.late_kept += stats.late_kept;
         total.late_dropped += stats.late_dropped;
         total.spans_held += spans_held;
@@ -319,6 +324,9 @@ struct Totals {
     /// By worker.
     in_force: Vec<Fingerprint>,
     decided: Labelled<3>,
+    /// By the reason of the verdict.
+    completion: Labelled<2>,
+    held: Labelled<1>,
     /// By policy.
     regret: Labelled<1>,
     shadows: Labelled<2>,
@@ -370,6 +378,8 @@ impl Totals {
         absolute("tailwater_rare_crowded_traces_total", self.rare_crowded);
         absolute("tailwater_cut_traces_total", self.cuts);
         absolute("tailwater_traces_decided_total", self.decided);
+        absolute("tailwater_completion_spans_total", self.completion);
+        absolute("tailwater_held_seconds_total", self.held);
     }
 }
 
@@ -419,6 +429,15 @@ fn describe() {
     describe_counter!("tailwater_records_expired_total", "Records removed from the input before they were read");
     describe_counter!("tailwater_records_skewed_total", "Records whose time is off by more than max_wait");
     describe_counter!("tailwater_traces_decided_total", "Traces decided, by verdict, policy and completion reason");
+    describe_counter!(
+        "tailwater_completion_spans_total",
+        "Spans of traces that were decided, by completion reason: before the verdict, or late; the share of those before it is the \
+         completeness that was achieved"
+    );
+    describe_counter!(
+        "tailwater_held_seconds_total",
+        "Seconds of record time for which decided traces were held, from their first span to the verdict, by completion reason"
+    );
     describe_counter!("tailwater_traces_spread_total", "Traces of a keyed topic found on several partitions");
     describe_counter!(
         "tailwater_verdicts_forgotten_total",

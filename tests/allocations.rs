@@ -42,7 +42,7 @@ fn a_hundred_policies_cost_no_allocations() {
 fn costs_no_allocations(form: Form, policies: Arc<PolicySet>) {
     // Some hold times of 1 s, and the longest, before anything is measured.
     let records = Records::generate(form, 40);
-    let completion = Completion { quiet: 1_000, max_wait: 10_000, max_trace_bytes: 1 << 20 };
+    let completion = Completion { quiet: 1_000, completeness: None, max_wait: 10_000, max_trace_bytes: 1 << 20 };
     let mut watched = Watched::new(Settings { completion, ..feed::settings(form) }, policies);
     let (warm_up, measured) = records.split(15);
     watched.take(warm_up);
@@ -149,7 +149,7 @@ fn a_resource_for_every_record() {
 
 /// The least budget, and traces that wait long.
 fn small(form: Form) -> Settings {
-    let completion = Completion { quiet: 60_000, max_wait: 3_600_000, max_trace_bytes: BUFFER };
+    let completion = Completion { quiet: 60_000, completeness: None, max_wait: 3_600_000, max_trace_bytes: BUFFER };
     Settings { completion, late_window: 600_000, buffer: BUFFER, tick_bytes: BUFFER / 8, ..feed::settings(form) }
 }
 

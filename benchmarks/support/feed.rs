@@ -31,7 +31,7 @@ const TICK_MS: u64 = 1000;
 pub fn settings(form: Form) -> Settings {
     Settings {
         keying: form.keying(),
-        completion: Completion { quiet: 5_000, max_wait: 30_000, max_trace_bytes: 16 << 20 },
+        completion: Completion { quiet: 5_000, completeness: None, max_wait: 30_000, max_trace_bytes: 16 << 20 },
         late_window: 10_000,
         past: Past::Decide,
         buffer: 1 << 30,

@@ -1,12 +1,15 @@
 //! When is a workflow complete?
 
-use crate::decode::Span;
+use crate::{decode::Span, sample::Periods};
 
 /// The bounds on waiting, in milliseconds of record time and in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Completion {
-    /// A trace whose structure is whole is complete when nothing arrived for so long.
+    /// A trace whose structure is whole is complete when nothing arrived for so long. Where quiet periods are learned, that is so
+    /// until enough is known.
     pub quiet: u64,
+    /// The share of all spans that are to come before the verdict, for which quiet periods are learned; None where they are not.
+    pub completeness: Option<f64>,
     /// No trace waits longer, counted from its first span.
     pub max_wait: u64,
     /// A trace with more payload is decided before the next record; its later spans follow the verdict.
@@ -18,6 +21,8 @@ pub struct Completion {
 pub enum Reason {
     /// The root has ended, no parent is missing, and the quiet period passed.
     Structure,
+    /// The root has ended, a parent is missing, and so long a quiet period passed that hardly anything was ever to come.
+    Torn,
     /// `max_wait` passed first.
     MaxWait,
     /// The trace outgrew `max_trace_bytes`.
@@ -35,15 +40,25 @@ pub struct Structure {
     parents: Vec<u64>,
 }
 
+// === impl Completion ===
+
+impl Completion {
+    /// How long a trace waits for another span where that is not learned.
+    pub fn periods(&self) -> Periods {
+        Periods { whole: self.quiet, torn: self.max_wait }
+    }
+}
+
 // === impl Reason ===
 
 impl Reason {
-    pub const ALL: [Self; 5] = [Self::Structure, Self::MaxWait, Self::Size, Self::Memory, Self::End];
+    pub const ALL: [Self; 6] = [Self::Structure, Self::Torn, Self::MaxWait, Self::Size, Self::Memory, Self::End];
 
     /// The name in metrics and decisions.
     pub fn name(self) -> &'static str {
         match self {
             Self::Structure => "structure",
+            Self::Torn => "torn",
             Self::MaxWait => "max_wait",
             Self::Size => "size",
             Self::Memory => "memory",

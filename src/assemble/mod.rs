@@ -33,6 +33,7 @@ use crate::{
     decode::Span,
     model::{self, Randomness, RecordTime, TraceId},
     mutant::{self, Mutant},
+    sample::{Link, Periods, Wait, keys::Key},
 };
 use anchors::Anchors;
 use arena::{Arena, Owner, Place};
@@ -73,6 +74,11 @@ pub struct Assembly<C, V> {
     /// Traces of the current grain still to be looked at, the next one last, and those that have become too large.
     due: Vec<u32>,
     structure: Structure,
+    /// Where quiet periods are learned, what is known of each held trace's, and when each held span came.
+    expected: Rows<Expected>,
+    arrivals: Rows<Arrival>,
+    /// 1 there, and 0 elsewhere.
+    learns: usize,
     /// Alarms ring in batches.
     together: bool,
 }
@@ -93,6 +99,21 @@ pub struct Layout {
 struct Generation {
     layout: Layout,
     held: u32,
+}
+
+/// How long a held trace waits, by its operation, which is opaque here.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Expected {
+    pub operation: Key,
+    pub wait: Wait,
+}
+
+/// When a held span came.
+#[derive(Clone, Copy, Debug, Default)]
+struct Arrival {
+    at: RecordTime,
+    /// It is a root that has ended.
+    ends: bool,
 }
 
 /// The record a span came in.
@@ -204,6 +225,7 @@ const IDLE: i64 = i64::MIN + 1;
 
 impl<C, V: Copy> Assembly<C, V> {
     pub fn new(keying: Keying, completion: Completion, late_window: u64, layout: Layout) -> Self {
+        let learns = usize::from(completion.completeness.is_some());
         Self {
             completion,
             late_window,
@@ -225,6 +247,9 @@ impl<C, V: Copy> Assembly<C, V> {
             generations: [Generation { layout, held: 0 }, Generation::default()],
             due: Vec::new(),
             structure: Structure::default(),
+            expected: Rows::new(learns),
+            arrivals: Rows::new(learns),
+            learns,
             together: false,
         }
     }
@@ -398,6 +423,8 @@ impl<C, V: Copy> Assembly<C, V> {
         };
         let at = self.spans.insert(held);
         self.notes.cover(self.spans.pages());
+        self.arrivals.cover(self.spans.pages());
+        self.arrivals.row(at, self.learns).fill(Arrival { at: seen, ends: false });
         self.spans[at].place = self.arena.push(at, bytes);
         self.envelopes.hold(scope);
 
@@ -423,15 +450,57 @@ impl<C, V: Copy> Assembly<C, V> {
         Placed::Held { trace, span: at }
     }
 
-    /// Whether a span that was placed is its trace's root from now on: one without a parent, or one that `acts` as a root.
+    /// Whether a span that was placed last is its trace's root from now on: one without a parent, or one that `acts` as a root.
     pub fn crown(&mut self, trace: u32, span: &Span, acts: bool) -> bool {
         let entry = &mut self.traces[trace];
+        self.arrivals.row(entry.spans, self.learns).iter_mut().for_each(|arrival| arrival.ends = span.end != 0);
         let candidate = Root { plain: !acts, running: span.end == 0, start: span.start, id: span.span_id };
         let better = entry.root.is_none_or(|root| candidate <= root);
         if better {
             entry.root = Some(candidate);
         }
         better
+    }
+
+    /// How long a trace waits from now on.
+    pub fn expect(&mut self, trace: u32, expected: Expected) {
+        self.expected.row(trace, self.learns).fill(expected);
+    }
+
+    /// By what a trace waits whose root has ended; None also where that is not learned.
+    pub fn expected(&self, trace: u32) -> Option<Expected> {
+        let ended = self.traces[trace].root.is_some_and(|root| !root.running);
+        self.expected.first(trace).filter(|_| ended)
+    }
+
+    fn periods(&self, trace: u32) -> Periods {
+        self.expected.first(trace).map_or_else(|| self.completion.periods(), |expected| expected.wait.periods)
+    }
+
+    /// What the spans of a trace say of its structure, and when each came, in that order. Only where quiet periods are learned.
+    pub fn arrivals(&mut self, trace: u32, arrivals: &mut Vec<(RecordTime, Link)>) {
+        arrivals.clear();
+        let Trace { first_seen, last_seen, spans, generation, .. } = self.traces[trace];
+        let words = self.generations[usize::from(generation)].layout.notes;
+        let mut at = spans;
+        while let Some(arrival) = Some(at).filter(|at| *at != NIL).and_then(|at| self.arrivals.first(at)) {
+            let Held { id, parent, next, .. } = self.spans[at];
+            let acts = model::acts(self.notes.row(at, words));
+            // It was stamped with what was known of time when it came, and its trace with what was known later.
+            let seen = arrival.at.0.max(first_seen).min(last_seen);
+            let link = Link { span: id, parent: if acts { 0 } else { parent }, ends: arrival.ends };
+            arrivals.push((RecordTime(seen), link));
+            at = next;
+        }
+        arrivals.reverse();
+    }
+
+    /// Milliseconds of record time for which a trace is held that is decided then.
+    pub fn held_for(&self, trace: u32, reason: Reason, decided: RecordTime) -> u64 {
+        let Trace { first_seen, last_seen, .. } = self.traces[trace];
+        // When time has run out it is no time to count to.
+        let until = if reason == Reason::End { RecordTime(last_seen) } else { decided };
+        until.since(RecordTime(first_seen))
     }
 
     /// What a remembered verdict says of a span; None where the trace is held again, under that verdict.
@@ -808,10 +877,17 @@ impl<C, V: Copy> Assembly<C, V> {
             + self.bits.bytes()
             + self.counts.bytes()
             + self.notes.bytes()
+            + self.expected.bytes()
+            + self.arrivals.bytes()
             + self.bound.allocation_size()
             + self.time.bytes()
             + self.structure.bytes()
             + self.due.capacity() * size_of::<u32>()
+    }
+
+    /// Bytes that learning how long to wait may cost for a span, with its trace.
+    pub fn learning_overhead(&self) -> usize {
+        self.learns * (size_of::<Expected>() + size_of::<Arrival>())
     }
 
     /// What taking in `spans` spans may allocate beside their payload and entries: memory comes in chunks and pages, and a
@@ -871,6 +947,8 @@ impl<C, V: Copy> Assembly<C, V> {
         vacant.insert(at);
         self.bits.cover(self.traces.pages());
         self.counts.cover(self.traces.pages());
+        self.expected.cover(self.traces.pages());
+        self.expected.row(at, self.learns).fill(Expected::default());
         let Generation { layout: Layout { blank, counts, .. }, held } = &mut self.generations[self.generation];
         *held += 1;
         self.bits.row(at, blank.len()).copy_from_slice(blank);
@@ -899,7 +977,7 @@ impl<C, V: Copy> Assembly<C, V> {
             }
             return;
         }
-        let deadline = self.grain(entry.deadline(&self.completion));
+        let deadline = self.grain(entry.deadline(self.periods(trace), &self.completion));
         let (armed, domain) = (entry.timer.grain, entry.domain);
         if armed == DUE || armed != IDLE && armed <= deadline {
             return;
@@ -944,8 +1022,10 @@ impl<C, V: Copy> Assembly<C, V> {
         if self.is_early(trace) {
             return None;
         }
+        let periods = self.periods(trace);
         let entry = &mut self.traces[trace];
-        if entry.waits_for_quiet(&self.completion) {
+        let bound = entry.bound(&self.completion);
+        if !entry.torn && entry.quiet(periods).is_some_and(|quiet| quiet <= bound) {
             let (spans, notes, mut at) = (&self.spans, &mut self.notes, entry.spans);
             let words = self.generations[usize::from(entry.generation)].layout.notes;
             let links = std::iter::from_fn(|| {
@@ -965,15 +1045,21 @@ impl<C, V: Copy> Assembly<C, V> {
         }
         // What was left over when a tick was full may be of another domain than the one asked for.
         let entry = &self.traces[trace];
-        let due = RecordTime(self.grain(entry.deadline(&self.completion)).saturating_mul(GRAIN));
+        let due = RecordTime(self.grain(entry.deadline(periods, &self.completion)).saturating_mul(GRAIN));
+        let is_quiet = entry.torn && entry.quiet(periods).is_some_and(|quiet| quiet < bound);
         let ended = self.time.in_domain(entry.domain).now == Some(RecordTime::END);
-        Some(if ended && self.time.is_after_all(due) { Reason::End } else { Reason::MaxWait })
+        Some(match ended && self.time.is_after_all(due) {
+            true => Reason::End,
+            false if is_quiet => Reason::Torn,
+            false => Reason::MaxWait,
+        })
     }
 
     /// Whether a trace's alarm was rung before its deadline.
     fn is_early(&mut self, trace: u32) -> bool {
         let entry = &self.traces[trace];
-        let (deadline, domain) = (self.grain(entry.deadline(&self.completion)), entry.domain);
+        let (deadline, domain) = (entry.deadline(self.periods(trace), &self.completion), entry.domain);
+        let deadline = self.grain(deadline);
         Some(deadline) > self.time.in_domain(domain).wheel.current()
     }
 
@@ -988,21 +1074,20 @@ impl<C, V: Copy> Assembly<C, V> {
 
 impl Trace {
     /// When to look at it next, in milliseconds of record time.
-    fn deadline(&self, completion: &Completion) -> i64 {
-        let bound = RecordTime(self.first_seen).plus(completion.max_wait);
-        if self.waits_for_quiet(completion) {
-            RecordTime(self.last_seen).plus(completion.quiet).min(bound).0
-        } else {
-            bound.0
-        }
+    fn deadline(&self, periods: Periods, completion: &Completion) -> i64 {
+        let bound = self.bound(completion);
+        self.quiet(periods).map_or(bound, |quiet| quiet.min(bound)).0
     }
 
-    /// Whether only the quiet period is missing, as far as is known.
-    fn waits_for_quiet(&self, completion: &Completion) -> bool {
-        let quiet = RecordTime(self.last_seen).plus(completion.quiet);
-        !self.torn
-            && self.root.is_some_and(|root| !root.running)
-            && quiet <= RecordTime(self.first_seen).plus(completion.max_wait)
+    /// It waits no longer, whatever it looks like.
+    fn bound(&self, completion: &Completion) -> RecordTime {
+        RecordTime(self.first_seen).plus(completion.max_wait)
+    }
+
+    /// When nothing will have come for long enough, as far as is known what it looks like; None while no root has ended.
+    fn quiet(&self, periods: Periods) -> Option<RecordTime> {
+        let period = if self.torn { periods.torn } else { periods.whole };
+        self.root.filter(|root| !root.running).map(|_| RecordTime(self.last_seen).plus(period))
     }
 }
 

@@ -125,6 +125,13 @@ impl<T: Copy + Default> Rows<T> {
         &mut self.pages[(at >> PAGE_BITS) as usize][start..start + len]
     }
 
+    /// The first word of one, where words are kept.
+    #[inline(always)]
+    pub fn first(&self, at: u32) -> Option<T> {
+        let page = self.pages.get((at >> PAGE_BITS) as usize)?;
+        page.get(at as usize % PAGE * self.width).copied()
+    }
+
     /// The longest needs more, or less, from now on. Page by page, so that nothing is in memory twice.
     pub fn resize(&mut self, width: usize) {
         let common = self.width.min(width);

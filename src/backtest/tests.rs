@@ -82,7 +82,7 @@ fn spooled<'r>(records: impl IntoIterator<Item = &'r Record>, sample: Sample) ->
 fn question(candidate: Arc<PolicySet>, current: Option<Arc<PolicySet>>) -> Question {
     let settings = Settings {
         keying: Keying::Keyed,
-        completion: Completion { quiet: 1000, max_wait: 10_000, max_trace_bytes: 1 << 20 },
+        completion: Completion { quiet: 1000, completeness: None, max_wait: 10_000, max_trace_bytes: 1 << 20 },
         late_window: 60_000,
         past: Past::Decide,
         buffer: 1 << 28,

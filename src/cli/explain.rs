@@ -125,6 +125,7 @@ pub fn settings(config: Option<&Config>) -> Settings {
         keying: Keying::Keyed,
         completion: Completion {
             quiet: completion.quiet.as_millis() as u64,
+            completeness: completion.completeness,
             max_wait: completion.max_wait.as_millis() as u64,
             max_trace_bytes: completion.max_trace_bytes as usize,
         },
@@ -167,6 +168,7 @@ fn said(decision: &Decision, policies: &[String], sets: &[u32]) -> String {
     let reason = match decision.reason() {
         Reason::Unspecified => "unknown",
         Reason::Structure => "structure",
+        Reason::Torn => "torn",
         Reason::MaxWait => "max_wait",
         Reason::Size => "size",
         Reason::Memory => "memory",

@@ -72,11 +72,14 @@ pub enum Delivery {
 }
 
 /// When a trace is complete.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Completion {
-    /// How long nothing must have arrived, once the root has ended and no parent is missing. Default 5s, which is also
-    /// what `auto` means until quiet periods are learned.
+    /// How long nothing must have arrived, once the root has ended and no parent is missing. Where that is learned, so long until enough
+    /// is known. Default 5s.
     pub quiet: Duration,
+    /// The share of all spans that are to come before the verdict, for which quiet periods are learned of each operation; None where
+    /// `quiet` is the same for all. Default 99.9%.
+    pub completeness: Option<f64>,
     /// From a trace's first record to its verdict at the latest. Default 30s.
     pub max_wait: Duration,
     /// Bytes at which a trace is decided as it is. Default 16MiB, and never more than an eighth of a worker's share of the
@@ -121,6 +124,8 @@ pub const LATE_WINDOW: Duration = Duration::from_secs(600);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// A thread, a consumer and a producer each; more than 64 belong on more machines.
 const MAX_WORKERS: u64 = 64;
+/// Below, waiting serves nothing; above, 200,000 spans of an operation are not enough to learn of.
+const COMPLETENESS: RangeInclusive<f64> = 0.5..=0.999_99;
 /// A commit takes a broker up to 400 ms: below 100 ms commits only queue. Above 30 s a slow one runs into Kafka's
 /// `transaction.timeout.ms` of 60 s.
 const TICK: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(30);
@@ -262,7 +267,12 @@ impl Config {
 
 impl Default for Completion {
     fn default() -> Self {
-        Self { quiet: Duration::from_secs(5), max_wait: Duration::from_secs(30), max_trace_bytes: 16 << 20 }
+        Self {
+            quiet: Duration::from_secs(5),
+            completeness: Some(0.999),
+            max_wait: Duration::from_secs(30),
+            max_trace_bytes: 16 << 20,
+        }
     }
 }
 
@@ -312,7 +322,9 @@ fn bounds(mut fields: Fields<'_>, memory: Option<&Memory>, d: &mut Diagnostics) 
     let default = Completion::default();
     let shortest = Duration::from_millis(1);
     let (quiet_at, max_wait_at) = (fields.take("quiet"), fields.take("max_wait"));
-    let quiet = quiet_at.filter(|node| !node.is_text("auto")).map_or(Some(default.quiet), |node| {
+    let fixed = quiet_at.filter(|node| !node.is_text("auto"));
+    let completeness = completeness(fields.take("completeness"), fixed.is_some(), d);
+    let quiet = fixed.map_or(Some(default.quiet), |node| {
         bounded(node, "`quiet`", units::duration, shortest..=DAY, "from 1ms to 24h", d)
     });
     let max_wait = max_wait_at.map_or(Some(default.max_wait), |node| {
@@ -329,7 +341,22 @@ fn bounds(mut fields: Fields<'_>, memory: Option<&Memory>, d: &mut Diagnostics) 
         d.error(&wrong.at, message);
         return None;
     }
-    Some(Completion { quiet, max_wait, max_trace_bytes: max_trace_bytes? })
+    Some(Completion { quiet, completeness: completeness?, max_wait, max_trace_bytes: max_trace_bytes? })
+}
+
+/// None only with an error.
+fn completeness(node: Option<&Node>, is_fixed: bool, d: &mut Diagnostics) -> Option<Option<f64>> {
+    match node {
+        Some(node) if is_fixed => {
+            d.error(&node.at, "`completeness` goes with a `quiet` that is learned").hint("write `quiet: auto`");
+            None
+        }
+        Some(node) => {
+            bounded(node, "`completeness`", units::quantile, COMPLETENESS, "from 50% to 99.999%", d).map(Some)
+        }
+        None if is_fixed => Some(None),
+        None => Some(Completion::default().completeness),
+    }
 }
 
 fn workers(node: &Node, d: &mut Diagnostics) -> Option<Workers> {

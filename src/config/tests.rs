@@ -85,7 +85,10 @@ fn the_least_is_enough() {
     assert_eq!(config.output.name, "spans-kept");
     assert_eq!(config.delivery, Delivery::ExactlyOnce);
     let seconds = Duration::from_secs;
-    assert_eq!(config.completion, Completion { quiet: seconds(5), max_wait: seconds(30), max_trace_bytes: 16 << 20 });
+    assert_eq!(
+        config.completion,
+        Completion { quiet: seconds(5), completeness: Some(0.999), max_wait: seconds(30), max_trace_bytes: 16 << 20 }
+    );
     assert_eq!((config.memory.buffer, config.late_window, config.workers), (1 << 30, seconds(600), Workers::Auto));
     assert_eq!(config.http.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.tick, Tick { interval: seconds(1), bytes: 64 << 20 });
@@ -102,7 +105,7 @@ kafka:  { brokers: [a:9092, "b:9093"], properties: { security.protocol: SSL, lin
 input:  { topics: [spans, { name: more, encoding: otlp_proto }], group: tw, encoding: otlp_proto, start: latest, keyed: no }
 output: [ { kafka: { topic: kept, encoding: otlp_proto } } ]
 delivery: exactly_once
-completion: { quiet: auto, max_wait: 1m30s, max_trace_bytes: 8MiB }
+completion: { quiet: auto, completeness: 99.5%, max_wait: 1m30s, max_trace_bytes: 8MiB }
 memory: { buffer: 64MiB }
 late_window: 1h
 workers: 4
@@ -126,7 +129,7 @@ tick: { interval: 500ms, bytes: 1MiB }
     assert_eq!(config.input.decisions("more"), "tw-decisions-more");
     assert_eq!(config.delivery, Delivery::ExactlyOnce);
     assert_eq!((config.input.start, config.input.keyed), (Start::Latest, Keyed::No));
-    assert_eq!(config.completion.quiet, Duration::from_secs(5));
+    assert_eq!((config.completion.quiet, config.completion.completeness), (Duration::from_secs(5), Some(0.995)));
     assert_eq!(config.workers, Workers::Fixed(4));
     assert_eq!(names(&config), ["a", "b", "baseline", "one"]);
 }
@@ -153,9 +156,10 @@ fn what_is_stamped_is_chosen_one_by_one() {
 
     let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/sampling.md")).expect("a file");
     let blocks: Vec<&str> = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    let [unsampled, all] = blocks[..] else { panic!("{blocks:?}") };
+    let [unsampled, all, waits] = blocks[..] else { panic!("{blocks:?}") };
     assert_eq!(with(all).expect("the docs").stamps, Stamps::default());
     assert!(!with(unsampled).expect("the docs").stamps.assume_unsampled);
+    assert_eq!(with(waits).expect("the docs").completion, Completion::default());
 
     assert_snapshot!(messages("output: { kafka: { topic: a }, stamp: [polcy], weights: no }"), @"
     `weights`: unknown `no`
@@ -650,6 +654,8 @@ fn values_are_checked() {
         "output: [ { otlp: { endpoint: a } } ]",
         "delivery: twice",
         "completion: { quiet: 30s }",
+        "completion: { quiet: 5s, completeness: 99% }",
+        "completion: { completeness: 20% }",
         "completion: { quiet: 0s, max_wait: 25h, max_trace_bytes: 2GiB }",
         "memory: { buffer: 1MiB }",
         "memory: 1GiB",
@@ -758,6 +764,13 @@ fn values_are_checked() {
 
     completion: { quiet: 30s }
     `max_wait` (30s) must be longer than `quiet` (30s)
+
+    completion: { quiet: 5s, completeness: 99% }
+    `completeness` goes with a `quiet` that is learned
+    hint: write `quiet: auto`
+
+    completion: { completeness: 20% }
+    `completeness` must be from 50% to 99.999%
 
     completion: { quiet: 0s, max_wait: 25h, max_trace_bytes: 2GiB }
     `quiet` must be from 1ms to 24h

@@ -1,6 +1,10 @@
 //! What values are told apart by.
 
-use super::{condition::Computed, fnv::fnv, tree::mix};
+use super::{
+    condition::Computed,
+    fnv::fnv,
+    tree::{hash, mix},
+};
 use crate::decode::Value;
 
 /// The key of a value: values that compare equal have one key, and others have others, as far as a hash goes. So `1` and `1.0`
@@ -11,6 +15,11 @@ pub fn key_of(value: &Computed<'_>) -> u64 {
         (Some(elements), _) => elements.into_iter().fold(typed(6, &[]), |key, element| mix(key, scalar(element))),
         (None, value) => scalar(value.unwrap_or(Value::Nil)),
     }
+}
+
+/// The key of an operation, by the hash of its service (0 where it has none) and the name of its root.
+pub fn operation(service: u64, name: &[u8]) -> u64 {
+    mix(service, hash(name))
 }
 
 fn scalar(value: Value<'_>) -> u64 {

@@ -28,6 +28,7 @@ mod values;
 mod verdict;
 
 pub use edition::{Edition, Full};
+pub use key::operation;
 pub use lint::find as lint;
 pub use observe::{Context, Scratch};
 pub use policy::{Action, List, Match, Policy};

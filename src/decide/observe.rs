@@ -27,7 +27,7 @@ pub struct Context {
     /// The predicates that rest on atom `a`: `resting[starts[a]..starts[a + 1]]`.
     starts: Box<[u32]>,
     resting: Box<[u16]>,
-    /// A hash of the resource's service; 0 where it has none, or where nobody asks.
+    /// A hash of the resource's service; 0 where it has none.
     pub service: u64,
 }
 
@@ -92,7 +92,7 @@ impl Context {
             starts: starts.into(),
             resting: reasons.into_iter().map(|(_, predicate)| predicate).collect(),
             service: match resource_attribute(resource, SERVICE) {
-                Value::Str(service) if program.asks_tree => tree::hash(service),
+                Value::Str(service) => tree::hash(service),
                 _ => 0,
             },
         }

@@ -75,4 +75,6 @@ pub enum Reason {
     Memory = 4,
     /// The input had ended.
     End = 5,
+    /// The root had ended, a parent was missing, and a learned quiet period had passed (`completion.quiet: auto`).
+    Torn = 6,
 }

@@ -166,7 +166,7 @@ fn what_cannot_be_read_says_what_to_do() {
         ("a policy has the number 2, of 1", written(|record| record.decisions[0].policy = 2)),
         ("a policy set has the number 1, of 1", written(|record| record.decisions[0].set = 1)),
         ("a reason has the number 0", written(|record| record.decisions[0].reason = 0)),
-        ("a reason has the number 6", written(|record| record.decisions[0].reason = 6)),
+        ("a reason has the number 7", written(|record| record.decisions[0].reason = 7)),
         ("a threshold is 72057594037927937", written(|record| record.decisions[0].threshold = Some((1 << 56) + 1))),
     ] {
         assert_eq!(wrong, format!("it is not a record of decisions ({message}){advice}"));
@@ -177,7 +177,7 @@ fn what_cannot_be_read_says_what_to_do() {
 #[test]
 fn reasons_keep_their_numbers() {
     let numbers = Reason::ALL.map(|reason| (reason.name(), schema::Reason::from(reason) as i32));
-    assert_eq!(numbers, [("structure", 1), ("max_wait", 2), ("size", 3), ("memory", 4), ("end", 5)]);
+    assert_eq!(numbers, [("structure", 1), ("torn", 6), ("max_wait", 2), ("size", 3), ("memory", 4), ("end", 5)]);
 }
 
 /// Bytes of format 1, as they are in logs.

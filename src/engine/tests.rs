@@ -7,6 +7,7 @@ mod reload;
 mod restart;
 mod samplers;
 mod stamp;
+mod waits;
 
 use std::{collections::BTreeMap, iter};
 
@@ -52,7 +53,7 @@ fn rooted(text: &str, root: Option<&str>) -> Arc<PolicySet> {
 fn settings(keying: Keying) -> Settings {
     Settings {
         keying,
-        completion: Completion { quiet: 1000, max_wait: 10_000, max_trace_bytes: 1 << 20 },
+        completion: Completion { quiet: 1000, completeness: None, max_wait: 10_000, max_trace_bytes: 1 << 20 },
         late_window: 60_000,
         past: Past::Decide,
         buffer: 64 << 20,

@@ -35,7 +35,7 @@ fn compiled(text: &str) -> Arc<PolicySet> {
 }
 
 fn settings(keying: Keying) -> Settings {
-    let completion = Completion { quiet: 1000, max_wait: 10_000, max_trace_bytes: 1 << 20 };
+    let completion = Completion { quiet: 1000, completeness: None, max_wait: 10_000, max_trace_bytes: 1 << 20 };
     Settings { keying, completion, late_window: 60_000, ..ASKED }
 }
 

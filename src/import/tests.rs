@@ -43,7 +43,7 @@ fn compiled(text: &str) -> PolicySet {
 fn keeps(set: Arc<PolicySet>, spans: &[(Resource, Span)]) -> bool {
     let settings = Settings {
         keying: Keying::Keyed,
-        completion: Completion { quiet: 1_000, max_wait: 10_000, max_trace_bytes: 1 << 20 },
+        completion: Completion { quiet: 1_000, completeness: None, max_wait: 10_000, max_trace_bytes: 1 << 20 },
         late_window: 60_000,
         past: Past::Decide,
         buffer: 64 << 20,

@@ -23,6 +23,31 @@ pub struct Slowest {
     pub doubt: f64,
 }
 
+/// Of the gaps of one operation in one partition.
+#[derive(Clone, PartialEq, Message)]
+pub struct Quiet {
+    /// 1. A reader refuses any other: fields may mean something else there.
+    #[prost(uint32, tag = "1")]
+    pub format: u32,
+    /// Record times of the first and the last lesson.
+    #[prost(sint64, tag = "2")]
+    pub since: i64,
+    #[prost(sint64, tag = "3")]
+    pub until: i64,
+    #[prost(message, optional, tag = "4")]
+    pub current: Option<Generation>,
+    #[prost(message, optional, tag = "5")]
+    pub previous: Option<Generation>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct Generation {
+    #[prost(message, optional, tag = "1")]
+    pub whole: Option<Sketch>,
+    #[prost(message, optional, tag = "2")]
+    pub torn: Option<Sketch>,
+}
+
 #[derive(Clone, PartialEq, Message)]
 pub struct Sketch {
     #[prost(uint32, tag = "1")]

@@ -155,6 +155,18 @@ impl Sketch {
         (f64::NEG_INFINITY, self.below())
     }
 
+    /// What no more than `rank` of all that were added to these are above, as far as buckets tell: the end of one.
+    pub fn limit<'s>(sketches: impl Iterator<Item = &'s Self>, rank: u64) -> f64 {
+        let mut ends: Vec<(f64, u64)> = sketches.flat_map(|sketch| sketch.ends(rank)).collect();
+        ends.sort_unstable_by(|(left, _), (right, _)| right.total_cmp(left));
+        let mut above = 0;
+        let limit = ends.into_iter().find(|(_, count)| {
+            above += count;
+            above > rank
+        });
+        limit.map_or(0.0, |(end, _)| end)
+    }
+
     /// Of the highest `rank`, how many were marked. Where some of a bucket are among them and some are not, the marked are.
     pub fn marked_among(&self, rank: u64) -> u64 {
         let (mut left, mut marked) = (rank.min(self.count), 0);
@@ -258,6 +270,18 @@ impl Sketch {
     /// Where everything stands that is not in a bucket.
     fn below(&self) -> Place {
         Place { above: self.stored, beside: self.count - self.stored }
+    }
+
+    /// Where each bucket ends, and what it holds, as far down as no more than `rank` are above; last, what is in none.
+    fn ends(&self, rank: u64) -> impl Iterator<Item = (f64, u64)> {
+        let buckets = self.buckets.iter().map(|bucket| (bound(bucket.index + 1, self.fineness), bucket.count.into()));
+        let below = (bound(self.floor, self.fineness).max(0.0), self.count - self.stored);
+        let mut above = 0;
+        buckets.chain(iter::once(below)).take_while(move |(_, count)| {
+            let is_near = above <= rank;
+            above += count;
+            is_near
+        })
     }
 
     /// Gives up what is not needed, or does not fit.
@@ -458,6 +482,17 @@ mod tests {
             if left.len().max(right.len()) < REACH_LEAST as usize {
                 prop_assert_eq!(merged, of(&values));
             }
+        }
+
+        #[test]
+        fn few_enough_are_above_a_limit(left in values(), right in values(), rank in 0_u64..200) {
+            let limit = Sketch::limit([&of(&left), &of(&right)].into_iter(), rank);
+            let all = || left.iter().chain(&right);
+            prop_assert!(all().filter(|value| **value > limit).count() as u64 <= rank);
+            // No less is known to be enough: what is in buckets is at most an eighth below.
+            let near = all().filter(|value| **value >= limit / 1.126).count() as u64 > rank;
+            let [left, right] = [of(&left), of(&right)];
+            prop_assert!(near || limit <= [&left, &right].map(|sketch| bound(sketch.floor, sketch.fineness)).into_iter().fold(0.0, f64::max));
         }
 
         #[test]

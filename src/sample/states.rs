@@ -12,6 +12,7 @@ use super::{
     rare::{self, Rare},
     rate::{self, Closed},
     slowest::{Fate, Slowest},
+    waits::Waits,
 };
 use crate::model::RecordTime;
 
@@ -23,6 +24,8 @@ pub struct States {
     adaptive: Samplers<Adaptive>,
     /// Of rates and budgets.
     ceilings: Samplers<Ceiling>,
+    /// How long traces wait, where that is learned.
+    waits: Option<Waits>,
     /// Partitions of the input, whosever they are, and those of this worker.
     shared: u32,
     assigned: u32,
@@ -95,6 +98,21 @@ trait All {
 // === impl States ===
 
 impl States {
+    /// How long traces wait is learned too.
+    pub fn wait_by(&mut self, waits: Waits) {
+        self.waits = Some(waits);
+    }
+
+    /// How long traces wait, where that is learned.
+    pub fn waits(&mut self) -> Option<&mut Waits> {
+        self.waits.as_mut()
+    }
+
+    /// The same, if what was written has its name.
+    pub fn waits_of(&mut self, written: &Learned) -> Option<&mut Waits> {
+        self.waits.as_mut().filter(|waits| waits.name() == written.name.sampler)
+    }
+
     /// The input has so many partitions: what is not here is another worker's.
     pub fn share(&mut self, partitions: u32) {
         self.shared = partitions;
@@ -109,12 +127,14 @@ impl States {
     pub fn assign(&mut self, partition: u32) {
         self.assigned += 1;
         self.all().into_iter().for_each(|samplers| samplers.forget(partition));
+        self.waits.iter_mut().for_each(|waits| waits.forget(partition));
     }
 
     /// A partition is another's now, and what was learned of it.
     pub fn revoke(&mut self, partition: u32) {
         self.assigned -= 1;
         self.all().into_iter().for_each(|samplers| samplers.revoke(partition));
+        self.waits.iter_mut().for_each(|waits| waits.revoke(partition));
     }
 
     /// With what probability a trace of a partition of this worker is to be kept.
@@ -205,8 +225,13 @@ impl States {
     pub fn write(&mut self, mut room: usize, mut write: impl FnMut(Learned)) {
         self.first += 1;
         let first = self.first;
-        let [slowest, rare, adaptive, ceilings] = self.all();
-        let mut tables: Vec<_> = [slowest, rare, adaptive].into_iter().flat_map(All::tables).collect();
+        let Self { slowest, rare, adaptive, ceilings, waits, .. } = self;
+        let samplers: [&mut dyn All; 3] = [slowest, rare, adaptive];
+        let mut tables: Vec<_> = samplers.into_iter().flat_map(All::tables).collect();
+        if let Some(waits) = waits {
+            let name = waits.name();
+            tables.extend(waits.tables().map(|(partition, table)| (name, partition, table)));
+        }
         let turn = first % tables.len().max(1);
         tables.rotate_left(turn);
         let spent = ceilings.tables().into_iter().map(|table| (table, true));
@@ -266,7 +291,7 @@ impl States {
 
     pub fn bytes(&self) -> usize {
         let all: [&dyn All; 4] = [&self.slowest, &self.rare, &self.adaptive, &self.ceilings];
-        all.into_iter().map(All::bytes).sum()
+        all.into_iter().map(All::bytes).sum::<usize>() + self.waits.as_ref().map_or(0, Waits::bytes)
     }
 
     fn all(&mut self) -> [&mut dyn All; 4] {

@@ -413,6 +413,7 @@ fn settings(orders: &Orders) -> Settings {
     let buffer = buffer(orders) - early(orders);
     let completion = Completion {
         quiet: config.completion.quiet.as_millis() as u64,
+        completeness: config.completion.completeness,
         max_wait: config.completion.max_wait.as_millis() as u64,
         max_trace_bytes: config.completion.max_trace_bytes as usize,
     };

@@ -161,7 +161,7 @@ impl Expected {
         let weight = if is_certain { CERTAIN } else { SAMPLED };
         let policies: &[&str] = if is_certain { &["errors", "server-errors", "slow"] } else { &["baseline"] };
         let reason = if is_certain { "always" } else { "sampled" };
-        let completions = ["structure", "max_wait", "size", "memory", "end"];
+        let completions = ["structure", "torn", "max_wait", "size", "memory", "end"];
         let notes: Vec<(&str, &str)> = notes.iter().map(|(key, text)| (key.as_str(), text.as_str())).collect();
         let are_right = match notes[..] {
             [] => true,

@@ -411,7 +411,7 @@ fn any_settings() -> impl Strategy<Value = Settings> {
     let tick_bytes = select(vec![1, 300, 1 << 20]);
     let bounds = (select(vec![3_000_u64, 30_000, 200_000]), select(vec![600_usize, 1 << 20]));
     (keying, tick_bytes, bounds).prop_map(|(keying, tick_bytes, (max_wait, max_trace_bytes))| Settings {
-        completion: Completion { quiet: 1_000, max_wait, max_trace_bytes },
+        completion: Completion { quiet: 1_000, completeness: None, max_wait, max_trace_bytes },
         // What is forgotten, and when, depends on ticks: others test that.
         late_window: FOREVER,
         tick_bytes,
