@@ -352,7 +352,9 @@ fn completeness(node: Option<&Node>, is_fixed: bool, d: &mut Diagnostics) -> Opt
             None
         }
         Some(node) => {
-            bounded(node, "`completeness`", units::quantile, COMPLETENESS, "from 50% to 99.999%", d).map(Some)
+            let share = bounded(node, "`completeness`", units::quantile, COMPLETENESS, "from 50% to 99.999%", d)?;
+            // What is learned is kept by the goal, and 99.9% is 0.999.
+            Some(Some((share * 1e6).round() / 1e6))
         }
         None if is_fixed => Some(None),
         None => Some(Completion::default().completeness),
