@@ -129,7 +129,8 @@ impl Stats {
     pub fn held(&mut self, reason: Reason, spans: u32, ms: u64) {
         let completed = &mut self.completed[reason as usize];
         completed.before += u64::from(spans);
-        completed.held += ms;
+        // Stamps may be of any time.
+        completed.held = completed.held.saturating_add(ms);
     }
 
     /// A span came after a verdict.
