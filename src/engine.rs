@@ -930,8 +930,8 @@ impl Engine {
     /// Decides a trace, if need be before what else is due with it.
     fn decide(&mut self, trace: u32, reason: Reason) {
         if self.assembly.rings_together() {
-            self.batch.due.push((trace, reason));
-            self.judge_batch();
+            let due = self.due(trace, reason);
+            self.judge_batch(vec![due]);
             while let Some(judged) = self.batch.next() {
                 self.carry_out(judged);
             }

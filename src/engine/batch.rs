@@ -8,19 +8,17 @@ use std::{collections::VecDeque, mem};
 
 use super::{
     Engine,
-    judge::{Judged, facts},
+    judge::{Judged, facts, weighed},
 };
 use crate::{
     assemble::{Keying, Reason},
-    decide::{Answering, Facts, PolicySet, Vote, Weight},
+    decide::{Answering, Facts, PolicySet, Vote},
     model::{RecordTime, Threshold},
     sample::{Candidate, Rule},
 };
 
 #[derive(Default)]
 pub struct Batch {
-    /// What has rung.
-    pub due: Vec<(u32, Reason)>,
     /// What was judged and is not carried out yet.
     judged: VecDeque<Judged>,
     /// Bytes of the votes on them: asked for at every decision.
@@ -61,8 +59,8 @@ struct Claim {
     candidate: Candidate,
 }
 
-/// What a rate lets through of a trace.
-type Granted = (u32, u16, Threshold);
+/// What a rate lets through of a trace, by its sampler.
+pub type Granted = (u16, Threshold);
 
 /// Bytes that a trace may take while its batch is judged, beside its votes: see the types above, and [`Judged`].
 const TRACE_BYTES: usize = 384;
@@ -84,11 +82,12 @@ impl Engine {
     /// Judges what is due next in a domain; false where nothing is.
     pub(super) fn gather(&mut self, domain: u32) -> bool {
         loop {
-            while let Some(due) = self.assembly.next_due() {
-                self.batch.due.push(due);
+            let mut rung = Vec::new();
+            while let Some((trace, reason)) = self.assembly.next_due() {
+                rung.push(self.due(trace, reason));
             }
-            if !self.batch.due.is_empty() {
-                self.judge_batch();
+            if !rung.is_empty() {
+                self.judge_batch(rung);
                 return true;
             }
             if !self.assembly.ring(domain) {
@@ -106,14 +105,10 @@ impl Engine {
     }
 
     /// Judges what has rung.
-    pub(super) fn judge_batch(&mut self) {
-        let rung = mem::take(&mut self.batch.due);
-        let mut all: Vec<Due> = rung.iter().map(|&(trace, reason)| self.due(trace, reason)).collect();
-        self.batch.due = rung;
-        self.batch.due.clear();
+    pub(super) fn judge_batch(&mut self, mut rung: Vec<Due>) {
         // What is too large rings at once, whatever its partition.
-        all.sort_by_key(|due| (due.decided, due.spender));
-        for together in all.chunk_by(|a, b| (a.decided, a.spender) == (b.decided, b.spender)) {
+        rung.sort_by_key(|due| (due.decided, due.spender));
+        for together in rung.chunk_by(|a, b| (a.decided, a.spender) == (b.decided, b.spender)) {
             self.judge_all(together);
         }
     }
@@ -123,10 +118,7 @@ impl Engine {
         self.batch.claims.clear();
         let mut judged: Vec<Judged> = Vec::with_capacity(together.len());
         for (at, due) in (0..).zip(together) {
-            let first = granted.partition_point(|of| of.0 < at);
-            let of = granted[first..].iter().take_while(|of| of.0 == at);
-            let of: Vec<_> = of.map(|&(_, sampler, threshold)| (sampler, threshold)).collect();
-            judged.push(self.judge(*due, at, &of));
+            judged.push(self.judge(*due, at, of(&granted, at)));
         }
         self.states.expect_no_more();
         self.ask_budgets(together, &mut judged);
@@ -135,7 +127,7 @@ impl Engine {
     }
 
     /// What rates let through of what traces ask of them, in the order of the traces and the samplers.
-    fn ask_rates(&mut self, together: &[Due]) -> Vec<Granted> {
+    fn ask_rates(&mut self, together: &[Due]) -> Vec<(u32, Granted)> {
         let Self { assembly, sets, states, votes, scratch, stats, .. } = self;
         let mut asked: Vec<Asked> = Vec::new();
         for (at, due) in (0..).zip(together) {
@@ -156,7 +148,7 @@ impl Engine {
             });
         }
         asked.sort_by_key(|asked| asked.rate);
-        let mut granted: Vec<Granted> = Vec::with_capacity(asked.len());
+        let mut granted: Vec<(u32, Granted)> = Vec::with_capacity(asked.len());
         for asked in asked.chunk_by(|a, b| a.rate == b.rate) {
             let Some(Rule::Rate(rule)) = sets.rule(asked[0].rate) else { continue };
             let mut batch = candidates(asked.iter().map(|asked| &asked.candidate));
@@ -166,10 +158,10 @@ impl Engine {
                 if !candidate.is_kept() {
                     stats.cuts[usize::from(policy)].by_rate(candidate.threshold);
                 }
-                granted.push((trace, sampler, candidate.threshold));
+                granted.push((trace, (sampler, candidate.threshold)));
             }
         }
-        granted.sort_unstable_by_key(|&(at, sampler, _)| (at, sampler));
+        granted.sort_unstable_by_key(|&(at, (sampler, _))| (at, sampler));
         granted
     }
 
@@ -205,31 +197,24 @@ impl Engine {
         }
         closed.sort_unstable();
         for (at, judged) in (0..).zip(judged).filter(|(_, judged)| judged.verdict.keep && !judged.bound) {
-            let first = closed.partition_point(|of| of.0 < at);
-            let closed = closed[first..].iter().take_while(|of| of.0 == at).map(|of| of.1);
-            self.cut_one(judged, &cuts, closed);
+            self.cut_one(judged, &cuts, of(&closed, at));
         }
     }
 
     /// Judges a trace of the batch again, which is kept if budgets leave it.
-    fn cut_one(
-        &mut self,
-        judged: &mut Judged,
-        cuts: &[(usize, Vec<Threshold>)],
-        closed: impl Iterator<Item = u64> + Clone,
-    ) {
+    fn cut_one(&mut self, judged: &mut Judged, cuts: &[(usize, Vec<Threshold>)], closed: &[(u32, u64)]) {
         let Self { assembly, sets, batch, stats, scratch, .. } = self;
         let Due { trace, reason, decided, .. } = judged.due;
         let generation = assembly.generation_of(trace);
         let Some((_, cuts)) = cuts.iter().find(|(of, _)| *of == generation) else { return };
-        if closed.clone().next().is_none() && cuts.iter().all(|cut| *cut == Threshold::ALWAYS) {
+        if closed.is_empty() && cuts.iter().all(|cut| *cut == Threshold::ALWAYS) {
             return;
         }
         let edition = &sets.asked(generation).edition;
         let policies = &edition.policies;
         batch.cuts.clone_from(cuts);
-        for name in closed {
-            policies.budgets().iter().filter(|of| of.state == name).for_each(|budget| budget.close(&mut batch.cuts));
+        for (_, name) in closed {
+            policies.budgets().iter().filter(|of| of.state == *name).for_each(|budget| budget.close(&mut batch.cuts));
         }
         let known = facts(assembly, policies, scratch, trace, reason == Reason::Structure, decided);
         let facts = Facts { votes: &judged.votes, cuts: &batch.cuts, ..known };
@@ -239,10 +224,7 @@ impl Engine {
         }
         judged.verdict = verdict;
         if self.weighed.is_some() {
-            judged.matching.clear();
-            policies.weigh(facts, |weight| {
-                judged.matching.push(Weight { policy: edition.number(weight.policy), ..weight });
-            });
+            judged.matching = weighed(edition, facts);
         }
     }
 
@@ -273,6 +255,12 @@ impl Engine {
             }
         }
     }
+}
+
+/// Those of a trace, of all that are in the order of the traces.
+fn of<T>(all: &[(u32, T)], at: u32) -> &[(u32, T)] {
+    let from = &all[all.partition_point(|(of, _)| *of < at)..];
+    &from[..from.partition_point(|(of, _)| *of == at)]
 }
 
 /// As places among these.
@@ -309,9 +297,8 @@ impl Batch {
     }
 
     pub fn bytes(&self) -> usize {
-        let Self { due, judged, votes, claims, cuts } = self;
-        due.capacity() * size_of::<(u32, Reason)>()
-            + judged.capacity() * size_of::<Judged>()
+        let Self { judged, votes, claims, cuts } = self;
+        judged.capacity() * size_of::<Judged>()
             + claims.capacity() * size_of::<Claim>()
             + votes
             + cuts.capacity() * size_of::<Threshold>()

@@ -1,10 +1,13 @@
 //! Verdicts on traces, as policies and samplers have them.
 
-use super::{Engine, Workspace, batch::Due};
+use super::{
+    Engine, Workspace,
+    batch::{Due, Granted},
+};
 use crate::{
     assemble::{Assembly, Reason, Summary},
-    decide::{Answering, Context, Facts, NOTES, Node, PolicySet, Tree, Values, Verdict, Vote, Weight},
-    model::{Fingerprint, RecordTime, Threshold},
+    decide::{Answering, Context, Edition, Facts, NOTES, Node, PolicySet, Tree, Values, Verdict, Vote, Weight},
+    model::{Fingerprint, RecordTime},
 };
 
 /// A verdict that is not carried out yet.
@@ -25,7 +28,7 @@ pub struct Judged {
 
 impl Engine {
     /// Judges a trace by itself, the one at a place of its batch. `granted`: what rates let through of it, by sampler.
-    pub(super) fn judge(&mut self, due: Due, at: u32, granted: &[(u16, Threshold)]) -> Judged {
+    pub(super) fn judge(&mut self, due: Due, at: u32, granted: &[(u32, Granted)]) -> Judged {
         let Due { trace, reason, decided, .. } = due;
         if let Some(of) = self.assembly.bound(trace) {
             let (verdict, policies, matching) = (of.verdict, of.policies, Vec::new());
@@ -42,12 +45,7 @@ impl Engine {
         grant(votes, granted);
         let facts = Facts { votes, ..known };
         policies.shadows(facts, |policy, keep| stats.shadowed(edition.number(policy), keep));
-        let mut matching = Vec::new();
-        if self.weighed.is_some() {
-            policies.weigh(facts, |weight| {
-                matching.push(Weight { policy: edition.number(weight.policy), ..weight });
-            });
-        }
+        let matching = if self.weighed.is_some() { weighed(edition, facts) } else { Vec::new() };
         let verdict = policies.decide(facts);
         if verdict.keep && is_one_of_many {
             batch.claim(at, policies, facts, verdict.threshold);
@@ -65,9 +63,7 @@ impl Engine {
             votes: votes.as_slice().into(),
         }
     }
-}
 
-impl Engine {
     /// Lets samplers learn of a verdict that is carried out.
     pub(super) fn teach(&mut self, judged: &Judged) {
         if judged.votes.is_empty() {
@@ -93,9 +89,16 @@ impl Judged {
     }
 }
 
+/// What each policy is worth to a trace.
+pub fn weighed(edition: &Edition, facts: Facts<'_>) -> Vec<Weight> {
+    let mut weighed = Vec::new();
+    edition.policies.weigh(facts, |weight| weighed.push(Weight { policy: edition.number(weight.policy), ..weight }));
+    weighed
+}
+
 /// Puts what rates let through into the votes. Both are in the order of the samplers.
-fn grant(votes: &mut [Vote], granted: &[(u16, Threshold)]) {
-    for &(sampler, threshold) in granted {
+fn grant(votes: &mut [Vote], granted: &[(u32, Granted)]) {
+    for &(_, (sampler, threshold)) in granted {
         if let Ok(at) = votes.binary_search_by_key(&sampler, |vote| vote.sampler) {
             votes[at].threshold = threshold;
         }
