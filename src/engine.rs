@@ -683,7 +683,8 @@ impl Engine {
         let tree = if self.sets.ask_tree() { self.tree_bytes() } else { 0 };
         let stamped = if self.settings.stamps.is_none() { 0 } else { self.stamped_bytes() };
         let states = if self.states.bytes() > 0 { 2 * STATE_BYTES } else { 0 };
-        let states = states + self.batch_bytes();
+        // Of two ticks, as above.
+        let states = states + 2 * self.states.at_once() + self.batch_bytes();
         tick_bytes
             + states
             + completion.max_trace_bytes

@@ -4,7 +4,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use super::{
-    Adaptive, Candidate, Ceiling, Malformed,
+    Account, Adaptive, Candidate, Ceiling, Malformed,
     budget::{self, Class},
     coverage::Coverage,
     keys::{Holder, Key},
@@ -298,9 +298,10 @@ impl States {
         [&mut self.slowest, &mut self.rare, &mut self.adaptive, &mut self.ceilings]
     }
 
-    /// How many ceilings there are, each in each of the partitions.
-    pub fn ceilings(&self) -> usize {
-        self.ceilings.values().map(|known| known.own.len()).sum()
+    /// Bytes that are written at once, at most, whatever room there is.
+    pub fn at_once(&self) -> usize {
+        let accounts: usize = self.ceilings.values().map(|known| known.own.len()).sum();
+        accounts * (Account::WRITTEN + size_of::<Learned>())
     }
 
     /// Who shares a ceiling: where one worker has all partitions, their time is one, and so is what they spend.
