@@ -163,6 +163,7 @@ struct Workspace {
     notes: Vec<u64>,
     tree: Tree,
     values: Values,
+    links: Vec<u64>,
     spans: Vec<u32>,
     items: Vec<Item>,
     /// What is stamped on them.
@@ -190,6 +191,7 @@ impl Engine {
             notes: Vec::new(),
             tree: Tree::default(),
             values: Values::default(),
+            links: Vec::new(),
             spans: Vec::new(),
             items: Vec::new(),
             stamped: Vec::new(),
@@ -681,6 +683,8 @@ impl Engine {
     fn reserve(&self, need: usize) -> usize {
         let Settings { tick_bytes, completion, output_record_bytes, buffer, .. } = self.settings;
         let tree = if self.sets.ask_tree() { self.tree_bytes() } else { 0 };
+        // Each link of a trace is larger than its key.
+        let links = if self.sets.ask_links() { completion.max_trace_bytes } else { 0 };
         let stamped = if self.settings.stamps.is_none() { 0 } else { self.stamped_bytes() };
         let states = if self.states.bytes() > 0 { 2 * STATE_BYTES } else { 0 };
         // Of two ticks, as above.
@@ -689,6 +693,7 @@ impl Engine {
             + states
             + completion.max_trace_bytes
             + tree
+            + links
             + stamped
             + output_record_bytes.min(buffer / 8).max(LOOK).max(need)
     }
@@ -870,6 +875,7 @@ impl Engine {
             complete: false,
             tree,
             values,
+            links: &[],
             votes: &[],
             cuts: &[],
             bits,
@@ -939,7 +945,9 @@ impl Engine {
         } else {
             let due = self.due(trace, reason);
             let judged = self.judge(due, 0, &[]);
-            self.carry_out(judged);
+            if !self.puts_off(&judged) {
+                self.carry_out(judged);
+            }
         }
     }
 
@@ -1120,6 +1128,7 @@ impl Workspace {
             stamped,
             tree,
             values,
+            links,
             bits: _,
             counts: _,
             notes: _,
@@ -1128,6 +1137,7 @@ impl Workspace {
         batch.bytes()
             + tree.bytes()
             + values.bytes()
+            + links.capacity() * size_of::<u64>()
             + (scopes.capacity() + resources.capacity() + past.capacity() + spans.capacity()) * size_of::<u32>()
             + late.capacity() * size_of::<(u32, Threshold)>()
             + items.capacity() * size_of::<Item>()
@@ -1140,6 +1150,7 @@ impl Workspace {
             self.batch = Batch::default();
             self.tree = Tree::default();
             self.values = Values::default();
+            self.links = Vec::new();
             self.scopes = Vec::new();
             self.resources = Vec::new();
             self.late = Vec::new();

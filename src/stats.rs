@@ -43,6 +43,8 @@ pub struct Stats {
     pub spread: u64,
     /// Verdicts forgotten before their time.
     pub forgotten: u64,
+    /// Marks of kept traces that others were to follow, which left before their time.
+    pub unmarked: u64,
     /// By the reason of the verdict.
     completed: [Completed; Reason::ALL.len()],
     /// Traces by policy (the first is `otherwise`), verdict and reason.

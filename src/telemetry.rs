@@ -246,6 +246,7 @@ impl Telemetry {
         total.add("tailwater_records_skewed_total", stats.skewed);
         total.add("tailwater_traces_spread_total", stats.spread);
         total.add("tailwater_verdicts_forgotten_total", stats.forgotten);
+        total.add("tailwater_marks_forgotten_total", stats.unmarked);
         total.add("tailwater_spans_past_total", stats.past);
         for (policy, spans) in names.iter().zip(&stats.regret).filter(|(_, spans)| **spans > 0) {
             total.regret.push(([("policy", policy.clone())], *spans));
@@ -442,6 +443,10 @@ fn describe() {
     describe_counter!(
         "tailwater_verdicts_forgotten_total",
         "Verdicts forgotten before late_window, for lack of memory"
+    );
+    describe_counter!(
+        "tailwater_marks_forgotten_total",
+        "Marks of kept traces, by which others follow, that left before their time, as a partition had more than it remembers"
     );
     describe_counter!(RELOADS, "Policies loaded anew: taken, or refused for their mistakes");
     describe_gauge!("tailwater_policies_in_force", "Workers whose new traces are judged by policies of this hash");

@@ -127,6 +127,18 @@ pub fn bytes_per_second(text: &str) -> Result<f64, Mistake> {
     if size > 0 { Ok(size as f64) } else { Err(Mistake::new("nothing a second", "write such as 10MiB")) }
 }
 
+/// How much longer something may be waited for, up to ten minutes, in milliseconds.
+///
+/// # Errors
+/// Anything else.
+pub fn wait(text: &str) -> Result<u64, Mistake> {
+    let wait = duration(text)?;
+    if wait <= Duration::from_secs(600) {
+        return Ok(wait.as_millis() as u64);
+    }
+    Err(Mistake::new(format!("`{text}` is more than 10m"), "write such as 5s, or 0s"))
+}
+
 /// How much of a rate may be saved up, in seconds: from one to ten minutes.
 ///
 /// # Errors

@@ -11,7 +11,7 @@ const CORE: [&str; 15] = [
     "decide",
     "sample",
     "engine.rs",
-    "engine/output.rs",
+    "engine",
     "encode",
     "tick.rs",
     "decisions.rs",

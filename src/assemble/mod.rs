@@ -191,6 +191,8 @@ struct Trace {
     /// A parent was missing when last looked at, and nothing has arrived since.
     torn: bool,
     generation: u8,
+    /// It is held for so many milliseconds after its first span at least.
+    patience: u32,
 }
 
 /// The root is one that acts as such, if the configuration says what does; then the ended one, then the earliest, then the
@@ -942,6 +944,7 @@ impl<C, V: Copy> Assembly<C, V> {
             domain: self.time.domain(partition),
             torn: false,
             generation: self.generation as u8,
+            patience: 0,
         };
         let at = traces.insert(trace);
         vacant.insert(at);
@@ -984,6 +987,19 @@ impl<C, V: Copy> Assembly<C, V> {
         }
         self.disarm(trace);
         self.time.in_domain(domain).wheel.arm(&mut self.traces, trace, deadline);
+    }
+
+    /// Holds a trace that is due for so many milliseconds more, once, and as far as it may be held. False where it may not.
+    pub fn put_off(&mut self, trace: u32, decided: RecordTime, ms: u64) -> bool {
+        let Trace { first_seen, patience, .. } = self.traces[trace];
+        let until = decided.plus(ms).min(self.traces[trace].bound(&self.completion));
+        if patience > 0 || self.grain(until.0) <= self.grain(decided.0) {
+            return false;
+        }
+        let patience = until.since(RecordTime(first_seen));
+        self.traces[trace].patience = u32::try_from(patience).unwrap_or(u32::MAX);
+        self.arm(trace);
+        true
     }
 
     fn disarm(&mut self, trace: u32) {
@@ -1076,7 +1092,8 @@ impl Trace {
     /// When to look at it next, in milliseconds of record time.
     fn deadline(&self, periods: Periods, completion: &Completion) -> i64 {
         let bound = self.bound(completion);
-        self.quiet(periods).map_or(bound, |quiet| quiet.min(bound)).0
+        let waits = RecordTime(self.first_seen).plus(self.patience.into());
+        self.quiet(periods).map_or(bound, |quiet| quiet.min(bound).max(waits)).0
     }
 
     /// It waits no longer, whatever it looks like.

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     assemble::{Completion, Keying},
     config::{self, Config, Keyed, Policies},
-    decide::percentage,
+    decide::of_such,
     decisions::schema::{Decision, Decisions, Reason},
     diagnostic::Diagnostics,
     encode::Stamps,
@@ -177,8 +177,8 @@ fn said(decision: &Decision, policies: &[String], sets: &[u32]) -> String {
     let verdict = if keep { "kept" } else { "dropped" };
     let asked = sets.get(set as usize).map(|hash| Fingerprint(*hash)).filter(|asked| *asked != Fingerprint::UNKNOWN);
     format!(
-        "{verdict} by {policy}; of such traces {} are kept; complete by {reason}, with {spans} span{}{}",
-        percentage(threshold),
+        "{verdict} by {policy}; {}; complete by {reason}, with {spans} span{}{}",
+        of_such(keep, threshold),
         if spans == 1 { "" } else { "s" },
         asked.map_or_else(String::new, |asked| format!("; by the policies {asked}"))
     )

@@ -177,6 +177,7 @@ impl Questions {
             complete: false,
             tree: &Tree::default(),
             values: &Values::default(),
+            links: &[],
             votes: &[],
             cuts: &[],
         };

@@ -17,6 +17,11 @@ pub fn key_of(value: &Computed<'_>) -> u64 {
     }
 }
 
+/// The key of a trace that others are linked to, by its id.
+pub fn linked(trace: &[u8]) -> u64 {
+    scalar(Value::Bytes(trace))
+}
+
 /// The key of an operation, by the hash of its service (0 where it has none) and the name of its root.
 pub fn operation(service: u64, name: &[u8]) -> u64 {
     mix(service, hash(name))

@@ -34,6 +34,7 @@ pub enum Place {
     /// All values of a path, as one.
     Values(u8),
     Different(u8),
+    Links,
 }
 
 // === impl Part ===
@@ -72,6 +73,7 @@ impl Place {
             Place::Hash(word) | Place::Number(word) => facts.bits[usize::from(word)],
             Place::Shape => facts.tree.shape(),
             Place::Values(path) => facts.values.key(path),
+            Place::Links => facts.links.iter().fold(0, |key, link| mix(key, *link)),
             _ => self.number(facts).map_or(0, f64::to_bits),
         }
     }
@@ -79,7 +81,7 @@ impl Place {
     /// None of what is absent, or is no number.
     pub fn number(self, facts: &Facts<'_>) -> Option<f64> {
         match self {
-            Place::Hash(_) | Place::Shape | Place::Values(_) => None,
+            Place::Hash(_) | Place::Shape | Place::Values(_) | Place::Links => None,
             Place::Number(word) => {
                 Some(f64::from_bits(facts.bits[usize::from(word)])).filter(|number| !number.is_nan())
             }
@@ -91,6 +93,18 @@ impl Place {
             Place::Depth => Some(f64::from(facts.tree.depth())),
             Place::Siblings(mark) => Some(f64::from(facts.tree.siblings(mark))),
             Place::Different(path) => Some(f64::from(facts.values.count(path))),
+        }
+    }
+}
+
+impl Place {
+    /// What a trace may have in common with others, one key for each: nothing where nothing is there.
+    pub fn keys(self, facts: &Facts<'_>, mut tell: impl FnMut(u64)) {
+        match self {
+            Place::Links => facts.links.iter().copied().for_each(tell),
+            Place::Values(path) => facts.values.of(path).for_each(tell),
+            Place::Hash(word) if facts.bits[usize::from(word)] == key_of(&Computed::NIL) => {}
+            _ => tell(self.hash(facts)),
         }
     }
 }

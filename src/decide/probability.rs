@@ -24,6 +24,14 @@ pub fn percentage(threshold: Threshold) -> String {
     if short == "0" && kept > 0.0 { format!("{:.1e} %", kept * 100.0) } else { format!("{short} %") }
 }
 
+/// What a verdict says of traces like its own, with this threshold.
+pub fn of_such(keep: bool, threshold: Threshold) -> String {
+    match threshold {
+        Threshold::NEVER if keep => "it goes with one of a sample, and stands for no others".to_owned(),
+        _ => format!("of such traces {} are kept", percentage(threshold)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -65,6 +65,7 @@ pub struct Program {
     pub asks_names: bool,
     /// Of these all values in a trace are asked for.
     pub values: Vec<Subject>,
+    pub asks_links: bool,
 }
 
 /// A condition on the facts of a trace.
@@ -238,6 +239,7 @@ struct Builder {
     parts: Numbered<Part>,
     asks_tree: bool,
     asks_names: bool,
+    asks_links: bool,
     values: Numbered<Subject>,
     /// So that their probes can be numbered: an expression may look at several.
     subjects: Numbered<Subject>,
@@ -412,6 +414,10 @@ impl Builder {
                 return Ok(if measured { Place::Number(part) } else { Place::Hash(part) });
             }
             Aspect::Trace(number) => number,
+            Aspect::Links => {
+                self.asks_links = true;
+                return Ok(Place::Links);
+            }
         };
         self.ask_tree(number);
         Ok(match number {
@@ -579,6 +585,7 @@ impl Builder {
             parts_detailed,
             asks_tree: self.asks_tree,
             asks_names: self.asks_names,
+            asks_links: self.asks_links,
             values: self.values.items,
         }
     }

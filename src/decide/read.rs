@@ -1,6 +1,7 @@
 //! Policies as written, from YAML.
 
 mod budget;
+mod follow;
 mod learning;
 
 pub use learning::Learning;
@@ -11,6 +12,7 @@ use super::{
     Action, List, Match,
     budget::Budget,
     condition::{self, Formula, SpanTest, TraceTest},
+    follow::Follower,
     probability::threshold,
     randomness,
 };
@@ -49,6 +51,7 @@ pub struct Policies<'a> {
     pub learning: Vec<Learning<'a>>,
     /// Those of groups before those around them.
     pub budgets: Vec<Budget>,
+    pub followers: Vec<Follower>,
     pub randomness: randomness::Source,
     pub root: Option<(Formula<SpanTest>, String)>,
 }
@@ -73,6 +76,7 @@ pub fn read<'a>(parts: &[Part<'a>], diagnostics: &mut Diagnostics) -> Option<Pol
         policies: Vec::new(),
         learning: Vec::new(),
         budgets: Vec::new(),
+        following: Vec::new(),
         names: HashMap::new(),
         matching: None,
         budget: None,
@@ -93,6 +97,7 @@ pub fn read<'a>(parts: &[Part<'a>], diagnostics: &mut Diagnostics) -> Option<Pol
     if let Some((Some(node), _)) = reader.budget {
         reader.budget(node, "", 0..reader.policies.len());
     }
+    let followers = reader.followers();
     let Reader { diagnostics, policies, learning, budgets, otherwise, randomness, root, .. } = reader;
     let randomness = randomness.map_or(Some(randomness::Source::default()), |(source, _)| source);
     if diagnostics.0.len() > before {
@@ -102,7 +107,7 @@ pub fn read<'a>(parts: &[Part<'a>], diagnostics: &mut Diagnostics) -> Option<Pol
     let list = List { matching: matching?, policies: 0..place(policies.len()), otherwise };
     let policies = policies.into_iter().collect::<Option<Vec<_>>>()?;
     let budgets = budgets.into_iter().map(|budget| budget.over(policies.len())).collect();
-    Some(Policies { list, policies, learning, budgets, randomness: randomness?, root })
+    Some(Policies { list, policies, learning, budgets, followers, randomness: randomness?, root })
 }
 
 /// A part of which the mistakes were named that make it no mapping, and of which `match` was read.
@@ -117,6 +122,8 @@ struct Reader<'a, 'd> {
     policies: Vec<Option<Policy<'a>>>,
     learning: Vec<Learning<'a>>,
     budgets: Vec<budget::Read>,
+    /// The places of samplers that follow, and the names of the policies that begin groups, if they are named.
+    following: Vec<(u16, Option<&'a [Node]>)>,
     names: HashMap<&'a str, &'a Location>,
     /// Of all files, and where it stands.
     matching: Option<(Option<Match>, &'a Location)>,
@@ -381,7 +388,8 @@ impl<'a> Reader<'a, '_> {
     fn sampler(&mut self, node: &'a Node, keeps: Option<&str>) -> Option<Threshold> {
         let before = self.diagnostics.0.len();
         let mut fields = Fields::of(node, "a sampler", self.diagnostics)?;
-        let given = ["probability", "slowest", "rare", "adaptive", "rate"].map(|name| Some((name, fields.take(name)?)));
+        let samplers = ["probability", "slowest", "rare", "adaptive", "rate", "follow"];
+        let given = samplers.map(|name| Some((name, fields.take(name)?)));
         let mut given = given.into_iter().flatten();
         fields.finish(self.diagnostics);
         match (given.next(), given.next()) {

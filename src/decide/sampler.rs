@@ -5,11 +5,15 @@ use super::{
     condition::Aspect,
     part::{Place, key},
     probability::threshold,
+    tree::mix,
 };
 use crate::{
     model::Threshold,
-    sample::{Measured, Over, Rule, States, keys::Key, slowest::Fate},
+    sample::{Measured, Over, Rule, States, follow::Mark, keys::Key, slowest::Fate},
 };
+
+/// What one trace may follow others by, at most: a batch of messages has as many links as messages.
+const KEYS_MAX: usize = 1024;
 
 /// A sampler that learns. `V` is what it looks at: as it was read, then where that stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +39,8 @@ pub struct Vote {
     pub measured: Option<Measured>,
     /// What of such traces is kept.
     pub threshold: Threshold,
+    /// What it follows, if it does.
+    pub marked: Option<Mark>,
 }
 
 /// Who answers for the samplers that learn.
@@ -67,17 +73,40 @@ impl Sampler<Aspect> {
 }
 
 impl Sampler<Place> {
-    /// Of a trace with these facts: what is measured, and what of such traces is kept.
-    pub fn answer(&self, policy: u16, facts: &Facts<'_>, answering: Answering<'_>) -> (Option<Measured>, Threshold) {
+    /// On a trace with these facts, for a policy, where both have these places.
+    pub fn vote(&self, (sampler, policy): (u16, u16), facts: &Facts<'_>, answering: Answering<'_>) -> Vote {
+        let no = Vote { sampler, policy, measured: None, threshold: Threshold::NEVER, marked: None };
         let (states, partition) = match answering {
-            Answering::Given(policies) if policies.contains(&policy) => return (None, Threshold::ALWAYS),
-            Answering::Given(_) => return (None, Threshold::NEVER),
+            Answering::Given(policies) if policies.contains(&policy) => {
+                return Vote { threshold: Threshold::ALWAYS, ..no };
+            }
+            Answering::Given(_) => return no,
             Answering::Learned(states, partition) => (states, partition),
         };
+        if matches!(self.rule, Rule::Follow(_)) {
+            let marked = states.marked(self.state, &self.keys(facts), facts.time);
+            // Of a sample, it is asked again when it is known what else keeps the trace.
+            let threshold = if marked.is_some_and(|mark| mark.certain) { Threshold::ALWAYS } else { Threshold::NEVER };
+            return Vote { threshold, marked, ..no };
+        }
         let value = self.of.as_ref().map_or(Some(1.0), |of| of.number(facts));
-        let Some(value) = value else { return (None, Threshold::NEVER) };
+        let Some(value) = value else { return no };
         let measured = Measured { partition, key: Key(key(&self.by, facts)), value, time: facts.time };
-        (Some(measured), threshold(states.probability(self.state, &self.rule, measured)))
+        let threshold = threshold(states.probability(self.state, &self.rule, measured));
+        Vote { measured: Some(measured), threshold, ..no }
+    }
+
+    /// What traces follow each other by: a value is another in each place that it stands in.
+    pub fn keys(&self, facts: &Facts<'_>) -> Vec<u64> {
+        let mut keys = Vec::new();
+        for (place, of) in (0..).zip(&self.by) {
+            of.keys(facts, |key| {
+                if keys.len() < KEYS_MAX {
+                    keys.push(mix(place, key));
+                }
+            });
+        }
+        keys
     }
 
     /// Learns of a trace, and tells what came of what is over now.

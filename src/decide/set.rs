@@ -7,6 +7,7 @@ use super::{
     budget::Budget,
     condition::Field,
     fnv::fnv,
+    follow::Follower,
     part::{Part as Value, Place},
     policy::List,
     program::{self, Program, Source},
@@ -30,6 +31,7 @@ pub struct PolicySet {
     pub(super) samplers: Vec<Sampler<Place>>,
     /// Those of groups before those around them.
     pub(super) budgets: Vec<Budget>,
+    pub(super) followers: Vec<Follower>,
     pub(super) has_shadows: bool,
     randomness: randomness::Source,
     /// The condition on what counts as a root, as text.
@@ -79,6 +81,7 @@ impl PolicySet {
             policies,
             samplers,
             budgets: read.budgets,
+            followers: read.followers,
             has_shadows,
             randomness: read.randomness,
             root,

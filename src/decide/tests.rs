@@ -118,6 +118,7 @@ impl Observed {
             complete,
             tree,
             values,
+            links: &[],
             votes: &[],
             cuts: &[],
         }

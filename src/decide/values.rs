@@ -44,7 +44,8 @@ impl Values {
         join(self.of(path))
     }
 
-    fn of(&self, path: u8) -> impl Iterator<Item = u64> {
+    /// The hashes of a path's, in their order.
+    pub fn of(&self, path: u8) -> impl Iterator<Item = u64> {
         let start = self.noted.partition_point(|(known, _)| *known < path);
         self.noted[start..].iter().take_while(move |(known, _)| *known == path).map(|(_, hash)| *hash)
     }

@@ -31,6 +31,8 @@ pub struct Facts<'a> {
     pub tree: &'a Tree,
     /// Gathered with it.
     pub values: &'a Values,
+    /// The keys of the traces that it is linked with, and its own. Empty unless `PolicySet::asks_links`.
+    pub links: &'a [u64],
     /// Of the samplers of the policies that match, in the order of the samplers. One that is missing keeps nothing.
     pub votes: &'a [Vote],
     /// What budgets leave of what each policy keeps, by its number, and at the end of what the `otherwise` of all keeps. Empty:
@@ -44,7 +46,8 @@ pub struct Verdict {
     /// In `PolicySet::policies`: the policy, or the group by its own `otherwise`. None: the `otherwise` of all.
     pub policy: Option<u16>,
     /// Of all traces with these facts, those are kept whose randomness reaches it; so it does not depend on the trace's
-    /// own. `NEVER` of what a policy always drops.
+    /// own. `NEVER` of what a policy always drops, and of what is kept because another trace was that is one of a sample: it stands
+    /// for no others.
     pub threshold: Threshold,
 }
 
@@ -61,9 +64,13 @@ pub struct Weight {
 // === impl Verdict ===
 
 impl Verdict {
-    /// In a word, of what is kept: all that is like it is, or a sample of it.
+    /// In a word, of what is kept: all that is like it is, or a sample of it, or what goes with one of a sample.
     pub fn reason(&self) -> &'static str {
-        if self.threshold == Threshold::ALWAYS { "always" } else { "sampled" }
+        match self.threshold {
+            Threshold::ALWAYS => "always",
+            Threshold::NEVER => "followed",
+            _ => "sampled",
+        }
     }
 }
 
@@ -110,9 +117,12 @@ impl PolicySet {
         for (number, policy) in self.members(list).filter(|(_, policy)| self.is_asked(policy, facts)) {
             match &policy.action {
                 Action::Keep { samplers, .. } => votes.extend(samplers.clone().map(|place| {
-                    let sampler = &self.samplers[usize::from(place)];
-                    let (measured, threshold) = sampler.answer(number, &facts, answering);
-                    Vote { sampler: place, policy: number, measured, threshold }
+                    let vote = self.samplers[usize::from(place)].vote((place, number), &facts, answering);
+                    // What one in the shadow would keep is counted, whatever it weighs.
+                    match vote.marked {
+                        Some(_) if policy.shadow => Vote { threshold: Threshold::ALWAYS, ..vote },
+                        _ => vote,
+                    }
                 })),
                 Action::Drop { .. } => {}
                 Action::Group(list) => self.vote_list(list, facts, answering, votes),

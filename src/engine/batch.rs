@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     assemble::{Keying, Reason},
-    decide::{Answering, Facts, PolicySet, Vote},
+    decide::{Answering, Facts, PolicySet, Verdict, Vote},
     model::{RecordTime, Threshold},
     sample::{Candidate, Rule},
 };
@@ -122,6 +122,7 @@ impl Engine {
         }
         self.states.expect_no_more();
         self.ask_budgets(together, &mut judged);
+        judged.retain(|judged| !self.puts_off(judged));
         self.batch.votes += judged.iter().map(Judged::votes).sum::<usize>();
         self.batch.judged.extend(judged);
     }
@@ -218,7 +219,11 @@ impl Engine {
         }
         let known = facts(assembly, policies, scratch, trace, reason == Reason::Structure, decided);
         let facts = Facts { votes: &judged.votes, cuts: &batch.cuts, ..known };
+        // What goes with one of a sample stands for no others, and still does.
+        let before = judged.verdict.threshold;
         let verdict = edition.numbered(policies.decide(facts));
+        let verdict =
+            if before == Threshold::NEVER && verdict.keep { Verdict { threshold: before, ..verdict } } else { verdict };
         if let (false, Some(policy)) = (verdict.keep, judged.verdict.policy) {
             stats.cuts[usize::from(policy)].by_budget(verdict.threshold, judged.protected);
         }
@@ -290,6 +295,8 @@ impl Batch {
         for (order, budget) in (0..).zip(policies.budgets()) {
             if let Some(key) = budget.class(policies, facts, &mut self.cuts) {
                 let (cost, randomness) = (budget.unit.cost(&facts), facts.randomness);
+                // What goes with one of a sample gives way by its own randomness.
+                let threshold = if threshold == Threshold::NEVER { Threshold::ALWAYS } else { threshold };
                 let candidate = Candidate { trace: at, key, cost, randomness, threshold };
                 self.claims.push(Claim { budget: budget.state, order, candidate });
             }

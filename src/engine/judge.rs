@@ -6,7 +6,8 @@ use super::{
 };
 use crate::{
     assemble::{Assembly, Reason, Summary},
-    decide::{Answering, Context, Edition, Facts, NOTES, Node, PolicySet, Tree, Values, Verdict, Vote, Weight},
+    decide::{Answering, Context, Edition, Facts, NOTES, Node, PolicySet, Tree, Values, Verdict, Vote, Weight, linked},
+    decode::detail,
     model::{Fingerprint, RecordTime},
 };
 
@@ -24,6 +25,8 @@ pub struct Judged {
     pub protected: bool,
     /// Of samplers that are to learn of it.
     pub votes: Box<[Vote]>,
+    /// It is dropped, but for so many milliseconds more it is worth waiting for one that it would follow.
+    patience: u64,
 }
 
 impl Engine {
@@ -32,7 +35,8 @@ impl Engine {
         let Due { trace, reason, decided, .. } = due;
         if let Some(of) = self.assembly.bound(trace) {
             let (verdict, policies, matching) = (of.verdict, of.policies, Vec::new());
-            return Judged { due, verdict, policies, matching, bound: true, protected: false, votes: Box::default() };
+            let votes = Box::default();
+            return Judged { due, verdict, policies, matching, bound: true, protected: false, votes, patience: 0 };
         }
         let is_one_of_many = self.assembly.rings_together();
         let Self { assembly, sets, states, given, votes, batch, stats, scratch, .. } = self;
@@ -43,10 +47,12 @@ impl Engine {
         let answering = given.as_deref().map_or(Answering::Learned(states, partition), Answering::Given);
         policies.vote(known, answering, votes);
         grant(votes, granted);
+        let verdict = policies.decide_following(votes, known);
+        let may_wait = self.given.is_none() && !matches!(reason, Reason::Size | Reason::Memory);
+        let patience = if may_wait && !verdict.keep { policies.patience(votes, known) } else { 0 };
         let facts = Facts { votes, ..known };
         policies.shadows(facts, |policy, keep| stats.shadowed(edition.number(policy), keep));
         let matching = if self.weighed.is_some() { weighed(edition, facts) } else { Vec::new() };
-        let verdict = policies.decide(facts);
         if verdict.keep && is_one_of_many {
             batch.claim(at, policies, facts, verdict.threshold);
             policies.expect(facts.votes, states);
@@ -61,22 +67,33 @@ impl Engine {
             bound: false,
             protected,
             votes: votes.as_slice().into(),
+            patience,
         }
+    }
+
+    /// Whether a trace is held for longer that was judged to be dropped, for one that it would follow.
+    pub(super) fn puts_off(&mut self, judged: &Judged) -> bool {
+        judged.patience > 0 && self.assembly.put_off(judged.due.trace, judged.due.decided, judged.patience)
     }
 
     /// Lets samplers learn of a verdict that is carried out.
     pub(super) fn teach(&mut self, judged: &Judged) {
-        if judged.votes.is_empty() {
+        if judged.bound {
             return;
         }
-        let Self { assembly, sets, states, stats, .. } = self;
-        let trace = judged.due.trace;
+        let Self { assembly, sets, states, stats, scratch, .. } = self;
+        let Due { trace, reason, decided, .. } = judged.due;
         let edition = &sets.asked(assembly.generation_of(trace)).edition;
         let Summary { id, randomness, .. } = assembly.summary(trace);
         let randomness = edition.policies.randomness(id, randomness);
         edition.policies.teach(&judged.votes, randomness, judged.verdict.keep, states, |policy, over| {
             stats.over(edition.number(policy), over);
         });
+        if judged.verdict.keep && edition.policies.has_followers() {
+            let partition = assembly.rank(assembly.first_place(trace).0);
+            let known = facts(assembly, &edition.policies, scratch, trace, reason == Reason::Structure, decided);
+            stats.unmarked += edition.policies.mark(&judged.votes, known, partition, states);
+        }
     }
 }
 
@@ -114,9 +131,13 @@ pub fn facts<'a>(
     complete: bool,
     time: RecordTime,
 ) -> Facts<'a> {
-    let Workspace { spans, tree, values, .. } = scratch;
+    let Workspace { spans, tree, values, links, .. } = scratch;
     if policies.asks_tree() {
         grow(assembly, spans, tree, values, trace);
+    }
+    links.clear();
+    if policies.asks_links() {
+        gather_links(assembly, spans, links, trace);
     }
     let Summary { id, duration, span_count, bytes, randomness, root_ended, .. } = assembly.summary(trace);
     let randomness = policies.randomness(id, randomness);
@@ -133,6 +154,7 @@ pub fn facts<'a>(
         complete,
         tree,
         values,
+        links,
         votes: &[],
         cuts: &[],
     }
@@ -154,6 +176,18 @@ fn grow(
         noted(Node { id, parent, service: context.map_or(0, |context| context.service), ..Node::default() }, notes)
     }));
     values.settle();
+}
+
+/// What the traces have as keys that a trace is linked with, and itself; `spans` is scratch space.
+fn gather_links(assembly: &Assembly<Context, super::Decided>, spans: &mut Vec<u32>, links: &mut Vec<u64>, trace: u32) {
+    links.push(linked(&assembly.summary(trace).id.0));
+    assembly.spans_of(trace, spans);
+    for &span in &*spans {
+        let (_, bytes) = assembly.span(span);
+        links.extend(detail::links(bytes).map(|link| linked(link.trace_id)));
+    }
+    links.sort_unstable();
+    links.dedup();
 }
 
 /// A node with what is noted of its span.

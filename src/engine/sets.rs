@@ -117,6 +117,10 @@ impl Sets {
         self.all().any(|live| live.policies().asks_tree())
     }
 
+    pub fn ask_links(&self) -> bool {
+        self.all().any(|live| live.policies().asks_links())
+    }
+
     /// Words of notes that a span may take.
     pub fn notes(&self) -> usize {
         self.all().map(|live| live.policies().notes()).max().unwrap_or(0)

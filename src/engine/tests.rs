@@ -1,6 +1,7 @@
 //! The core as its driver sees it.
 
 mod ceilings;
+mod follow;
 mod model;
 mod output;
 mod reload;

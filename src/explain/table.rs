@@ -8,7 +8,7 @@ use crate::{
         Action,
         condition::Scope,
         explain::{Found, Row},
-        percentage,
+        of_such, percentage,
     },
     decisions::Decision,
     model::Threshold,
@@ -117,10 +117,10 @@ impl Explanation {
         let Decision { verdict, reason, .. } = decision;
         writeln!(
             f,
-            "{} by {}; of such traces {} are kept; complete by {}",
+            "{} by {}; {}; complete by {}",
             if verdict.keep { "kept" } else { "dropped" },
             self.policy(verdict.policy),
-            percentage(verdict.threshold),
+            of_such(verdict.keep, verdict.threshold),
             reason.name(),
         )
     }

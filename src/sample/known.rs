@@ -46,6 +46,9 @@ pub trait Remembers: Debug + Sized {
     /// Whether a state has nothing to say any more.
     fn is_past(&self, state: &Self::State, now: RecordTime) -> bool;
 
+    /// A partition is another worker's now: what was learned of it here is what was heard of it.
+    fn revoked(_partition: u32, _table: Self::Table, _others: &mut Self::Others) {}
+
     /// Time passes in a partition of the worker, though nothing may have come of late.
     fn rest(&self, _partition: u32, _now: RecordTime, _known: &mut Known<Self>, _division: Division) {}
 }
@@ -121,7 +124,10 @@ impl<R: Remembers> Known<R> {
     }
 
     pub fn revoke(&mut self, partition: u32) {
-        self.own.retain(|(of, _)| *of != partition);
+        if let Ok(place) = self.own.binary_search_by_key(&partition, |(of, _)| *of) {
+            let (_, table) = self.own.remove(place);
+            R::revoked(partition, table, &mut self.others);
+        }
     }
 
     pub fn bytes(&self) -> usize {

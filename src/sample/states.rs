@@ -7,6 +7,7 @@ use super::{
     Account, Adaptive, Candidate, Ceiling, Malformed,
     budget::{self, Class},
     coverage::Coverage,
+    follow::{Follow, Mark},
     keys::{Holder, Key},
     known::{Division, Hears, Known, Learns, Remembers, Table},
     rare::{self, Rare},
@@ -24,6 +25,7 @@ pub struct States {
     adaptive: Samplers<Adaptive>,
     /// Of rates and budgets.
     ceilings: Samplers<Ceiling>,
+    follow: Samplers<Follow>,
     /// How long traces wait, where that is learned.
     waits: Option<Waits>,
     /// Partitions of the input, whosever they are, and those of this worker.
@@ -47,6 +49,7 @@ pub enum Rule {
     Adaptive(Adaptive),
     Rate(Ceiling),
     Budget(Ceiling),
+    Follow(Follow),
 }
 
 /// A trace, as a sampler sees it.
@@ -144,8 +147,8 @@ impl States {
             Rule::Slowest(rule) => probability(&self.slowest, sampler, rule, measured, self.division()),
             Rule::Rare(rule) => probability(&self.rare, sampler, rule, measured, self.division()),
             Rule::Adaptive(rule) => probability(&self.adaptive, sampler, rule, measured, self.division()),
-            // That is known when all of a batch are.
-            Rule::Rate(_) | Rule::Budget(_) => 0.0,
+            // That is known when all of a batch are, and what follows has more keys than one.
+            Rule::Rate(_) | Rule::Budget(_) | Rule::Follow(_) => 0.0,
         }
     }
 
@@ -160,7 +163,7 @@ impl States {
                 learn(&mut self.adaptive, sampler, rule, (measured, fate), division);
                 Over::Nothing
             }
-            Rule::Rate(_) | Rule::Budget(_) => Over::Nothing,
+            Rule::Rate(_) | Rule::Budget(_) | Rule::Follow(_) => Over::Nothing,
         }
     }
 
@@ -175,6 +178,27 @@ impl States {
     /// What was expected will be learned.
     pub fn expect_no_more(&mut self) {
         self.rare.values_mut().for_each(Known::expect_no_more);
+    }
+
+    /// The best mark of kept traces that any of these keys has at this time.
+    pub fn marked(&self, sampler: u64, keys: &[u64], time: RecordTime) -> Option<Mark> {
+        let now = if time == RecordTime::END { self.latest.unwrap_or(RecordTime(0)) } else { time };
+        Follow::find(keys, self.follow.get(&sampler)?, now)
+    }
+
+    /// A trace of a partition is kept that has these keys, and by a mark itself if it has one here. Says how many marks have left
+    /// before their time for want of room.
+    pub fn mark(
+        &mut self,
+        (sampler, rule): (u64, Follow),
+        (partition, time): (u32, RecordTime),
+        keys: &[u64],
+        (by, certain): (Option<Mark>, bool),
+    ) -> u64 {
+        let now = self.now(time);
+        // Who follows does not make the time longer, or a key that is in every trace would keep all, for ever.
+        let mark = by.unwrap_or(Mark { certain, until: now.plus(rule.lasts) });
+        rule.mark(partition, keys, mark, self.follow.entry(sampler).or_default(), now)
     }
 
     /// Decides what there is room for below a rate, of what a partition asks for at this time.
@@ -216,16 +240,16 @@ impl States {
                 let division = self.spenders();
                 rule.rest(partition, now, self.ceilings.entry(sampler).or_default(), division);
             }
-            Rule::Slowest(_) | Rule::Rare(_) => {}
+            Rule::Slowest(_) | Rule::Rare(_) | Rule::Follow(_) => {}
         }
     }
 
     /// Writes what was learned since it was last written, up to about so many bytes; what finds no room has its turn later. But what was
-    /// spent is written at once: a restart must not spend it again.
+    /// spent is written at once: a restart must not spend it again. And so is what others are to follow.
     pub fn write(&mut self, mut room: usize, mut write: impl FnMut(Learned)) {
         self.first += 1;
         let first = self.first;
-        let Self { slowest, rare, adaptive, ceilings, waits, .. } = self;
+        let Self { slowest, rare, adaptive, ceilings, follow, waits, .. } = self;
         let samplers: [&mut dyn All; 3] = [slowest, rare, adaptive];
         let mut tables: Vec<_> = samplers.into_iter().flat_map(All::tables).collect();
         if let Some(waits) = waits {
@@ -234,8 +258,8 @@ impl States {
         }
         let turn = first % tables.len().max(1);
         tables.rotate_left(turn);
-        let spent = ceilings.tables().into_iter().map(|table| (table, true));
-        for ((sampler, partition, table), at_once) in spent.chain(tables.into_iter().map(|table| (table, false))) {
+        let hurried = ceilings.tables().into_iter().chain(follow.tables()).map(|table| (table, true));
+        for ((sampler, partition, table), at_once) in hurried.chain(tables.into_iter().map(|table| (table, false))) {
             table.write(&mut |holder, state| {
                 if room == 0 && !at_once {
                     return false;
@@ -258,6 +282,7 @@ impl States {
             Rule::Rare(rule) => restore(&mut self.rare, written, rule),
             Rule::Adaptive(rule) => restore(&mut self.adaptive, written, rule),
             Rule::Rate(rule) | Rule::Budget(rule) => restore(&mut self.ceilings, written, rule),
+            Rule::Follow(rule) => restore(&mut self.follow, written, rule),
         };
         self.latest = self.latest.max(Some(time?));
         Ok(())
@@ -273,6 +298,7 @@ impl States {
             Rule::Rare(rule) => hear(&mut self.rare, written, rule),
             Rule::Adaptive(rule) => hear(&mut self.adaptive, written, rule),
             Rule::Rate(rule) | Rule::Budget(rule) => hear(&mut self.ceilings, written, rule),
+            Rule::Follow(rule) => hear(&mut self.follow, written, rule),
         }
     }
 
@@ -282,6 +308,7 @@ impl States {
         expire(&mut self.slowest, now, |of| if let Rule::Slowest(rule) = rule(of)? { Some(rule) } else { None });
         expire(&mut self.rare, now, |of| if let Rule::Rare(rule) = rule(of)? { Some(rule) } else { None });
         expire(&mut self.adaptive, now, |of| if let Rule::Adaptive(rule) = rule(of)? { Some(rule) } else { None });
+        expire(&mut self.follow, now, |of| if let Rule::Follow(rule) = rule(of)? { Some(rule) } else { None });
     }
 
     /// Forgets what other samplers have learned.
@@ -290,18 +317,19 @@ impl States {
     }
 
     pub fn bytes(&self) -> usize {
-        let all: [&dyn All; 4] = [&self.slowest, &self.rare, &self.adaptive, &self.ceilings];
+        let all: [&dyn All; 5] = [&self.slowest, &self.rare, &self.adaptive, &self.ceilings, &self.follow];
         all.into_iter().map(All::bytes).sum::<usize>() + self.waits.as_ref().map_or(0, Waits::bytes)
     }
 
-    fn all(&mut self) -> [&mut dyn All; 4] {
-        [&mut self.slowest, &mut self.rare, &mut self.adaptive, &mut self.ceilings]
+    fn all(&mut self) -> [&mut dyn All; 5] {
+        [&mut self.slowest, &mut self.rare, &mut self.adaptive, &mut self.ceilings, &mut self.follow]
     }
 
     /// Bytes that are written at once, at most, whatever room there is.
     pub fn at_once(&self) -> usize {
         let accounts: usize = self.ceilings.values().map(|known| known.own.len()).sum();
-        accounts * (Account::WRITTEN + size_of::<Learned>())
+        let marks = self.follow.values().flat_map(|known| &known.own).map(|(_, marks)| marks.unwritten());
+        accounts * (Account::WRITTEN + size_of::<Learned>()) + marks.sum::<usize>()
     }
 
     /// Who shares a ceiling: where one worker has all partitions, their time is one, and so is what they spend.

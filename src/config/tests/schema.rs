@@ -67,6 +67,11 @@ fn has_the_fields_that_the_reader_knows() {
         ("/definitions/group", known("policies: [{ name: a, policies: [{ name: b, keep: always }], UNKNOWN }]")),
         ("/definitions/sampler", known("policies: [{ name: a, keep: { probability: 1%, UNKNOWN } }]")),
         ("/definitions/slowest", known("policies: [{ name: a, keep: { slowest: { quantile: 0.9, UNKNOWN } } }]")),
+        ("/definitions/rare", known("policies: [{ name: a, keep: { rare: { by: [root.name], UNKNOWN } } }]")),
+        ("/definitions/adaptive", known("policies: [{ name: a, keep: { adaptive: { probability: 1%, UNKNOWN } } }]")),
+        ("/definitions/rate", known("policies: [{ name: a, keep: { rate: { traces_per_second: 1, UNKNOWN } } }]")),
+        ("/definitions/follow", known("policies: [{ name: a, keep: { follow: { by: [links], UNKNOWN } } }]")),
+        ("/definitions/budget", known("policies: []\nbudget: { traces_per_second: 1, UNKNOWN }")),
     ];
     for (kind, known) in kinds {
         let properties = schema.pointer(&format!("{kind}/properties")).and_then(Value::as_object).expect("properties");

@@ -39,6 +39,8 @@ pub enum Aspect {
     /// Of the root; of one that never came everything is nil.
     Root(Expression),
     Trace(Number),
+    /// The traces that it is linked with, and itself.
+    Links,
 }
 
 /// One mistake in a condition: a sentence without a full stop, its byte range in the text, and what to write instead.

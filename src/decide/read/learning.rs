@@ -50,6 +50,7 @@ impl<'a> Reader<'a, '_> {
             "rare" => ("write `rare: { by: [root.service, root.name] }`", Self::rare),
             "rate" => ("write `rate: { spans_per_second: 2000, by: [root.service] }`", Self::rate),
             "adaptive" => ("write `adaptive: { traces_per_second: 200, by: [root.service] }`", Self::adaptive),
+            "follow" => ("write `follow: { by: [links] }`", Self::follow),
             _ => ("write `slowest: { quantile: 0.999 }`", Self::slowest),
         };
         if !matches!(node.kind, Kind::Map(_)) {
@@ -67,7 +68,7 @@ impl<'a> Reader<'a, '_> {
         let window = self.or(remembered, "`window`", units::window, WINDOW);
         fields.finish(self.diagnostics);
         let keys = self.list(by)?;
-        let by = self.keys(keys);
+        let by = self.keys(keys, condition::read_key);
         let measure = match of {
             Some(node) => self.condition(node, "`of`", condition::read_measure),
             None => condition::read_measure(MEASURE).ok(),
@@ -95,7 +96,7 @@ impl<'a> Reader<'a, '_> {
         let per = self.or(period, "`per`", units::window, PERIOD);
         fields.finish(self.diagnostics);
         let keys = self.list(Some(keys?))?;
-        let (by, at_least, per) = (self.keys(keys)?, at_least?, per?);
+        let (by, at_least, per) = (self.keys(keys, condition::read_key)?, at_least?, per?);
         let written = format!(
             "rare {{ by: [{}], at_least: {}, per: {} }}",
             texts(keys).join(", "),
@@ -124,7 +125,7 @@ impl<'a> Reader<'a, '_> {
             _ => units::read(of, &format!("`{goal}`"), units::per_second, self.diagnostics).map(Adaptive::Throughput),
         };
         let keys = self.list(by)?;
-        let (by, rule) = (self.keys(keys)?, Rule::Adaptive(rule?));
+        let (by, rule) = (self.keys(keys, condition::read_key)?, Rule::Adaptive(rule?));
         let counts = if goal == "spans_per_second" { Some(condition::read_measure(SPANS).ok()?) } else { None };
         let written = format!("adaptive {{ {goal}: {}, by: [{}] }}", of.text(), texts(keys).join(", "));
         let unit = if counts.is_some() { SPANS } else { "traces" };
@@ -138,7 +139,7 @@ impl<'a> Reader<'a, '_> {
         let ceiling = self.ceiling(&mut fields);
         fields.finish(self.diagnostics);
         let keys = self.list(by)?;
-        let (by, (unit, per_second, burst, said)) = (self.keys(keys)?, ceiling?);
+        let (by, (unit, per_second, burst, said)) = (self.keys(keys, condition::read_key)?, ceiling?);
         let of = unit.path().and_then(|path| condition::read_measure(path).ok());
         let written = format!("rate {{ {said}, by: [{}] }}", texts(keys).join(", "));
         let state = state(policy, ["rate", unit.name()].into_iter().chain(texts(keys)), 0);
@@ -167,21 +168,25 @@ impl<'a> Reader<'a, '_> {
     }
 
     /// What stands under `by`.
-    fn list(&mut self, by: Option<&'a Node>) -> Option<&'a [Node]> {
+    pub(super) fn list(&mut self, by: Option<&'a Node>) -> Option<&'a [Node]> {
         by.map_or(Some(&[]), |node| node.as_seq("`by`", self.diagnostics))
     }
 
-    fn keys(&mut self, keys: &'a [Node]) -> Option<Vec<Aspect>> {
+    pub(super) fn keys(
+        &mut self,
+        keys: &'a [Node],
+        read: fn(&str) -> Result<Aspect, Vec<condition::Error>>,
+    ) -> Option<Vec<Aspect>> {
         if let Some(node) = keys.get(KEYS_MAX) {
             return self.error(node, &format!("more than {KEYS_MAX} keys"), "join what belongs together");
         }
         // All of them are looked at: each may have a mistake of its own.
-        let read: Vec<_> = keys.iter().map(|node| self.condition(node, "a key", condition::read_key)).collect();
+        let read: Vec<_> = keys.iter().map(|node| self.condition(node, "a key", read)).collect();
         read.into_iter().collect()
     }
 
     /// What is written, or what holds where nothing is.
-    fn or<T>(
+    pub(super) fn or<T>(
         &mut self,
         node: Option<&Node>,
         what: &str,
@@ -195,11 +200,11 @@ impl<'a> Reader<'a, '_> {
     }
 }
 
-fn texts(keys: &[Node]) -> Vec<&str> {
+pub(super) fn texts(keys: &[Node]) -> Vec<&str> {
     keys.iter().map(Node::text).collect()
 }
 
 /// Tells what a sampler of a policy has learned from what others have, in all versions.
-fn state<'t>(policy: &str, texts: impl Iterator<Item = &'t str>, window: u64) -> u64 {
+pub(super) fn state<'t>(policy: &str, texts: impl Iterator<Item = &'t str>, window: u64) -> u64 {
     mix(texts.fold(fnv(policy.as_bytes()), |hash, text| mix(hash, fnv(text.as_bytes()))), window)
 }

@@ -815,8 +815,15 @@ fn names_wrong_samplers_that_learn() {
         keep("{ adaptive: { probability: 10, keys: [] } }"),
         keep("{ adaptive: { spans_per_second: -1, by: [root.nam] } }"),
         messages(&["otherwise: { slowest: { quantile: 0.9 } }"]),
+        keep("{ follow: links }"),
+        keep("{ follow: { of: [b], for: 5s, wait: 1h } }"),
+        keep("{ follow: { by: [] } }"),
+        keep("{ follow: { by: ['attributes[\"order\"]', link], of: errors } }"),
+        keep("{ follow: { by: [links, links.trace_id] } }"),
+        keep("{ follow: { by: [links], of: [b, 7, a, otherwise] } }"),
+        messages(&["policies: [ { name: a, drop: { follow: { by: [links] } } } ]"]),
     ];
-    assert_snapshot!(told.concat(), @"
+    assert_snapshot!(told.concat(), @r#"
     `slowest` must be a mapping, not text: write `slowest: { quantile: 0.999 }`
     missing field `quantile`: write `quantile: 0.999`: of a thousand, one is kept
     `quantile`: `1` is not a quantile: write 0.999, or 99.9%
@@ -849,7 +856,20 @@ fn names_wrong_samplers_that_learn() {
     `spans_per_second`: `-1` is no number a second: write such as 200, or 0.5
     unknown path `root.nam`: did you mean `root.name`?
     `slowest` outside of `keep`: it is for what a policy keeps: `keep: { slowest: … }`
-    ");
+    `follow` must be a mapping, not text: write `follow: { by: [links] }`
+    missing field `by`: write `by: [links]`
+    `for`: `5s` is not from 1m to 24h: write such as 10m
+    `wait`: `1h` is more than 10m: write such as 5s, or 0s
+    `follow` by nothing: write `by: [links]`
+    `of` must be a list, not text: a list stands in brackets, or has a `-` before each entry
+    `attributes["order"]` is of a span, and a trace has many: did you mean `root.attributes["order"]`? or, of all spans, `values(attributes["order"])`?
+    unknown path `link`: write `links`: the traces that it is linked with
+    unknown path `links.trace_id`: write `links`: the traces that it is linked with
+    there is no policy `b`: name policies or groups whose traces others are to follow
+    there is no policy `7`: name policies or groups whose traces others are to follow
+    there is no policy `otherwise`: name policies or groups whose traces others are to follow
+    `follow` outside of `keep`: it is for what a policy keeps: `keep: { follow: … }`
+    "#);
 }
 
 #[test]
@@ -872,7 +892,12 @@ fn reads_samplers_that_learn() {
         r#"spans_per_second: 0.5, by: ['root.attributes["tenant"]']"#,
     ];
     let adaptive = right.iter().map(|fields| format!("{{ adaptive: {{ {fields} }} }}"));
-    for sampler in slowest.chain(rare).chain(adaptive) {
+    let right = [
+        "by: [links]",
+        r#"by: [links, 'values(attributes["messaging.message.id"])', 'root.attributes["order"]'], of: [a], for: 1h, wait: 0s"#,
+    ];
+    let follow = right.iter().map(|fields| format!("{{ follow: {{ {fields} }} }}"));
+    for sampler in slowest.chain(rare).chain(adaptive).chain(follow) {
         let text = format!("policies: [ {{ name: a, keep: [ {sampler}, {{ probability: 10% }} ] }} ]");
         compile(&[&text]).unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
     }

@@ -51,6 +51,7 @@ fn facts<'a>(set: &'a PolicySet, tree: &'a Tree, randomness: u64) -> Facts<'a> {
         complete: false,
         tree,
         values,
+        links: &[],
         votes: &[],
         cuts: &[],
     }
