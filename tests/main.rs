@@ -11,6 +11,7 @@ mod end_to_end;
 mod estimate;
 mod expired;
 mod faults;
+mod follow;
 mod harness;
 mod layers;
 mod lifecycle;

@@ -191,6 +191,11 @@ impl Block {
     /// Bytes of one that is written, at most.
     pub const WRITTEN: usize = 16 + BLOCK_MARKS * 18;
 
+    #[cfg(test)]
+    pub fn count(&self) -> usize {
+        self.marks.len()
+    }
+
     fn holder(&self) -> Holder {
         Holder::Key(Key(self.number % BLOCKS))
     }

@@ -8,7 +8,7 @@ use super::{broker::Broker, client::World, log::Log};
 use crate::{
     assemble::Keying,
     decisions,
-    sample::{Learned, Name, Rare, known::Remembers, schema},
+    sample::{Follow, Learned, Name, Rare, known::Remembers, schema},
 };
 
 /// The policy that learns, in the histories that have it.
@@ -26,10 +26,13 @@ pub struct Ends {
 struct Traces {
     all: u64,
     kept: u64,
+    /// By its id, each that is kept.
+    marked: u64,
 }
 
-/// Milliseconds: the period of the sampler that counts.
+/// Milliseconds: the period of the sampler that counts, and the time of the one that marks.
 const DAY: u64 = 86_400_000;
+const MARKS: Follow = Follow { lasts: DAY, wait: 0 };
 
 /// The states that committed reads find below an offset.
 pub fn latest(states: &Log<Learned<usize>>, end: usize) -> BTreeMap<Name, Learned<usize>> {
@@ -56,8 +59,10 @@ pub fn judge(broker: &mut Broker, world: &World, ends: &[Ends]) {
         }
         let decided: Traces = together.iter().map(|ends| decided(broker, ends, &world.names)).sum();
         let learned: Traces = together.iter().map(|ends| learned(broker, ends)).sum();
-        let too_few = learned.all < decided.all || learned.kept < decided.kept;
-        if learned.all > decided.all || learned.kept > decided.kept || (too_few && !world.at_least_once) {
+        let counts = |of: &Traces| [of.all, of.kept, of.marked];
+        let pairs = || counts(&learned).into_iter().zip(counts(&decided));
+        let too_few = pairs().any(|(learned, decided)| learned < decided);
+        if pairs().any(|(learned, decided)| learned > decided) || (too_few && !world.at_least_once) {
             let of: Vec<_> = together.iter().map(|ends| ends.partition).collect();
             broker.judge.wrong(format!("of {of:?}, {decided:?} were decided, and {learned:?} learned of"));
         }
@@ -69,18 +74,21 @@ fn decided(broker: &Broker, ends: &Ends, names: &[String]) -> Traces {
     let log = broker.decisions[ends.partition].committed(0).take_while(|(at, _)| *at < ends.decided);
     let decisions = log.flat_map(|(_, value)| decisions::decode(value, names).map_or(Vec::new(), |of| of.decisions));
     let decisions = decisions.filter(|decision| decision.spans > 0);
-    decisions.map(|decision| Traces { all: 1, kept: decision.verdict.keep.into() }).sum()
+    let kept = decisions.map(|decision| u64::from(decision.verdict.keep));
+    kept.map(|kept| Traces { all: 1, kept, marked: kept }).sum()
 }
 
-/// One sampler learns of all, and the other counts those that are kept.
+/// One sampler learns of all, one counts those that are kept, and one marks them.
 fn learned(broker: &Broker, ends: &Ends) -> Traces {
     let states = latest(&broker.states[ends.partition], ends.learned).into_values();
-    let traces = states.map(|of| match Rare::new(1, DAY).read(&of.value) {
-        Ok(count) => Traces { all: 0, kept: count.kept() },
-        Err(_) => {
+    // A mark is longer than a count.
+    let traces = states.map(|of| match (MARKS.read(&of.value), Rare::new(1, DAY).read(&of.value)) {
+        (Ok(block), _) => Traces { marked: block.count() as u64, ..Traces::default() },
+        (_, Ok(count)) => Traces { kept: count.kept(), ..Traces::default() },
+        _ => {
             let state = schema::Slowest::decode(&*of.value).unwrap_or_default();
             let all = [state.current, state.previous, state.older].iter().flatten().map(|sketch| sketch.count).sum();
-            Traces { all, kept: 0 }
+            Traces { all, ..Traces::default() }
         }
     });
     traces.sum()
@@ -88,6 +96,10 @@ fn learned(broker: &Broker, ends: &Ends) -> Traces {
 
 impl Sum for Traces {
     fn sum<I: Iterator<Item = Self>>(each: I) -> Self {
-        each.fold(Self::default(), |sum, of| Self { all: sum.all + of.all, kept: sum.kept + of.kept })
+        each.fold(Self::default(), |sum, of| Self {
+            all: sum.all + of.all,
+            kept: sum.kept + of.kept,
+            marked: sum.marked + of.marked,
+        })
     }
 }

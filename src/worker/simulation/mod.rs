@@ -43,7 +43,8 @@ const ERRORS: &str = "{ name: errors, when: any(status.code == STATUS_CODE_ERROR
 /// together; this one is never reached.
 const LEARNS: &str = "- { name: learns, shadow: true, keep: { slowest: { quantile: 0.9, of: trace.duration, window: 24h } } }\n\
                       - { name: counts, shadow: true, keep: { rare: { by: [], per: 24h } } }\n\
-                      - { name: spends, shadow: true, keep: { rate: { traces_per_second: 1 } } }\n";
+                      - { name: spends, shadow: true, keep: { rate: { traces_per_second: 1 } } }\n\
+                      - { name: follows, shadow: true, keep: { follow: { by: [links], for: 24h } } }\n";
 
 fn setups() -> Setups {
     let telemetry = Arc::new(Telemetry::unheard());
