@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     assemble::Keying,
+    decide::PolicySet,
     decisions,
     forward::{Delivered, Outcome, Parcel, contents},
     model::RecordTime,
@@ -40,6 +41,7 @@ pub struct World {
     pub now: Cell<u64>,
     /// What the clocks of the processes say at 0.
     pub start: Instant,
+    pub policies: Arc<PolicySet>,
     pub names: Vec<String>,
     pub at_least_once: bool,
     pub keying: Keying,

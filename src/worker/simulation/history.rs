@@ -300,6 +300,7 @@ impl Run {
             random: RefCell::new(fastrand::Rng::with_seed(seed ^ 0x5eed)),
             now: Cell::new(1_000_000),
             start: setup.start,
+            policies: setup.config.policies.clone(),
             names,
             at_least_once: setup.config.delivery == Delivery::AtLeastOnce,
             keying: setup.keying,

@@ -7,8 +7,9 @@ use prost::Message;
 use super::{broker::Broker, client::World, log::Log};
 use crate::{
     assemble::Keying,
+    decide::PolicySet,
     decisions,
-    sample::{Follow, Learned, Name, Rare, known::Remembers, schema},
+    sample::{Learned, Name, Rule, known::Remembers, schema},
 };
 
 /// The policy that learns, in the histories that have it.
@@ -29,10 +30,6 @@ struct Traces {
     /// By its id, each that is kept.
     marked: u64,
 }
-
-/// Milliseconds: the period of the sampler that counts, and the time of the one that marks.
-const DAY: u64 = 86_400_000;
-const MARKS: Follow = Follow { lasts: DAY, wait: 0 };
 
 /// The states that committed reads find below an offset.
 pub fn latest(states: &Log<Learned<usize>>, end: usize) -> BTreeMap<Name, Learned<usize>> {
@@ -58,7 +55,7 @@ pub fn judge(broker: &mut Broker, world: &World, ends: &[Ends]) {
             continue;
         }
         let decided: Traces = together.iter().map(|ends| decided(broker, ends, &world.names)).sum();
-        let learned: Traces = together.iter().map(|ends| learned(broker, ends)).sum();
+        let learned: Traces = together.iter().map(|ends| learned(broker, ends, &world.policies)).sum();
         let counts = |of: &Traces| [of.all, of.kept, of.marked];
         let pairs = || counts(&learned).into_iter().zip(counts(&decided));
         let too_few = pairs().any(|(learned, decided)| learned < decided);
@@ -79,17 +76,18 @@ fn decided(broker: &Broker, ends: &Ends, names: &[String]) -> Traces {
 }
 
 /// One sampler learns of all, one counts those that are kept, and one marks them.
-fn learned(broker: &Broker, ends: &Ends) -> Traces {
+fn learned(broker: &Broker, ends: &Ends, policies: &PolicySet) -> Traces {
+    let rule = |sampler| policies.rules().find_map(|(name, rule)| (name == sampler).then_some(rule));
     let states = latest(&broker.states[ends.partition], ends.learned).into_values();
-    // A mark is longer than a count.
-    let traces = states.map(|of| match (MARKS.read(&of.value), Rare::new(1, DAY).read(&of.value)) {
-        (Ok(block), _) => Traces { marked: block.count() as u64, ..Traces::default() },
-        (_, Ok(count)) => Traces { kept: count.kept(), ..Traces::default() },
-        _ => {
-            let state = schema::Slowest::decode(&*of.value).unwrap_or_default();
+    let traces = states.filter_map(|of| match rule(of.name.sampler)? {
+        Rule::Slowest(_) => {
+            let state = schema::Slowest::decode(&*of.value).ok()?;
             let all = [state.current, state.previous, state.older].iter().flatten().map(|sketch| sketch.count).sum();
-            Traces { all, ..Traces::default() }
+            Some(Traces { all, ..Traces::default() })
         }
+        Rule::Rare(rule) => Some(Traces { kept: rule.read(&of.value).ok()?.kept(), ..Traces::default() }),
+        Rule::Follow(rule) => Some(Traces { marked: rule.read(&of.value).ok()?.count() as u64, ..Traces::default() }),
+        Rule::Adaptive(_) | Rule::Rate(_) | Rule::Budget(_) => None,
     });
     traces.sum()
 }
