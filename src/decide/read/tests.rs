@@ -658,6 +658,19 @@ fn names_both_places() {
 }
 
 #[test]
+fn what_is_of_all_policies_stands_in_one_file() {
+    for field in ["match: first", "otherwise: keep", "randomness: trace", "budget: { traces_per_second: 1 }"] {
+        let name = field.split(':').next().expect("a name");
+        let Diagnostics(mistakes) = compile(&[field, "policies: []", field]).expect_err("it is there twice");
+        let [Diagnostic { message, also: Some((first, _)), at: Some(second), .. }] = &*mistakes else {
+            panic!("{mistakes:?}")
+        };
+        assert_eq!(*message, format!("`{name}` stands in two files"));
+        assert_eq!((&*first.source.name, &*second.source.name), ("one.yaml", "three.yaml"));
+    }
+}
+
+#[test]
 fn names_wrong_names_and_samplers() {
     assert_snapshot!(mistakes(&[r#"
 policies:
