@@ -16,9 +16,9 @@ use crate::{
     pipeline::{self, Finding, Level},
 };
 
-/// Shows every mistake in policies and their tests, with line and column, and in the configuration. Where the policies have none,
-/// it warns of what they say and can hardly mean. With --preflight it also tries out, on the brokers, all that `run` will need,
-/// and says what to do about what is missing.
+/// Shows every mistake in policies and their tests, with line and column, and in the configuration. Where the policies have
+/// none, it warns of what they say and can hardly mean. With --preflight it also tries out, on the brokers, all that `run` will
+/// need, and says what to do about what is missing.
 ///
 /// The preflight reads records, and writes none: it sends one to each topic that is too large to be taken, in a transaction
 /// that is aborted. It does not join the group and fences no worker, so it can be made while the processor runs.

@@ -5,7 +5,7 @@ use std::fmt;
 use super::{Asked, Explanation, Policy, Seen};
 use crate::{
     decide::{
-        Action,
+        Action, Verdict,
         condition::Scope,
         explain::{Found, Row},
         of_such, percentage,
@@ -128,8 +128,7 @@ impl Explanation {
             return writeln!(f, "not decided yet: it waits for more spans, or for time to pass");
         };
         let Decision { verdict, reason, .. } = decision;
-        let policy = verdict.policy.and_then(|number| self.policies.get(usize::from(number)));
-        if let Some(policy) = policy.filter(|policy| policy.depends()) {
+        if let Some(policy) = self.unknown(*verdict) {
             return writeln!(
                 f,
                 "kept by `{}` if it says so, which depends on what it had learned of the traces before: that is in the decision log, \
@@ -146,6 +145,15 @@ impl Explanation {
             of_such(verdict.keep, verdict.threshold),
             reason.name(),
         )
+    }
+
+    /// The policy that the verdict depends on where what it says is not known of one trace alone: the one it is due to, or one
+    /// that may have kept what is left to `otherwise`.
+    fn unknown(&self, verdict: Verdict) -> Option<&Policy> {
+        let due = verdict.policy.and_then(|number| self.policies.get(usize::from(number)));
+        let is_left = !verdict.keep && due.is_none_or(|due| matches!(due.action, Action::Group(_)));
+        let mut matching = self.policies.iter().filter(|policy| is_left && policy.matches && !policy.shadow);
+        due.filter(|due| due.depends()).or_else(|| matching.find(|policy| policy.depends()))
     }
 
     /// The name of what a verdict is due to.

@@ -176,6 +176,10 @@ fn what_a_policy_has_learned_is_not_known_of_one_trace() {
     let shown = shown.split("```").next().expect("a block").trim();
     let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(words(&alone).contains(&words(shown)), "{alone}");
+    // Nothing was kept that it could follow, as far as one trace tells.
+    let follows =
+        said("{ name: related, keep: { follow: { by: [links] } } }, { name: none, drop: always, shadow: true }");
+    assert!(follows.contains("kept by `related` if it says so"), "{follows}");
     // What is kept or dropped whatever it says is told.
     let kept = said(&format!("{{ name: all, keep: always }}, {outliers}"));
     assert!(kept.contains("kept by `all`"), "{kept}");
