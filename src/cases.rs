@@ -59,8 +59,7 @@ pub struct Failure {
     explanation: Option<Explanation>,
 }
 
-const EXPECT: &str =
-    "write `expect: { keep: errors }`, `{ drop: otherwise }`, `{ matches: [errors] }` or `{ probability: 1% }`";
+const EXPECT: &str = "write `expect: { keep: errors }`, `{ drop: otherwise }`, `{ matches: [errors] }`, `{ probability: 1% }`, `keep` or `drop`";
 
 const TRACE: &str = "write `trace: [ { name: GET /healthz, status: error } ]`";
 

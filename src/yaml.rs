@@ -280,7 +280,9 @@ impl<'a> Fields<'a> {
 
     /// The value of a field, if it is there.
     pub fn take(&mut self, name: &'static str) -> Option<&'a Node> {
-        self.known.push(name);
+        if !self.known.contains(&name) {
+            self.known.push(name);
+        }
         let at = self.entries.iter().position(|(key, _)| key.is_text(name))?;
         Some(self.entries.remove(at).1)
     }
@@ -304,6 +306,11 @@ impl<'a> Fields<'a> {
             match nearest(name, self.known.iter().copied()) {
                 Some(meant) => {
                     diagnostics.error(&key.at, format!("unknown field `{name}`, did you mean `{meant}`?"));
+                }
+                None if name.contains('.') && self.known.contains(&"attributes") => {
+                    diagnostics
+                        .error(&key.at, format!("unknown field `{name}`"))
+                        .hint(format!("an attribute stands in `attributes`: `attributes: {{ {name}: … }}`"));
                 }
                 None => {
                     let known = self.known.join(", ");
@@ -349,6 +356,9 @@ impl<'a> Tree<'a> {
                     let hint = match error.info() {
                         info if info.contains("tab") => "YAML is indented with spaces",
                         info if info.contains("block") => "what belongs together begins in one column",
+                        info if info.contains("mapping values") && self.is_first_key(at) => {
+                            "what belongs together begins in one column: the key, and those above and below it"
+                        }
                         _ => {
                             "text with `: `, ` #` or a leading quote, bracket, `*`, `&` or `!` must be quoted, or stand on its own line below `>-`"
                         }
@@ -359,6 +369,12 @@ impl<'a> Tree<'a> {
             }
         }
         Some(())
+    }
+
+    /// Whether only a key stands before the place in its line.
+    fn is_first_key(&self, at: usize) -> bool {
+        let line = self.source.text[..at].rsplit('\n').next().unwrap_or_default();
+        line.trim_start_matches([' ', '-']).chars().all(|c| c.is_alphanumeric() || c == '_')
     }
 
     fn event(&mut self, event: Event<'_>, span: Span) -> Option<()> {

@@ -12,7 +12,7 @@ fn help_says_what_there_is() {
     for word in ["run", "check", "test", "record", "backtest", "estimate", "explain", "demo", "Kafka"] {
         assert!(text(&help.stdout).contains(word), "{word} in:\n{}", text(&help.stdout));
     }
-    for command in ["run", "check", "test", "record", "backtest", "estimate", "explain", "demo"] {
+    for command in ["run", "check", "import", "test", "record", "backtest", "estimate", "explain", "demo"] {
         let help = text(&tailwater(here, &[command, "--help"]).stdout);
         assert!(help.contains("Exit codes: 0 "), "{help}");
     }

@@ -104,3 +104,31 @@ fn policies_change_without_a_restart() {
     assert_eq!(is_kept, [true, false, false, true, true, true, false]);
     witness("reload");
 }
+
+/// Of a kind one is enough for a day, whatever is loaded meanwhile beside the policy that says so.
+#[test]
+fn what_samplers_have_learned_outlives_a_reload() {
+    let input = kafka().topic("learned-spans", 1);
+    let output = kafka().topic("learned-kept", 1);
+    let mut job = Job::named("learned");
+    let example = "{ name: example, keep: { rare: { by: [root.name], per: 24h } } }";
+    job.policies = format!("policies: [ {example} ]");
+    let mut processor = job.run();
+    input.produce(passing_time(0, 0, 20_000));
+    processor.wait_until("one to be kept", |metrics| metrics.forwarded() == 1);
+
+    let errors = "{ name: errors, when: any(status.code == STATUS_CODE_ERROR), keep: always }";
+    let loaded = format!("policies: [ {errors}, {example} ]");
+    fs::write(processor.folder().join("policies.yaml"), loaded).expect("policies");
+    wait_for_taken(&mut processor, 1);
+    input.produce(passing_time(0, 22_000, 40_000));
+    input.produce([keyed(0, 41_000, vec![failed(span(trace(1), 1, 0, 41_000))])]);
+    input.produce(passing_time(0, 42_000, 60_000));
+    processor.wait_until("all to be decided", |metrics| metrics.forwarded() >= 2 && metrics.held() == 0);
+    let ended = processor.terminate();
+    assert!(ended.status.success(), "{}", ended.said);
+
+    let kept: BTreeSet<Vec<u8>> = output.records().into_iter().filter_map(|record| record.key).collect();
+    assert!(kept.len() == 2 && kept.contains(hex(&trace(1)).as_bytes()), "{} were kept", kept.len());
+    witness("reload-learned");
+}

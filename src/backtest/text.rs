@@ -75,7 +75,7 @@ impl Input {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { records, refused_records, partitions, keyed, sample, traces, spans, .. } = self;
         let keyed = if *keyed { "each trace in one of them" } else { "traces are in several of them" };
-        writeln!(f, "{records} records of {}, {keyed}", several(*partitions, "partition"))?;
+        writeln!(f, "{} of {}, {keyed}", several(*records, "record"), several(*partitions, "partition"))?;
         if let (Some(from), Some(to)) = (self.from.and_then(time), self.to.and_then(time)) {
             writeln!(f, "from {from} to {to}")?;
         }
@@ -83,7 +83,8 @@ impl Input {
             writeln!(f, "{refused_records} records are no spans, or too large: they would be dead letters")?;
         }
         let of = if *sample < 1.0 { format!(", a sample of {} of all traces", share(*sample)) } else { String::new() };
-        writeln!(f, "{traces} traces with {spans} spans, {}{of}", bytes(self.bytes))
+        let (traces, spans) = (several(*traces, "trace"), several(*spans, "span"));
+        writeln!(f, "{traces} with {spans}, {}{of}", bytes(self.bytes))
     }
 }
 

@@ -228,7 +228,7 @@ fn every_mistake_is_shown_where_it_is() {
     7 | - nme: x
       |   ^^^^^^
       |
-      = hint: write `expect: { keep: errors }`, `{ drop: otherwise }`, `{ matches: [errors] }` or `{ probability: 1% }`
+      = hint: write `expect: { keep: errors }`, `{ drop: otherwise }`, `{ matches: [errors] }`, `{ probability: 1% }`, `keep` or `drop`
 
     error: unknown field `nme`, did you mean `name`?
      --> policies.yaml:7:3
@@ -356,7 +356,7 @@ fn every_mistake_is_shown_where_it_is() {
     14 |   expect: { keep: eror, drop: noise, matches: errors, probability: 1 % }
        |                               ^^^^^
        |
-       = hint: write `expect: { keep: errors }`, `{ drop: otherwise }`, `{ matches: [errors] }` or `{ probability: 1% }`
+       = hint: write `expect: { keep: errors }`, `{ drop: otherwise }`, `{ matches: [errors] }`, `{ probability: 1% }`, `keep` or `drop`
 
     error: `matches` must be a list, not text
       --> policies.yaml:14:47
@@ -388,7 +388,7 @@ fn every_mistake_is_shown_where_it_is() {
     15 | - { name: two, trace: [], expect: {} }
        |                                   ^^
        |
-       = hint: write `expect: { keep: errors }`, `{ drop: otherwise }`, `{ matches: [errors] }` or `{ probability: 1% }`
+       = hint: write `expect: { keep: errors }`, `{ drop: otherwise }`, `{ matches: [errors] }`, `{ probability: 1% }`, `keep` or `drop`
 
     error: no other span is named `b`
       --> policies.yaml:16:50
@@ -423,7 +423,7 @@ fn every_mistake_is_shown_where_it_is() {
     17 | - { name: four, trace: [ {} ], given: { hundredth: keep, tenth: reject }, expect: maybe }
        |                                                                                   ^^^^^
        |
-       = hint: write `expect: { keep: errors }`, `{ drop: otherwise }`, `{ matches: [errors] }` or `{ probability: 1% }`
+       = hint: write `expect: { keep: errors }`, `{ drop: otherwise }`, `{ matches: [errors] }`, `{ probability: 1% }`, `keep` or `drop`
 
     error: a trace of 10001 spans
       --> policies.yaml:18:24
@@ -439,7 +439,7 @@ fn every_mistake_is_shown_where_it_is() {
     18 | - { name: five, trace: [ { repeat: 9999 }, {}, {} ], expect: {} }
        |                                                              ^^
        |
-       = hint: write `expect: { keep: errors }`, `{ drop: otherwise }`, `{ matches: [errors] }` or `{ probability: 1% }`
+       = hint: write `expect: { keep: errors }`, `{ drop: otherwise }`, `{ matches: [errors] }`, `{ probability: 1% }`, `keep` or `drop`
 
     30 errors
     ");

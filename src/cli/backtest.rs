@@ -1,11 +1,6 @@
 //! `tailwater backtest`
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    sync::Arc,
-};
+use std::{fs, path::PathBuf, process::ExitCode, sync::Arc};
 
 use anyhow::{Context, bail};
 use clap::ArgGroup;
@@ -13,16 +8,17 @@ use clap::ArgGroup;
 use super::{
     configured::{self, variables},
     explain,
+    files::Files,
     output::{self, Format},
     progress::Progress,
-    ranged::{Ranged, each},
+    ranged::{Ranged, each, recorded},
 };
 use crate::{
     backtest::{Question, Records, Report, Sample, Spool, Theirs},
-    config::{self, Config},
+    config::Config,
     decide::PolicySet,
     diagnostic::Diagnostics,
-    recording::{Reader, Record},
+    recording::Reader,
     units,
 };
 
@@ -33,16 +29,15 @@ use crate::{
 #[derive(clap::Args)]
 #[command(after_help = AFTER, group = ArgGroup::new("read").required(true).multiple(true))]
 pub struct Args {
-    /// The policies in question: files, or folders of them. Default: those of the configuration
-    #[arg(value_name = "FILES")]
-    files: Vec<PathBuf>,
+    #[command(flatten)]
+    files: Files,
 
     /// The configuration whose topics are read, whose times and bounds apply, and whose policies are the current ones
     #[arg(short, long, value_name = "FILE", group = "read")]
     config: Option<PathBuf>,
 
     /// A file that `tailwater record` wrote, in place of the topics
-    #[arg(long, value_name = "FILE", group = "read", conflicts_with_all = ["to", "offsets"])]
+    #[arg(long, value_name = "FILE", group = "read")]
     recording: Option<PathBuf>,
 
     /// Policy files or folders to compare with, in place of the configuration's
@@ -60,7 +55,7 @@ pub struct Args {
     #[arg(long, value_name = "TOPIC", requires = "config")]
     against: Option<String>,
 
-    /// The same, out of a file that `tailwater record` wrote
+    /// The same, out of a file that `tailwater record` wrote; it is read whole
     #[arg(long, value_name = "FILE", conflicts_with = "against")]
     against_recording: Option<PathBuf>,
 
@@ -138,22 +133,18 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 fn read(args: &Args) -> Result<(Option<Config>, Sets), Diagnostics> {
     let config = args.config.as_ref().map(|path| Config::load(path, variables(), [])).transpose()?;
-    let root = config.as_ref().and_then(|config| config.policies.root());
-    let load = |files: &[PathBuf]| config::load_policies_under(files, root).map(|policies| policies.set);
-    let configured = config.as_ref().map(|config| config.policies.clone());
-    let (candidate, beside) = match configured {
-        Some(configured) if args.files.is_empty() => (configured, None),
-        None if args.files.is_empty() => (load(&["policies".into()])?, None),
-        configured => (load(&args.files)?, configured),
-    };
-    let current = if args.current.is_empty() { beside } else { Some(load(&args.current)?) };
+    let candidate = args.files.load(config.as_ref())?.set;
+    let current = Files { named: args.current.clone() };
+    // Policies are not compared with themselves.
+    let configured = config.is_some() && !args.files.named.is_empty();
+    let current = if configured || !args.current.is_empty() { Some(current.load(config.as_ref())?.set) } else { None };
     Ok((config, Sets { candidate, current }))
 }
 
 fn records(args: &Args, config: Option<&Config>) -> anyhow::Result<Records> {
     let mut spool = Spool::new(args.sample)?;
     match (&args.recording, config) {
-        (Some(path), _) => recorded(path, |record| spool.add(record))?,
+        (Some(path), _) => recorded(path, &args.range, |record| spool.add(record))?,
         (None, Some(config)) => {
             let wanted = args.range.of(config.input.names())?;
             each(&config.kafka, &wanted, "reading spans", |record| spool.add(record))?;
@@ -167,22 +158,18 @@ fn theirs(args: &Args, config: Option<&Config>) -> anyhow::Result<Option<(String
     let mut theirs = Theirs::new(args.sample);
     let name = match (&args.against_recording, &args.against, config) {
         (Some(path), ..) => {
-            recorded(path, |record| theirs.add(&record))?;
+            Reader::open(path)?.try_for_each(|record| theirs.add(&record?))?;
             path.display().to_string()
         }
         (None, Some(topic), Some(config)) => {
             // What it kept came out later than it came in.
-            let wanted = args.range.and_later(vec![topic.clone()]);
+            let wanted = args.range.and_later(vec![topic.clone()], args.recording.as_deref())?;
             each(&config.kafka, &wanted, "reading what was kept", |record| theirs.add(&record))?;
             topic.clone()
         }
         _ => return Ok(None),
     };
     Ok(Some((name, theirs)))
-}
-
-fn recorded(path: &Path, mut take: impl FnMut(Record) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    Reader::open(path)?.try_for_each(|record| take(record?))
 }
 
 fn json(report: &Report) -> anyhow::Result<String> {

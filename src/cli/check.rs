@@ -1,31 +1,33 @@
 //! `tailwater check`
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::{process::ExitCode, sync::Arc};
 
 use serde_json::{Value, json};
 
 use super::{
     configured::{self, Configured},
+    files::Files,
     output,
 };
 use crate::{
     cases,
-    config::{self, Config, Policies},
+    config::{Config, Policies},
     diagnostic::Diagnostics,
     pipeline::{self, Finding, Level},
 };
 
-/// Shows every mistake in the configuration, its policies and their tests, with line and column; or in policy files alone.
-/// Where the policies have none, it warns of what they say and can hardly mean. With --preflight it also tries out, on the brokers, all that `run` will need, and says what to do about what is missing.
+/// Shows every mistake in policies and their tests, with line and column, and in the configuration. Where the policies have
+/// none, it warns of what they say and can hardly mean. With --preflight it also tries out, on the brokers, all that `run` will
+/// need, and says what to do about what is missing.
 ///
 /// The preflight reads records, and writes none: it sends one to each topic that is too large to be taken, in a transaction
 /// that is aborted. It does not join the group and fences no worker, so it can be made while the processor runs.
 #[derive(clap::Args)]
-#[command(after_help = AFTER)]
+// Policies alone can be checked.
+#[command(after_help = AFTER, mut_arg("config", |config| config.required(false)))]
 pub struct Args {
-    /// Policy files, or folders of them, to be checked without a configuration
-    #[arg(value_name = "FILES", conflicts_with_all = ["config", "preflight"], required_unless_present = "config")]
-    files: Vec<PathBuf>,
+    #[command(flatten)]
+    files: Files,
 
     #[command(flatten)]
     configured: Option<Configured>,
@@ -52,6 +54,10 @@ enum Format {
 }
 
 const AFTER: &str = "\
+Policy files alone, without Kafka; and with the configuration they are for:
+  tailwater check policies/
+  tailwater check -c tailwater.yaml
+
 A line for each check: ok, warning (it runs, but perhaps not for long) or error (it would not
 run). With --format json, an object for each mistake, warning or error:
   { \"file\": \"policies/shop.yaml\", \"line\": 3, \"column\": 15,
@@ -66,14 +72,7 @@ Exit codes: 0 no error, 1 an error or a mistake in a file, or with --deny-warnin
 /// # Errors
 /// The program itself cannot work. What the checks find is no error: it is printed, and the exit code says it.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let read = match &args.configured {
-        Some(configured) => configured.read(None).map(|config| {
-            let policies = Policies { set: config.policies.clone(), written: config.written_policies.clone() };
-            (policies, Some(config))
-        }),
-        None => config::load_policies(&args.files).map(|policies| (policies, None)),
-    };
-    let (policies, config) = match read {
+    let (policies, config) = match read(&args) {
         Ok(read) => read,
         Err(mistakes) => {
             tell(args.format, &mistakes)?;
@@ -99,9 +98,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             if warned {
                 configured::show(&told);
             }
+            let whose = if args.files.named.is_empty() { "its" } else { "these" };
             let what = match &args.configured {
                 Some(configured) => {
-                    format!("configuration: {} and its policies have no mistakes", configured.config.display())
+                    format!("configuration: {} and {whose} policies have no mistakes", configured.config.display())
                 }
                 None => "policies: they have no mistakes".to_owned(),
             };
@@ -116,6 +116,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     warned |= findings.iter().any(|finding| finding.level == Level::Warning);
     let wrong = findings.iter().any(|finding| finding.level == Level::Error);
     Ok(if wrong || warned && args.deny_warnings { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn read(args: &Args) -> Result<(Policies, Option<Config>), Diagnostics> {
+    let config = args.configured.as_ref().map(|configured| configured.read(None)).transpose()?;
+    Ok((args.files.load(config.as_ref())?, config))
 }
 
 fn tell(format: Format, mistakes: &Diagnostics) -> anyhow::Result<()> {

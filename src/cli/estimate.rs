@@ -11,13 +11,12 @@ use anyhow::{Context as _, bail};
 use super::{
     configured::{self, variables},
     output::{self, Format},
-    ranged::{Ranged, each},
+    ranged::{Ranged, each, recorded},
     record::kafka,
 };
 use crate::{
     config::Config,
     estimate::{By, Kept, Report},
-    recording::Reader,
 };
 
 /// Tells from the traces that were kept how many there were, how many of them had an error, and how long they took.
@@ -97,9 +96,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let mut kept = Kept::default();
     if args.source.is_some() && Path::new(&source).is_file() {
-        for record in Reader::open(Path::new(&source))? {
-            kept.add(record?.value.as_deref())?;
-        }
+        recorded(Path::new(&source), &args.range, |record| kept.add(record.value.as_deref()))?;
     } else {
         read(&args, config, &source, &mut kept)?;
     }

@@ -8,8 +8,9 @@ use prost::Message;
 
 use super::{
     configured::{self, variables},
+    files::Files,
     output,
-    ranged::{Ranged, each},
+    ranged::{Ranged, each, recorded},
 };
 use crate::{
     assemble::{Completion, Keying},
@@ -21,7 +22,6 @@ use crate::{
     engine::{Past, Settings},
     explain::Gathered,
     model::{Fingerprint, Threshold, TraceId},
-    recording::Reader,
 };
 
 /// Says why a trace was kept or dropped: its spans, what each policy asked and found, the verdict, and what completed it.
@@ -35,17 +35,20 @@ pub struct Args {
     #[arg(value_name = "TRACE_ID", value_parser = trace)]
     trace: TraceId,
 
+    #[command(flatten)]
+    files: Files,
+
+    /// Files, too
+    #[arg(long, value_name = "FILES", hide = true)]
+    policies: Vec<PathBuf>,
+
     /// The configuration whose policies, topics and decision log are read
     #[arg(short, long, value_name = "FILE", group = "read")]
     config: Option<PathBuf>,
 
     /// A file that `tailwater record` wrote, in place of the topics
-    #[arg(long, value_name = "FILE", group = "read", conflicts_with_all = ["from", "to", "offsets"])]
+    #[arg(long, value_name = "FILE", group = "read")]
     recording: Option<PathBuf>,
-
-    /// Policy files or folders, in place of the configuration's. Default without one: policies/
-    #[arg(long, value_name = "FILES")]
-    policies: Vec<PathBuf>,
 
     #[command(flatten)]
     range: Ranged,
@@ -57,7 +60,7 @@ From the topics, and from a recording:
   tailwater explain --recording hour.rec 4bf92f3577b34da6a3ce929d0e0e4736
 
 By policies that are not in force:
-  tailwater explain --recording hour.rec --policies new.yaml 4bf92f3577b34da6a3ce929d0e0e4736
+  tailwater explain --recording hour.rec 4bf92f3577b34da6a3ce929d0e0e4736 new.yaml
 
 What is explained is what the policies of now say to the records. Where the decision log says
 otherwise, they were others then, or records are missing.
@@ -78,7 +81,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut gathered = Gathered::new(args.trace);
     let mut decided = Vec::new();
     match (&args.recording, &config) {
-        (Some(path), _) => Reader::open(path)?.try_for_each(|record| gathered.add(record?))?,
+        (Some(path), _) => recorded(path, &args.range, |record| gathered.add(record))?,
         (None, Some(config)) => {
             let wanted = args.range.of(config.input.names())?;
             each(&config.kafka, &wanted, "reading spans", |record| gathered.add(record))?;
@@ -102,14 +105,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 fn read(args: &Args) -> Result<(Option<Config>, Policies), Diagnostics> {
     let config = args.config.as_ref().map(|path| Config::load(path, variables(), [])).transpose()?;
-    let root = config.as_ref().and_then(|config| config.policies.root());
-    let policies = match &config {
-        Some(config) if args.policies.is_empty() => {
-            Policies { set: config.policies.clone(), written: config.written_policies.clone() }
-        }
-        _ if args.policies.is_empty() => config::load_policies(&["policies".into()])?,
-        _ => config::load_policies_under(&args.policies, root)?,
-    };
+    let files = Files { named: [args.files.named.as_slice(), &args.policies].concat() };
+    let policies = files.load(config.as_ref())?;
     Ok((config, policies))
 }
 
@@ -144,7 +141,7 @@ fn decisions(config: &Config, range: &Ranged, trace: TraceId) -> anyhow::Result<
     let input = if config.input.keyed == Keyed::Rekey { &config.input.behind_rekey() } else { &config.input };
     let topics = input.topics.iter().map(|topic| input.decisions(&topic.name)).collect();
     let mut lines: Vec<String> = Vec::new();
-    each(&config.kafka, &range.and_later(topics), "reading decisions", |record| {
+    each(&config.kafka, &range.and_later(topics, None)?, "reading decisions", |record| {
         let Ok(Decisions { policies, decisions, sets, .. }) = Decisions::decode(&*record.value.unwrap_or_default())
         else {
             return Ok(());
@@ -215,11 +212,13 @@ mod tests {
         fs::write(path("other.yaml"), "policies: [ { name: other, keep: always } ]").expect("a file");
         let (config, policies) = (path("tailwater.yaml"), path("other.yaml"));
         let trace = TraceId([1; 16]).to_string();
-        let typed =
-            ["explain".as_ref(), "-c".as_ref(), config.as_os_str(), "--policies".as_ref(), policies.as_os_str()];
-        let Line { args } = Line::parse_from(typed.into_iter().chain([trace.as_ref()]));
-        let (_, policies) = read(&args).unwrap_or_else(|mistakes| panic!("{mistakes}"));
-        assert_eq!(policies.set.policies()[0].name, "other");
-        assert_eq!(policies.set.root(), Some("service == \"gateway\""));
+        let (trace, policies) = (trace.as_ref(), policies.as_os_str());
+        for files in [&[trace, policies][..], &["--policies".as_ref(), policies, trace]] {
+            let typed = [&["explain".as_ref(), "-c".as_ref(), config.as_os_str()], files].concat();
+            let Line { args } = Line::parse_from(typed);
+            let (_, policies) = read(&args).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+            assert_eq!(policies.set.policies()[0].name, "other");
+            assert_eq!(policies.set.root(), Some("service == \"gateway\""));
+        }
     }
 }

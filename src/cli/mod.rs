@@ -5,6 +5,7 @@ mod check;
 mod configured;
 mod estimate;
 mod explain;
+mod files;
 mod import;
 mod output;
 mod progress;
@@ -35,11 +36,12 @@ enum Command {
     /// Run the processor: raw spans in, kept traces out
     Run(run::Args),
 
-    /// Show every mistake in the configuration; with --preflight, try out what a run needs of the brokers
+    /// Show every mistake in policies and the configuration; with --preflight, try out what a run needs of the brokers
     Check(check::Args),
 
     /// Write another sampler's policies as Tailwater's: the Collector's tail_sampling, Refinery's rules
     Import(import::Args),
+
     /// Run the tests that stand beside the policies
     Test(test::Args),
 

@@ -2,10 +2,10 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use super::{configured, output};
+use super::{configured, files::Files, output};
 use crate::{
     cases::{self, Case},
-    config::{self, Config, Policies},
+    config::{Config, Policies},
     diagnostic::Diagnostics,
 };
 
@@ -14,12 +14,11 @@ use crate::{
 #[derive(clap::Args)]
 #[command(after_help = AFTER)]
 pub struct Args {
-    /// Policy files, or folders of them. Default: the configuration's, or policies/
-    #[arg(value_name = "FILES")]
-    files: Vec<PathBuf>,
+    #[command(flatten)]
+    files: Files,
 
-    /// The configuration whose policies are tested
-    #[arg(short, long, value_name = "FILE", conflicts_with = "files")]
+    /// A configuration: its policies are tested, unless files are named, and it says what counts as a root
+    #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
@@ -91,14 +90,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// The policies, and all their tests.
 fn read(args: &Args) -> Result<(Policies, Vec<Case>), Diagnostics> {
-    let policies = match &args.config {
-        Some(path) => {
-            let config = Config::load(path, configured::variables(), [])?;
-            Policies { set: config.policies, written: config.written_policies }
-        }
-        None if args.files.is_empty() => config::load_policies(&["policies".into()])?,
-        None => config::load_policies(&args.files)?,
-    };
+    let config = args.config.as_ref().map(|path| Config::load(path, configured::variables(), [])).transpose()?;
+    let policies = args.files.load(config.as_ref())?;
     let mut diagnostics = Diagnostics::default();
     let cases = policies.written.files().flat_map(|file| cases::read(file, &policies.set, &mut diagnostics)).collect();
     if diagnostics.is_empty() { Ok((policies, cases)) } else { Err(diagnostics) }

@@ -30,9 +30,7 @@ use crate::{
 
 pub use kafka::Kafka;
 pub use layers::Flag;
-pub use policies::{
-    Policies, Written as WrittenPolicies, contents, load as load_policies, load_under as load_policies_under,
-};
+pub use policies::{Policies, Written as WrittenPolicies, contents, load as load_policies};
 pub use topics::{Encoding, Input, Keyed, Start, Topic};
 
 /// The whole configuration, checked as far as it can be without a broker.

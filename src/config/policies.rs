@@ -77,19 +77,12 @@ pub(super) fn read(
     Some((compile(sources, diagnostics)?, paths))
 }
 
-/// Reads and compiles files and folders that were named on the command line.
+/// Reads and compiles files and folders that were named on the command line. `root` is the condition on what counts as a root,
+/// which was checked before.
 ///
 /// # Errors
 /// Every mistake in them.
-pub fn load(paths: &[PathBuf]) -> Result<Policies, Diagnostics> {
-    load_under(paths, None)
-}
-
-/// The same, with a condition on what counts as a root that was checked before.
-///
-/// # Errors
-/// Every mistake in them.
-pub fn load_under(paths: &[PathBuf], root: Option<&str>) -> Result<Policies, Diagnostics> {
+pub fn load(paths: &[PathBuf], root: Option<&str>) -> Result<Policies, Diagnostics> {
     let (mut sources, mut diagnostics) = (Vec::new(), Diagnostics::default());
     for path in paths {
         let source = Arc::new(Source { name: "the command line".into(), text: path.display().to_string() });

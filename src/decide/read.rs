@@ -157,6 +157,10 @@ impl<'a> Reader<'a, '_> {
                 return None;
             }
         };
+        if let Kind::Seq(_) = node.kind {
+            let hint = "write `policies:` on a line of its own above the list";
+            return self.error(node, "a policy file must be a mapping, not a list", hint);
+        }
         let mut fields = Fields::of(node, "a policy file", self.diagnostics)?;
         if let Some(node) = fields.take("match") {
             let matching = self.how(node);
@@ -271,6 +275,10 @@ impl<'a> Reader<'a, '_> {
         what: &str,
         read: fn(&str) -> Result<C, Vec<condition::Error>>,
     ) -> Option<C> {
+        if let Kind::Seq(_) = node.kind {
+            let hint = "write one condition: its parts are joined with `and` or `or`";
+            return self.error(node, &format!("{what} must be text, not a list"), hint);
+        }
         let text = node.as_str(what, self.diagnostics)?;
         match read(text) {
             Ok(condition) => Some(condition),
@@ -380,7 +388,7 @@ impl<'a> Reader<'a, '_> {
             _ => self.error(
                 node,
                 &format!("`{name}` is neither `always`, a sampler nor a list of samplers"),
-                &format!("write `{name}: always` or `{name}: {{ probability: 1% }}`"),
+                &format!("write `{name}: always` or `{name}: {{ probability: {} }}`", meant(node)),
             ),
         }
     }
@@ -432,7 +440,7 @@ impl<'a> Reader<'a, '_> {
             _ => self.error(
                 node,
                 "`otherwise` is neither drop, keep nor a sampler",
-                "write `otherwise: { probability: 1% }`",
+                &format!("write `otherwise: drop`, `keep` or `{{ probability: {} }}`", meant(node)),
             ),
         }
     }
@@ -459,6 +467,11 @@ fn once<'a, T>(
     } else {
         *place = Some((value, &node.at));
     }
+}
+
+/// The probability that stands where a sampler should, or an example.
+fn meant(node: &Node) -> &str {
+    if units::probability(node.text()).is_ok() { node.text() } else { "1%" }
 }
 
 /// Names to choose from.

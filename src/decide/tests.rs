@@ -33,11 +33,15 @@ use crate::{
 
 /// A policy set of one file, which must be right.
 pub fn policy_set(text: &str) -> PolicySet {
+    compiled(text).unwrap_or_else(|diagnostics| panic!("{diagnostics}"))
+}
+
+pub fn compiled(text: &str) -> Result<PolicySet, Diagnostics> {
     let mut diagnostics = Diagnostics::default();
     let source = Arc::new(Source { name: "policies.yaml".into(), text: text.into() });
     let root = yaml::parse(source, &mut diagnostics);
     let set = root.and_then(|root| PolicySet::compile(&[Part::File(&root)], &mut diagnostics));
-    set.unwrap_or_else(|| panic!("{diagnostics}"))
+    set.ok_or(diagnostics)
 }
 
 /// A record with this span, and what is decoded of it.

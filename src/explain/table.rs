@@ -5,7 +5,7 @@ use std::fmt;
 use super::{Asked, Explanation, Policy, Seen};
 use crate::{
     decide::{
-        Action,
+        Action, Verdict,
         condition::Scope,
         explain::{Found, Row},
         of_such, percentage,
@@ -42,8 +42,8 @@ impl fmt::Display for Explanation {
 impl Explanation {
     fn spans(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let first = self.spans.iter().map(|span| span.start).filter(|&start| start != 0).min().unwrap_or(0);
-        for span in self.spans.iter().take(SPANS) {
-            let indent = "  ".repeat(self.depth(span) + 1);
+        for (depth, span) in self.tree().into_iter().take(SPANS) {
+            let indent = "  ".repeat(depth.min(DEPTH) + 1);
             let after = units::nanoseconds(span.start.saturating_sub(first));
             let duration = units::nanoseconds(span.duration);
             let error = if span.status == 2 { "  error" } else { "" };
@@ -55,10 +55,23 @@ impl Explanation {
         }
     }
 
-    /// How many of the listed spans a span is below.
-    fn depth(&self, span: &Seen) -> usize {
-        let parent = |span: &Seen| self.spans.iter().find(|other| span.parent != 0 && other.id == span.parent);
-        std::iter::successors(parent(span), |span| parent(span)).take(DEPTH).count()
+    /// The listed spans by their starts, each behind its parent, and how many of them it is below.
+    fn tree(&self) -> Vec<(usize, &Seen)> {
+        let mut left: Vec<&Seen> = self.spans.iter().collect();
+        left.sort_by_key(|span| span.start);
+        let (mut tree, mut below) = (Vec::new(), Vec::new());
+        while !left.is_empty() {
+            let has_parent = |span: &&Seen| span.parent != 0 && self.spans.iter().any(|other| other.id == span.parent);
+            // Each has one only where some are in a circle, or left by a span of the same id.
+            let top = left.iter().position(|span| !has_parent(span)).unwrap_or(0);
+            below.push((0, left.remove(top)));
+            while let Some((depth, span)) = below.pop() {
+                tree.push((depth, span));
+                let children = left.extract_if(.., |child| child.parent == span.id && span.id != 0);
+                below.extend(children.map(|child| (depth + 1, child)).collect::<Vec<_>>().into_iter().rev());
+            }
+        }
+        tree
     }
 
     /// The policies that match and those that do not, with what they asked and found.
@@ -115,6 +128,15 @@ impl Explanation {
             return writeln!(f, "not decided yet: it waits for more spans, or for time to pass");
         };
         let Decision { verdict, reason, .. } = decision;
+        if let Some(policy) = self.unknown(*verdict) {
+            return writeln!(
+                f,
+                "kept by `{}` if it says so, which depends on what it had learned of the traces before: that is in the decision log, \
+                 and `tailwater backtest` judges all of them; complete by {}",
+                policy.name,
+                reason.name(),
+            );
+        }
         writeln!(
             f,
             "{} by {}; {}; complete by {}",
@@ -123,6 +145,15 @@ impl Explanation {
             of_such(verdict.keep, verdict.threshold),
             reason.name(),
         )
+    }
+
+    /// The policy that the verdict depends on where what it says is not known of one trace alone: the one it is due to, or one
+    /// that may have kept what is left to `otherwise`.
+    fn unknown(&self, verdict: Verdict) -> Option<&Policy> {
+        let due = verdict.policy.and_then(|number| self.policies.get(usize::from(number)));
+        let is_left = !verdict.keep && due.is_none_or(|due| matches!(due.action, Action::Group(_)));
+        let mut matching = self.policies.iter().filter(|policy| is_left && policy.matches && !policy.shadow);
+        due.filter(|due| due.depends()).or_else(|| matching.find(|policy| policy.depends()))
     }
 
     /// The name of what a verdict is due to.
@@ -135,6 +166,11 @@ impl Explanation {
 // === impl Policy ===
 
 impl Policy {
+    /// Whether what it says is not known of one trace alone.
+    fn depends(&self) -> bool {
+        !self.samplers.is_empty() && self.says.is_none()
+    }
+
     /// What it does with what it matches.
     fn does(&self) -> String {
         let action = match &self.action {
@@ -151,6 +187,7 @@ impl Policy {
         let says = match self.says.filter(|_| self.matches) {
             Some(true) => ", says keep",
             Some(false) => ", says reject",
+            None if self.matches && self.depends() => ", by what it has learned",
             None => "",
         };
         format!("{action}{says}{}", if self.shadow { ", in the shadow" } else { "" })

@@ -66,9 +66,13 @@ fn decided(records: &[Recorded], keying: Keying) -> (HashMap<TraceId, Decision>,
 }
 
 fn explained(records: &[Recorded], trace: TraceId) -> Vec<Explanation> {
+    explained_by(policies(), records, trace)
+}
+
+fn explained_by(set: Arc<PolicySet>, records: &[Recorded], trace: TraceId) -> Vec<Explanation> {
     let mut gathered = Gathered::new(trace);
     records.iter().for_each(|record| gathered.add(record.clone()).expect("few records"));
-    gathered.explain(settings(Keying::Keyed), policies())
+    gathered.explain(settings(Keying::Keyed), set)
 }
 
 fn recorded(records: impl Iterator<Item = (u32, crate::generate::Record)>) -> Vec<Recorded> {
@@ -137,9 +141,7 @@ policies:
     );
     let records = recorded(keyed(traffic().take(20)).map(|record| (0, record)));
     let trace = traffic().next().expect("a trace").id;
-    let mut gathered = Gathered::new(trace);
-    records.iter().for_each(|record| gathered.add(record.clone()).expect("few records"));
-    let explanation = gathered.explain(settings(Keying::Keyed), set).pop().expect("a verdict");
+    let explanation = explained_by(set, &records, trace).pop().expect("a verdict");
     let told: Vec<_> =
         explanation.policies.iter().map(|policy| (&*policy.name, policy.matches, policy.asked)).collect();
     assert_eq!(
@@ -156,6 +158,75 @@ policies:
     );
     let said = explanation.to_string();
     assert!(said.contains("is over") && said.contains("is not asked"), "{said}");
+}
+
+/// It follows from all traces before, and one is read: no verdict is told that would be another in truth.
+#[test]
+fn what_a_policy_has_learned_is_not_known_of_one_trace() {
+    let outliers = "{ name: outliers, keep: { slowest: { quantile: 99%, by: [root.name] } } }";
+    let records = recorded(keyed(traffic().take(20)).map(|record| (0, record)));
+    let trace = traffic().next().expect("a trace").id;
+    let said = |policies: &str| {
+        let set = compiled(&format!("policies: [ {policies} ]"));
+        explained_by(set, &records, trace).pop().expect("a verdict").to_string()
+    };
+    let alone = said(outliers);
+    let manual = include_str!("../../docs/tools.md");
+    let shown = manual.split("```text\n").find(|block| block.starts_with("outliers  matches  keep")).expect("shown");
+    let shown = shown.split("```").next().expect("a block").trim();
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words(&alone).contains(&words(shown)), "{alone}");
+    // Nothing was kept that it could follow, as far as one trace tells.
+    let follows =
+        said("{ name: related, keep: { follow: { by: [links] } } }, { name: none, drop: always, shadow: true }");
+    assert!(follows.contains("kept by `related` if it says so"), "{follows}");
+    // What is kept or dropped whatever it says is told.
+    let kept = said(&format!("{{ name: all, keep: always }}, {outliers}"));
+    assert!(kept.contains("kept by `all`"), "{kept}");
+    let dropped = said(&format!("{outliers}, {{ name: none, drop: always }}"));
+    assert!(dropped.contains("dropped by `none`"), "{dropped}");
+}
+
+#[test]
+fn spans_are_shown_below_those_that_called_them() {
+    let span =
+        |id, parent, start, name: &str| Seen { id, parent, name: name.to_owned(), start, duration: 1000, status: 0 };
+    // In the order they came. Two have the same id, and two call each other.
+    let spans = vec![
+        span(4, 3, 40, "SELECT"),
+        span(3, 1, 30, "cart"),
+        span(2, 1, 20, "catalog"),
+        span(9, 8, 5, "of another"),
+        span(1, 0, 10, "GET /"),
+        span(2, 1, 25, "catalog again"),
+        span(5, 2, 26, "below both"),
+        span(6, 7, 90, "circle"),
+        span(7, 6, 91, "circle, too"),
+    ];
+    let explanation = Explanation {
+        trace: TraceId([1; 16]),
+        span_count: spans.len(),
+        spans,
+        late: 0,
+        policies: Vec::new(),
+        otherwise: Threshold::NEVER,
+        decision: None,
+    };
+    insta::assert_snapshot!(explanation, @r#"
+    trace 01010101010101010101010101010101, 9 spans
+      "of another"  +0ns  1µs
+      "GET /"  +5ns  1µs
+        "catalog"  +15ns  1µs
+          "below both"  +21ns  1µs
+        "catalog again"  +20ns  1µs
+        "cart"  +25ns  1µs
+          "SELECT"  +35ns  1µs
+      "circle"  +85ns  1µs
+        "circle, too"  +86ns  1µs
+
+
+    not decided yet: it waits for more spans, or for time to pass
+    "#);
 }
 
 #[test]

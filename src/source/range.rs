@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, bail};
@@ -23,11 +23,12 @@ pub enum Place {
     Earliest,
     /// Where the log ends by now.
     Latest,
-    /// The first record that is not older, by its timestamp.
-    Ago(Duration),
+    /// The first record that is not older, by its timestamp: milliseconds since the Unix epoch.
+    At(i64),
 }
 
-/// What is to be read. With offsets, partitions that have none are not read.
+/// What is to be read, of each partition from one place to another. With offsets, only what is within these too, and partitions
+/// that have none are not read.
 #[derive(Clone, Debug)]
 pub struct Wanted {
     pub topics: Vec<String>,
@@ -169,15 +170,14 @@ fn ranges(consumer: &BaseConsumer<Trouble>, topic: &str, wanted: &Wanted) -> any
     }
     let mut found = BTreeMap::new();
     for partition in partitions {
-        let (low, high) = consumer.fetch_watermarks(topic, partition, REQUEST).with_context(asked)?;
-        let offsets = match wanted.offsets.get(&partition) {
-            Some(range) => range.start.max(low)..range.end.min(high),
-            None if !wanted.offsets.is_empty() => continue,
-            None => {
-                place(consumer, topic, partition, wanted.from, (low, high))?
-                    ..place(consumer, topic, partition, wanted.to, (low, high))?
-            }
+        let within = match wanted.offsets.get(&partition) {
+            Some(range) => range.clone(),
+            None if wanted.offsets.is_empty() => 0..i64::MAX,
+            None => continue,
         };
+        let ends = consumer.fetch_watermarks(topic, partition, REQUEST).with_context(asked)?;
+        let find = |of| place(consumer, topic, partition, of, ends);
+        let offsets = within.start.max(find(wanted.from)?)..within.end.min(find(wanted.to)?);
         if !offsets.is_empty() {
             found.insert(partition, offsets);
         }
@@ -192,13 +192,12 @@ fn place(
     place: Place,
     (low, high): (i64, i64),
 ) -> anyhow::Result<i64> {
-    let ago = match place {
+    let at = match place {
         Place::Earliest => return Ok(low),
         Place::Latest => return Ok(high),
-        Place::Ago(ago) => ago,
+        // What is below has other meanings for a broker.
+        Place::At(at) => at.max(0),
     };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
-    let at = i64::try_from(now.saturating_sub(ago).as_millis())?;
     let mut times = TopicPartitionList::new();
     times.add_partition_offset(topic, partition, Offset::Offset(at))?;
     let offsets = consumer.offsets_for_times(times, REQUEST).context("asking for offsets by time")?;

@@ -196,6 +196,17 @@ fn mistakes_are_shown() {
 
     1 error
     ");
+    assert_snapshot!(mistakes("policies:\n  - name: a\n     when: b\n"), @"
+    error: not YAML: mapping values are not allowed in this context
+     --> policies.yaml:3:10
+      |
+    3 |      when: b
+      |          ^
+      |
+      = hint: what belongs together begins in one column: the key, and those above and below it
+
+    1 error
+    ");
     assert_snapshot!(mistakes("- name: a\n\twhen: b\n"), @"
     error: not YAML: while scanning a plain scalar, found a tab
      --> policies.yaml:1:9
@@ -343,6 +354,17 @@ fn fields_are_taken_by_name() {
 
     7 errors
     ");
+}
+
+#[test]
+fn a_key_of_an_attribute_belongs_below() {
+    let root = read("http.route: /\n");
+    let mut diagnostics = Diagnostics::default();
+    let mut fields = Fields::of(&root, "a span", &mut diagnostics).expect("a mapping");
+    fields.take("attributes");
+    fields.finish(&mut diagnostics);
+    let hint = diagnostics.0[0].hint.as_deref();
+    assert_eq!(hint, Some("an attribute stands in `attributes`: `attributes: { http.route: … }`"));
 }
 
 proptest! {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{
     Aspect, Constant, Deny, Error, Expression, Field, Formula, Number, Op, Pattern, SpanTest, Subject, Test, TraceTest,
-    ast::{Expr, ExprKind, Literal},
+    ast::{Expr, ExprKind, Literal, Segment},
     function, literal,
     path::{self, Path},
     types::{self, Type, Value},
@@ -437,6 +437,15 @@ impl<'t> Checker<'t> {
                 {
                     return self.accept(value).map(Operand::Constant);
                 }
+                let is_right = around.at.start < expr.at.start && around.at.end == expr.at.end;
+                if let [Segment { name, keys, .. }] = segments.as_slice()
+                    && is_right
+                    && keys.is_empty()
+                    && path::is_foreign(name)
+                {
+                    let hint = format!("text stands in double quotes: `\"{name}\"`");
+                    return self.error(&expr.at, format!("unknown path `{name}`"), hint);
+                }
                 let path = self.accept(path::resolve(segments, self.item))?;
                 self.in_scope(around, expr, path)
             }
@@ -562,7 +571,7 @@ impl<'t> Checker<'t> {
     }
 
     fn unknown_function<T>(&mut self, name: &str, at: &Range<usize>) -> Option<T> {
-        let hint = match nearest(name, names()) {
+        let hint = match nearest(name, names()).or_else(|| elsewhere(name)) {
             Some(meant) => format!("did you mean `{meant}`?"),
             None => "docs/conditions.md lists the functions".to_owned(),
         };
@@ -585,6 +594,18 @@ impl<'t> Checker<'t> {
 
     pub(super) fn written(&self, expr: &Expr<'t>) -> &'t str {
         &self.text[expr.at.clone()]
+    }
+}
+
+/// What does what a function of other languages does.
+fn elsewhere(name: &str) -> Option<&'static str> {
+    match name.to_ascii_lowercase().as_str() {
+        "startswith" => Some("HasPrefix"),
+        "endswith" => Some("HasSuffix"),
+        "contains" | "like" | "matches" | "regex" => Some("IsMatch"),
+        "lower" => Some("ToLowerCase"),
+        "upper" => Some("ToUpperCase"),
+        _ => None,
     }
 }
 

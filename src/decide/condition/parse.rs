@@ -244,6 +244,10 @@ impl<'t> Parser<'t> {
             let at = self.advance()?.at;
             segments.push(Segment { name: &self.text[at.clone()], at, keys: self.keys()? });
         }
+        if self.token.kind == TokenKind::Open {
+            let hint = "a function stands in front: `HasPrefix(name, \"GET \")`";
+            return Err(self.unexpected("nothing is called behind a dot").hint(hint));
+        }
         let end = segments.last().map_or(start, |last| last.keys.last().map_or(last.at.end, |(_, at)| at.end + 1));
         Ok(Expr { at: start..end, kind: ExprKind::Path(segments) })
     }
@@ -296,6 +300,8 @@ impl<'t> Parser<'t> {
         let number = matches!(left.kind, ExprKind::Literal(Literal::Int(_) | Literal::Float(_)));
         let hint = match word.to_ascii_lowercase().as_str() {
             "in" => format!("write `ContainsValue([…], {value})`"),
+            "and" | "or" | "not" => format!("write `{}`", word.to_ascii_lowercase()),
+            "is" => format!("write `{value} == …` or `{value} != …`"),
             "contains" | "like" | "matches" => format!("write `IsMatch({value}, \"regex\")`"),
             "ns" | "us" | "ms" | "s" | "m" | "h" if number => format!("write `{value}{word}`"),
             _ => return None,

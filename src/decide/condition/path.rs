@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::{
     Around, Constant, Error, Field, Formula, Number, Op, SpanTest, Subject, Test,
     ast::{Literal, Segment},
-    types::{Type, listed},
+    types::{Type, listed, meant as constant},
 };
 use crate::{decode::Key, diagnostic::nearest};
 
@@ -78,6 +78,9 @@ const LINK: [&str; 8] = [
     "dropped_attributes_count",
 ];
 const TRACE: [&str; 8] = ["duration", "span_count", "bytes", "error_count", "services", "depth", "shape", "complete"];
+
+/// How others write `nil`.
+const NILS: [&str; 4] = ["null", "none", "None", "NULL"];
 
 /// `service` is the resource's attribute of this name.
 const SERVICE: &str = "service.name";
@@ -312,8 +315,11 @@ fn unknown(segments: &[Segment<'_>], item: Option<&str>) -> Error {
     if let Some((owner, key)) = written.split_once("attributes.") {
         return error.hint(format!("did you mean `{owner}attributes[\"{key}\"]`?"));
     }
-    if ["null", "none", "None", "NULL"].contains(&written.as_str()) {
+    if NILS.contains(&written.as_str()) {
         return error.hint("what is absent is `nil`");
+    }
+    if let (false, Some(meant)) = (written.contains('.'), constant(&written)) {
+        return error.hint(format!("did you mean `{meant}`?"));
     }
     let counted = [("trace.spans", "trace.span_count"), ("trace.errors", "trace.error_count")];
     if let Some((_, meant)) = counted.iter().find(|(name, _)| *name == written) {
@@ -344,6 +350,9 @@ fn unknown(segments: &[Segment<'_>], item: Option<&str>) -> Error {
             listed(TRACE.map(|path| format!("trace.{path}")).iter().map(String::as_str))
         ));
     }
+    if let Some((owner, key)) = key.strip_prefix("resource.").map(|key| (owner, key)) {
+        return error.hint(format!("did you mean `{owner}resource.attributes[\"{key}\"]`?"));
+    }
     let shown =
         |paths: &[&str]| listed(paths.iter().map(|path| with_key(path)).collect::<Vec<_>>().iter().map(String::as_str));
     match item {
@@ -354,6 +363,16 @@ fn unknown(segments: &[Segment<'_>], item: Option<&str>) -> Error {
             shown(&SPAN[..COMMON])
         )),
     }
+}
+
+/// Whether a word alone is not nearly a name of anything: it may be text without its quotes.
+pub fn is_foreign(word: &str) -> bool {
+    let known = known(None);
+    let mut known = known.iter().map(String::as_str).chain(["true", "false", "nil"]);
+    !NILS.contains(&word)
+        && constant(word).is_none()
+        && nearest(word, known.clone()).is_none()
+        && !known.any(|path| path.split('.').any(|part| part == word))
 }
 
 fn known(item: Option<&str>) -> Vec<String> {

@@ -123,6 +123,57 @@ fn names_the_scope() {
 }
 
 #[test]
+fn says_what_was_meant_by_what_newcomers_write() {
+    assert_snapshot!(all(&[
+        "root.service == checkout",
+        "any(status.code == error)",
+        "any(kind == server)",
+        "any(resource.service.name == \"a\")",
+        "any(StartsWith(name, \"a\"))",
+        "any(name.startsWith(\"a\"))",
+        "trace.complete AND trace.depth > 3",
+        "any(name is nil)",
+        "any(name == \"a\") # not b",
+    ]), @r#"
+        root.service == checkout
+                        ^^^^^^^^ unknown path `checkout`
+                        hint: text stands in double quotes: `"checkout"`
+
+        any(status.code == error)
+                           ^^^^^ unknown path `error`
+                           hint: did you mean `STATUS_CODE_ERROR`?
+
+        any(kind == server)
+                    ^^^^^^ unknown path `server`
+                    hint: did you mean `SPAN_KIND_SERVER`?
+
+        any(resource.service.name == "a")
+            ^^^^^^^^^^^^^^^^^^^^^ unknown path `resource.service.name`
+            hint: did you mean `resource.attributes["service.name"]`?
+
+        any(StartsWith(name, "a"))
+            ^^^^^^^^^^ unknown function `StartsWith`
+            hint: did you mean `HasPrefix`?
+
+        any(name.startsWith("a"))
+                           ^ nothing is called behind a dot, found `(`
+                           hint: a function stands in front: `HasPrefix(name, "GET ")`
+
+        trace.complete AND trace.depth > 3
+                       ^^^ `AND` means nothing here
+                       hint: write `and`
+
+        any(name is nil)
+                 ^^ `is` means nothing here
+                 hint: write `name == …` or `name != …`
+
+        any(name == "a") # not b
+                         ^ `#` means nothing here
+                         hint: a condition has no comments: write them above it, or as its `note`
+    "#);
+}
+
+#[test]
 fn names_unknown_words() {
     assert_snapshot!(all(&[
         "any(nmae == \"a\")",

@@ -158,6 +158,7 @@ impl<'t> Lexer<'t> {
             ('=' | '!', Some('~')) => (2, "write `IsMatch(path, \"regex\")`"),
             ('!', _) => (1, "write `not`"),
             ('=', _) => (1, "write `==`"),
+            ('#', _) => (1, "a condition has no comments: write them above it, or as its `note`"),
             ('\'' | '`' | '“' | '”' | '‘' | '’', _) => {
                 (first.len_utf8(), "text stands in double quotes: `\"…\"`")
             }

@@ -279,7 +279,7 @@ fn id(text: &str, len: usize) -> Option<Constant> {
 }
 
 /// The constant that a word without its prefix, or with a slip in it, may stand for.
-fn meant(word: &str) -> Option<&'static str> {
+pub fn meant(word: &str) -> Option<&'static str> {
     let word = word.to_ascii_uppercase();
     let whole = |known: &&str| known.strip_suffix(&word).is_some_and(|prefix| prefix.ends_with('_'));
     constants().find(whole).or_else(|| nearest(&word, constants()))

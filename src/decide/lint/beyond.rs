@@ -15,7 +15,7 @@ pub fn find(budgets: &[Budget], learning: &[Learning<'_>], all: &[Policy<'_>], f
     for budget in budgets {
         let under = learning.iter().filter(|of| {
             let policy = usize::from(of.policy);
-            budget.classes[policy] != OUTSIDE && !all[policy].read.shadow && unit(&of.sampler.of) == budget.unit
+            budget.classes[policy] != OUTSIDE && !all[policy].shadow && unit(&of.sampler.of) == budget.unit
         });
         let rates = under.filter_map(|of| match &of.sampler.rule {
             Rule::Rate(rate) => Some((of.policy, rate.per_second)),

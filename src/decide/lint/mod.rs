@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     diagnostic::{Diagnostics, Location},
+    model::RecordTime,
     yaml::Node,
 };
 
@@ -38,6 +39,10 @@ struct Policy<'a> {
     whole: Formula<TraceTest>,
     /// The lists it is in, from the outermost, and the place of it or its group in each.
     lists: Vec<(Match, usize)>,
+    /// It, or a group that it is in.
+    shadow: bool,
+    /// When the first of it and its groups is over.
+    until: Option<RecordTime>,
 }
 
 /// A condition and where it stands.
@@ -98,6 +103,10 @@ pub fn find(parts: &[Part<'_>]) -> Diagnostics {
 fn surround(list: &List, around: &Formula<TraceTest>, lists: &[(Match, usize)], all: &mut [Policy<'_>]) {
     for place in places(list, all) {
         all[place].lists = [lists, &[(list.matching, place)]].concat();
+        let groups = lists.iter().map(|(_, group)| all[*group].read);
+        let (shadow, until) = (groups.clone().any(|of| of.shadow), groups.filter_map(|of| of.until).min());
+        all[place].shadow |= shadow;
+        all[place].until = all[place].until.into_iter().chain(until).min();
         let own = all[place].read.when.clone();
         all[place].whole = match around {
             Formula::All(parts) if parts.is_empty() => own,
@@ -168,7 +177,8 @@ fn is_nil(test: &SpanTest) -> bool {
 impl<'a> Policy<'a> {
     fn new(read: &'a read::Policy<'a>) -> Self {
         let condition = read.written.and_then(|node| Some(Condition { node, written: written::written(node.text())? }));
-        Self { read, condition, whole: Formula::constant(true), lists: Vec::new() }
+        let (shadow, until) = (read.shadow, read.until);
+        Self { read, condition, whole: Formula::constant(true), lists: Vec::new(), shadow, until }
     }
 
     fn name(&self) -> &str {
@@ -177,8 +187,7 @@ impl<'a> Policy<'a> {
 
     /// It may be there when the other is, and count for as much.
     fn outlasts(&self, other: &Self) -> bool {
-        !self.read.shadow
-            && (self.read.until.is_none() || other.read.until.is_some_and(|until| Some(until) <= self.read.until))
+        !self.read.shadow && (self.until.is_none() || other.until.is_some_and(|until| Some(until) <= self.until))
     }
 }
 

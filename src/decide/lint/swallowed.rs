@@ -17,7 +17,7 @@ pub fn find(list: &List, all: &[Policy<'_>], proof: &mut Proof, found: &mut Diag
     let wanting: Vec<_> = all.iter().filter(|policy| wants_errors(policy)).collect();
     for drop in all {
         let Action::Drop { threshold, .. } = &drop.read.action else { continue };
-        if drop.read.shadow || *threshold == Threshold::ALWAYS {
+        if drop.shadow || *threshold == Threshold::ALWAYS {
             continue;
         }
         let dropped = reached(drop, list, all);
@@ -83,7 +83,7 @@ fn wants_errors(policy: &Policy<'_>) -> bool {
         }
         _ => false,
     };
-    keeps && !policy.read.shadow && ways(&policy.whole, true).unwrap_or_default().iter().flatten().any(wants)
+    keeps && !policy.shadow && ways(&policy.whole, true).unwrap_or_default().iter().flatten().any(wants)
 }
 
 /// Whether it asks for anything that tells an error: its writer has thought of them.

@@ -617,6 +617,16 @@ policies:
     assert_eq!(of(&format!("when: '{route}', drop: always"), "when: trace.duration > 1s, keep: always"), 0);
     let elsewhere = r#"when: 'root.attributes["http.route"] == "/pay" and trace.error_count > 0', keep: always"#;
     assert_eq!(of(&format!("when: '{route}', drop: always"), elsewhere), 0);
+    let grouped = |of_group: &str| {
+        let drop = format!("{{ name: d, when: '{route}', drop: always }}");
+        messages(&lint(&[&format!(
+            "policies:\n- {{ name: g, {of_group}, policies: [ {drop} ] }}\n- {{ name: k, {errors} }}\n"
+        )]))
+    };
+    assert_eq!(grouped("note: probes").lines().count(), 1);
+    for gone in ["shadow: true", "until: 2030-01-01"] {
+        assert_eq!(grouped(gone), "", "{gone}");
+    }
     let quiet = lint(&[
         "match: first\npolicies:\n- { name: k, when: trace.error_count > 0, keep: always }\n- { name: d, when: trace.span_count < 3, drop: always }\n",
     ]);
@@ -671,9 +681,12 @@ budget: {{ {budget} }}"
     let found = rates("spans_per_second: 5000", "");
     let said = "the rates under a budget of 5000 spans a second come to 6000";
     assert_eq!(messages(&found).matches(said).count(), 1, "{found}");
-    for (budget, more) in
-        [("spans_per_second: 6000", ""), ("traces_per_second: 10", ""), ("spans_per_second: 5000", ", shadow: true")]
-    {
+    for (budget, more) in [
+        ("spans_per_second: 6000", ""),
+        ("traces_per_second: 10", ""),
+        ("spans_per_second: 5000", ", shadow: true"),
+        ("spans_per_second: 5000", " } ], shadow: true }, { name: h, policies: [ { name: c, keep: always"),
+    ] {
         let found = rates(budget, more);
         assert!(found.is_empty(), "{found}");
     }

@@ -194,7 +194,7 @@ tests: []
         26 | otherwise: always
            |            ^^^^^^
            |
-           = hint: write `otherwise: { probability: 1% }`
+           = hint: write `otherwise: drop`, `keep` or `{ probability: 1% }`
 
         14 errors
     "#);
@@ -561,7 +561,7 @@ policies:
     `on_reject` without a sampler: remove it: `always` rejects nothing
     `protect` where nothing vetoes: with `match: first` the policy that stands first decides: move this one up
     `match` is neither any nor first: write `match: any` or `match: first`
-    `otherwise` is neither drop, keep nor a sampler: write `otherwise: { probability: 1% }`
+    `otherwise` is neither drop, keep nor a sampler: write `otherwise: drop`, `keep` or `{ probability: 1% }`
     unknown field `keep`: known fields: name, when, until, shadow, note, policies, match, otherwise, budget
     a group without policies: remove the group, or write policies into it
     `policies` must be a list, not a mapping: a list stands in brackets, or has a `-` before each entry
@@ -655,6 +655,19 @@ fn names_both_places() {
 
         3 errors
     "#);
+}
+
+#[test]
+fn what_is_of_all_policies_stands_in_one_file() {
+    for field in ["match: first", "otherwise: keep", "randomness: trace", "budget: { traces_per_second: 1 }"] {
+        let name = field.split(':').next().expect("a name");
+        let Diagnostics(mistakes) = compile(&[field, "policies: []", field]).expect_err("it is there twice");
+        let [Diagnostic { message, also: Some((first, _)), at: Some(second), .. }] = &*mistakes else {
+            panic!("{mistakes:?}")
+        };
+        assert_eq!(*message, format!("`{name}` stands in two files"));
+        assert_eq!((&*first.source.name, &*second.source.name), ("one.yaml", "three.yaml"));
+    }
 }
 
 #[test]
@@ -760,6 +773,24 @@ policies:
 
         12 errors
     "#);
+}
+
+#[test]
+fn says_what_was_meant_by_what_newcomers_write() {
+    let told = [
+        "- { name: a, keep: always }",
+        "policies: [ { name: a, keep: 10% } ]",
+        "policies: [ { name: a, drop: never } ]",
+        "policies: []\notherwise: 10%",
+        "policies: [ { name: a, when: [ trace.duration > 2s, trace.complete ], keep: always } ]",
+    ];
+    assert_snapshot!(told.map(|file| messages(&[file])).concat(), @"
+    a policy file must be a mapping, not a list: write `policies:` on a line of its own above the list
+    `keep` is neither `always`, a sampler nor a list of samplers: write `keep: always` or `keep: { probability: 10% }`
+    `drop` is neither `always`, a sampler nor a list of samplers: write `drop: always` or `drop: { probability: 1% }`
+    `otherwise` is neither drop, keep nor a sampler: write `otherwise: drop`, `keep` or `{ probability: 10% }`
+    `when` must be text, not a list: write one condition: its parts are joined with `and` or `or`
+    ");
 }
 
 #[test]
