@@ -5,9 +5,13 @@ use super::{
     drain::Drain,
     floor::Floor,
     plot::{Axis, BLUE, Figure, GREEN, GREY, Mark, Panel, Series, VERMILION},
+    row::is_quick,
 };
 
 pub fn draw(drains: &[Drain]) {
+    if is_quick() {
+        return;
+    }
     let names: Vec<&str> = drains.iter().map(|drain| drain.row.name).collect();
     let series = [
         Series::new("floor: consume and walk", GREY, Mark::Crosses, marks(drains, Contender::Floor(Floor::Walk))),

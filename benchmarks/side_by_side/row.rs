@@ -11,16 +11,14 @@ pub struct Row {
     pub kind: Kind,
     pub form: Form,
     pub policies: Policies,
-    /// About.
-    spans: usize,
 }
 
 const BATCH: usize = 100;
-/// What 60,000 of the shop's traces have.
+/// What 60,000 of the shop's traces have; `SPANS` says otherwise.
 const SPANS: usize = 870_000;
-/// 400 MB in spans of 10 kB each.
-const WIDE_SPANS: usize = 40_000;
-/// What `QUICK` makes of it.
+/// So many spans have the bytes of one of 10 kB.
+const NARROW: usize = 20;
+/// What `QUICK` makes of them.
 const QUICK: usize = 15;
 
 pub const ROWS: [Row; 10] = [
@@ -45,8 +43,7 @@ pub fn is_quick() -> bool {
 
 impl Row {
     const fn new(name: &'static str, kind: Kind, form: Form, policies: Policies) -> Self {
-        let spans = if matches!(kind, Kind::Wide) { WIDE_SPANS } else { SPANS };
-        Self { name, kind, form, policies, spans }
+        Self { name, kind, form, policies }
     }
 
     pub fn title(&self) -> String {
@@ -54,10 +51,18 @@ impl Row {
     }
 
     pub fn records(&self) -> Box<dyn Iterator<Item = Record>> {
-        let traces = self.kind.traces(if is_quick() { self.spans / QUICK } else { self.spans });
+        let traces = self.kind.traces(self.spans());
         match self.form {
             Form::Keyed => Box::new(keyed(traces)),
             Form::Batched => Box::new(batched(traces, BATCH)),
         }
+    }
+
+    /// About.
+    fn spans(&self) -> usize {
+        let asked = env::var("SPANS").ok().filter(|spans| !spans.is_empty());
+        let all = asked.map_or(SPANS, |spans| spans.parse().expect("SPANS is a number"));
+        let spans = if self.kind == Kind::Wide { all / NARROW } else { all };
+        if is_quick() { spans / QUICK } else { spans }
     }
 }
