@@ -12,7 +12,7 @@ use std::{
 };
 
 use tailwater::generate::{Record, Shape, Traffic, batched, keyed};
-use topic::{PARTITIONS, create, delete, fill};
+use topic::{PARTITIONS, create, delete, delete_all_of, fill};
 
 const TRACES: usize = 60_000;
 const RUNS: usize = 5;
@@ -91,7 +91,7 @@ fn measure(brokers: &str, input: &str, (group, delivery): (&str, &str), spans: u
     assert!(shell.status.success(), "the processor failed");
     let times = String::from_utf8(shell.stdout).expect("text");
     let cpu: f64 = times.lines().last().expect("times of children").split_whitespace().map(seconds).sum();
-    delete(brokers, &[&output, &format!("{group}-dead-letters"), &format!("{group}-decisions")]);
+    delete_all_of(brokers, group);
     (spans as f64 / cpu, spans as f64 / wall)
 }
 

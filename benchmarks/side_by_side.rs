@@ -7,12 +7,16 @@ mod contender;
 mod cost;
 #[path = "side_by_side/drain.rs"]
 mod drain;
+#[path = "side_by_side/feed.rs"]
+mod feed;
 #[path = "side_by_side/figures.rs"]
 mod figures;
 #[path = "side_by_side/floor.rs"]
 mod floor;
 #[path = "side_by_side/kept.rs"]
 mod kept;
+#[path = "side_by_side/lines.rs"]
+mod lines;
 #[path = "side_by_side/machine.rs"]
 mod machine;
 #[path = "support/plot.rs"]
@@ -28,11 +32,15 @@ mod real;
 mod report;
 #[path = "side_by_side/row.rs"]
 mod row;
+#[path = "side_by_side/steady.rs"]
+mod steady;
 mod support;
 #[path = "support/topic.rs"]
 mod topic;
 #[path = "side_by_side/traffic.rs"]
 mod traffic;
+#[path = "side_by_side/watch.rs"]
+mod watch;
 
 use std::env;
 
@@ -42,6 +50,8 @@ use row::{ROWS, is_quick};
 /// Rounds, where `REPEATS` says nothing else: each contender runs once in each.
 const ROUNDS: usize = 5;
 const QUICK_ROUNDS: usize = 2;
+/// The name of what is no row: traffic at steady rates.
+const STEADY: &str = "steady";
 
 fn main() {
     // Cargo says `--bench` to every benchmark.
@@ -49,12 +59,12 @@ fn main() {
     if let [floor::WORD, name, brokers, topic] = &words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         return Floor::named(name).run(brokers, topic);
     }
-    let unknown = words.iter().find(|word| ROWS.iter().all(|row| row.name != **word));
-    assert!(unknown.is_none(), "{unknown:?} is no row; there are {}", ROWS.map(|row| row.name).join(", "));
-    let rounds = env::var("REPEATS").ok().filter(|repeats| !repeats.is_empty());
-    let rounds = rounds.map_or(if is_quick() { QUICK_ROUNDS } else { ROUNDS }, |repeats| {
-        repeats.parse().ok().filter(|rounds| *rounds > 0).expect("REPEATS is a number above 0")
-    });
+    let is_known = |word: &String| *word == STEADY || ROWS.iter().any(|row| row.name == *word);
+    if let Some(unknown) = words.iter().find(|word| !is_known(word)) {
+        panic!("there is no row `{unknown}`; there are {}, and {STEADY}", ROWS.map(|row| row.name).join(", "));
+    }
+    let is_wanted = |name: &str| words.is_empty() || words.iter().any(|word| word == name);
+    let rounds = number("REPEATS").map_or(if is_quick() { QUICK_ROUNDS } else { ROUNDS }, |rounds| rounds as usize);
     println!(
         "{rounds} rounds, there and back; median (least–most). CPU is that of the process, the broker's is not in it."
     );
@@ -62,8 +72,20 @@ fn main() {
         println!("QUICK: this shows that it works; the figures are of start-up more than of anything else.");
     }
     println!("OTLP/JSON is not among the rows: Tailwater does not read it yet.");
-    let rows = ROWS.into_iter().filter(|row| words.is_empty() || words.iter().any(|word| word == row.name));
+    let rows = ROWS.into_iter().filter(|row| is_wanted(row.name) && !(words.is_empty() && row.is_large()));
     let drains = rows.map(|row| drain::drain(row, rounds)).collect::<Vec<_>>();
-    report::save(&drains, rounds);
+    let steady = if is_wanted(STEADY) {
+        steady::steady(number("CAPACITY").unwrap_or_else(drain::capacity), rounds)
+    } else {
+        Vec::new()
+    };
+    report::save(&drains, &steady, rounds);
     plots::draw(&drains);
+}
+
+/// What a variable says; None where it is not there, or empty.
+fn number(variable: &str) -> Option<f64> {
+    let text = env::var(variable).ok().filter(|text| !text.is_empty())?;
+    let number = text.parse().ok().filter(|number| *number >= 1.0);
+    Some(number.unwrap_or_else(|| panic!("{variable} must be a number from 1 on, not `{text}`")))
 }

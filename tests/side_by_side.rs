@@ -3,7 +3,7 @@
 #[path = "../benchmarks/side_by_side/figures.rs"]
 mod figures;
 
-use figures::{Spread, order, ratio};
+use figures::{Spread, Tail, order, ratio};
 
 #[test]
 fn a_spread_is_the_middle_and_the_ends() {
@@ -13,6 +13,14 @@ fn a_spread_is_the_middle_and_the_ends() {
     assert_eq!(Spread::of([]), None);
     assert_eq!(format!("{odd:.0}"), "3 (1–8)");
     assert_eq!(odd.map(|each| each / 2.0).most, 4.0);
+}
+
+#[test]
+fn a_tail_is_what_one_in_a_hundred_exceeds() {
+    let tail = Tail::of((1..=200).rev().map(f64::from)).unwrap();
+    assert_eq!(tail, Tail { median: 100.0, p99: 198.0 });
+    assert_eq!(Tail::of([5.0]).unwrap(), Tail { median: 5.0, p99: 5.0 });
+    assert_eq!(Tail::of([]), None);
 }
 
 #[test]

@@ -2,18 +2,16 @@
 
 use std::{
     env,
-    fs::File,
+    fs::{self, File},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use super::{
-    cost::{Cost, Process},
+    cost::Process,
     floor::Floor,
-    kept::Kept,
     real::kafka::{Group, Topic, kafka},
-    topic,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,37 +24,49 @@ pub enum Contender {
     Tailwater,
     /// The same once more: how far two lines are apart that are the same.
     Again,
+    /// With its default: it learns how long traces wait, and waits no longer.
+    Learned,
     Floor(Floor),
 }
 
-/// What a topic is to be drained with.
-pub struct Drain<'a> {
+/// What a contender is to do.
+pub struct Task<'a> {
     pub input: &'a Topic,
     /// Where logs and policies are.
     pub folder: &'a Path,
     /// The Collector's policies, and what was imported from them.
     pub policies: [PathBuf; 2],
+    /// From a trace's first span to its verdict.
+    pub wait: Duration,
+    /// The most traces that the Collector remembers.
+    pub traces: usize,
+    /// `memory.buffer` of Tailwater.
+    pub buffer: &'static str,
 }
 
-/// What came of it.
-pub struct Run {
-    pub cost: Cost,
-    /// None of a floor, which keeps nothing.
-    pub kept: Option<Kept>,
-}
-
-/// For the whole of a topic.
+/// For the Collector to read on.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 // === impl Contender ===
 
 impl Contender {
-    /// All of them; `Given` where somebody has given one.
-    pub fn all() -> Vec<Self> {
-        let given = env::var_os("COLLECTOR_CONFIG").map(|_| Self::Given);
-        let before = [Self::Collector, Self::Tuned].into_iter().chain(given);
+    /// Those that read a full topic; `Given` where somebody has given one.
+    pub fn of_drains() -> Vec<Self> {
         let floors = [Self::Floor(Floor::Walk), Self::Floor(Floor::Consume)];
-        before.chain([Self::Tailwater, Self::Again]).chain(floors).collect()
+        Self::collectors().chain([Self::Tailwater, Self::Again]).chain(floors).collect()
+    }
+
+    /// Those that keep up with traffic.
+    pub fn of_steady_traffic() -> Vec<Self> {
+        Self::collectors().chain([Self::Tailwater, Self::Again, Self::Learned]).collect()
+    }
+
+    fn collectors() -> impl Iterator<Item = Self> {
+        [Self::Collector, Self::Tuned].into_iter().chain(env::var_os("COLLECTOR_CONFIG").map(|_| Self::Given))
+    }
+
+    pub fn is_collector(self) -> bool {
+        matches!(self, Self::Collector | Self::Tuned | Self::Given)
     }
 
     pub fn name(self) -> &'static str {
@@ -66,56 +76,58 @@ impl Contender {
             Self::Given => "Collector, COLLECTOR_CONFIG",
             Self::Tailwater => "Tailwater",
             Self::Again => "Tailwater again",
+            Self::Learned => "Tailwater, learned waits",
             Self::Floor(floor) => floor.name(),
         }
     }
 
-    /// Runs it over the topic, under a group that nobody has had.
-    ///
-    /// # Errors
-    /// It failed, or did not read the topic.
-    pub fn run(self, drain: &Drain<'_>, group: &str) -> Result<Run, String> {
-        let brokers = &kafka().bootstrap;
-        if let Self::Floor(floor) = self {
-            let mut command = floor.command(brokers, &drain.input.name);
-            let cost = Process::start(command.stdout(Stdio::null())).end().ok_or("it failed")?;
-            return Ok(Run { cost, kept: None });
-        }
-        let output = kafka().existing(&format!("{group}-kept"), topic::PARTITIONS);
-        topic::create(brokers, &output.name);
-        let log = drain.folder.join(format!("{group}.log"));
-        let cost = match self {
-            Self::Tailwater | Self::Again => tailwater(drain, group, &output, &log).end(),
-            _ => self.collector(drain, group, &output, &log)?.end(),
+    /// Starts it, under a group that nobody has had. What it says goes to [`Task::log`].
+    pub fn start(self, task: &Task<'_>, group: &str, output: &Topic, flags: &[&str]) -> Process {
+        let mut command = match self {
+            Self::Floor(floor) => floor.command(&kafka().bootstrap, &task.input.name),
+            Self::Tailwater | Self::Again | Self::Learned => self.tailwater(task, group, output, flags),
+            Self::Collector | Self::Tuned | Self::Given => self.collector(task, group, output),
         };
-        let kept = Kept::of(&output);
-        let made = ["kept", "dead-letters", "decisions", "samplers"].map(|name| format!("{group}-{name}"));
-        topic::delete(brokers, &made.each_ref().map(String::as_str));
-        let cost = cost.ok_or_else(|| format!("it failed: {}", last_line(&log)))?;
-        Ok(Run { cost, kept: Some(kept) })
+        let log = File::create(task.log(group)).expect("a log");
+        Process::start(command.stdout(Stdio::null()).stderr(log))
     }
 
-    /// The Collector when it has read everything and was told to end: it decides what it holds, without the rest of its wait.
-    fn collector(self, drain: &Drain<'_>, group: &str, output: &Topic, log: &Path) -> Result<Process, String> {
+    fn tailwater(self, task: &Task<'_>, group: &str, output: &Topic, flags: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tailwater"));
+        command.args(["run", "-c"]).args(self.configs()).args(flags);
+        let quiet = match self {
+            Self::Learned => "auto".to_owned(),
+            // As long as a trace can be waited for at all.
+            _ => format!("{}ms", task.wait.as_millis() - 1),
+        };
+        command
+            .env("TAILWATER__KAFKA__BROKERS", &kafka().bootstrap)
+            .env("TAILWATER__INPUT__TOPICS", &task.input.name)
+            .env("TAILWATER__INPUT__GROUP", group)
+            .env("TAILWATER__OUTPUT__KAFKA__TOPIC", &output.name)
+            .env("TAILWATER__POLICIES", &task.policies[1])
+            .env("TAILWATER__MEMORY__BUFFER", task.buffer)
+            .env("TAILWATER__COMPLETION__QUIET", quiet)
+            .env("TAILWATER__COMPLETION__MAX_WAIT", format!("{}ms", task.wait.as_millis()));
+        command
+    }
+
+    fn collector(self, task: &Task<'_>, group: &str, output: &Topic) -> Command {
         let mut command = Command::new(program());
-        for config in self.configs().iter().chain([&drain.policies[0]]) {
+        for config in self.configs().iter().chain([&task.policies[0]]) {
             command.arg("--config").arg(format!("file:{}", config.display()));
         }
-        let names = [("BROKERS", &kafka().bootstrap), ("INPUT", &drain.input.name), ("OUTPUT", &output.name)];
-        command.envs(names).env("GROUP", group);
+        command
+            .env("BROKERS", &kafka().bootstrap)
+            .env("INPUT", &task.input.name)
+            .env("OUTPUT", &output.name)
+            .env("GROUP", group)
+            .env("WAIT", format!("{}ms", task.wait.as_millis()))
+            .env("TRACES", task.traces.to_string());
         if self == Self::Tuned {
             command.env("GOGC", "400");
         }
-        let mut process = Process::start(command.stderr(File::create(log).expect("a log")));
-        let (begun, all) = (Instant::now(), drain.input.ends().iter().sum::<i64>());
-        let committed = Group::of(group, &[drain.input]);
-        while committed.committed().iter().filter_map(|of| of.offset).sum::<i64>() < all {
-            if process.has_ended() || begun.elapsed() > PATIENCE {
-                return Err(format!("it does not read: {}", last_line(log)));
-            }
-        }
-        process.terminate();
-        Ok(process)
+        command
     }
 
     /// What is laid over each other, in order.
@@ -128,22 +140,38 @@ impl Contender {
                 let given = env::var_os("COLLECTOR_CONFIG").map(PathBuf::from);
                 [of("collector.yaml")].into_iter().chain(given).collect()
             }
-            Self::Tailwater | Self::Again => vec![of("tailwater.yaml")],
+            Self::Tailwater | Self::Again | Self::Learned => vec![of("tailwater.yaml")],
             Self::Floor(_) => Vec::new(),
         }
     }
 }
 
-fn tailwater(drain: &Drain<'_>, group: &str, output: &Topic, log: &Path) -> Process {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tailwater"));
-    command.args(["run", "--until-end", "-c"]).args(Contender::Tailwater.configs());
-    command
-        .env("TAILWATER__KAFKA__BROKERS", &kafka().bootstrap)
-        .env("TAILWATER__INPUT__TOPICS", &drain.input.name)
-        .env("TAILWATER__INPUT__GROUP", group)
-        .env("TAILWATER__OUTPUT__KAFKA__TOPIC", &output.name)
-        .env("TAILWATER__POLICIES", &drain.policies[1]);
-    Process::start(command.stdout(Stdio::null()).stderr(File::create(log).expect("a log")))
+// === impl Task ===
+
+impl Task<'_> {
+    /// Until the group has committed the end of the input: the Collector has read it then, and Tailwater has decided it.
+    ///
+    /// # Errors
+    /// It has ended, or takes longer than anybody waits.
+    pub fn is_read(&self, process: &mut Process, group: &str) -> Result<(), String> {
+        let (begun, all) = (Instant::now(), self.input.ends().iter().sum::<i64>());
+        let committed = Group::of(group, &[self.input]);
+        while committed.committed().iter().filter_map(|of| of.offset).sum::<i64>() < all {
+            if process.has_ended() || begun.elapsed() > PATIENCE {
+                return Err(format!("it does not read: {}", self.last_line(group)));
+            }
+        }
+        Ok(())
+    }
+
+    pub fn last_line(&self, group: &str) -> String {
+        let text = fs::read_to_string(self.log(group)).unwrap_or_default();
+        text.lines().last().unwrap_or("it said nothing").to_owned()
+    }
+
+    fn log(&self, group: &str) -> PathBuf {
+        self.folder.join(group).with_extension("log")
+    }
 }
 
 /// That of `COLLECTOR_BIN`, or else the one that is built from its sources, which takes a while.
@@ -157,9 +185,4 @@ pub fn program() -> PathBuf {
     let done = Command::new(script).arg(&program).status().expect("tests/collector/fetch runs");
     assert!(done.success(), "the Collector could not be built: are Go and the network there?");
     program
-}
-
-fn last_line(log: &Path) -> String {
-    let text = std::fs::read_to_string(log).unwrap_or_default();
-    text.lines().last().unwrap_or("it said nothing").to_owned()
 }

@@ -30,6 +30,12 @@ pub struct Process {
     peak_bytes: u64,
 }
 
+/// What `/proc/PID/stat` says.
+struct Times {
+    ended: bool,
+    cpu: f64,
+}
+
 /// Between two looks. A peak in the last of them is not seen.
 const LOOK: Duration = Duration::from_millis(20);
 /// The kernel tells times in hundredths of a second, whatever its own clock does (`USER_HZ`).
@@ -48,8 +54,18 @@ impl Process {
     pub fn has_ended(&mut self) -> bool {
         thread::sleep(LOOK);
         let status = self.file("status");
-        self.peak_bytes = peak(&status).unwrap_or(self.peak_bytes);
+        self.peak_bytes = bytes(&status, "VmHWM:").unwrap_or(self.peak_bytes);
         times(&self.file("stat")).is_some_and(|times| times.ended)
+    }
+
+    /// Seconds of user and system time so far.
+    pub fn cpu(&self) -> f64 {
+        cpu(Pid::from_child(&self.child))
+    }
+
+    /// What is in memory now.
+    pub fn resident_bytes(&self) -> u64 {
+        bytes(&self.file("status"), "VmRSS:").unwrap_or_default()
     }
 
     /// SIGTERM.
@@ -61,20 +77,23 @@ impl Process {
     pub fn end(mut self) -> Option<Cost> {
         while !self.has_ended() {}
         let wall = self.began.elapsed().as_secs_f64();
-        let times = times(&self.file("stat")).expect("Linux");
+        let cpu = self.cpu();
         let status = self.child.wait().expect("a child can be waited for");
-        status.success().then_some(Cost { cpu: times.cpu, wall, peak_bytes: self.peak_bytes })
+        status.success().then_some(Cost { cpu, wall, peak_bytes: self.peak_bytes })
     }
 
     fn file(&self, name: &str) -> String {
-        fs::read_to_string(format!("/proc/{}/{name}", self.child.id())).expect("Linux")
+        file(Pid::from_child(&self.child), name)
     }
 }
 
-/// What `/proc/PID/stat` says.
-struct Times {
-    ended: bool,
-    cpu: f64,
+/// Seconds of user and system time that a process has had so far.
+pub fn cpu(process: Pid) -> f64 {
+    times(&file(process, "stat")).expect("Linux").cpu
+}
+
+fn file(process: Pid, name: &str) -> String {
+    fs::read_to_string(format!("/proc/{}/{name}", process.as_raw_nonzero())).expect("Linux")
 }
 
 fn times(stat: &str) -> Option<Times> {
@@ -86,7 +105,7 @@ fn times(stat: &str) -> Option<Times> {
 }
 
 /// What `/proc/PID/status` says; None once it has ended.
-fn peak(status: &str) -> Option<u64> {
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(peak.trim().trim_end_matches(" kB").parse::<u64>().ok()? << 10)
+fn bytes(status: &str, name: &str) -> Option<u64> {
+    let value = status.lines().find_map(|line| line.strip_prefix(name))?;
+    Some(value.trim().trim_end_matches(" kB").parse::<u64>().ok()? << 10)
 }

@@ -1,17 +1,18 @@
 //! A full topic, read to its end by each contender in turn.
 
-use std::{fs, path::PathBuf, process::Command};
-
-use tempfile::TempDir;
+use std::time::Duration;
 
 use super::{
-    contender::{self, Contender},
-    cost::Cost,
-    figures::{Spread, order, ratio},
+    contender::{Contender, Task},
+    cost::{self, Cost},
+    figures::{Spread, ratio},
     kept::Kept,
+    lines::{Line, Lines},
+    policies::Policies,
     real::kafka::kafka,
     report,
     row::Row,
+    support::Form,
     topic::{self, Content},
     traffic::Kind,
 };
@@ -20,109 +21,89 @@ use super::{
 pub struct Drain {
     pub row: Row,
     pub content: Content,
-    pub lines: Vec<Line>,
-    /// All that was kept by anybody, each once: one, if all goes well.
-    pub kept: Vec<Kept>,
+    pub lines: Lines<Drained>,
 }
 
-/// A contender's runs.
-pub struct Line {
-    pub contender: Contender,
-    pub costs: Vec<Cost>,
-    /// Which of what was kept, run by run.
-    pub kept: Vec<usize>,
-    /// Why its figures do not count.
-    pub void: Option<String>,
+pub struct Drained {
+    pub cost: Cost,
+    /// CPU-seconds of the broker in the same time.
+    pub broker: f64,
 }
+
+/// The Collector's default.
+const WAIT: Duration = Duration::from_secs(30);
+/// Longer than any topic is read.
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// Fills a topic, and runs them all over it.
 pub fn drain(row: Row, rounds: usize) -> Drain {
-    let brokers = &kafka().bootstrap;
-    let input = kafka().existing(&format!("{}-spans", row.name), topic::PARTITIONS);
-    topic::create(brokers, &input.name);
-    let content = topic::fill(brokers, &input.name, Kind::epoch(), row.records());
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
-    let task = contender::Drain { input: &input, policies: policies(&row, &folder), folder: folder.path() };
-    let lines = Contender::all().into_iter().map(Line::of).collect();
-    let mut drain = Drain { row, content, lines, kept: Vec::new() };
-    for round in 0..rounds {
-        for at in order(round, drain.lines.len()) {
-            let line = &mut drain.lines[at];
-            // One that has failed is not waited for again.
-            if line.void.is_none() {
-                match line.contender.run(&task, &format!("{}-{at}-{round}", drain.row.name)) {
-                    Ok(run) => line.add(run, &mut drain.kept),
-                    Err(reason) => line.void = Some(reason),
-                }
-            }
-        }
-    }
-    topic::delete(brokers, &[&input.name]);
-    drain.compare();
-    report::print(&drain);
+    let drain = Drain::measure(row, Contender::of_drains(), rounds);
+    report::print_drain(&drain);
     drain
 }
 
-/// The Collector's, and what is imported from them.
-fn policies(row: &Row, folder: &TempDir) -> [PathBuf; 2] {
-    let [theirs, ours] = ["collector.yaml", "tailwater.yaml"].map(|name| folder.path().join(name));
-    fs::write(&theirs, row.policies.collector()).expect("policies");
-    let mut import = Command::new(env!("CARGO_BIN_EXE_tailwater"));
-    let imported = import.arg("import").arg(&theirs).arg("--output").arg(&ours).status().expect("the program starts");
-    assert!(imported.success(), "the policies of {} cannot be imported", row.name);
-    [theirs, ours]
+/// Spans per second that the Collector reads with its defaults, and decides, when it is alone.
+pub fn capacity() -> f64 {
+    let row = Row::new("capacity", Kind::Shop, Form::Keyed, Policies::Five);
+    let drain = Drain::measure(row, vec![Contender::Collector], 1);
+    drain.per_second(&drain.lines.lines[0]).first().copied().expect("the Collector reads its topic")
+}
+
+/// Runs a contender over the topic, and reads what it kept.
+fn run(contender: Contender, task: &Task<'_>, group: &str) -> Result<(Drained, Option<Kept>), String> {
+    let (brokers, output) = (&kafka().bootstrap, kafka().existing(&format!("{group}-kept"), topic::PARTITIONS));
+    let before = cost::cpu(kafka().process(0));
+    let broker = || cost::cpu(kafka().process(0)) - before;
+    if let Contender::Floor(_) = contender {
+        let cost = contender.start(task, group, &output, &[]).end().ok_or("it failed")?;
+        return Ok((Drained { cost, broker: broker() }, None));
+    }
+    topic::create(brokers, &output.name);
+    let mut process = contender.start(task, group, &output, &["--until-end"]);
+    // It decides what it holds when it is told to end, without the rest of its wait.
+    if contender.is_collector() {
+        task.is_read(&mut process, group)?;
+        process.terminate();
+    }
+    let cost = process.end().ok_or_else(|| format!("it failed: {}", task.last_line(group)))?;
+    let drained = Drained { cost, broker: broker() };
+    let kept = Kept::of(&output);
+    topic::delete_all_of(brokers, group);
+    Ok((drained, Some(kept)))
 }
 
 // === impl Drain ===
 
 impl Drain {
-    /// Figures count only where the same was kept, in every run.
-    fn compare(&mut self) {
-        let Some(ours) = self.line(Contender::Tailwater).and_then(|line| line.kept.first().copied()) else { return };
-        for line in &mut self.lines {
-            if let (None, Some(other)) = (&line.void, line.kept.iter().find(|kept| **kept != ours)) {
-                let differing = self.kept[*other].differing(&self.kept[ours]);
-                line.void = Some(format!("{differing} traces differ from what Tailwater kept at first"));
-            }
-        }
-    }
-
-    pub fn line(&self, contender: Contender) -> Option<&Line> {
-        self.lines.iter().find(|line| line.contender == contender)
+    fn measure(row: Row, contenders: Vec<Contender>, rounds: usize) -> Self {
+        let brokers = &kafka().bootstrap;
+        let input = kafka().existing(&format!("{}-spans", row.name), topic::PARTITIONS);
+        topic::create(brokers, &input.name);
+        let content = topic::fill(brokers, &input.name, Kind::epoch(), row.records());
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        let (wait, buffer) = if row.holds_all() { (HOUR, "4GiB") } else { (WAIT, "1GiB") };
+        let policies = row.policies.written(folder.path());
+        // There are no more traces than spans, and room for them is asked of either of two shards.
+        let traces = 2 * content.spans as usize;
+        let task = Task { input: &input, folder: folder.path(), policies, wait, traces, buffer };
+        let lines = Lines::measure(contenders, rounds, row.name, |contender, group| run(contender, &task, group));
+        topic::delete(brokers, &[&input.name]);
+        Self { row, content, lines }
     }
 
     /// Spans per CPU-second, run by run.
-    pub fn per_cpu(&self, line: &Line) -> Vec<f64> {
-        line.costs.iter().map(|cost| self.content.spans as f64 / cost.cpu).collect()
+    pub fn per_cpu(&self, line: &Line<Drained>) -> Vec<f64> {
+        line.runs.iter().map(|run| self.content.spans as f64 / run.cost.cpu).collect()
     }
 
     /// Spans per second, run by run.
-    pub fn per_second(&self, line: &Line) -> Vec<f64> {
-        line.costs.iter().map(|cost| self.content.spans as f64 / cost.wall).collect()
+    pub fn per_second(&self, line: &Line<Drained>) -> Vec<f64> {
+        line.runs.iter().map(|run| self.content.spans as f64 / run.cost.wall).collect()
     }
 
     /// How many times as many spans per CPU-second are ours; None where either does not count.
-    pub fn ratio(&self, line: &Line) -> Option<Spread> {
-        let ours = self.line(Contender::Tailwater).filter(|ours| ours.void.is_none())?;
+    pub fn ratio(&self, line: &Line<Drained>) -> Option<Spread> {
+        let ours = self.lines.of(Contender::Tailwater).filter(|ours| ours.void.is_none())?;
         ratio(&self.per_cpu(ours), &self.per_cpu(line)).filter(|_| line.void.is_none())
-    }
-}
-
-// === impl Line ===
-
-impl Line {
-    fn of(contender: Contender) -> Self {
-        Self { contender, costs: Vec::new(), kept: Vec::new(), void: None }
-    }
-
-    fn add(&mut self, run: contender::Run, all: &mut Vec<Kept>) {
-        self.costs.push(run.cost);
-        if let Some(kept) = run.kept {
-            let known = all.iter().position(|other| *other == kept);
-            self.kept.push(known.unwrap_or_else(|| {
-                all.push(kept);
-                all.len() - 1
-            }));
-        }
     }
 }

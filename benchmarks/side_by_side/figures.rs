@@ -10,6 +10,13 @@ pub struct Spread {
     pub most: f64,
 }
 
+/// Of many things measured once each.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tail {
+    pub median: f64,
+    pub p99: f64,
+}
+
 /// In which order contenders run in a round: there, and back in the next, so that what changes steadily favours nobody.
 pub fn order(round: usize, contenders: usize) -> Vec<usize> {
     let there = 0..contenders;
@@ -19,6 +26,20 @@ pub fn order(round: usize, contenders: usize) -> Vec<usize> {
 /// Round by round: what both have in common in a round cancels out.
 pub fn ratio(ours: &[f64], theirs: &[f64]) -> Option<Spread> {
     Spread::of(ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs))
+}
+
+// === impl Tail ===
+
+impl Tail {
+    /// None of none.
+    pub fn of(samples: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let mut samples: Vec<f64> = samples.into_iter().collect();
+        samples.sort_by(f64::total_cmp);
+        // The least that so large a share of them do not exceed.
+        let at = |share: f64| samples.get((share * samples.len() as f64).ceil() as usize - 1).copied();
+        samples.first()?;
+        Some(Self { median: at(0.5)?, p99: at(0.99)? })
+    }
 }
 
 // === impl Spread ===

@@ -5,9 +5,12 @@ use prost::Message;
 
 use super::real::kafka::Topic;
 
+/// A trace and a span of it.
+pub type Name = (u128, u64);
+
 /// Which spans, in order; one that stands in the output twice is here twice.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Kept(Vec<(u128, u64)>);
+pub struct Kept(Vec<Name>);
 
 // === impl Kept ===
 
@@ -16,8 +19,7 @@ impl Kept {
     pub fn of(output: &Topic) -> Self {
         let mut spans = Vec::new();
         output.each(|record| spans.extend(spans_of(&record.value)));
-        spans.sort_unstable();
-        Self(spans)
+        spans.into_iter().collect()
     }
 
     pub fn spans(&self) -> usize {
@@ -45,12 +47,21 @@ impl Kept {
         }
     }
 
-    fn by_trace(&self) -> impl Iterator<Item = &[(u128, u64)]> {
+    fn by_trace(&self) -> impl Iterator<Item = &[Name]> {
         self.0.chunk_by(|a, b| a.0 == b.0)
     }
 }
 
-fn spans_of(value: &[u8]) -> impl Iterator<Item = (u128, u64)> {
+impl FromIterator<Name> for Kept {
+    fn from_iter<I: IntoIterator<Item = Name>>(spans: I) -> Self {
+        let mut spans: Vec<Name> = spans.into_iter().collect();
+        spans.sort_unstable();
+        Self(spans)
+    }
+}
+
+/// Of a record.
+pub fn spans_of(value: &[u8]) -> impl Iterator<Item = Name> {
     let scopes = TracesData::decode(value).expect("OTLP").resource_spans.into_iter().flat_map(|of| of.scope_spans);
     scopes.flat_map(|of| of.spans).map(|span| {
         let trace = span.trace_id.try_into().map(u128::from_be_bytes).expect("16 bytes");

@@ -30,7 +30,7 @@ pub fn draw(drains: &[Drain]) {
 
 /// Those that count.
 fn marks(drains: &[Drain], contender: Contender) -> Vec<(f64, f64)> {
-    let lines = drains.iter().enumerate().filter_map(|(at, drain)| Some((at, drain, drain.line(contender)?)));
+    let lines = drains.iter().enumerate().filter_map(|(at, drain)| Some((at, drain, drain.lines.of(contender)?)));
     let lines = lines.filter(|(_, _, line)| line.void.is_none());
     lines.flat_map(|(at, drain, line)| drain.per_cpu(line).into_iter().map(move |each| (at as f64, each))).collect()
 }

@@ -1,6 +1,11 @@
 //! Policies as the Collector writes them; ours are imported from these.
 
-use std::fmt::Write as _;
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use super::support::policies::{NUMBERS, TEXTS};
 
@@ -50,6 +55,16 @@ impl Policies {
             Self::Regexes => "5 policies and 50 regular expressions",
             Self::All => "everything kept",
         }
+    }
+
+    /// Into files: the Collector's, and what is imported from them.
+    pub fn written(self, folder: &Path) -> [PathBuf; 2] {
+        let [theirs, ours] = ["collector.yaml", "tailwater.yaml"].map(|name| folder.join(name));
+        fs::write(&theirs, self.collector()).expect("policies");
+        let mut import = Command::new(env!("CARGO_BIN_EXE_tailwater"));
+        let status = import.arg("import").arg(&theirs).arg("--output").arg(&ours).status().expect("the program starts");
+        assert!(status.success(), "the policies cannot be imported: {}", self.name());
+        [theirs, ours]
     }
 
     /// To be laid over a configuration.

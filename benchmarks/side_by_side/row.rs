@@ -4,13 +4,15 @@ use std::env;
 
 use tailwater::generate::{Record, batched, keyed};
 
-use super::{policies::Policies, support::Form, traffic::Kind};
+use super::{number, policies::Policies, support::Form, traffic::Kind};
 
 pub struct Row {
     pub name: &'static str,
     pub kind: Kind,
     pub form: Form,
     pub policies: Policies,
+    /// So many spans, all of which are held until the last has come.
+    held: Option<usize>,
 }
 
 const BATCH: usize = 100;
@@ -21,7 +23,7 @@ const NARROW: usize = 20;
 /// What `QUICK` makes of them.
 const QUICK: usize = 15;
 
-pub const ROWS: [Row; 10] = [
+pub const ROWS: [Row; 13] = [
     Row::new("keyed", Kind::Shop, Form::Keyed, Policies::Five),
     Row::new("batched", Kind::Shop, Form::Batched, Policies::Five),
     Row::new("keyed-long", Kind::Long, Form::Keyed, Policies::Five),
@@ -32,6 +34,9 @@ pub const ROWS: [Row; 10] = [
     Row::new("wide", Kind::Wide, Form::Keyed, Policies::Five),
     Row::new("regexes", Kind::Shop, Form::Keyed, Policies::Regexes),
     Row::new("single", Kind::Single, Form::Keyed, Policies::Five),
+    Row::holding("held-100k", 100_000),
+    Row::holding("held-1m", 1_000_000),
+    Row::holding("held-5m", 5_000_000),
 ];
 
 /// A run that shows that everything works, and no figures.
@@ -42,12 +47,26 @@ pub fn is_quick() -> bool {
 // === impl Row ===
 
 impl Row {
-    const fn new(name: &'static str, kind: Kind, form: Form, policies: Policies) -> Self {
-        Self { name, kind, form, policies }
+    pub const fn new(name: &'static str, kind: Kind, form: Form, policies: Policies) -> Self {
+        Self { name, kind, form, policies, held: None }
+    }
+
+    const fn holding(name: &'static str, spans: usize) -> Self {
+        Self { held: Some(spans), ..Self::new(name, Kind::Shop, Form::Keyed, Policies::Five) }
+    }
+
+    pub fn holds_all(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// The Collector needs 15 GB for it, so it has to be asked for.
+    pub fn is_large(&self) -> bool {
+        self.held.is_some_and(|spans| spans > 2_000_000)
     }
 
     pub fn title(&self) -> String {
-        format!("{}: {}, {}, {}", self.name, self.form.name(), self.kind.name(), self.policies.name())
+        let held = if self.holds_all() { ", all held to the end" } else { "" };
+        format!("{}: {}, {}, {}{held}", self.name, self.form.name(), self.kind.name(), self.policies.name())
     }
 
     pub fn records(&self) -> Box<dyn Iterator<Item = Record>> {
@@ -60,8 +79,7 @@ impl Row {
 
     /// About.
     fn spans(&self) -> usize {
-        let asked = env::var("SPANS").ok().filter(|spans| !spans.is_empty());
-        let all = asked.map_or(SPANS, |spans| spans.parse().expect("SPANS is a number"));
+        let all = self.held.unwrap_or(number("SPANS").map_or(SPANS, |spans| spans as usize));
         let spans = if self.kind == Kind::Wide { all / NARROW } else { all };
         if is_quick() { spans / QUICK } else { spans }
     }

@@ -36,6 +36,12 @@ pub fn delete(brokers: &str, topics: &[&str]) {
     _ = block_on(admin(brokers).delete_topics(topics, &AdminOptions::new()));
 }
 
+/// What a group that writes to `GROUP-kept` leaves.
+pub fn delete_all_of(brokers: &str, group: &str) {
+    let all = ["kept", "dead-letters", "decisions", "samplers"].map(|name| format!("{group}-{name}"));
+    delete(brokers, &all.each_ref().map(String::as_str));
+}
+
 /// Records with a key go where Java's clients would send them, the others to every partition in turn. `epoch` is in milliseconds.
 pub fn fill(brokers: &str, topic: &str, epoch: u64, records: impl Iterator<Item = Record>) -> Content {
     let producer: BaseProducer = client(brokers)
@@ -73,7 +79,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
 }
 
-fn client(brokers: &str) -> ClientConfig {
+pub fn client(brokers: &str) -> ClientConfig {
     let mut client = ClientConfig::new();
     client.set("bootstrap.servers", brokers);
     client

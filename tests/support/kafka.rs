@@ -176,6 +176,11 @@ impl Kafka {
         names
     }
 
+    /// That of a broker.
+    pub fn process(&self, broker: usize) -> Pid {
+        self.brokers[broker].process()
+    }
+
     /// SIGSTOP: a broker answers nobody, and its connections stay.
     pub fn freeze(&self, broker: usize) {
         self.brokers[broker].signal(Signal::STOP);
@@ -283,9 +288,12 @@ impl Broker {
     }
 
     fn signal(&self, signal: Signal) {
+        kill_process(self.process(), signal).expect("the broker runs");
+    }
+
+    fn process(&self) -> Pid {
         let pid = fs::read_to_string(self.folder.join("pid")).expect("the broker's process id");
-        let pid = pid.trim().parse().ok().and_then(Pid::from_raw).expect("a process id");
-        kill_process(pid, signal).expect("the broker runs");
+        pid.trim().parse().ok().and_then(Pid::from_raw).expect("a process id")
     }
 }
 
