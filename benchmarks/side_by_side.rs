@@ -15,6 +15,8 @@ mod figures;
 mod floor;
 #[path = "side_by_side/kept.rs"]
 mod kept;
+#[path = "side_by_side/kills.rs"]
+mod kills;
 #[path = "side_by_side/lines.rs"]
 mod lines;
 #[path = "side_by_side/machine.rs"]
@@ -32,6 +34,8 @@ mod real;
 mod report;
 #[path = "side_by_side/row.rs"]
 mod row;
+#[path = "side_by_side/stage.rs"]
+mod stage;
 #[path = "side_by_side/steady.rs"]
 mod steady;
 mod support;
@@ -50,8 +54,10 @@ use row::{ROWS, is_quick};
 /// Rounds, where `REPEATS` says nothing else: each contender runs once in each.
 const ROUNDS: usize = 5;
 const QUICK_ROUNDS: usize = 2;
-/// The name of what is no row: traffic at steady rates.
-const STEADY: &str = "steady";
+/// Of each, where `KILLS` says nothing else.
+const KILLS: usize = 20;
+/// What is no row: traffic at steady rates, and kills in it.
+const PARTS: [&str; 2] = ["steady", "kills"];
 
 fn main() {
     // Cargo says `--bench` to every benchmark.
@@ -59,9 +65,9 @@ fn main() {
     if let [floor::WORD, name, brokers, topic] = &words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         return Floor::named(name).run(brokers, topic);
     }
-    let is_known = |word: &String| *word == STEADY || ROWS.iter().any(|row| row.name == *word);
+    let is_known = |word: &String| PARTS.contains(&word.as_str()) || ROWS.iter().any(|row| row.name == *word);
     if let Some(unknown) = words.iter().find(|word| !is_known(word)) {
-        panic!("there is no row `{unknown}`; there are {}, and {STEADY}", ROWS.map(|row| row.name).join(", "));
+        panic!("there is no row `{unknown}`; there are {}, {}", ROWS.map(|row| row.name).join(", "), PARTS.join(", "));
     }
     let is_wanted = |name: &str| words.is_empty() || words.iter().any(|word| word == name);
     let rounds = number("REPEATS").map_or(if is_quick() { QUICK_ROUNDS } else { ROUNDS }, |rounds| rounds as usize);
@@ -74,12 +80,13 @@ fn main() {
     println!("OTLP/JSON is not among the rows: Tailwater does not read it yet.");
     let rows = ROWS.into_iter().filter(|row| is_wanted(row.name) && !(words.is_empty() && row.is_large()));
     let drains = rows.map(|row| drain::drain(row, rounds)).collect::<Vec<_>>();
-    let steady = if is_wanted(STEADY) {
-        steady::steady(number("CAPACITY").unwrap_or_else(drain::capacity), rounds)
-    } else {
-        Vec::new()
-    };
-    report::save(&drains, &steady, rounds);
+    let [is_steady, is_killed] = PARTS.map(is_wanted);
+    let capacity = (is_steady || is_killed).then(|| number("CAPACITY").unwrap_or_else(drain::capacity));
+    let steady = capacity.filter(|_| is_steady).map(|capacity| steady::steady(capacity, rounds)).unwrap_or_default();
+    let times = number("KILLS").map_or(if is_quick() { 1 } else { KILLS }, |kills| kills as usize);
+    // Who is killed has to catch up.
+    let kills = capacity.filter(|_| is_killed).map(|capacity| kills::kills(capacity / 4.0, times)).unwrap_or_default();
+    report::save(&drains, &steady, &kills, rounds);
     plots::draw(&drains);
 }
 

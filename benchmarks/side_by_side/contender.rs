@@ -5,6 +5,7 @@ use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -12,6 +13,7 @@ use super::{
     cost::Process,
     floor::Floor,
     real::kafka::{Group, Topic, kafka},
+    stage::SURELY,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,6 +164,17 @@ impl Task<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Lets it read the rest of steady traffic and decide it, and ends it.
+    ///
+    /// # Errors
+    /// It does not read, or fails.
+    pub fn ends(&self, mut process: Process, group: &str) -> Result<(), String> {
+        self.is_read(&mut process, group)?;
+        thread::sleep(self.wait + SURELY);
+        process.terminate();
+        process.end().map(|_| ()).ok_or_else(|| format!("it failed: {}", self.last_line(group)))
     }
 
     pub fn last_line(&self, group: &str) -> String {

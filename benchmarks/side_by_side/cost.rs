@@ -73,6 +73,12 @@ impl Process {
         kill_process(Pid::from_child(&self.child), Signal::TERM).expect("it has not been waited for");
     }
 
+    /// SIGKILL; nothing of it runs on when this returns.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it has not been waited for");
+        self.child.wait().expect("a child can be waited for");
+    }
+
     /// Waits for it; None where it failed.
     pub fn end(mut self) -> Option<Cost> {
         while !self.has_ended() {}

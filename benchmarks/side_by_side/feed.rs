@@ -30,6 +30,7 @@ pub struct Lives {
 pub struct Life {
     pub first: u64,
     pub last: u64,
+    pub spans: usize,
 }
 
 const SEED: u64 = 7;
@@ -76,7 +77,7 @@ fn feed(topic: &Topic, rate: f64, length: Duration) -> Result<Lives, String> {
         if now() > at + LATE {
             return Err("the traffic could not be produced in time".to_owned());
         }
-        lives.note(u128::from_be_bytes(record.spans[0].0.0), record.at_ms);
+        lives.note(u128::from_be_bytes(record.spans[0].0.0), record.at_ms, record.spans.len());
         let key = record.key.expect("it is keyed");
         let next = BaseRecord::to(&topic.name).payload(&record.value).key(&key[..]).timestamp(at as i64);
         producer.send(next).map_err(|(error, _)| format!("the traffic could not be produced: {error}"))?;
@@ -97,8 +98,13 @@ impl Lives {
         self.traces.get(&trace).copied()
     }
 
-    fn note(&mut self, trace: u128, at: u64) {
-        let life = self.traces.entry(trace).or_insert(Life { first: at, last: at });
+    pub fn all(&self) -> impl Iterator<Item = (u128, Life)> {
+        self.traces.iter().map(|(trace, life)| (*trace, *life))
+    }
+
+    fn note(&mut self, trace: u128, at: u64, spans: usize) {
+        let life = self.traces.entry(trace).or_insert(Life { first: at, last: at, spans: 0 });
         life.last = at;
+        life.spans += spans;
     }
 }

@@ -3,17 +3,20 @@
 use std::{env, fs, path::Path};
 
 use serde_json::{Value, json};
+use tailwater::generate::Shape;
 
 use super::{
     contender::Contender,
     drain::{Drain, Drained},
     figures::Spread,
     kept::Kept,
+    kills::{Killed, Loss},
     lines::Line,
     machine::{machine, versions},
     plot::number,
     row::is_quick,
-    steady::{self, Pace, Steady},
+    stage::WAIT,
+    steady::{Pace, Steady},
 };
 
 const MIB: f64 = (1 << 20) as f64;
@@ -72,6 +75,27 @@ pub fn print_steady(steady: &Steady) {
     }
 }
 
+pub fn print_killed(killed: &Killed) {
+    let Killed { contender, kills, rate, loss } = killed;
+    println!("\nkilled {kills} times at {} spans/s, {}:", number(rate.round()), contender.name());
+    match loss {
+        Ok(Loss { traces, lost, torn, doubled }) => {
+            let each = (lost + torn) as f64 / *kills as f64;
+            println!(
+                "  of {} traces {lost} lost and {torn} torn, {each:.0} a kill; {:.0} begin in the time of a wait; {doubled} spans twice",
+                number(*traces as f64),
+                waiting(*rate),
+            );
+        }
+        Err(reason) => println!("  VOID: {reason}"),
+    }
+}
+
+/// Traces that begin in the time of a wait.
+fn waiting(rate: f64) -> f64 {
+    rate * WAIT.as_secs_f64() / Shape::SPANS_PER_TRACE
+}
+
 fn cells<const N: usize>(cells: [&str; N]) -> String {
     cells.map(|cell| format!("{cell:>20}")).concat()
 }
@@ -86,7 +110,7 @@ fn all_kept(all: &[Kept]) -> String {
 }
 
 /// In the file that `RESULTS` names, or else under the target folder.
-pub fn save(drains: &[Drain], paces: &[Steady], rounds: usize) {
+pub fn save(drains: &[Drain], paces: &[Steady], kills: &[Killed], rounds: usize) {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("a folder of the target folder");
     let file = env::var_os("RESULTS").filter(|file| !file.is_empty());
     let file = file.map_or(target.join("side-by-side.json"), Into::into);
@@ -99,6 +123,7 @@ pub fn save(drains: &[Drain], paces: &[Steady], rounds: usize) {
         "configurations": Contender::of_drains().into_iter().map(configuration).collect::<Vec<_>>(),
         "rows": drains.iter().map(row).collect::<Vec<_>>(),
         "steady": paces.iter().map(steady).collect::<Vec<_>>(),
+        "kills": kills.iter().map(killed).collect::<Vec<_>>(),
     });
     let text = serde_json::to_string_pretty(&all).expect("no map has other keys than texts");
     fs::write(&file, text + "\n").expect("the results are written");
@@ -149,7 +174,7 @@ fn steady(steady: &Steady) -> Value {
     json!({
         "offered_spans_per_second": steady.rate,
         "of_capacity": steady.share,
-        "wait_seconds": steady::WAIT.as_secs_f64(),
+        "wait_seconds": WAIT.as_secs_f64(),
         "kept": steady.lines.kept.iter().map(|kept| json!({ "traces": kept.traces(), "spans": kept.spans() })).collect::<Vec<_>>(),
         "lines": steady.lines.lines.iter().map(of_pace).collect::<Vec<_>>(),
     })
@@ -166,6 +191,20 @@ fn of_pace(line: &Line<Pace>) -> Value {
         })
     });
     json!({ "contender": line.contender.name(), "void": line.void, "kept": line.kept, "runs": runs.collect::<Vec<_>>() })
+}
+
+fn killed(killed: &Killed) -> Value {
+    let loss = killed.loss.as_ref().map(
+        |loss| json!({ "traces": loss.traces, "lost": loss.lost, "torn": loss.torn, "doubled_spans": loss.doubled }),
+    );
+    json!({
+        "contender": killed.contender.name(),
+        "kills": killed.kills,
+        "offered_spans_per_second": killed.rate,
+        "traces_in_a_wait": waiting(killed.rate),
+        "loss": loss.ok(),
+        "void": killed.loss.as_ref().err(),
+    })
 }
 
 fn spread(of: Option<Spread>) -> Value {

@@ -2,12 +2,11 @@
 
 use std::{
     collections::HashMap,
-    thread,
     time::{Duration, Instant},
 };
 
 use super::{
-    contender::{Contender, Task},
+    contender::Contender,
     cost::{self, Process},
     feed::{self, Feed, Lives},
     figures::Tail,
@@ -17,7 +16,7 @@ use super::{
     real::kafka::kafka,
     report,
     row::is_quick,
-    topic,
+    stage::{SURELY, Stage, WAIT},
     watch::Watch,
 };
 
@@ -43,13 +42,9 @@ pub struct Pace {
     pub beyond_wait: Tail,
 }
 
-/// From a trace's first span to its verdict: no trace of this traffic lasts longer.
-pub const WAIT: Duration = Duration::from_secs(10);
 /// Start-up, and the time until as much is decided as comes.
 const WARM_UP: Duration = Duration::from_secs(15);
 const SHARES: [u32; 4] = [25, 50, 75, 100];
-/// From the end of the last trace's wait until it is surely out: the Collector decides once a second, we commit as often.
-const SURELY: Duration = Duration::from_secs(5);
 
 /// Runs all of them at all rates. `capacity` is what the Collector can, in spans per second.
 pub fn steady(capacity: f64, rounds: usize) -> Vec<Steady> {
@@ -73,61 +68,38 @@ fn window() -> [Duration; 2] {
 
 /// One contender, for as long as there is traffic.
 fn run(contender: Contender, rate: f64, group: &str) -> Result<(Pace, Option<Kept>), String> {
-    let brokers = &kafka().bootstrap;
-    let [input, output] = ["spans", "kept"].map(|name| {
-        let topic = kafka().existing(&format!("{group}-{name}"), topic::PARTITIONS);
-        topic::create(brokers, &topic.name);
-        topic
-    });
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
-    let [from, to] = window();
-    let traffic = to + WAIT + SURELY;
-    // Twice what waits, for either of two shards; what is decided stays with the Collector for as long as there is room.
-    let traces = (4.0 * rate * WAIT.as_secs_f64() / 14.5) as usize;
-    let policies = Policies::Five.written(folder.path());
-    let task = Task { input: &input, folder: folder.path(), policies, wait: WAIT, traces, buffer: "1GiB" };
-
-    let watch = Watch::start(&output);
-    let mut process = contender.start(&task, group, &output, &[]);
-    let feed = Feed::start(&input, rate, traffic);
-    let used = looked_at(&mut process, [from, to]);
+    let (stage, [from, to]) = (Stage::of(group), window());
+    let task = stage.task(Policies::Five, rate);
+    let watch = Watch::start(&stage.output);
+    let mut process = contender.start(&task, group, &stage.output, &[]);
+    let feed = Feed::start(&stage.input, rate, to + WAIT + SURELY);
+    let [cores, broker_cores, resident] =
+        looked_at(&mut process, [from, to]).ok_or_else(|| format!("it ended by itself: {}", task.last_line(group)))?;
     let lives = feed.end()?;
-    let read = used.and_then(|used| {
-        task.is_read(&mut process, group)?;
-        thread::sleep(WAIT + SURELY);
-        Ok(used)
-    });
-    let used = read.map_err(|reason| format!("{reason}: {}", task.last_line(group)));
-    if used.is_ok() {
-        process.terminate();
-        process.end().ok_or_else(|| format!("it failed: {}", task.last_line(group)))?;
-    }
-    let out = watch.end();
-    topic::delete(brokers, &[&input.name]);
-    topic::delete_all_of(brokers, group);
-    let [cores, broker_cores, resident] = used?;
-    let (after_last, beyond_wait, kept) = delays(&lives, &out, [from, to]).ok_or("it kept nothing")?;
+    task.ends(process, group)?;
+    let delays = delays(&lives, &watch.end(), [from, to]);
+    let (after_last, beyond_wait, kept) = delays.ok_or("it kept nothing")?;
     Ok((Pace { cores, broker_cores, resident_bytes: resident as u64, after_last, beyond_wait }, Some(kept)))
 }
 
-/// Cores of the process and of the broker, and bytes in memory, between two times from now on.
-fn looked_at(process: &mut Process, [from, to]: [Duration; 2]) -> Result<[f64; 3], String> {
+/// Cores of the process and of the broker, and bytes in memory, between two times from now on; None where it ended before.
+fn looked_at(process: &mut Process, [from, to]: [Duration; 2]) -> Option<[f64; 3]> {
     let begun = Instant::now();
     let mut until = |time: Duration, resident: &mut Vec<f64>| {
         while begun.elapsed() < time {
             if process.has_ended() {
-                return Err("it ended".to_owned());
+                return None;
             }
             resident.push(process.resident_bytes() as f64);
         }
-        Ok((begun.elapsed().as_secs_f64(), process.cpu(), cost::cpu(kafka().process(0))))
+        Some((begun.elapsed().as_secs_f64(), process.cpu(), cost::cpu(kafka().process(0))))
     };
     let before = until(from, &mut Vec::new())?;
     let mut resident = Vec::new();
     let after = until(to, &mut resident)?;
     let seconds = after.0 - before.0;
     let resident = Tail::of(resident).map_or(0.0, |bytes| bytes.median);
-    Ok([(after.1 - before.1) / seconds, (after.2 - before.2) / seconds, resident])
+    Some([(after.1 - before.1) / seconds, (after.2 - before.2) / seconds, resident])
 }
 
 /// After the last span, and beyond the wait, of the kept traces that began in the time that is looked at.

@@ -24,7 +24,7 @@ use super::{
 /// Reads in a thread of its own.
 pub struct Watch {
     over: Arc<AtomicBool>,
-    reading: JoinHandle<Vec<(Name, u64)>>,
+    reading: Option<JoinHandle<Vec<(Name, u64)>>>,
 }
 
 // === impl Watch ===
@@ -36,13 +36,20 @@ impl Watch {
             let over = over.clone();
             move || read(&output, &over)
         });
-        Self { over, reading }
+        Self { over, reading: Some(reading) }
     }
 
     /// All spans that came, and when they could be seen: milliseconds after the Unix epoch.
-    pub fn end(self) -> Vec<(Name, u64)> {
+    pub fn end(mut self) -> Vec<(Name, u64)> {
         self.over.store(true, Ordering::Relaxed);
-        self.reading.join().expect("it does not panic")
+        let reading = self.reading.take().map(JoinHandle::join);
+        reading.expect("it ends once").expect("it does not panic")
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
     }
 }
 
