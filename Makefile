@@ -54,9 +54,9 @@ bench:
 	@tests/prerequisites $(build_tools) valgrind java mvn openssl go
 	PLOTS=docs/plots cargo bench --locked
 
-# Tailwater and the Collector over the same topics, in turn; ROWS="keyed batched" are some of the rows, QUICK=1 shows that it works.
+# Tailwater and the Collector over the same traffic, in turn; PARTS="keyed steady" is some of it, QUICK=1 shows that it works.
 side-by-side: prerequisites jars collector
-	PLOTS=docs/plots cargo bench --locked --bench side_by_side -- $(ROWS)
+	PLOTS=docs/plots cargo bench --locked --bench side_by_side -- $(PARTS)
 
 # What is missing is installed where that is allowed, and named where it is not.
 build-tools:

@@ -1,5 +1,5 @@
 //! Tailwater and the OpenTelemetry Collector over the same topics, with the same policies, in turn: `make side-by-side`, or
-//! `cargo bench --bench side_by_side -- keyed batched` for some rows. README.md says what is equal and what makes a line void.
+//! `cargo bench --bench side_by_side -- keyed steady` for some of it. README.md says what is equal and what makes a line void.
 
 #[path = "side_by_side/contender.rs"]
 mod contender;
@@ -19,6 +19,8 @@ mod kept;
 mod kills;
 #[path = "side_by_side/lines.rs"]
 mod lines;
+#[path = "side_by_side/loss.rs"]
+mod loss;
 #[path = "side_by_side/machine.rs"]
 mod machine;
 #[path = "support/plot.rs"]

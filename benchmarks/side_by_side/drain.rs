@@ -6,7 +6,7 @@ use super::{
     contender::{Contender, Task},
     cost::{self, Cost},
     figures::{Spread, ratio},
-    kept::Kept,
+    kept::{Kept, spans_of},
     lines::{Line, Lines},
     policies::Policies,
     real::kafka::kafka,
@@ -67,9 +67,10 @@ fn run(contender: Contender, task: &Task<'_>, group: &str) -> Result<(Drained, O
     }
     let cost = process.end().ok_or_else(|| format!("it failed: {}", task.last_line(group)))?;
     let drained = Drained { cost, broker: broker() };
-    let kept = Kept::of(&output);
+    let mut kept = Vec::new();
+    output.each(|record| kept.extend(spans_of(&record.value)));
     topic::delete_all_of(brokers, group);
-    Ok((drained, Some(kept)))
+    Ok((drained, Some(kept.into_iter().collect())))
 }
 
 // === impl Drain ===

@@ -1,9 +1,7 @@
-//! What a contender kept, read back from its output.
+//! What a contender kept.
 
 use opentelemetry_proto::tonic::trace::v1::TracesData;
 use prost::Message;
-
-use super::real::kafka::Topic;
 
 /// A trace and a span of it.
 pub type Name = (u128, u64);
@@ -15,13 +13,6 @@ pub struct Kept(Vec<Name>);
 // === impl Kept ===
 
 impl Kept {
-    /// What readers of committed records see.
-    pub fn of(output: &Topic) -> Self {
-        let mut spans = Vec::new();
-        output.each(|record| spans.extend(spans_of(&record.value)));
-        spans.into_iter().collect()
-    }
-
     pub fn spans(&self) -> usize {
         self.0.len()
     }

@@ -1,16 +1,13 @@
 //! What is lost when the processor is killed in the middle of steady traffic and starts again at once.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
 use super::{
     contender::Contender,
-    feed::{Feed, Lives},
-    kept::Name,
+    feed::Feed,
+    loss::Loss,
     policies::Policies,
     report,
     stage::{Stage, WAIT},
@@ -24,18 +21,6 @@ pub struct Killed {
     pub rate: f64,
     /// What came of it, or why nothing can be said.
     pub loss: Result<Loss, String>,
-}
-
-/// Everything is kept, so every span that was sent should come out, once.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Loss {
-    pub traces: usize,
-    /// Traces of which nothing came out.
-    pub lost: usize,
-    /// Traces of which not all spans came out.
-    pub torn: usize,
-    /// Spans that came out more than once.
-    pub doubled: usize,
 }
 
 const SEED: u64 = 7;
@@ -75,26 +60,6 @@ fn run(contender: Contender, rate: f64, kills: usize) -> Result<Loss, String> {
     }
     let lives = feed.end()?;
     task.ends(process, &group)?;
-    Ok(Loss::of(&lives, watch.end().into_iter().map(|(name, _)| name)))
-}
-
-// === impl Loss ===
-
-impl Loss {
-    fn of(lives: &Lives, out: impl Iterator<Item = Name>) -> Self {
-        let mut times: HashMap<Name, usize> = HashMap::new();
-        out.for_each(|name| *times.entry(name).or_default() += 1);
-        let mut spans: HashMap<u128, usize> = HashMap::new();
-        times.keys().for_each(|(trace, _)| *spans.entry(*trace).or_default() += 1);
-        let mut loss = Self { doubled: times.values().filter(|times| **times > 1).count(), ..Self::default() };
-        for (trace, life) in lives.all() {
-            loss.traces += 1;
-            match spans.get(&trace) {
-                None => loss.lost += 1,
-                Some(spans) if *spans < life.spans => loss.torn += 1,
-                Some(_) => {}
-            }
-        }
-        loss
-    }
+    let sent = lives.all().map(|(trace, life)| (trace, life.spans));
+    Ok(Loss::of(sent, watch.end().into_iter().map(|(name, _)| name)))
 }
