@@ -55,7 +55,6 @@ use row::{ROWS, is_quick};
 
 /// Rounds, where `REPEATS` says nothing else: each contender runs once in each.
 const ROUNDS: usize = 5;
-const QUICK_ROUNDS: usize = 2;
 /// Of each, where `KILLS` says nothing else.
 const KILLS: usize = 20;
 /// What is no row: traffic at steady rates, and kills in it.
@@ -72,7 +71,7 @@ fn main() {
         panic!("there is no row `{unknown}`; there are {}, {}", ROWS.map(|row| row.name).join(", "), PARTS.join(", "));
     }
     let is_wanted = |name: &str| words.is_empty() || words.iter().any(|word| word == name);
-    let rounds = number("REPEATS").map_or(if is_quick() { QUICK_ROUNDS } else { ROUNDS }, |rounds| rounds as usize);
+    let rounds = number("REPEATS").map_or(if is_quick() { 1 } else { ROUNDS }, |rounds| rounds as usize);
     println!(
         "{rounds} rounds, there and back; median (least–most). CPU is that of the process, the broker's is not in it."
     );
