@@ -11,7 +11,7 @@ FOR ?= 60s
 RUNS ?= 20
 demo_flags := --for $(FOR) $(if $(KAFKA),--kafka $(KAFKA)) $(if $(BREAK),--break $(BREAK))
 
-.PHONY: demo test simulate fuzz soak proof bench build-tools prerequisites jars collector formatting lints dependencies unit-and-integration
+.PHONY: demo test simulate fuzz soak proof bench side-by-side build-tools prerequisites jars collector formatting lints dependencies unit-and-integration
 
 demo: build-tools
 	@test -x $(TARGET)/release/tailwater || \
@@ -51,8 +51,12 @@ proof: prerequisites jars
 
 # The plots of docs/sampling.md are drawn anew; they change where figures do.
 bench:
-	@tests/prerequisites $(build_tools) valgrind
+	@tests/prerequisites $(build_tools) valgrind java mvn openssl go
 	PLOTS=docs/plots cargo bench --locked
+
+# Tailwater and the Collector over the same traffic, in turn; PARTS="keyed steady" is some of it, QUICK=1 shows that it works.
+side-by-side: prerequisites jars collector
+	PLOTS=docs/plots cargo bench --locked --bench side_by_side -- $(PARTS)
 
 # What is missing is installed where that is allowed, and named where it is not.
 build-tools:

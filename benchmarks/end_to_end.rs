@@ -3,23 +3,18 @@
 //! Two topics of 60,000 traces, keyed small records and unkeyed batches of 100 spans, each handled `--until-end` by the
 //! processor under a group of its own, several times, by turns with each kind of delivery. CPU is user + system time of the processor, not the broker's.
 
+#[path = "support/topic.rs"]
+mod topic;
+
 use std::{
-    io::Write,
     process::{Command, Stdio},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use rdkafka::{
-    ClientConfig,
-    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
-    client::DefaultClientContext,
-    error::{KafkaError, RDKafkaErrorCode},
-    producer::{BaseProducer, BaseRecord, Producer},
-};
 use tailwater::generate::{Record, Shape, Traffic, batched, keyed};
+use topic::{PARTITIONS, create, delete, delete_all_of, fill};
 
 const TRACES: usize = 60_000;
-const PARTITIONS: i32 = 8;
 const RUNS: usize = 5;
 const SEED: u64 = 7;
 const DELIVERIES: [&str; 2] = ["exactly_once", "at_least_once"];
@@ -41,14 +36,13 @@ fn main() {
 fn case(brokers: &str, name: &str, epoch: u64, records: impl Iterator<Item = Record>) {
     let run = format!("bench-{:x}", std::process::id() ^ name.len() as u32);
     let input = format!("{run}-spans");
-    let admin: AdminClient<DefaultClientContext> = client(brokers).create().expect("an admin client");
-    create(&admin, &input);
-    let spans = fill(brokers, &input, epoch, records);
+    create(brokers, &input);
+    let spans = fill(brokers, &input, epoch, records).spans;
     let mut figures = DELIVERIES.map(|_| Vec::new());
     for at in 0..RUNS {
         for (delivery, figures) in DELIVERIES.iter().zip(&mut figures) {
             let group = format!("{run}-{delivery}-{at}");
-            figures.push(measure(brokers, &admin, &input, (&group, delivery), spans));
+            figures.push(measure(brokers, &input, (&group, delivery), spans));
         }
     }
     let medians = DELIVERIES.iter().zip(&mut figures).map(|(delivery, figures)| {
@@ -61,19 +55,13 @@ fn case(brokers: &str, name: &str, epoch: u64, records: impl Iterator<Item = Rec
     });
     let medians = medians.collect::<Vec<_>>();
     println!("{} costs {:.1} % more than {}", DELIVERIES[0], (medians[1] / medians[0] - 1.0) * 100.0, DELIVERIES[1]);
-    delete(&admin, &[&input]);
+    delete(brokers, &[&input]);
 }
 
 /// Spans per CPU-second and per second of one run.
-fn measure(
-    brokers: &str,
-    admin: &AdminClient<DefaultClientContext>,
-    input: &str,
-    (group, delivery): (&str, &str),
-    spans: usize,
-) -> (f64, f64) {
+fn measure(brokers: &str, input: &str, (group, delivery): (&str, &str), spans: u64) -> (f64, f64) {
     let output = format!("{group}-kept");
-    create(admin, &output);
+    create(brokers, &output);
     let folder = tempfile::tempdir().expect("a folder");
     let config = folder.path().join("tailwater.yaml");
     let policies = concat!(env!("CARGO_MANIFEST_DIR"), "/benchmarks/policies.yaml");
@@ -103,7 +91,7 @@ fn measure(
     assert!(shell.status.success(), "the processor failed");
     let times = String::from_utf8(shell.stdout).expect("text");
     let cpu: f64 = times.lines().last().expect("times of children").split_whitespace().map(seconds).sum();
-    delete(admin, &[&output, &format!("{group}-dead-letters"), &format!("{group}-decisions")]);
+    delete_all_of(brokers, group);
     (spans as f64 / cpu, spans as f64 / wall)
 }
 
@@ -111,53 +99,4 @@ fn measure(
 fn seconds(text: &str) -> f64 {
     let (minutes, seconds) = text.trim_end_matches('s').split_once('m').expect("minutes and seconds");
     minutes.parse::<f64>().expect("minutes") * 60.0 + seconds.parse::<f64>().expect("seconds")
-}
-
-fn fill(brokers: &str, topic: &str, epoch: u64, records: impl Iterator<Item = Record>) -> usize {
-    let producer: BaseProducer = client(brokers)
-        .set("linger.ms", "50")
-        .set("queue.buffering.max.kbytes", "262144")
-        .set("partitioner", "murmur2_random")
-        .create()
-        .expect("a producer");
-    let mut spans = 0;
-    for (number, record) in (0_i32..).zip(records) {
-        spans += record.spans.len();
-        let at = i64::try_from(epoch + record.at_ms).expect("a time");
-        let mut message = BaseRecord::<[u8], [u8]>::to(topic).payload(&record.value).timestamp(at);
-        message = match &record.key {
-            Some(key) => message.key(&key[..]),
-            None => message.partition(number % PARTITIONS),
-        };
-        while let Err((error, back)) = producer.send(message) {
-            assert!(matches!(error, KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)), "{error}");
-            producer.poll(Duration::from_millis(10));
-            message = back;
-        }
-    }
-    producer.flush(Duration::from_secs(60)).expect("the topic is filled");
-    std::io::stdout().flush().expect("standard output");
-    spans
-}
-
-fn create(admin: &AdminClient<DefaultClientContext>, topic: &str) {
-    let topic = NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1))
-        .set("message.timestamp.type", "CreateTime")
-        .set("retention.ms", "-1");
-    let created = block_on(admin.create_topics([&topic], &AdminOptions::new())).expect("an answer");
-    created.into_iter().for_each(|topic| _ = topic.expect("a topic"));
-}
-
-fn delete(admin: &AdminClient<DefaultClientContext>, topics: &[&str]) {
-    _ = block_on(admin.delete_topics(topics, &AdminOptions::new()));
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
-}
-
-fn client(brokers: &str) -> ClientConfig {
-    let mut client = ClientConfig::new();
-    client.set("bootstrap.servers", brokers);
-    client
 }

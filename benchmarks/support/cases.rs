@@ -91,7 +91,7 @@ impl Run {
 }
 
 /// Counts the fields of all spans.
-fn walk(record: &[u8]) -> Result<u64, Malformed> {
+pub fn walk(record: &[u8]) -> Result<u64, Malformed> {
     let end = record.len() as u32;
     children(record, Range { start: 0, end }, 1, |resource| {
         children(record, resource, 2, |scope| {

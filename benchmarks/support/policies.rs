@@ -55,7 +55,7 @@ policies:
 "#;
 
 /// All the keys of texts in the traffic, and all those of numbers.
-const TEXTS: [&str; 24] = [
+pub const TEXTS: [&str; 24] = [
     "url.full",
     "db.query.text",
     "server.address",
@@ -81,7 +81,7 @@ const TEXTS: [&str; 24] = [
     "messaging.destination.partition.id",
     "messaging.message.id",
 ];
-const NUMBERS: [&str; 6] =
+pub const NUMBERS: [&str; 6] =
     ["http.response.status_code", "server.port", "rpc.grpc.status_code", "code.line.number", "items", "thread.id"];
 const COMMON: [&str; 10] = [
     r#"attributes["http.request.method"] == "GET""#,

@@ -178,17 +178,17 @@ impl Kafka {
 
     /// SIGSTOP: a broker answers nobody, and its connections stay.
     pub fn freeze(&self, broker: usize) {
-        self.brokers[broker].signal(Signal::STOP);
+        self.signal(broker, Signal::STOP);
     }
 
     /// SIGCONT.
     pub fn thaw(&self, broker: usize) {
-        self.brokers[broker].signal(Signal::CONT);
+        self.signal(broker, Signal::CONT);
     }
 
     /// SIGKILL of the only broker. It starts again on what it had on disk, and answers when this returns.
     pub fn kill(&self) {
-        self.brokers[0].signal(Signal::KILL);
+        self.signal(0, Signal::KILL);
         wait_until("Kafka to be gone", ANSWER, || !self.answers());
         wait_until("Kafka to answer again", START, || self.answers());
     }
@@ -196,9 +196,18 @@ impl Kafka {
     /// SIGTERM of one broker of several: it hands over what it leads, and starts again on what it had on disk. When this returns,
     /// all copies of all partitions are in sync.
     pub fn restart(&self, broker: usize) {
-        self.brokers[broker].signal(Signal::TERM);
+        self.signal(broker, Signal::TERM);
         wait_until("a broker to be gone", START, || !self.is_in_sync());
         wait_until("all brokers to be in sync", START, || self.is_in_sync());
+    }
+
+    fn signal(&self, broker: usize, signal: Signal) {
+        kill_process(self.process(broker), signal).expect("the broker runs");
+    }
+
+    pub fn process(&self, broker: usize) -> Pid {
+        let pid = fs::read_to_string(self.brokers[broker].folder.join("pid")).expect("the broker's process id");
+        pid.trim().parse().ok().and_then(Pid::from_raw).expect("a process id")
     }
 
     fn is_in_sync(&self) -> bool {
@@ -280,12 +289,6 @@ impl Broker {
     fn check(&mut self) {
         let ended = self.shell.try_wait().expect("the broker's shell can be waited for");
         assert!(ended.is_none(), "Kafka ended:\n{}", tail(&self.folder.join("log")));
-    }
-
-    fn signal(&self, signal: Signal) {
-        let pid = fs::read_to_string(self.folder.join("pid")).expect("the broker's process id");
-        let pid = pid.trim().parse().ok().and_then(Pid::from_raw).expect("a process id");
-        kill_process(pid, signal).expect("the broker runs");
     }
 }
 

@@ -1,0 +1,201 @@
+//! Who runs over the topics.
+
+use std::{
+    env,
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    cost::Process,
+    floor::Floor,
+    real::kafka::{Group, Topic, kafka},
+    stage::SURELY,
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contender {
+    /// The Collector with its defaults.
+    Collector,
+    Tuned,
+    /// With `COLLECTOR_CONFIG` over its defaults.
+    Given,
+    Tailwater,
+    /// The same once more: how far two lines are apart that are the same.
+    Again,
+    /// With its default: it learns how long traces wait, and waits no longer.
+    Learned,
+    Floor(Floor),
+}
+
+/// What a contender is to do.
+pub struct Task<'a> {
+    pub input: &'a Topic,
+    /// Where logs and policies are.
+    pub folder: &'a Path,
+    /// The Collector's policies, and what was imported from them.
+    pub policies: [PathBuf; 2],
+    /// From a trace's first span to its verdict.
+    pub wait: Duration,
+    /// The most traces that the Collector remembers.
+    pub traces: usize,
+    /// `memory.buffer` of Tailwater.
+    pub buffer: &'static str,
+}
+
+/// For the Collector to read on.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+// === impl Contender ===
+
+impl Contender {
+    /// Those that read a full topic; `Given` where somebody has given one.
+    pub fn of_drains() -> Vec<Self> {
+        let floors = [Self::Floor(Floor::Walk), Self::Floor(Floor::Consume)];
+        Self::collectors().chain([Self::Tailwater, Self::Again]).chain(floors).collect()
+    }
+
+    /// Those that keep up with traffic.
+    pub fn of_steady_traffic() -> Vec<Self> {
+        Self::collectors().chain([Self::Tailwater, Self::Again, Self::Learned]).collect()
+    }
+
+    fn collectors() -> impl Iterator<Item = Self> {
+        [Self::Collector, Self::Tuned].into_iter().chain(env::var_os("COLLECTOR_CONFIG").map(|_| Self::Given))
+    }
+
+    pub fn is_collector(self) -> bool {
+        matches!(self, Self::Collector | Self::Tuned | Self::Given)
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Collector => "Collector, default",
+            Self::Tuned => "Collector, tuned",
+            Self::Given => "Collector, COLLECTOR_CONFIG",
+            Self::Tailwater => "Tailwater",
+            Self::Again => "Tailwater again",
+            Self::Learned => "Tailwater, learned waits",
+            Self::Floor(floor) => floor.name(),
+        }
+    }
+
+    /// Starts it, under a group that nobody has had. What it says goes to [`Task::log`].
+    pub fn start(self, task: &Task<'_>, group: &str, output: &Topic, flags: &[&str]) -> Process {
+        let mut command = match self {
+            Self::Floor(floor) => floor.command(&kafka().bootstrap, &task.input.name),
+            Self::Tailwater | Self::Again | Self::Learned => self.tailwater(task, group, output, flags),
+            Self::Collector | Self::Tuned | Self::Given => self.collector(task, group, output),
+        };
+        let log = File::create(task.log(group)).expect("a log");
+        Process::start(command.stdout(Stdio::null()).stderr(log))
+    }
+
+    fn tailwater(self, task: &Task<'_>, group: &str, output: &Topic, flags: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tailwater"));
+        command.args(["run", "-c"]).args(self.configs()).args(flags);
+        let quiet = match self {
+            Self::Learned => "auto".to_owned(),
+            // As long as a trace can be waited for at all.
+            _ => format!("{}ms", task.wait.as_millis() - 1),
+        };
+        command
+            .env("TAILWATER__KAFKA__BROKERS", &kafka().bootstrap)
+            .env("TAILWATER__INPUT__TOPICS", &task.input.name)
+            .env("TAILWATER__INPUT__GROUP", group)
+            .env("TAILWATER__OUTPUT__KAFKA__TOPIC", &output.name)
+            .env("TAILWATER__POLICIES", &task.policies[1])
+            .env("TAILWATER__MEMORY__BUFFER", task.buffer)
+            .env("TAILWATER__COMPLETION__QUIET", quiet)
+            .env("TAILWATER__COMPLETION__MAX_WAIT", format!("{}ms", task.wait.as_millis()));
+        command
+    }
+
+    fn collector(self, task: &Task<'_>, group: &str, output: &Topic) -> Command {
+        let mut command = Command::new(program());
+        for config in self.configs().iter().chain([&task.policies[0]]) {
+            command.arg("--config").arg(format!("file:{}", config.display()));
+        }
+        command
+            .env("BROKERS", &kafka().bootstrap)
+            .env("INPUT", &task.input.name)
+            .env("OUTPUT", &output.name)
+            .env("GROUP", group)
+            .env("WAIT", format!("{}ms", task.wait.as_millis()))
+            .env("TRACES", task.traces.to_string());
+        if self == Self::Tuned {
+            command.env("GOGC", "400");
+        }
+        command
+    }
+
+    /// What is laid over each other, in order.
+    pub fn configs(self) -> Vec<PathBuf> {
+        let of = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("benchmarks/side_by_side").join(name);
+        match self {
+            Self::Collector => vec![of("collector.yaml")],
+            Self::Tuned => vec![of("collector.yaml"), of("tuned.yaml")],
+            Self::Given => {
+                let given = env::var_os("COLLECTOR_CONFIG").map(PathBuf::from);
+                [of("collector.yaml")].into_iter().chain(given).collect()
+            }
+            Self::Tailwater | Self::Again | Self::Learned => vec![of("tailwater.yaml")],
+            Self::Floor(_) => Vec::new(),
+        }
+    }
+}
+
+// === impl Task ===
+
+impl Task<'_> {
+    /// Until the group has committed the end of the input: the Collector has read it then, and Tailwater has decided it.
+    ///
+    /// # Errors
+    /// It has ended, or takes longer than anybody waits.
+    pub fn is_read(&self, process: &mut Process, group: &str) -> Result<(), String> {
+        let (begun, all) = (Instant::now(), self.input.ends().iter().sum::<i64>());
+        let committed = Group::of(group, &[self.input]);
+        while committed.committed().iter().filter_map(|of| of.offset).sum::<i64>() < all {
+            if process.has_ended() || begun.elapsed() > PATIENCE {
+                return Err(format!("it does not read: {}", self.last_line(group)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets it read the rest of steady traffic and decide it, and ends it.
+    ///
+    /// # Errors
+    /// It does not read, or fails.
+    pub fn ends(&self, mut process: Process, group: &str) -> Result<(), String> {
+        self.is_read(&mut process, group)?;
+        thread::sleep(self.wait + SURELY);
+        process.terminate();
+        process.end().map(|_| ()).ok_or_else(|| format!("it failed: {}", self.last_line(group)))
+    }
+
+    pub fn last_line(&self, group: &str) -> String {
+        let text = fs::read_to_string(self.log(group)).unwrap_or_default();
+        text.lines().last().unwrap_or("it said nothing").to_owned()
+    }
+
+    fn log(&self, group: &str) -> PathBuf {
+        self.folder.join(group).with_extension("log")
+    }
+}
+
+/// That of `COLLECTOR_BIN`, or else the one that is built from its sources, which takes a while.
+pub fn program() -> PathBuf {
+    if let Some(program) = env::var_os("COLLECTOR_BIN") {
+        return program.into();
+    }
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("a folder of the target folder");
+    let program = target.join("collector/collector");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/collector/fetch");
+    let done = Command::new(script).arg(&program).status().expect("tests/collector/fetch runs");
+    assert!(done.success(), "the Collector could not be built: are Go and the network there?");
+    program
+}

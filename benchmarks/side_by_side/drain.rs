@@ -1,0 +1,110 @@
+//! A full topic, read to its end by each contender in turn.
+
+use std::time::Duration;
+
+use super::{
+    contender::{Contender, Task},
+    cost::{self, Cost},
+    figures::{Spread, ratio},
+    kept::{Kept, spans_of},
+    lines::{Line, Lines},
+    policies::Policies,
+    real::kafka::kafka,
+    report,
+    row::Row,
+    support::Form,
+    topic::{self, Content},
+    traffic::Kind,
+};
+
+/// A row with its figures.
+pub struct Drain {
+    pub row: Row,
+    pub content: Content,
+    pub lines: Lines<Drained>,
+}
+
+pub struct Drained {
+    pub cost: Cost,
+    /// CPU-seconds of the broker in the same time.
+    pub broker: f64,
+}
+
+/// The Collector's default.
+const WAIT: Duration = Duration::from_secs(30);
+/// Longer than any topic is read.
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Fills a topic, and runs them all over it.
+pub fn drain(row: Row, rounds: usize) -> Drain {
+    let drain = Drain::measure(row, Contender::of_drains(), rounds);
+    report::print_drain(&drain);
+    drain
+}
+
+/// Spans per second that the Collector reads with its defaults, and decides, when it is alone.
+pub fn capacity() -> f64 {
+    let row = Row::new("capacity", Kind::Shop, Form::Keyed, Policies::Five);
+    let drain = Drain::measure(row, vec![Contender::Collector], 1);
+    drain.per_second(&drain.lines.lines[0]).first().copied().expect("the Collector reads its topic")
+}
+
+/// Runs a contender over the topic, and reads what it kept.
+fn run(contender: Contender, task: &Task<'_>, group: &str) -> Result<(Drained, Option<Kept>), String> {
+    let (brokers, output) = (&kafka().bootstrap, kafka().existing(&format!("{group}-kept"), topic::PARTITIONS));
+    let before = cost::cpu(kafka().process(0));
+    let broker = || cost::cpu(kafka().process(0)) - before;
+    if let Contender::Floor(_) = contender {
+        let cost = contender.start(task, group, &output, &[]).end().ok_or("it failed")?;
+        return Ok((Drained { cost, broker: broker() }, None));
+    }
+    topic::create(brokers, &output.name);
+    let mut process = contender.start(task, group, &output, &["--until-end"]);
+    // It decides what it holds when it is told to end, without the rest of its wait.
+    if contender.is_collector() {
+        task.is_read(&mut process, group)?;
+        process.terminate();
+    }
+    let cost = process.end().ok_or_else(|| format!("it failed: {}", task.last_line(group)))?;
+    let drained = Drained { cost, broker: broker() };
+    let mut kept = Vec::new();
+    output.each(|record| kept.extend(spans_of(&record.value)));
+    topic::delete_all_of(brokers, group);
+    Ok((drained, Some(kept.into_iter().collect())))
+}
+
+// === impl Drain ===
+
+impl Drain {
+    fn measure(row: Row, contenders: Vec<Contender>, rounds: usize) -> Self {
+        let brokers = &kafka().bootstrap;
+        let input = kafka().existing(&format!("{}-spans", row.name), topic::PARTITIONS);
+        topic::create(brokers, &input.name);
+        let content = topic::fill(brokers, &input.name, Kind::epoch(), row.records());
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        let (wait, buffer) = if row.holds_all() { (HOUR, "4GiB") } else { (WAIT, "1GiB") };
+        let policies = row.policies.written(folder.path());
+        // There are no more traces than spans, and room for them is asked of either of two shards.
+        let traces = 2 * content.spans as usize;
+        let task = Task { input: &input, folder: folder.path(), policies, wait, traces, buffer };
+        let lines = Lines::measure(contenders, rounds, row.name, |contender, group| run(contender, &task, group));
+        topic::delete(brokers, &[&input.name]);
+        Self { row, content, lines }
+    }
+
+    /// Spans per CPU-second, run by run.
+    pub fn per_cpu(&self, line: &Line<Drained>) -> Vec<f64> {
+        line.runs.iter().map(|run| self.content.spans as f64 / run.cost.cpu).collect()
+    }
+
+    /// Spans per second, run by run.
+    pub fn per_second(&self, line: &Line<Drained>) -> Vec<f64> {
+        line.runs.iter().map(|run| self.content.spans as f64 / run.cost.wall).collect()
+    }
+
+    /// How many times as many spans per CPU-second are ours; None where either does not count.
+    pub fn ratio(&self, line: &Line<Drained>) -> Option<Spread> {
+        let ours = self.lines.of(Contender::Tailwater).filter(|ours| ours.void.is_none())?;
+        ratio(&self.per_cpu(ours), &self.per_cpu(line)).filter(|_| line.void.is_none())
+    }
+}
