@@ -23,7 +23,7 @@ policies:
 ";
 const LATER: i64 = 3000;
 const PARTITIONS: u64 = 4;
-const LIVES: u64 = 6;
+const LIVES: u64 = 4;
 /// Two traces each.
 const PAIRS: u64 = 2000;
 /// Between two pairs, ms: as many are decided and not yet followed when a worker is killed as come in five seconds.
