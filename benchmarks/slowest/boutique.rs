@@ -11,10 +11,10 @@ use super::{
 };
 
 /// How the thirteen minutes are replayed, over and over.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replay {
-    /// A minute takes a minute, and has as many traces as the rate asks for.
-    Minutes,
+    /// A minute takes so many milliseconds, and has as many traces as the rate asks for.
+    Minutes(u64),
     /// Every trace in its turn, as fast as the rate asks for.
     Turns,
 }
@@ -48,7 +48,7 @@ pub fn traffic(
     (0..rate * windows).map(move |number| {
         let at = number * WINDOW / rate;
         let duration = match replay {
-            Replay::Minutes => rng.choice(&minutes[(at / 60_000) as usize % minutes.len()]).copied(),
+            Replay::Minutes(ms) => rng.choice(&minutes[(at / ms) as usize % minutes.len()]).copied(),
             Replay::Turns => turns.get(number as usize % turns.len()).copied(),
         };
         let value = duration.expect("a trace in each minute") * (0.98 + 0.04 * rng.f64());
