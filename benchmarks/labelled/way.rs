@@ -85,15 +85,17 @@ const ERRORS: &str = "  - { name: errors, when: any(status.code == STATUS_CODE_E
 fn ours(share: f64, rate: f64) -> String {
     let (slowest, rest, budget) = (1.0 - share / 4.0, share / 4.0, share * rate);
     let at_least = (100.0 * share).max(1.0) as u32;
+    // Of each window some of each kind are kept, however few there are to be: in 10 minutes that would be all of a thousandth.
+    let (window, per) = if share < 0.01 { ("2h", "2h") } else { ("10m", "15m") };
     format!(
         "
 policies:
 {ERRORS}
   - name: slowest
-    keep: {{ slowest: {{ quantile: {slowest}, by: [root.service, root.name, trace.shape] }} }}
+    keep: {{ slowest: {{ quantile: {slowest}, by: [root.service, root.name, trace.shape], window: {window} }} }}
     protect: true
   - name: rare
-    keep: {{ rare: {{ by: [root.service, root.name, trace.shape], at_least: {at_least}, per: 15m }} }}
+    keep: {{ rare: {{ by: [root.service, root.name, trace.shape], at_least: {at_least}, per: {per} }} }}
     protect: true
   - {{ name: rest, keep: {{ probability: {rest} }} }}
 budget: {{ traces_per_second: {budget}, burst: 10m, give_way: [rest] }}

@@ -69,15 +69,29 @@ const EPOCH: i64 = 28_000_000 * 60_000;
 /// One of so many traces fails.
 const FAILS: u64 = 20;
 
-pub const RATE: &str = "policies: [{ name: some, keep: { rate: { spans_per_second: 900, by: [root.name] } } }]";
-pub const BUDGET: &str = "
-policies:
-  - { name: errors, when: any(status.code == STATUS_CODE_ERROR), keep: always, protect: true }
-  - { name: all, keep: always }
-budget: { spans_per_second: 900, give_way: [all] }
-";
-pub const ADAPTIVE: &str = "policies: [{ name: some, keep: { adaptive: { traces_per_second: 60, by: [root.name] } } }]";
 pub const RARE: &str = "policies: [{ name: each, keep: { rare: { by: [root.name], at_least: 1, per: 1m } } }]";
+
+/// Spans a second.
+pub fn rate(goal: u32) -> String {
+    format!("policies: [{{ name: some, keep: {{ rate: {{ spans_per_second: {goal}, by: [root.name] }} }} }}]")
+}
+
+/// Spans a second. What failed is protected.
+pub fn budget(goal: u32) -> String {
+    format!(
+        "
+policies:
+  - {{ name: errors, when: any(status.code == STATUS_CODE_ERROR), keep: always, protect: true }}
+  - {{ name: all, keep: always }}
+budget: {{ spans_per_second: {goal}, give_way: [all] }}
+"
+    )
+}
+
+/// Traces a second.
+pub fn adaptive(goal: u32) -> String {
+    format!("policies: [{{ name: some, keep: {{ adaptive: {{ traces_per_second: {goal}, by: [root.name] }} }} }}]")
+}
 
 // === impl Workers ===
 
