@@ -51,7 +51,7 @@ fn main() {
     plots::held(&compared);
     println!("\nthe same, and gaps are three times as long for twenty minutes");
     let slow = |second: f64| if (1800.0..3000.0).contains(&second) { 3.0 } else { 1.0 };
-    compare(|| traffic::traffic(operations.clone(), SECONDS, SEED, slow));
+    slower(|| traffic::traffic(operations.clone(), SECONDS, SEED, slow));
     cost();
 }
 
@@ -83,6 +83,16 @@ fn compare<T: Iterator<Item = Trace>>(traces: impl Fn() -> T) -> Compared {
     }
     let all = |outcomes: &[Vec<Outcome>]| outcomes.iter().map(|outcomes| Outcome::all(outcomes)).collect();
     Compared { waits: all(&waits), quiets: all(&quiets), learned }
+}
+
+/// What the processor does, and the fixed time that is as complete.
+fn slower<T: Iterator<Item = Trace>>(traces: impl Fn() -> T) {
+    head();
+    let learned = play(traces(), &mut Way::learned_structure(GOAL, 1, 0));
+    row("whole or torn and quiet, as learned", &learned);
+    row("  of 32 partitions", &play(traces(), &mut Way::learned_structure(GOAL, 32, 0)));
+    let wait = least(&needs(traces()).wait, complete(&learned));
+    row(&format!("as complete: {wait} ms from the first"), &play(traces(), &mut Way::Wait(wait)));
 }
 
 /// What a span costs, which asks once and teaches once, and an operation: each has a hundred traces of twenty spans.

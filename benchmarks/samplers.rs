@@ -224,7 +224,9 @@ fn floor() {
 const TO_ENGINES: f64 = 600.0;
 
 fn engines() {
-    println!("\nthrough engines: 600 traces/s of 2,000 keys, 10 kills in 4 minutes; of the goal, in per cent, from second 30 on");
+    println!(
+        "\nthrough engines: 600 traces/s of 2,000 keys, 10 kills in 4 minutes; of the goal, in per cent, from second 30 on"
+    );
     println!("above: of 1.05 of the goal in the worst window, in seconds of the goal: a bucket holds 5");
     println!("{:>10}{:>10}{:>10}{:>10}{:>10}", "partitions", "", "kept", "above", "failed");
     let samplers = [
