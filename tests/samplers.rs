@@ -100,7 +100,8 @@ fn an_adaptive_goal_holds_to_two_per_cent_and_at_20000_keys_to_five() {
 #[test]
 fn a_rate_and_a_budget_hold_over_engines_and_kills() {
     for partitions in [1, 4, 32] {
-        for policies in [workers::rate(900), workers::budget(900)] {
+        // One of four workers is away for more than half of the time, and a budget holds back half of each bucket.
+        for (policies, least) in [(workers::rate(900), 0.9), (workers::budget(900), 0.75)] {
             let mut traces = Traces::new(8, 500, 400.0);
             (traces.partitions, traces.cost) = (partitions, 5);
             let mut workers = Workers::new(2, partitions, &policies, 60);
@@ -110,7 +111,7 @@ fn a_rate_and_a_budget_hold_over_engines_and_kills() {
             let seconds = &workers.seconds[..130];
             let (kept, above) = (share(&seconds[20..], 900.0), excess(seconds, 900.0));
             println!("{partitions} partitions, {policies}: {kept:.3} of the goal, {above:.2} s above");
-            assert!((0.93..=1.03).contains(&kept), "{partitions} partitions, {policies}: {kept} of the goal");
+            assert!((least..=1.03).contains(&kept), "{partitions} partitions, {policies}: {kept} of the goal");
             assert!(above <= BURST, "{partitions} partitions, {policies}: {above} s of the goal too much");
         }
     }
