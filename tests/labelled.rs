@@ -23,3 +23,13 @@ fn of_fault_windows_a_budget_keeps_more_than_chance() {
     assert!(times(Outcome::visible) >= 5.0, "{}", times(Outcome::visible));
     assert!(times(Outcome::window) >= 2.0, "{}", times(Outcome::window));
 }
+
+#[test]
+fn the_policies_that_are_shown_are_policies() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/sampling.md")).expect("a page");
+    let mut blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let policies = blocks.find(|block| block.starts_with("policies:")).expect("policies");
+    assert!(policies.contains("budget:"), "{policies}");
+    // Panics where there is a mistake.
+    Way::new(policies.to_owned());
+}

@@ -36,7 +36,7 @@ impl Way {
         Self::new(format!("policies:\n{ERRORS}"))
     }
 
-    fn new(policies: String) -> Self {
+    pub fn new(policies: String) -> Self {
         let mut engine = Engine::new(settings(Form::Keyed), compile(policies));
         engine.share(1);
         engine.assign(Start::at(0));
