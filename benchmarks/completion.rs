@@ -2,6 +2,10 @@
 
 #[path = "completion/mod.rs"]
 mod completion;
+#[path = "support/plot.rs"]
+mod plot;
+#[path = "completion/plots.rs"]
+mod plots;
 
 use std::{hint::black_box, time::Instant};
 
@@ -24,6 +28,16 @@ const SEED: u64 = 1;
 const GOAL: f64 = 0.999;
 const SECONDS: u64 = 2 * 60 * 60;
 
+/// What came of ways to wait.
+struct Compared {
+    /// All operations together, of some fixed times.
+    waits: Vec<Outcome>,
+    /// Of some fixed quiet periods.
+    quiets: Vec<Outcome>,
+    /// By operation, of what the processor does.
+    learned: Vec<Outcome>,
+}
+
 fn main() {
     println!(
         "200 operations with Zipf rates, 100 traces/s, two hours; tails of 5 to 60 s in 1 % of the traces, those of four"
@@ -32,39 +46,53 @@ fn main() {
         "operations; 0.5 % lose a parent. Of all spans that ever come, those before the verdict; time held in seconds."
     );
     let operations = traffic::operations(200, 100.0);
-    let outcomes = compare(|| traffic::traffic(operations.clone(), SECONDS, SEED, |_| 1.0));
-    by_operation(&operations, &outcomes);
+    let compared = compare(|| traffic::traffic(operations.clone(), SECONDS, SEED, |_| 1.0));
+    by_operation(&operations, &compared.learned);
+    plots::held(&compared);
     println!("\nthe same, and gaps are three times as long for twenty minutes");
     let slow = |second: f64| if (1800.0..3000.0).contains(&second) { 3.0 } else { 1.0 };
-    compare(|| traffic::traffic(operations.clone(), SECONDS, SEED, slow));
+    slower(|| traffic::traffic(operations.clone(), SECONDS, SEED, slow));
     cost();
 }
 
-/// All ways to wait, and the fixed times that are as complete. Gives what came of the last way.
-fn compare<T: Iterator<Item = Trace>>(traces: impl Fn() -> T) -> Vec<Outcome> {
+/// All ways to wait, and the fixed times that are as complete.
+fn compare<T: Iterator<Item = Trace>>(traces: impl Fn() -> T) -> Compared {
     head();
-    for wait in [5, 10, 30, 60] {
-        row(&format!("{wait} s from the first span"), &play(traces(), &mut Way::Wait(wait * 1000)));
-    }
-    row("quiet for 5 s", &play(traces(), &mut Way::Quiet(5_000)));
-    row("whole and quiet for 5 s", &play(traces(), &mut Way::Structure(5_000)));
-    let learned = play(traces(), &mut Way::learned(GOAL));
-    row("quiet, as learned", &learned);
-    let with_structure = |partitions, kills| play(traces(), &mut Way::learned_structure(GOAL, partitions, kills));
-    let structure = with_structure(1, 0);
-    row("whole or torn and quiet, as learned", &structure);
-    row("  of 4 partitions, by 4 workers", &with_structure(4, 0));
-    row("  of 32 partitions", &with_structure(32, 0));
-    row("  of 32 partitions, with 10 kills", &with_structure(32, SECONDS / 11));
+    let run = |name: &str, mut way: Way| {
+        let outcomes = play(traces(), &mut way);
+        row(name, &outcomes);
+        outcomes
+    };
+    let waits =
+        [5, 10, 20, 30, 40, 60].map(|wait| run(&format!("{wait} s from the first span"), Way::Wait(wait * 1000)));
+    let quiets = [5, 10, 20, 30, 40].map(|quiet| run(&format!("quiet for {quiet} s"), Way::Quiet(quiet * 1000)));
+    run("whole and quiet for 5 s", Way::Structure(5_000));
+    let quiet = run("quiet, as learned", Way::learned(GOAL));
+    let with_structure = |name, partitions, kills| run(name, Way::learned_structure(GOAL, partitions, kills));
+    let learned = with_structure("whole or torn and quiet, as learned", 1, 0);
+    with_structure("  of 4 partitions, by 4 workers", 4, 0);
+    with_structure("  of 32 partitions", 32, 0);
+    with_structure("  of 32 partitions, with 10 kills", 32, SECONDS / 11);
     println!("as complete, by an exact sort of all that ever came:");
     let needs = needs(traces());
-    let goals = [("99.9 %", GOAL), ("learned", complete(&learned)), ("with structure", complete(&structure))];
+    let goals = [("99.9 %", GOAL), ("learned", complete(&quiet)), ("with structure", complete(&learned))];
     for (name, share) in goals {
         let (wait, quiet) = (least(&needs.wait, share), least(&needs.quiet, share));
-        row(&format!("  {name}: {wait} ms from the first"), &play(traces(), &mut Way::Wait(wait)));
-        row(&format!("  {name}: quiet for {quiet} ms"), &play(traces(), &mut Way::Quiet(quiet)));
+        run(&format!("  {name}: {wait} ms from the first"), Way::Wait(wait));
+        run(&format!("  {name}: quiet for {quiet} ms"), Way::Quiet(quiet));
     }
-    structure
+    let all = |outcomes: &[Vec<Outcome>]| outcomes.iter().map(|outcomes| Outcome::all(outcomes)).collect();
+    Compared { waits: all(&waits), quiets: all(&quiets), learned }
+}
+
+/// What the processor does, and the fixed time that is as complete.
+fn slower<T: Iterator<Item = Trace>>(traces: impl Fn() -> T) {
+    head();
+    let learned = play(traces(), &mut Way::learned_structure(GOAL, 1, 0));
+    row("whole or torn and quiet, as learned", &learned);
+    row("  of 32 partitions", &play(traces(), &mut Way::learned_structure(GOAL, 32, 0)));
+    let wait = least(&needs(traces()).wait, complete(&learned));
+    row(&format!("as complete: {wait} ms from the first"), &play(traces(), &mut Way::Wait(wait)));
 }
 
 /// What a span costs, which asks once and teaches once, and an operation: each has a hundred traces of twenty spans.

@@ -22,6 +22,7 @@ use slowest::{
     cluster::{Cluster, QUANTILE, Spread},
     run,
     traffic::{self, CASES, Operation, Trace, WINDOW},
+    truth::Tally,
     windows,
 };
 use tailwater::{
@@ -98,12 +99,33 @@ fn real_traces() {
     };
     head("Online Boutique, real traces with faults, replayed, 144 windows");
     for rate in [100_000, 10_000] {
-        for replay in [Replay::Turns, Replay::Minutes] {
+        // A minute in 10 s is as a minute in a minute with a window of an hour.
+        for replay in [Replay::Turns, Replay::Minutes(10_000), Replay::Minutes(60_000)] {
             for spread in SPREADS {
                 let traces = boutique::traffic(minutes.clone(), replay, rate, WINDOWS, SEED);
-                row(&format!("{rate} {replay:?}"), spread, traces);
+                let day = row(&format!("{rate} {replay:?}"), spread, traces);
+                if spread == SPREADS[1] && replay == Replay::Minutes(60_000) {
+                    by_beginning(&day.windows, minutes.len());
+                }
             }
         }
+    }
+}
+
+/// By the minute with which a window begins.
+fn by_beginning(windows: &[Judgement], minutes: usize) {
+    let mut tallies = vec![Tally::default(); minutes];
+    for (number, window) in windows.iter().enumerate().skip(1) {
+        let place = &mut tallies[number * (WINDOW / 60_000) as usize % minutes];
+        *place = *place + window.slowest;
+    }
+    for (minute, tally) in tallies.iter().enumerate() {
+        println!(
+            "  from minute {minute:>2} on: {:>6} beyond, of which {:>7.2} % are kept, at {:>5.2}",
+            tally.beyond,
+            100.0 * tally.coverage(),
+            tally.cost()
+        );
     }
 }
 

@@ -46,6 +46,8 @@ fn a_budget_holds_over_ten_kills() {
         keyed: "yes",
         quiet: "1s",
         policies: POLICIES.to_owned(),
+        // A life waits for the end of the one before.
+        session: "session.timeout.ms: 2000, heartbeat.interval.ms: 500, ",
         more: "workers: 2\n".to_owned(),
         ..Job::named("ceilings")
     };

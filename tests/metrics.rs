@@ -13,7 +13,12 @@ fn a_live_processor_counts_by_these_names() {
     let _output = kafka().topic("metrics-kept", 1);
     let mut job = Job::named("metrics");
     job.max_wait = "30m";
-    job.policies = job.policies.replace("otherwise:", "  - { name: all, keep: always, shadow: true }\notherwise:");
+    job.policies = job.policies.replace(
+        "otherwise:",
+        "  - { name: all, keep: always, shadow: true }
+  - { name: few, when: trace.span_count == 5, keep: { rate: { spans_per_second: 1, burst: 10s } } }
+otherwise:",
+    );
     let idle: Vec<Record> = passing_time(0, 100, 60_000).collect();
     let mut without_id = keyed(0, 50, vec![span([0; 16], 1, 0, 0)]);
     without_id.key = None;
@@ -24,6 +29,8 @@ fn a_live_processor_counts_by_these_names() {
         Record { value: b"this is not OTLP".to_vec(), ..keyed(0, 50, vec![]) },
         // Its root does not come.
         keyed(0, 50, vec![span(trace(3), 2, 1, 0)]),
+        // In its first second a rate has no room for five.
+        keyed(0, 50, (1..=5).map(|id| span(trace(4), id, id - 1, 0)).collect()),
     ]);
     input.produce(idle.clone());
     input.produce([1, 1, 2].map(|number| keyed(0, 60_000, vec![span(trace(number), 3, 1, 5)])));
@@ -36,11 +43,12 @@ fn a_live_processor_counts_by_these_names() {
     let metrics = processor.metrics().expect("it runs");
     let place = [("topic", "metrics-spans"), ("partition", "0")];
     let decided = |verdict, policy| [("verdict", verdict), ("policy", policy), ("reason", "structure")];
+    let cut = |which| [("policy", "few"), ("which", which)];
     let nothing = &[][..];
     let counted = [
-        ("tailwater_spans_received_total", nothing, 8 + idle),
+        ("tailwater_spans_received_total", nothing, 13 + idle),
         ("tailwater_spans_forwarded_total", nothing, 4),
-        ("tailwater_spans_dropped_total", nothing, 2 + idle),
+        ("tailwater_spans_dropped_total", nothing, 7 + idle),
         ("tailwater_spans_rejected_total", nothing, 1),
         ("tailwater_spans_returned_total", nothing, 0),
         ("tailwater_spans_late_total", &[("verdict", "keep")][..], 2),
@@ -49,8 +57,14 @@ fn a_live_processor_counts_by_these_names() {
         ("tailwater_spans_lost", nothing, 0),
         ("tailwater_traces_held", nothing, 1),
         ("tailwater_traces_decided_total", &decided("keep", "errors")[..], 1),
-        ("tailwater_traces_decided_total", &decided("drop", "otherwise")[..], 1 + idle),
-        ("tailwater_shadow_traces_total", &[("verdict", "keep"), ("policy", "all")][..], 2 + idle),
+        ("tailwater_traces_decided_total", &decided("drop", "otherwise")[..], 2 + idle),
+        ("tailwater_shadow_traces_total", &[("verdict", "keep"), ("policy", "all")][..], 3 + idle),
+        ("tailwater_cut_traces_total", &cut("rate")[..], 1),
+        ("tailwater_cut_traces_total", &cut("budget")[..], 0),
+        ("tailwater_cut_traces_total", &cut("protected")[..], 0),
+        ("tailwater_cut_traces_total", &cut("starved")[..], 1),
+        ("tailwater_completion_spans_total", &[("reason", "structure"), ("when", "before")][..], 8 + idle),
+        ("tailwater_completion_spans_total", &[("reason", "structure"), ("when", "late")][..], 3),
         ("tailwater_traces_spread_total", nothing, 0),
         ("tailwater_records_rejected_total", nothing, 1),
         ("tailwater_records_skewed_total", nothing, 0),
@@ -65,6 +79,10 @@ fn a_live_processor_counts_by_these_names() {
     }
     assert!(metrics.value("tailwater_watermark_age_seconds", &place).is_some_and(|age| age >= 60.0));
     assert!(metrics.value("tailwater_bytes_held", &[]).is_some_and(|bytes| bytes > 0.0));
+    // Each waits for 2 s, and then for the end of the second in which a rate judges.
+    let held = metrics.value("tailwater_held_seconds_total", &[("reason", "structure")]).expect("a number");
+    let traces = (3 + idle) as f64;
+    assert!((2.0 * traces - 1.0..=3.1 * traces).contains(&held), "{held} s of {traces} traces");
     processor.terminate();
     witness("metrics");
 }

@@ -6,7 +6,7 @@ use tailwater::{
     model::RecordTime,
     sample::{
         keys::Holder,
-        quiet::{Periods, Quiet},
+        quiet::Quiet,
         trail::Gaps,
         waits::{Wait, Waits},
     },
@@ -49,27 +49,24 @@ impl Cluster {
         Self { rule, partitions, workers, log, told, kills, second: 0, killed: 0 }
     }
 
-    pub fn wait(&mut self, trace: &Trace) -> Periods {
-        self.asked(trace).periods
+    pub fn wait(&mut self, trace: &Trace) -> Wait {
+        let worker = self.worker(self.partition(trace));
+        self.workers[worker].wait(key(trace.operation.into()))
     }
 
-    pub fn learn(&mut self, trace: &Trace, gaps: &[Gaps], now: RecordTime) {
+    /// By a trace that waited so.
+    pub fn learn(&mut self, trace: &Trace, wait: Wait, gaps: &[Gaps], now: RecordTime) {
         while self.second < now.0 / 1000 {
             self.second += 1;
             self.pass();
         }
-        let (partition, Wait { is_known, .. }) = (self.partition(trace), self.asked(trace));
+        let partition = self.partition(trace);
         let worker = self.worker(partition);
-        self.workers[worker].learn(partition, key(trace.operation.into()), gaps, is_known, now);
+        self.workers[worker].learn(partition, key(trace.operation.into()), gaps, wait.is_known, now);
     }
 
     pub fn bytes(&self) -> usize {
         self.workers.iter().map(Waits::bytes).sum()
-    }
-
-    fn asked(&mut self, trace: &Trace) -> Wait {
-        let worker = self.worker(self.partition(trace));
-        self.workers[worker].wait(key(trace.operation.into()))
     }
 
     /// The first has half of the traffic, if there are several.

@@ -14,6 +14,7 @@ use tailwater::{
         keys::Key,
         quiet::Quiet,
         trail::{Form, Gaps, Trail},
+        waits::Wait,
     },
 };
 use traffic::Trace;
@@ -56,6 +57,8 @@ struct Passing {
     /// How many of its spans have come.
     come: usize,
     trail: Trail,
+    /// As it was known when the root came, if it is learned. Who never has a root asks for nothing, and teaches nothing.
+    wait: Option<Wait>,
     /// What its spans teach when it is decided; None once it is.
     gaps: Option<Vec<Gaps>>,
 }
@@ -78,7 +81,7 @@ pub fn play(traces: impl Iterator<Item = Trace>, way: &mut Way) -> Vec<Outcome> 
         let next = events.peek().map(|Reverse((at, ..))| *at);
         if let Some(trace) = traces.next_if(|trace| next.is_none_or(|next| trace.arrivals[0].at < next)) {
             let first = trace.arrivals[0].at;
-            let new = Passing { trace, come: 0, trail: Trail::new(first), gaps: Some(Vec::new()) };
+            let new = Passing { trace, come: 0, trail: Trail::new(first), wait: None, gaps: Some(Vec::new()) };
             let place = free.pop().unwrap_or(passing.len());
             if place == passing.len() {
                 passing.push(new)
@@ -97,7 +100,7 @@ pub fn play(traces: impl Iterator<Item = Trace>, way: &mut Way) -> Vec<Outcome> 
         let outcome = &mut outcomes[operation];
         if is_span {
             at.span(way, now, outcome);
-            let deadline = way.deadline(&at.trace, &at.trail);
+            let deadline = way.deadline(&at.trail, at.wait);
             let next = at.trace.arrivals.get(at.come).map(|arrival| arrival.at);
             if at.gaps.is_some() && next.is_none_or(|next| next > deadline) {
                 events.push(Reverse((deadline, false, place)));
@@ -110,7 +113,7 @@ pub fn play(traces: impl Iterator<Item = Trace>, way: &mut Way) -> Vec<Outcome> 
         } else {
             outcome.held.push(now.since(at.trail.first()) as u32);
             let gaps = at.gaps.take().expect("it is decided once");
-            way.learn(&at.trace, &gaps, now);
+            way.learn(at, &gaps, now);
             if at.come == at.trace.arrivals.len() {
                 free.push(place);
             }
@@ -167,22 +170,28 @@ impl Way {
         Self::LearnedStructure(Cluster::new(Quiet::new(completeness, 5_000, MAX_WAIT), partitions, kills))
     }
 
-    fn deadline(&mut self, trace: &Trace, trail: &Trail) -> RecordTime {
-        let waits = |ms| trail.last().plus(ms).min(trail.first().plus(MAX_WAIT));
-        match (self, trail.form) {
-            (Self::Wait(ms), _) => trail.first().plus(*ms),
-            (Self::Quiet(ms), _) | (Self::Structure(ms), Form::Whole) => waits(*ms),
-            (Self::Learned(cluster), _) | (Self::LearnedStructure(cluster), Form::Whole) => {
-                waits(cluster.wait(trace).whole)
-            }
-            (Self::LearnedStructure(cluster), Form::Torn) => waits(cluster.wait(trace).torn),
-            (Self::Structure(_) | Self::LearnedStructure(_), _) => waits(MAX_WAIT),
+    /// What is known by now, where it is learned.
+    fn ask(&mut self, trace: &Trace) -> Option<Wait> {
+        match self {
+            Self::Learned(cluster) | Self::LearnedStructure(cluster) => Some(cluster.wait(trace)),
+            Self::Wait(_) | Self::Quiet(_) | Self::Structure(_) => None,
         }
     }
 
-    fn learn(&mut self, trace: &Trace, gaps: &[Gaps], now: RecordTime) {
-        if let Self::Learned(cluster) | Self::LearnedStructure(cluster) = self {
-            cluster.learn(trace, gaps, now);
+    fn deadline(&self, trail: &Trail, wait: Option<Wait>) -> RecordTime {
+        let waits = |ms| trail.last().plus(ms).min(trail.first().plus(MAX_WAIT));
+        match (self, trail.form, wait) {
+            (Self::Wait(ms), ..) => trail.first().plus(*ms),
+            (Self::Quiet(ms), ..) | (Self::Structure(ms), Form::Whole, _) => waits(*ms),
+            (_, Form::Whole, Some(wait)) => waits(wait.periods.whole),
+            (_, Form::Torn, Some(wait)) => waits(wait.periods.torn),
+            _ => waits(MAX_WAIT),
+        }
+    }
+
+    fn learn(&mut self, passing: &Passing, gaps: &[Gaps], now: RecordTime) {
+        if let (Self::Learned(cluster) | Self::LearnedStructure(cluster), Some(wait)) = (self, passing.wait) {
+            cluster.learn(&passing.trace, wait, gaps, now);
         }
     }
 }
@@ -199,10 +208,13 @@ impl Passing {
                 _ => self.trace.arrivals[self.come].form,
             };
             all.push(gaps);
+            if self.wait.is_none() && self.trail.form != Form::Rootless {
+                self.wait = way.ask(&self.trace);
+            }
         } else {
             outcome.late += 1;
             if now.since(self.trail.first()) <= MAX_WAIT {
-                way.learn(&self.trace, &[gaps], now);
+                way.learn(self, &[gaps], now);
             }
         }
         self.come += 1;

@@ -1,33 +1,30 @@
-//! Real traces of the Online Boutique, faults included, where they are at hand: they are a third party's, and no part of this
-//! project.
+//! Real traces of the Online Boutique, faults included, as durations.
 
-use std::{collections::BTreeMap, fs, path::Path, process::Command};
+use std::collections::BTreeMap;
 
 use fastrand::Rng;
 use tailwater::model::RecordTime;
 
-use super::traffic::{Trace, WINDOW};
+use super::{
+    nezha,
+    traffic::{Trace, WINDOW},
+};
 
 /// How the thirteen minutes are replayed, over and over.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replay {
-    /// A minute takes a minute, and has as many traces as the rate asks for.
-    Minutes,
+    /// A minute takes so many milliseconds, and has as many traces as the rate asks for.
+    Minutes(u64),
     /// Every trace in its turn, as fast as the rate asks for.
     Turns,
 }
 
 /// The durations of root spans in nanoseconds, by minute, in their order; None where the traces are not there.
 pub fn minutes() -> Option<Vec<Vec<f64>>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/nezha/online-boutique/trace");
-    let mut files: Vec<_> = fs::read_dir(folder).ok()?.map(|entry| entry.expect("an entry").path()).collect();
-    files.sort();
-    let minute = |file: &std::path::PathBuf| {
-        let unpacked = Command::new("gzip").arg("-dc").arg(file).output().expect("gzip starts");
-        assert!(unpacked.status.success(), "{}", file.display());
+    let minute = |rows: &String| {
         let mut durations = BTreeMap::new();
-        for line in str::from_utf8(&unpacked.stdout).expect("text").lines().skip(1) {
-            let fields: Vec<&str> = line.split(',').collect();
+        for row in rows.lines() {
+            let fields: Vec<&str> = row.split(',').collect();
             if let [_, _, "root", _, _, start, end, ..] = fields[..] {
                 let [start, end] = [start, end].map(|time| time.parse::<u64>().expect("a time"));
                 durations.insert((start, durations.len()), (end - start) as f64);
@@ -35,7 +32,7 @@ pub fn minutes() -> Option<Vec<Vec<f64>>> {
         }
         durations.into_values().collect()
     };
-    Some(files.iter().map(minute).collect())
+    Some(nezha::minutes()?.iter().map(minute).collect())
 }
 
 /// Each duration is changed by up to 2 %, or each would come again and again to the nanosecond.
@@ -51,7 +48,7 @@ pub fn traffic(
     (0..rate * windows).map(move |number| {
         let at = number * WINDOW / rate;
         let duration = match replay {
-            Replay::Minutes => rng.choice(&minutes[(at / 60_000) as usize % minutes.len()]).copied(),
+            Replay::Minutes(ms) => rng.choice(&minutes[(at / ms) as usize % minutes.len()]).copied(),
             Replay::Turns => turns.get(number as usize % turns.len()).copied(),
         };
         let value = duration.expect("a trace in each minute") * (0.98 + 0.04 * rng.f64());

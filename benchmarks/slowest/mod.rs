@@ -4,6 +4,8 @@
 
 pub mod boutique;
 pub mod cluster;
+#[path = "../support/nezha.rs"]
+mod nezha;
 pub mod traffic;
 pub mod truth;
 

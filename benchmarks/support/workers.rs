@@ -1,140 +1,284 @@
-//! Partitions of several workers that share what they learn by one rule: told two ticks late, and fallen back to the last commit when
-//! a worker is killed.
+//! Partitions of several workers, each of which is an engine: what samplers learn is told two ticks late, and a worker that is killed falls
+//! back to what its ticks have written.
 
-use std::collections::{BTreeMap, VecDeque};
-
-use fastrand::Rng;
-use tailwater::{
-    decide::threshold,
-    model::RecordTime,
-    sample::{Learned, Measured, Name, Rule, States, keys::Key, slowest::Fate},
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
 };
 
-use super::traces::Trace;
+use fastrand::Rng;
+use prost::Message;
+use tailwater::{
+    assemble::{Completion, Start},
+    decide::PolicySet,
+    decisions::Decision,
+    engine::{Engine, Full, Record, Remembered, Settings},
+    generate::otlp,
+    model::RecordTime,
+    sample::{Learned, Name},
+    tick::{Logged, Tick, Watermark},
+};
+
+use super::{
+    cluster::Second,
+    support::{Form, feed, policies::compile},
+    traces::Trace,
+};
 
 pub struct Workers {
     rng: Rng,
-    rule: Rule,
+    policies: Arc<PolicySet>,
     /// Seconds.
     period: i64,
-    partitions: usize,
-    workers: Vec<Option<States>>,
+    engines: Vec<Option<Engine>>,
     /// When a worker that is down is back.
     back: Vec<i64>,
-    committed: BTreeMap<(u32, Name), Learned>,
+    partitions: Vec<Partition>,
     on_their_way: VecDeque<(i64, Learned)>,
-    /// By partition: what is not decided yet.
-    input: Vec<VecDeque<(i64, Vec<Trace>)>>,
+    /// All that came, by number.
+    traces: Vec<Trace>,
     /// By period and key: traces, and how many of them were kept.
     pub kept: BTreeMap<(i64, u64), (u32, u32)>,
+    /// By the second of the verdict: spans that came, and that were kept.
+    pub seconds: Vec<Second>,
+    /// The same, of traces that failed.
+    pub failed: Second,
     now: i64,
     pub kills: Vec<i64>,
 }
 
+/// A partition as a broker has it.
+#[derive(Default)]
+struct Partition {
+    /// Time stamps, and numbers of traces.
+    log: Vec<(RecordTime, usize)>,
+    /// What is read next.
+    next: usize,
+    start: Option<Start>,
+    /// Ticks, and what they decided.
+    decisions: Vec<(u64, Vec<Decision>)>,
+    learned: BTreeMap<Name, Vec<u8>>,
+}
+
 const LATE: i64 = 2;
 const DOWN: i64 = 7;
-/// The one sampler.
-const SAMPLER: u64 = 1;
-/// Of a worker, in a tick.
-const STATE_BYTES: usize = 64 << 10;
+/// Milliseconds. So much earlier than it is counted a trace comes: then it is decided in the second in which it is counted.
+const QUIET: i64 = 1000;
+/// The first second, in milliseconds: a multiple of all periods.
+const EPOCH: i64 = 28_000_000 * 60_000;
+/// One of so many traces fails.
+const FAILS: u64 = 20;
+
+pub const RARE: &str = "policies: [{ name: each, keep: { rare: { by: [root.name], at_least: 1, per: 1m } } }]";
+
+/// Spans a second.
+pub fn rate(goal: u32) -> String {
+    format!("policies: [{{ name: some, keep: {{ rate: {{ spans_per_second: {goal}, by: [root.name] }} }} }}]")
+}
+
+/// Spans a second. What failed is protected.
+pub fn budget(goal: u32) -> String {
+    format!(
+        "
+policies:
+  - {{ name: errors, when: any(status.code == STATUS_CODE_ERROR), keep: always, protect: true }}
+  - {{ name: all, keep: always }}
+budget: {{ spans_per_second: {goal}, give_way: [all] }}
+"
+    )
+}
+
+/// Traces a second.
+pub fn adaptive(goal: u32) -> String {
+    format!("policies: [{{ name: some, keep: {{ adaptive: {{ traces_per_second: {goal}, by: [root.name] }} }} }}]")
+}
 
 // === impl Workers ===
 
 impl Workers {
     /// `period` is in seconds.
-    pub fn new(seed: u64, partitions: usize, rule: Rule, period: i64) -> Self {
+    pub fn new(seed: u64, partitions: usize, policies: &str, period: i64) -> Self {
         let workers = partitions.min(4);
         let mut all = Self {
             rng: Rng::with_seed(seed),
-            rule,
+            policies: compile(policies.to_owned()),
             period,
-            partitions,
-            workers: (0..workers).map(|_| None).collect(),
+            engines: (0..workers).map(|_| None).collect(),
             back: vec![0; workers],
-            committed: BTreeMap::new(),
+            partitions: (0..partitions).map(|_| Partition::default()).collect(),
             on_their_way: VecDeque::new(),
-            input: vec![VecDeque::new(); partitions],
+            traces: Vec::new(),
             kept: BTreeMap::new(),
+            seconds: Vec::new(),
+            failed: Second::default(),
             now: 0,
             kills: Vec::new(),
         };
-        (0..workers).for_each(|worker| all.start(worker));
+        (0..workers).for_each(|worker| all.begin(worker));
         all
     }
 
-    /// One second of the wall clock. `other`: whether another policy keeps the trace.
-    pub fn second(&mut self, traces: Vec<Trace>, other: impl Fn(&Trace) -> bool) {
+    /// One second of the wall clock. What comes in it is decided in the next.
+    pub fn second(&mut self, traces: Vec<Trace>) {
         self.now += 1;
-        let mut parts: Vec<Vec<Trace>> = vec![Vec::new(); self.partitions];
-        traces.into_iter().for_each(|trace| parts[trace.partition].push(trace));
-        self.input.iter_mut().zip(parts).for_each(|(input, traces)| input.push_back((self.now, traces)));
+        let count = traces.len() as i64;
+        for (at, trace) in (0..).zip(traces) {
+            let time = RecordTime(EPOCH + self.now * 1000 + at * 1000 / count - QUIET);
+            self.partitions[trace.partition].log.push((time, self.traces.len()));
+            self.traces.push(trace);
+        }
         while let Some((_, learned)) = self.on_their_way.pop_front_if(|(due, _)| *due <= self.now) {
-            let owner = learned.partition as usize % self.workers.len();
-            for (_, states) in self.workers.iter_mut().enumerate().filter(|(worker, _)| *worker != owner) {
-                states.iter_mut().for_each(|states| states.hear(&learned, &self.rule).expect("as written"));
+            let owner = learned.partition as usize % self.engines.len();
+            for (_, engine) in self.engines.iter_mut().enumerate().filter(|(worker, _)| *worker != owner) {
+                let told = [learned.clone()].into_iter();
+                engine.iter_mut().for_each(|engine| engine.hear(told.clone()).expect("as written"));
             }
         }
-        let killed = self.kills.contains(&self.now).then(|| self.rng.usize(..self.workers.len()));
-        for worker in 0..self.workers.len() {
-            if self.workers[worker].is_none() && self.now >= self.back[worker] {
-                self.start(worker);
+        let killed = self.kills.contains(&self.now).then(|| self.rng.usize(..self.engines.len()));
+        for worker in 0..self.engines.len() {
+            if self.engines[worker].is_none() && self.now >= self.back[worker] {
+                self.begin(worker);
             }
-            if self.workers[worker].is_some() {
-                self.turn(worker, killed == Some(worker), &other);
+            if let Some(engine) = self.engines[worker].take() {
+                self.turn(worker, engine, killed == Some(worker));
             }
         }
     }
 
-    fn turn(&mut self, worker: usize, killed: bool, other: &impl Fn(&Trace) -> bool) {
-        let (rule, states) = (self.rule, self.workers[worker].as_mut().expect("it is up"));
-        for partition in (worker..self.partitions).step_by(self.back.len()) {
-            while let Some((second, traces)) = self.input[partition].front() {
-                let verdicts: Vec<bool> = traces
-                    .iter()
-                    .zip(0_i64..)
-                    .map(|(trace, at)| {
-                        let time = RecordTime(second * 1000 + at * 1000 / traces.len() as i64);
-                        let partition = partition as u32;
-                        let measured = Measured { partition, key: Key(trace.key), value: 1.0, time };
-                        let threshold = threshold(states.probability(SAMPLER, &rule, measured));
-                        let chosen = trace.randomness.0 >= threshold.0;
-                        let kept = chosen || other(trace);
-                        states.learn(SAMPLER, &rule, measured, Fate { chosen, kept });
-                        kept
-                    })
-                    .collect();
-                if killed {
-                    break;
-                }
-                for (trace, kept) in traces.iter().zip(verdicts) {
-                    let count = self.kept.entry((second / self.period, trace.key)).or_default();
-                    *count = (count.0 + 1, count.1 + u32::from(kept));
-                }
-                self.input[partition].pop_front();
+    /// Reads to the end, and commits what that comes to, unless it is killed before.
+    fn turn(&mut self, worker: usize, mut engine: Engine, killed: bool) {
+        for (at, place) in (0..).zip(self.own(worker)) {
+            // It stands at the head of the log.
+            if self.partitions[place].next == self.partitions[place].log.len() {
+                engine.elapse(at, 1000, RecordTime::END);
+            }
+            while let Some(&(time, number)) = self.partitions[place].log.get(self.partitions[place].next) {
+                let value = encode(number, &self.traces[number]);
+                let offset = self.partitions[place].next as i64;
+                let record =
+                    Record { partition: at, offset, timestamp: Some(time), headers: &(), payload: Some(&value) };
+                assert_ne!(engine.ingest(record, RecordTime::END), Err(Full), "a tick takes a second");
+                self.partitions[place].next += 1;
             }
         }
+        while engine.advance() == Err(Full) {}
+        let tick = engine.cut();
         if killed {
-            self.workers[worker] = None;
             self.back[worker] = self.now + DOWN;
-            return;
+        } else {
+            self.commit(worker, &mut engine, tick);
+            self.engines[worker] = Some(engine);
         }
-        states.write(STATE_BYTES, |learned| {
-            self.committed.insert((learned.partition, learned.name), learned.clone());
-            self.on_their_way.push_back((self.now + LATE, learned));
-        });
+    }
+
+    fn commit(&mut self, worker: usize, engine: &mut Engine, tick: Tick) {
+        let own = self.own(worker);
+        let mut logged = Vec::new();
+        for of in tick.decisions.chunk_by(|a, b| a.0 == b.0) {
+            let log = &mut self.partitions[own[of[0].0 as usize]].decisions;
+            let record = log.len() as i64;
+            log.push((tick.number, of.iter().map(|(_, decision)| *decision).collect()));
+            logged.push(Logged { partition: of[0].0, first: record, last: record });
+        }
+        tick.decisions.iter().for_each(|(_, decision)| self.count(decision));
+        for watermark in &tick.watermarks {
+            let Watermark { partition, offset, position, floor, last, since, clock, .. } = *watermark;
+            let now = logged.iter().find(|logged| logged.partition == partition).map(|logged| logged.last);
+            let (last, tick, place) = (now.or(last), tick.number, own[partition as usize]);
+            let rank = place as u32;
+            self.partitions[place].start = Some(Start { offset, position, floor, last, tick, since, clock, rank });
+        }
+        for learned in &tick.states {
+            let place = own[learned.partition as usize];
+            self.partitions[place].learned.insert(learned.name, learned.value.clone());
+            self.on_their_way.push_back((self.now + LATE, learned.clone().called(place as u32)));
+        }
+        engine.settle(tick, &logged);
+    }
+
+    fn count(&mut self, decision: &Decision) {
+        let trace = &self.traces[number(decision)];
+        let second = (decision.decided.0 - EPOCH).div_euclid(1000);
+        let (keep, cost) = (decision.verdict.keep, trace.cost as f64);
+        let kept = self.kept.entry((second / self.period, trace.key)).or_default();
+        *kept = (kept.0 + 1, kept.1 + u32::from(keep));
+        self.seconds.resize(self.seconds.len().max(second as usize + 1), Second::default());
+        for place in [&mut self.seconds[second as usize], &mut self.failed] {
+            place.asked += cost;
+            place.kept += if keep { cost } else { 0.0 };
+            if !fails(trace) {
+                break;
+            }
+        }
     }
 
     /// From what is committed. Of others it hears as the rest do, what is on its way included: a start reads to the end.
-    fn start(&mut self, worker: usize) {
-        let workers = self.back.len();
-        let mut states = States::default();
-        states.share(self.partitions as u32);
-        (worker..self.partitions).step_by(workers).for_each(|partition| states.assign(partition as u32));
-        for learned in self.committed.values() {
-            let is_own = learned.partition as usize % workers == worker;
-            let taken = if is_own { States::restore } else { States::hear };
-            taken(&mut states, learned, &self.rule).expect("as written");
+    fn begin(&mut self, worker: usize) {
+        let mut engine = Engine::new(settings(), self.policies.clone());
+        engine.share(self.partitions.len() as u32);
+        let own = self.own(worker);
+        let mut remembered = Vec::new();
+        for (at, &place) in (0..).zip(&own) {
+            let partition = &mut self.partitions[place];
+            let start = partition.start.unwrap_or(Start { rank: place as u32, ..Start::at(0) });
+            assert_eq!(engine.assign(start), at);
+            partition.next = start.offset as usize;
+            for (record, (tick, decisions)) in (0..).zip(&partition.decisions).skip(start.floor as usize) {
+                let of = |&decision| (at, Remembered { decision, tick: *tick, record, bound: false });
+                remembered.extend(decisions.iter().map(of));
+            }
         }
-        self.workers[worker] = Some(states);
+        remembered.sort_by_key(|(_, remembered)| (remembered.tick, remembered.decision.trace));
+        remembered.into_iter().for_each(|(at, remembered)| engine.restore(at, remembered));
+        let (own, others): (Vec<Learned>, Vec<Learned>) =
+            self.learned().partition(|learned| own.contains(&(learned.partition as usize)));
+        engine.recall(own.into_iter()).expect("as written");
+        engine.hear(others.into_iter()).expect("as written");
+        self.engines[worker] = Some(engine);
     }
+
+    fn learned(&self) -> impl Iterator<Item = Learned> {
+        (0..).zip(&self.partitions).flat_map(|(place, partition)| {
+            let learned = partition.learned.iter();
+            learned.map(move |(&name, value)| Learned { partition: place, name, value: value.clone() })
+        })
+    }
+
+    /// The partitions of a worker, in the order in which its engine numbers them.
+    fn own(&self, worker: usize) -> Vec<usize> {
+        (worker..self.partitions.len()).step_by(self.engines.len()).collect()
+    }
+}
+
+fn settings() -> Settings {
+    let settings = feed::settings(Form::Keyed);
+    Settings { completion: Completion { quiet: QUIET as u64, ..settings.completion }, ..settings }
+}
+
+fn fails(trace: &Trace) -> bool {
+    trace.randomness.0.is_multiple_of(FAILS)
+}
+
+fn number(decision: &Decision) -> usize {
+    u64::from_be_bytes(decision.trace.0[..8].try_into().expect("8 of 16 bytes")) as usize - 1
+}
+
+/// A root, named by its key, and as many children as make up the cost.
+fn encode(number: usize, trace: &Trace) -> Vec<u8> {
+    let id = u128::from(number as u64 + 1) << 64 | u128::from(trace.randomness.0);
+    let span = |number: u64| otlp::Span {
+        trace_id: id.to_be_bytes().to_vec(),
+        span_id: number.to_be_bytes().to_vec(),
+        parent_span_id: if number == 1 { Vec::new() } else { 1_u64.to_be_bytes().to_vec() },
+        name: if number == 1 { format!("{:x}", trace.key) } else { String::new() },
+        start_time_unix_nano: 1,
+        end_time_unix_nano: 2,
+        status: (number == 1 && fails(trace))
+            .then(|| otlp::Status { code: otlp::Code::Error.into(), ..otlp::Status::default() }),
+        ..otlp::Span::default()
+    };
+    let spans = (1..=trace.cost).map(span).collect();
+    let scope_spans = vec![otlp::ScopeSpans { spans, ..otlp::ScopeSpans::default() }];
+    let resource_spans = vec![otlp::ResourceSpans { scope_spans, ..otlp::ResourceSpans::default() }];
+    otlp::TracesData { resource_spans }.encode_to_vec()
 }

@@ -156,7 +156,8 @@ fn what_is_stamped_is_chosen_one_by_one() {
 
     let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/sampling.md")).expect("a file");
     let blocks: Vec<&str> = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    let [unsampled, all, waits] = blocks[..] else { panic!("{blocks:?}") };
+    // One is policies: `tests/labelled.rs` reads it.
+    let [unsampled, all, _, waits] = blocks[..] else { panic!("{blocks:?}") };
     assert_eq!(with(all).expect("the docs").stamps, Stamps::default());
     assert!(!with(unsampled).expect("the docs").stamps.assume_unsampled);
     assert_eq!(with(waits).expect("the docs").completion, Completion::default());

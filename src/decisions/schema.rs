@@ -44,7 +44,8 @@ pub struct Decision {
     #[prost(enumeration = "Reason", tag = "4")]
     pub reason: i32,
     /// The sampling threshold, from 0 to 2^56: of all traces alike, those are kept whose 56 bits of randomness reach it.
-    /// Where it is missing, all were kept or all dropped, as `keep` says: 0 or 2^56.
+    /// Where it is missing, all were kept or all dropped, as `keep` says: 0 or 2^56. 2^56 of a trace that is kept: it goes with
+    /// one of a sample (`follow`), and stands for no others.
     #[prost(uint64, optional, tag = "5")]
     pub threshold: Option<u64>,
     /// In milliseconds since the Unix epoch, by the timestamps of the input's records. The largest value if the input had

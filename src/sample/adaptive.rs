@@ -400,7 +400,8 @@ impl Means {
             Adaptive::Probability(probability) => probability,
             Adaptive::Throughput(_) => per_second / self.speed,
         };
-        self.level = level(&mut claims, probability * self.aim * foreseen);
+        // Where all is met there is no level, and what is written is a number.
+        self.level = level(&mut claims, probability * self.aim * foreseen).min(f64::MAX);
     }
 
     fn probability(&self, key: u64) -> f64 {
@@ -631,6 +632,19 @@ mod tests {
         // Nor is there one after a leap.
         let kept = run(&mut next, 90_000..90_010) / 10.0;
         assert!((80.0..120.0).contains(&kept), "{kept}");
+    }
+
+    #[test]
+    fn a_goal_above_all_traffic_is_remembered() {
+        let mut sampler = Means::new(Adaptive::Throughput(1e9), 10);
+        for now in 0..30 {
+            ask(&mut sampler, 1);
+            sampler.advance(second(now), &Share::whole(1e9));
+        }
+        let head = sampler.head().expect("time went on");
+        let bytes = known::Written::to_bytes(&Written::Head(head));
+        assert_eq!(Written::from_bytes(&bytes), Ok(Written::Head(head)));
+        assert_eq!(sampler.probability(1), 1.0);
     }
 
     proptest! {

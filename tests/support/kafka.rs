@@ -332,6 +332,7 @@ fn properties(folder: &Path, at: usize, ports: &[Ports]) -> String {
          transaction.state.log.min.isr={in_sync}\n\
          transaction.state.log.num.partitions={COORDINATORS}\n\
          group.initial.rebalance.delay.ms=0\n\
+         group.min.session.timeout.ms=2000\n\
          group.consumer.session.timeout.ms=6000\n\
          group.consumer.min.session.timeout.ms=6000\n\
          group.consumer.heartbeat.interval.ms=1000\n\

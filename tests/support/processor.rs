@@ -33,7 +33,7 @@ policies:
 otherwise: drop
 "#;
 
-/// A group waits for a killed member until its session is over. Brokers allow no less than these 6 s.
+/// A group waits for a killed member until its session is over. Brokers allow no less than these 6 s, if they are not told to.
 const SESSION: &str = "session.timeout.ms: 6000, heartbeat.interval.ms: 1000, ";
 
 /// What to run the program on. The names of topics and group start with the test's, so that tests share a broker.
