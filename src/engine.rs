@@ -15,9 +15,9 @@ use std::{borrow::Cow, sync::Arc};
 
 use crate::{
     assemble::{Assembly, Completion, Cut, Keying, Origin, Placed, Reason, Standing, Start},
-    decide::{Answering, Context, Edition, Facts, NOTES, Node, PolicySet, Tree, Values, Verdict, Vote, Weight},
+    decide::{Answering, Context, Edition, Facts, NOTES, Node, PolicySet, Tree, Values, Verdict, Vote, Weight, linked},
     decisions::Decision,
-    decode::{Batch, Headers, Span},
+    decode::{Batch, Headers, Span, detail},
     encode::{self, Carried, Edit, Item, Notes, Stamp, Stamps},
     limits,
     model::{self, Fingerprint, RecordTime, Threshold, TraceId},
@@ -627,6 +627,8 @@ impl Engine {
     fn need(&self, payload: &[u8], batch: &Batch) -> usize {
         // Fields around the resources stand in the payload once, and in each of the envelopes.
         payload.len()
+            // Each link is larger than what is noted of it.
+            + if self.sets.ask_links() { payload.len() } else { 0 }
             + batch.rest.len()
             + batch.spans.len()
                 * (limits::SPAN_OVERHEAD + self.assembly.learning_overhead() + self.sets.notes() * size_of::<u64>())
@@ -683,7 +685,6 @@ impl Engine {
     fn reserve(&self, need: usize) -> usize {
         let Settings { tick_bytes, completion, output_record_bytes, buffer, .. } = self.settings;
         let tree = if self.sets.ask_tree() { self.tree_bytes() } else { 0 };
-        // Each link of a trace is larger than its key.
         let links = if self.sets.ask_links() { completion.max_trace_bytes } else { 0 };
         let stamped = if self.settings.stamps.is_none() { 0 } else { self.stamped_bytes() };
         let states = if self.states.bytes() > 0 { 2 * STATE_BYTES } else { 0 };
@@ -775,7 +776,7 @@ impl Engine {
         }
         let given = Given { payload, batch };
         if !late.is_empty() {
-            self.follow(origin, &mut late, &given);
+            self.forward_late(origin, &mut late, &given);
         }
         self.scratch.late = late;
         self.set_aside(origin, &past, &given);
@@ -791,6 +792,10 @@ impl Engine {
         let (context, bits, counts, notes) = assembly.facts_in(trace, held, scope);
         policies.observe(context, payload, batch, span, scratch, bits, counts, notes);
         let (acts, service, name) = (model::acts(notes), context.service, span.name);
+        if policies.asks_links() {
+            let links = detail::links(span.bytes.of(payload)).filter(|link| is_trace_id(link.trace_id));
+            links.for_each(|link| assembly.note_link(trace, linked(link.trace_id)));
+        }
         if (acts || span.is_root()) && assembly.crown(trace, span, acts) {
             policies.crown(payload, batch, span, scratch, assembly.facts(trace).0);
             self.expect(trace, service, name.of(payload));
@@ -799,7 +804,7 @@ impl Engine {
     }
 
     /// Late spans follow the verdict of their trace, to keep them, in as few records as hold them.
-    fn follow(&mut self, origin: Origin, late: &mut [(u32, Threshold)], given: &Given<'_>) {
+    fn forward_late(&mut self, origin: Origin, late: &mut [(u32, Threshold)], given: &Given<'_>) {
         let Origin { partition, offset, .. } = origin;
         let trace_of = |(at, _): &(u32, Threshold)| given.batch.spans[*at as usize].trace_id;
         late.sort_unstable_by_key(|of| (trace_of(of), *of));
@@ -945,7 +950,7 @@ impl Engine {
         } else {
             let due = self.due(trace, reason);
             let judged = self.judge(due, 0, &[]);
-            if !self.puts_off(&judged) {
+            if !judged.waits {
                 self.carry_out(judged);
             }
         }
@@ -1106,6 +1111,11 @@ impl Engine {
 fn earliest(assembly: &Assembly<Context, Decided>, items: &[Item]) -> Option<u64> {
     let begun = items.iter().map(|item| (encode::start(assembly.span(item.span).1), assembly.span_id(item.span)));
     begun.min().map(|(_, id)| id)
+}
+
+/// Those of a context that is not valid name nothing.
+fn is_trace_id(id: &[u8]) -> bool {
+    id.try_into().is_ok_and(|id: [u8; 16]| id != [0; 16])
 }
 
 /// All is done, whatever fails.

@@ -12,6 +12,7 @@ mod completion;
 mod floor;
 mod intern;
 mod leaps;
+mod links;
 mod marks;
 mod slab;
 mod time;
@@ -39,6 +40,7 @@ use anchors::Anchors;
 use arena::{Arena, Owner, Place};
 use completion::Structure;
 use intern::Interner;
+use links::Links;
 use marks::Mark;
 use slab::{Linked, NIL, Rows, Slab};
 use time::{Domain, Time};
@@ -56,6 +58,7 @@ pub struct Assembly<C, V> {
     traces: Slab<Trace>,
     spans: Slab<Held>,
     anchors: Anchors,
+    links: Links,
     arena: Arena,
     pub envelopes: Interner<C>,
     verdicts: Verdicts<V>,
@@ -187,12 +190,24 @@ struct Trace {
     spans: u32,
     span_count: u32,
     anchors: u32,
+    links: u32,
     domain: u32,
     /// A parent was missing when last looked at, and nothing has arrived since.
     torn: bool,
     generation: u8,
-    /// It is held for so many milliseconds after its first span at least.
-    patience: u32,
+    put_off: Option<PutOff>,
+    /// Of one that was put off, milliseconds after its first span: when it is judged again, and when for the last time.
+    again: u32,
+    last: u32,
+}
+
+/// Why a trace was to be dropped that was put off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PutOff {
+    /// All such traces are dropped.
+    ForCertain,
+    /// Those of them that had more randomness were kept.
+    ByChance,
 }
 
 /// The root is one that acts as such, if the configuration says what does; then the ended one, then the earliest, then the
@@ -215,6 +230,8 @@ struct Held {
     next: u32,
 }
 
+/// Milliseconds between two looks at a trace that was put off.
+const AGAIN: u64 = 1000;
 /// A chunk of payload and a page of each slab, rounded up.
 const SLACK: usize = 1 << 20;
 const REMEMBERED: u32 = 1 << 31;
@@ -237,6 +254,7 @@ impl<C, V: Copy> Assembly<C, V> {
             traces: Slab::default(),
             spans: Slab::default(),
             anchors: Anchors::default(),
+            links: Links::default(),
             arena: Arena::default(),
             envelopes: Interner::default(),
             verdicts: Verdicts::default(),
@@ -462,6 +480,17 @@ impl<C, V: Copy> Assembly<C, V> {
             entry.root = Some(candidate);
         }
         better
+    }
+
+    /// A trace is linked with another, which has this key.
+    pub fn note_link(&mut self, trace: u32, key: u64) {
+        let entry = &mut self.traces[trace];
+        entry.links = self.links.add(entry.links, key);
+    }
+
+    /// The keys of what a trace is linked with, as often as its spans say so.
+    pub fn links(&self, trace: u32) -> impl Iterator<Item = u64> {
+        self.links.keys(self.traces[trace].links)
     }
 
     /// How long a trace waits from now on.
@@ -731,7 +760,7 @@ impl<C, V: Copy> Assembly<C, V> {
 
     /// Lets a trace go: with a verdict, which is remembered, or without, where it is given back undecided.
     pub fn release(&mut self, trace: u32, verdict: Option<(V, RecordTime)>) {
-        let Trace { id, spans, anchors, domain, generation, .. } = self.traces[trace].clone();
+        let Trace { id, spans, anchors, links, domain, generation, .. } = self.traces[trace].clone();
         self.generations[usize::from(generation)].held -= 1;
         let mut at = spans;
         while at != NIL {
@@ -743,6 +772,7 @@ impl<C, V: Copy> Assembly<C, V> {
             at = next;
         }
         self.anchors.remove(anchors, &mut self.time);
+        self.links.remove(links);
         self.disarm(trace);
         let hash = self.hasher.hash_one(id);
         let entry = self.table.find_entry(hash, |&at| at == trace);
@@ -873,6 +903,7 @@ impl<C, V: Copy> Assembly<C, V> {
             + self.traces.bytes()
             + self.spans.bytes()
             + self.anchors.bytes()
+            + self.links.bytes()
             + self.arena.bytes()
             + self.envelopes.bytes()
             + self.verdicts.bytes()
@@ -941,10 +972,13 @@ impl<C, V: Copy> Assembly<C, V> {
             spans: NIL,
             span_count: 0,
             anchors: NIL,
+            links: NIL,
             domain: self.time.domain(partition),
             torn: false,
             generation: self.generation as u8,
-            patience: 0,
+            put_off: None,
+            again: 0,
+            last: 0,
         };
         let at = traces.insert(trace);
         vacant.insert(at);
@@ -989,17 +1023,29 @@ impl<C, V: Copy> Assembly<C, V> {
         self.time.in_domain(domain).wheel.arm(&mut self.traces, trace, deadline);
     }
 
-    /// Holds a trace that is due for so many milliseconds more, once, and as far as it may be held. False where it may not.
-    pub fn put_off(&mut self, trace: u32, decided: RecordTime, ms: u64) -> bool {
-        let Trace { first_seen, patience, .. } = self.traces[trace];
-        let until = decided.plus(ms).min(self.traces[trace].bound(&self.completion));
-        if patience > 0 || self.grain(until.0) <= self.grain(decided.0) {
-            return false;
+    pub fn was_put_off(&self, trace: u32) -> Option<PutOff> {
+        self.traces[trace].put_off
+    }
+
+    /// For how many milliseconds a trace that is due may be put off at most.
+    pub fn time_left(&self, trace: u32, decided: RecordTime) -> u64 {
+        let entry = &self.traces[trace];
+        let bound = entry.bound(&self.completion);
+        let last = RecordTime(entry.first_seen).plus(entry.last.into());
+        if entry.put_off.is_some() { last.min(bound) } else { bound }.since(decided)
+    }
+
+    /// Puts off a trace that is due, by so many milliseconds, which are left. It is due again before, for what it waits for may have come,
+    /// and others may wait for it.
+    pub fn put_off(&mut self, trace: u32, decided: RecordTime, ms: u64, by: PutOff) {
+        let entry = &mut self.traces[trace];
+        let after = |at: RecordTime| u32::try_from(at.since(RecordTime(entry.first_seen))).unwrap_or(u32::MAX);
+        let (again, last) = (after(decided.plus(ms.min(AGAIN))), after(decided.plus(ms)));
+        if entry.put_off.is_none() {
+            (entry.put_off, entry.last) = (Some(by), last);
         }
-        let patience = until.since(RecordTime(first_seen));
-        self.traces[trace].patience = u32::try_from(patience).unwrap_or(u32::MAX);
+        entry.again = again;
         self.arm(trace);
-        true
     }
 
     fn disarm(&mut self, trace: u32) {
@@ -1092,8 +1138,8 @@ impl Trace {
     /// When to look at it next, in milliseconds of record time.
     fn deadline(&self, periods: Periods, completion: &Completion) -> i64 {
         let bound = self.bound(completion);
-        let waits = RecordTime(self.first_seen).plus(self.patience.into());
-        self.quiet(periods).map_or(bound, |quiet| quiet.min(bound).max(waits)).0
+        let again = RecordTime(self.first_seen).plus(self.again.into());
+        self.quiet(periods).map_or(bound, |quiet| quiet.min(bound).max(again)).0
     }
 
     /// It waits no longer, whatever it looks like.

@@ -3,7 +3,7 @@
 //! A kept trace marks its keys, and a trace with a marked key is kept. Where the mark is of one of a sample, the trace says nothing of
 //! others that are like it: it is kept by the randomness of another trace, and so without a weight.
 
-use super::{Facts, PolicySet, Verdict, Vote};
+use super::{Action, Facts, List, PolicySet, Verdict, Vote, answer::Said};
 use crate::{
     model::Threshold,
     sample::{Rule, States},
@@ -64,34 +64,53 @@ impl PolicySet {
         !self.followers.is_empty()
     }
 
-    /// Marks what a trace that is kept has in common with others. Says how many marks have left before their time for want of room.
-    pub fn mark(&self, votes: &[Vote], known: Facts<'_>, partition: u32, states: &mut States) -> u64 {
-        let alone: Vec<Vote> = votes.iter().map(|vote| vote.alone()).collect();
-        let own = self.decide(Facts { votes: &alone, ..known });
-        let certain = own.threshold == Threshold::ALWAYS;
+    /// On a trace that was put off, samplers that come to a goal have had their say: asked again, each trace would have two chances.
+    pub fn ask_no_more(&self, votes: &mut [Vote]) {
+        for vote in votes {
+            if matches!(self.samplers[usize::from(vote.sampler)].rule, Rule::Adaptive(_) | Rule::Rate(_)) {
+                vote.threshold = Threshold::NEVER;
+            }
+        }
+    }
+
+    /// Marks what a trace that is kept has in common with others; `certain`, if all such traces are. Says how many marks have left
+    /// before their time for want of room.
+    pub fn mark(
+        &self,
+        votes: &[Vote],
+        known: Facts<'_>,
+        certain: bool,
+        (partition, states): (u32, &mut States),
+    ) -> u64 {
+        let alone: Vec<Vote> = votes.iter().map(Vote::alone).collect();
+        let alone = Facts { votes: &alone, ..known };
+        let own = self.decide(alone);
         let mut gone = 0;
         for follower in &self.followers {
-            let begins = own.keep && follower.begins(own.policy);
-            let followed = votes.iter().find(|vote| vote.sampler == follower.sampler).and_then(|vote| vote.marked);
             let sampler = &self.samplers[usize::from(follower.sampler)];
-            if let Rule::Follow(rule) = sampler.rule
-                && (begins || followed.is_some())
-            {
-                let by = followed.filter(|_| !begins);
+            let Rule::Follow(rule) = sampler.rule else { continue };
+            let begins = own.keep && follower.of.as_ref().is_none_or(|of| self.keeps_one(&self.list, of, alone));
+            let followed = votes.iter().find(|vote| vote.sampler == follower.sampler).and_then(|vote| vote.marked);
+            // It may do both, and one may be over sooner than the other.
+            let begun = begins.then_some((None, certain && own.threshold == Threshold::ALWAYS));
+            let passed_on = followed.map(|mark| (followed, certain && mark.certain));
+            for mark in begun.into_iter().chain(passed_on) {
                 let keys = sampler.keys(&known);
-                gone += states.mark((sampler.state, rule), (partition, known.time), &keys, (by, certain));
+                gone += states.mark((sampler.state, rule), (partition, known.time), &keys, mark);
             }
         }
         gone
     }
-}
 
-// === impl Follower ===
-
-impl Follower {
-    fn begins(&self, policy: Option<u16>) -> bool {
-        let Some(of) = &self.of else { return true };
-        policy.is_some_and(|policy| of.binary_search(&policy).is_ok())
+    /// Whether one of these policies keeps the trace by itself, whoever else does.
+    fn keeps_one(&self, list: &List, of: &[u16], facts: Facts<'_>) -> bool {
+        let mut asked = self.members(list).filter(|(_, policy)| !policy.shadow && self.is_asked(policy, facts));
+        asked.any(|(number, policy)| {
+            let named = of.binary_search(&number).is_ok();
+            let said = named.then(|| self.answer(number, policy, None, facts).said(facts.randomness));
+            matches!(said, Some(Said::Keep | Said::Protected))
+                || matches!(&policy.action, Action::Group(list) if self.keeps_one(list, of, facts))
+        })
     }
 }
 

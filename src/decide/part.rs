@@ -78,6 +78,16 @@ impl Place {
         }
     }
 
+    /// What a trace may have in common with others, one key for each: nothing where nothing is there.
+    pub fn keys(self, facts: &Facts<'_>, mut tell: impl FnMut(u64)) {
+        match self {
+            Place::Links => facts.links.iter().copied().for_each(tell),
+            Place::Values(path) => facts.values.of(path).for_each(tell),
+            Place::Hash(word) if facts.bits[usize::from(word)] == key_of(&Computed::NIL) => {}
+            _ => tell(self.hash(facts)),
+        }
+    }
+
     /// None of what is absent, or is no number.
     pub fn number(self, facts: &Facts<'_>) -> Option<f64> {
         match self {
@@ -93,18 +103,6 @@ impl Place {
             Place::Depth => Some(f64::from(facts.tree.depth())),
             Place::Siblings(mark) => Some(f64::from(facts.tree.siblings(mark))),
             Place::Different(path) => Some(f64::from(facts.values.count(path))),
-        }
-    }
-}
-
-impl Place {
-    /// What a trace may have in common with others, one key for each: nothing where nothing is there.
-    pub fn keys(self, facts: &Facts<'_>, mut tell: impl FnMut(u64)) {
-        match self {
-            Place::Links => facts.links.iter().copied().for_each(tell),
-            Place::Values(path) => facts.values.of(path).for_each(tell),
-            Place::Hash(word) if facts.bits[usize::from(word)] == key_of(&Computed::NIL) => {}
-            _ => tell(self.hash(facts)),
         }
     }
 }

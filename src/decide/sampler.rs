@@ -12,7 +12,7 @@ use crate::{
     sample::{Measured, Over, Rule, States, follow::Mark, keys::Key, slowest::Fate},
 };
 
-/// What one trace may follow others by, at most: a batch of messages has as many links as messages.
+/// What one trace may follow others by, at most, of each kind: a batch of messages has as many links as messages.
 const KEYS_MAX: usize = 1024;
 
 /// A sampler that learns. `V` is what it looks at: as it was read, then where that stands.
@@ -100,8 +100,9 @@ impl Sampler<Place> {
     pub fn keys(&self, facts: &Facts<'_>) -> Vec<u64> {
         let mut keys = Vec::new();
         for (place, of) in (0..).zip(&self.by) {
+            let most = keys.len() + KEYS_MAX;
             of.keys(facts, |key| {
-                if keys.len() < KEYS_MAX {
+                if keys.len() < most {
                     keys.push(mix(place, key));
                 }
             });

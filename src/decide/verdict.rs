@@ -287,11 +287,11 @@ impl PolicySet {
         }
     }
 
-    fn is_asked(&self, policy: &Policy, facts: Facts<'_>) -> bool {
+    pub(super) fn is_asked(&self, policy: &Policy, facts: Facts<'_>) -> bool {
         policy.until.is_none_or(|until| facts.time <= until) && self.matches(policy, facts)
     }
 
-    fn answer(&self, number: u16, policy: &Policy, absent: Option<u16>, facts: Facts<'_>) -> Answer {
+    pub(super) fn answer(&self, number: u16, policy: &Policy, absent: Option<u16>, facts: Facts<'_>) -> Answer {
         let by = Some(number);
         match &policy.action {
             Action::Keep { threshold, samplers, protect, ends } => {

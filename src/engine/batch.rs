@@ -122,7 +122,7 @@ impl Engine {
         }
         self.states.expect_no_more();
         self.ask_budgets(together, &mut judged);
-        judged.retain(|judged| !self.puts_off(judged));
+        judged.retain(|judged| !judged.waits);
         self.batch.votes += judged.iter().map(Judged::votes).sum::<usize>();
         self.batch.judged.extend(judged);
     }
@@ -133,7 +133,8 @@ impl Engine {
         let mut asked: Vec<Asked> = Vec::new();
         for (at, due) in (0..).zip(together) {
             let edition = &sets.asked(assembly.generation_of(due.trace)).edition;
-            if assembly.bound(due.trace).is_some() || !edition.policies.has_rates() {
+            let has_asked = assembly.bound(due.trace).is_some() || assembly.was_put_off(due.trace).is_some();
+            if has_asked || !edition.policies.has_rates() {
                 continue;
             }
             let partition = assembly.rank(assembly.first_place(due.trace).0);

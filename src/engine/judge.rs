@@ -5,10 +5,9 @@ use super::{
     batch::{Due, Granted},
 };
 use crate::{
-    assemble::{Assembly, Reason, Summary},
+    assemble::{Assembly, PutOff, Reason, Summary},
     decide::{Answering, Context, Edition, Facts, NOTES, Node, PolicySet, Tree, Values, Verdict, Vote, Weight, linked},
-    decode::detail,
-    model::{Fingerprint, RecordTime},
+    model::{Fingerprint, RecordTime, Threshold},
 };
 
 /// A verdict that is not carried out yet.
@@ -25,8 +24,8 @@ pub struct Judged {
     pub protected: bool,
     /// Of samplers that are to learn of it.
     pub votes: Box<[Vote]>,
-    /// It is dropped, but for so many milliseconds more it is worth waiting for one that it would follow.
-    patience: u64,
+    /// It is put off, for one that it may follow.
+    pub waits: bool,
 }
 
 impl Engine {
@@ -36,28 +35,44 @@ impl Engine {
         if let Some(of) = self.assembly.bound(trace) {
             let (verdict, policies, matching) = (of.verdict, of.policies, Vec::new());
             let votes = Box::default();
-            return Judged { due, verdict, policies, matching, bound: true, protected: false, votes, patience: 0 };
+            return Judged { due, verdict, policies, matching, bound: true, protected: false, votes, waits: false };
         }
         let is_one_of_many = self.assembly.rings_together();
         let Self { assembly, sets, states, given, votes, batch, stats, scratch, .. } = self;
         let edition = &sets.asked(assembly.generation_of(trace)).edition;
         let policies = &edition.policies;
         let partition = assembly.rank(assembly.first_place(trace).0);
+        let before = assembly.was_put_off(trace);
+        let may_wait = given.is_none() && !matches!(reason, Reason::Size | Reason::Memory);
+        let left = if may_wait { assembly.time_left(trace, decided) } else { 0 };
         let known = facts(assembly, policies, scratch, trace, reason == Reason::Structure, decided);
         let answering = given.as_deref().map_or(Answering::Learned(states, partition), Answering::Given);
         policies.vote(known, answering, votes);
         grant(votes, granted);
-        let verdict = policies.decide_following(votes, known);
-        let may_wait = self.given.is_none() && !matches!(reason, Reason::Size | Reason::Memory);
-        let patience = if may_wait && !verdict.keep { policies.patience(votes, known) } else { 0 };
+        if before.is_some() {
+            policies.ask_no_more(votes);
+        }
+        let mut verdict = policies.decide_following(votes, known);
+        let patience = if verdict.keep { 0 } else { policies.patience(votes, known).min(left) };
+        let waits = patience > 0;
+        if verdict.keep && before == Some(PutOff::ByChance) {
+            // Those that waited had less randomness than others like them, which stand for all.
+            verdict.threshold = Threshold::NEVER;
+        }
         let facts = Facts { votes, ..known };
-        policies.shadows(facts, |policy, keep| stats.shadowed(edition.number(policy), keep));
+        if !waits {
+            policies.shadows(facts, |policy, keep| stats.shadowed(edition.number(policy), keep));
+        }
         let matching = if self.weighed.is_some() { weighed(edition, facts) } else { Vec::new() };
         if verdict.keep && is_one_of_many {
             batch.claim(at, policies, facts, verdict.threshold);
             policies.expect(facts.votes, states);
         }
         let protected = verdict.policy.is_some_and(|policy| policies.policies()[usize::from(policy)].is_protected());
+        if waits {
+            let by = if verdict.threshold == Threshold::NEVER { PutOff::ForCertain } else { PutOff::ByChance };
+            assembly.put_off(trace, decided, patience, by);
+        }
         let verdict = edition.numbered(verdict);
         Judged {
             due,
@@ -67,13 +82,8 @@ impl Engine {
             bound: false,
             protected,
             votes: votes.as_slice().into(),
-            patience,
+            waits,
         }
-    }
-
-    /// Whether a trace is held for longer that was judged to be dropped, for one that it would follow.
-    pub(super) fn puts_off(&mut self, judged: &Judged) -> bool {
-        judged.patience > 0 && self.assembly.put_off(judged.due.trace, judged.due.decided, judged.patience)
     }
 
     /// Lets samplers learn of a verdict that is carried out.
@@ -92,7 +102,8 @@ impl Engine {
         if judged.verdict.keep && edition.policies.has_followers() {
             let partition = assembly.rank(assembly.first_place(trace).0);
             let known = facts(assembly, &edition.policies, scratch, trace, reason == Reason::Structure, decided);
-            stats.unmarked += edition.policies.mark(&judged.votes, known, partition, states);
+            let certain = judged.verdict.threshold == Threshold::ALWAYS;
+            stats.unmarked += edition.policies.mark(&judged.votes, known, certain, (partition, states));
         }
     }
 }
@@ -137,7 +148,11 @@ pub fn facts<'a>(
     }
     links.clear();
     if policies.asks_links() {
-        gather_links(assembly, spans, links, trace);
+        links.push(linked(&assembly.summary(trace).id.0));
+        links.extend(assembly.links(trace));
+        // Its own first: of too many some are left out.
+        links[1..].sort_unstable();
+        links.dedup();
     }
     let Summary { id, duration, span_count, bytes, randomness, root_ended, .. } = assembly.summary(trace);
     let randomness = policies.randomness(id, randomness);
@@ -176,18 +191,6 @@ fn grow(
         noted(Node { id, parent, service: context.map_or(0, |context| context.service), ..Node::default() }, notes)
     }));
     values.settle();
-}
-
-/// What the traces have as keys that a trace is linked with, and itself; `spans` is scratch space.
-fn gather_links(assembly: &Assembly<Context, super::Decided>, spans: &mut Vec<u32>, links: &mut Vec<u64>, trace: u32) {
-    links.push(linked(&assembly.summary(trace).id.0));
-    assembly.spans_of(trace, spans);
-    for &span in &*spans {
-        let (_, bytes) = assembly.span(span);
-        links.extend(detail::links(bytes).map(|link| linked(link.trace_id)));
-    }
-    links.sort_unstable();
-    links.dedup();
 }
 
 /// A node with what is noted of its span.

@@ -54,12 +54,20 @@ pub struct Block {
 #[derive(Debug, Default)]
 pub struct Heard {
     blocks: HashMap<(u32, Holder), Block, FixedState>,
+    /// Bytes of all marks: what is held is asked for at every decision.
+    bytes: usize,
     index: Index,
 }
 
-/// The best mark of each key.
+/// When the last marks of each key are over.
 #[derive(Debug, Default)]
-struct Index(HashMap<u64, Mark, FixedState>);
+struct Index(HashMap<u64, Ends, FixedState>);
+
+#[derive(Clone, Copy, Debug)]
+struct Ends {
+    certain: RecordTime,
+    by_chance: RecordTime,
+}
 
 /// Marks in a block: each tick writes the one that is filled.
 const BLOCK_MARKS: usize = 128;
@@ -120,7 +128,7 @@ impl Remembers for Follow {
 
 impl Marks {
     fn add(&mut self, key: u64, mark: Mark, now: RecordTime) -> u64 {
-        if !self.index.add(key, mark, now) {
+        if !self.index.add(key, mark) {
             return 0;
         }
         let mut gone = 0;
@@ -245,12 +253,13 @@ impl known::State for Block {
 
 impl Hears<Block> for Heard {
     fn hear(&mut self, partition: u32, holder: Holder, block: Block) {
-        self.index.add_all(&block);
-        if let Some(before) = self.blocks.insert((partition, holder), block) {
-            let now = &self.blocks[&(partition, holder)];
-            let gone = before.marks.into_iter().filter(|mark| !now.marks.contains(mark)).collect();
-            self.index.remove_all(&Block { number: before.number, marks: gone });
+        self.bytes += known::State::bytes(&block);
+        if let Some(before) = self.blocks.remove(&(partition, holder)) {
+            self.bytes -= known::State::bytes(&before);
+            self.index.remove_all(&before);
         }
+        self.index.add_all(&block);
+        self.blocks.insert((partition, holder), block);
     }
 
     fn forget(&mut self, partition: u32) {
@@ -262,17 +271,17 @@ impl Hears<Block> for Heard {
     }
 
     fn bytes(&self) -> usize {
-        let marks: usize = self.blocks.values().map(known::State::bytes).sum();
-        self.blocks.allocation_size() + marks + self.index.0.allocation_size()
+        self.blocks.allocation_size() + self.bytes + self.index.0.allocation_size()
     }
 }
 
 impl Heard {
     fn retain(&mut self, stays: impl Fn(u32, &Block) -> bool) {
-        let Self { blocks, index } = self;
+        let Self { blocks, bytes, index } = self;
         blocks.retain(|(partition, _), block| {
             let stays = stays(*partition, block);
             if !stays {
+                *bytes -= known::State::bytes(block);
                 index.remove_all(block);
             }
             stays
@@ -284,31 +293,49 @@ impl Heard {
 
 impl Index {
     fn find(&self, key: u64, now: RecordTime) -> Option<Mark> {
-        self.0.get(&key).copied().filter(|mark| mark.until >= now)
+        let Ends { certain, by_chance } = *self.0.get(&key)?;
+        let ends = [Mark { certain: true, until: certain }, Mark { certain: false, until: by_chance }];
+        ends.into_iter().find(|mark| mark.until >= now)
     }
 
-    /// False where it has one that is as good.
-    fn add(&mut self, key: u64, mark: Mark, now: RecordTime) -> bool {
-        let is_news = self.find(key, now).is_none_or(|known| known < mark);
+    /// False where one that is as good lasts as long.
+    fn add(&mut self, key: u64, mark: Mark) -> bool {
+        let ends = self.0.entry(key).or_insert(Ends::NONE);
+        let is_news = mark.until > ends.certain && (mark.certain || mark.until > ends.by_chance);
         if is_news {
-            self.0.insert(key, mark);
+            *ends.of(mark) = mark.until;
         }
         is_news
     }
 
     fn add_all(&mut self, block: &Block) {
         for (key, mark) in &block.marks {
-            self.add(*key, *mark, RecordTime::START);
+            self.add(*key, *mark);
         }
     }
 
-    /// One that is there for another block's sake stays.
+    /// One that lasts longer, for another block's sake, stays.
     fn remove_all(&mut self, block: &Block) {
         for (key, mark) in &block.marks {
-            if self.0.get(key) == Some(mark) {
+            let Some(ends) = self.0.get_mut(key) else { continue };
+            let end = ends.of(*mark);
+            if *end == mark.until {
+                *end = RecordTime::START;
+            }
+            if ends.certain == RecordTime::START && ends.by_chance == RecordTime::START {
                 self.0.remove(key);
             }
         }
+    }
+}
+
+// === impl Ends ===
+
+impl Ends {
+    const NONE: Self = Self { certain: RecordTime::START, by_chance: RecordTime::START };
+
+    fn of(&mut self, mark: Mark) -> &mut RecordTime {
+        if mark.certain { &mut self.certain } else { &mut self.by_chance }
     }
 }
 
@@ -448,15 +475,25 @@ mod tests {
         assert!(Block::default().bytes() == 0);
     }
 
+    /// Whichever came first, also in a life after and for others.
     #[test]
-    fn a_certain_mark_is_the_better_one() {
-        let mut known = Known::default();
+    fn a_certain_mark_is_the_better_one_as_long_as_it_lasts() {
         let by_chance = Mark { certain: false, until: RecordTime(9) };
-        RULE.mark(0, &[1], by_chance, &mut known, RecordTime(0));
-        assert_eq!(Follow::find(&[1], &known, RecordTime(0)), Some(by_chance));
-        mark(&mut known, 1, [1], -59_999);
-        let certain = Some(Mark { certain: true, until: RecordTime(1) });
-        assert_eq!(Follow::find(&[2, 1], &known, RecordTime(0)), certain);
-        assert_eq!(Follow::find(&[1], &known, RecordTime(2)), Some(by_chance), "it is over sooner");
+        let certain = Mark { certain: true, until: RecordTime(1) };
+        for marks in [[by_chance, certain], [certain, by_chance]] {
+            let [mut known, mut after, mut other] = [(); 3].map(|()| Known::<Follow>::default());
+            for mark in marks {
+                RULE.mark(0, &[1], mark, &mut known, RecordTime(0));
+            }
+            for (holder, bytes) in written(&mut known, 0) {
+                Follow::put(after.table(0, &RULE, RecordTime(0)), holder, read(&bytes));
+                other.others.hear(0, holder, read(&bytes));
+            }
+            for known in [known, after, other] {
+                assert_eq!(Follow::find(&[2, 1], &known, RecordTime(0)), Some(certain));
+                assert_eq!(Follow::find(&[1], &known, RecordTime(2)), Some(by_chance), "the other is over sooner");
+                assert_eq!(Follow::find(&[1], &known, RecordTime(10)), None);
+            }
+        }
     }
 }

@@ -186,18 +186,19 @@ impl States {
         Follow::find(keys, self.follow.get(&sampler)?, now)
     }
 
-    /// A trace of a partition is kept that has these keys, and by a mark itself if it has one here. Says how many marks have left
-    /// before their time for want of room.
+    /// A trace of a partition is kept that has these keys. They are marked as the one is that it follows, or else anew. Says how many
+    /// marks have left before their time for want of room.
     pub fn mark(
         &mut self,
         (sampler, rule): (u64, Follow),
         (partition, time): (u32, RecordTime),
         keys: &[u64],
-        (by, certain): (Option<Mark>, bool),
+        (followed, certain): (Option<Mark>, bool),
     ) -> u64 {
         let now = self.now(time);
         // Who follows does not make the time longer, or a key that is in every trace would keep all, for ever.
-        let mark = by.unwrap_or(Mark { certain, until: now.plus(rule.lasts) });
+        let until = followed.map_or(now.plus(rule.lasts), |mark| mark.until);
+        let mark = Mark { certain, until };
         rule.mark(partition, keys, mark, self.follow.entry(sampler).or_default(), now)
     }
 

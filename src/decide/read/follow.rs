@@ -39,6 +39,7 @@ impl<'a> Reader<'a, '_> {
         }
         let (by, lasts, wait) = (self.keys(keys, read_cause)?, lasts?, wait?);
         let of = match of {
+            Some(Some([])) => return self.error(node, "nobody is followed", "name a policy in `of`, or remove it"),
             Some(of) => Some(of?),
             None => None,
         };

@@ -851,6 +851,7 @@ fn names_wrong_samplers_that_learn() {
         keep("{ follow: { by: [] } }"),
         keep("{ follow: { by: ['attributes[\"order\"]', link], of: errors } }"),
         keep("{ follow: { by: [links, links.trace_id] } }"),
+        keep("{ follow: { by: [links], of: [] } }"),
         keep("{ follow: { by: [links], of: [b, 7, a, otherwise] } }"),
         messages(&["policies: [ { name: a, drop: { follow: { by: [links] } } } ]"]),
     ];
@@ -896,6 +897,7 @@ fn names_wrong_samplers_that_learn() {
     `attributes["order"]` is of a span, and a trace has many: did you mean `root.attributes["order"]`? or, of all spans, `values(attributes["order"])`?
     unknown path `link`: write `links`: the traces that it is linked with
     unknown path `links.trace_id`: write `links`: the traces that it is linked with
+    nobody is followed: name a policy in `of`, or remove it
     there is no policy `b`: name policies or groups whose traces others are to follow
     there is no policy `7`: name policies or groups whose traces others are to follow
     there is no policy `otherwise`: name policies or groups whose traces others are to follow

@@ -293,4 +293,136 @@ fn a_policy_in_the_shadow_counts_what_it_would_keep_and_nothing_waits_for_it() {
     rig.engine.elapse(0, 4_000, RecordTime::END);
     rig.advance();
     assert_eq!((numbers(&rig), rig.decided.len()), (vec![1], 2));
+    assert_eq!(rig.engine.stats().shadows[1], [0, 1]);
+}
+
+/// Also one that says of each look at a trace what it would do.
+#[test]
+fn a_trace_that_is_looked_at_again_counts_once() {
+    let shadow = "\n- { name: none, shadow: true, drop: always }";
+    let all = [Given { number: 1, ..PLAIN }, Given { number: 2, at: 2_000, error: true, links: &[1], ..PLAIN }];
+    let mut rig = fed(settings(Keying::Keyed), &(policies_with("by: [links]") + shadow), &all, 1);
+    rig.engine.finish(0);
+    rig.advance();
+    assert_eq!(numbers(&rig), [1, 2]);
+    assert_eq!(rig.engine.stats().shadows[2], [2, 0]);
+}
+
+#[test]
+fn a_chain_is_kept_to_its_beginning() {
+    // Each is over before what it caused is, and the last fails.
+    let all = [
+        Given { number: 1, ..PLAIN },
+        Given { number: 2, at: 1_000, links: &[1], ..PLAIN },
+        Given { number: 3, at: 2_000, links: &[2], ..PLAIN },
+        Given { number: 4, at: 3_000, error: true, links: &[3], ..PLAIN },
+        Given { number: 5, at: 3_000, ..PLAIN },
+    ];
+    assert_eq!(kept(&policies_with("by: [links], wait: 9s"), &all), [1, 2, 3, 4]);
+}
+
+#[test]
+fn links_to_nothing_join_nobody() {
+    let all =
+        [Given { number: 1, error: true, links: &[0], ..PLAIN }, Given { number: 2, at: 2_000, links: &[0], ..PLAIN }];
+    assert_eq!(kept(&policies_with("by: [links]"), &all), [1]);
+}
+
+#[test]
+fn who_is_followed_need_not_be_named_by_the_verdict() {
+    let text = "policies:
+- { name: all, when: any(status.code == STATUS_CODE_ERROR), keep: always }
+- { name: errors, when: any(status.code == STATUS_CODE_ERROR), keep: always }
+- { name: health, when: 'root.name == \"health\"', keep: always }
+- { name: group, keep: { follow: { by: [links], of: [errors] } } }";
+    let all = [
+        Given { number: 1, error: true, ..PLAIN },
+        Given { number: 2, at: 2_000, links: &[1], ..PLAIN },
+        Given { number: 3, health: true, ..PLAIN },
+        Given { number: 4, at: 2_000, links: &[3], ..PLAIN },
+    ];
+    assert_eq!(kept(text, &all), [1, 2, 3]);
+}
+
+/// Those that are kept at once stand for those that wait, and some of these are kept for certain later.
+#[test]
+fn what_waits_leaves_weights_right() {
+    const CAUSES: u64 = 2_000;
+    let text = "policies:
+- { name: some, keep: { probability: 25% } }
+- { name: errors, when: any(status.code == STATUS_CODE_ERROR), keep: always }
+- { name: group, keep: { follow: { by: [links] } } }";
+    let mut random = fastrand::Rng::with_seed(3);
+    let mut rig = Rig::new(Settings { stamps: Stamps::default(), ..settings(Keying::Keyed) }, text);
+    rig.engine.assign(Start::at(0));
+    let span = |id: u128, failed: bool, of: Option<u128>| Otlp {
+        trace_id: id.to_be_bytes().to_vec(),
+        span_id: vec![1; 8],
+        name: if of.is_some() { "effect".into() } else { "cause".into() },
+        start_time_unix_nano: 1,
+        end_time_unix_nano: 2,
+        status: failed.then(|| Status { code: 2, ..Status::default() }),
+        links: of.iter().map(|of| Link { trace_id: of.to_be_bytes().to_vec(), ..Link::default() }).collect(),
+        ..Otlp::default()
+    };
+    let causes: Vec<u128> = (0..CAUSES).map(|_| random.u128(1..)).collect();
+    let mut records: Vec<(i64, Otlp)> = Vec::new();
+    for (at, &cause) in (0..).step_by(10).zip(&causes) {
+        records.push((at, span(cause, false, None)));
+        records.push((at + 2_500, span(random.u128(1..), true, Some(cause))));
+    }
+    records.sort_by_key(|(at, _)| *at);
+    for (offset, (at, span)) in (0..).zip(records) {
+        rig.give(0, offset, at, Some(&record_of("shop", vec![span])));
+    }
+    rig.engine.finish(0);
+    rig.advance();
+    let kept: Vec<_> = rig.kept.iter().map(|(_, spans)| Otlp::decode(&*spans[0]).expect("a span")).collect();
+    let of =
+        |name: &str, state: &str| kept.iter().filter(|span| span.name == name && span.trace_state == state).count();
+    assert_eq!(of("effect", "ot=th:0"), CAUSES as usize);
+    let weighed = of("cause", "ot=th:c");
+    assert_eq!(weighed + of("cause", ""), CAUSES as usize, "all are kept");
+    let estimate = weighed as u64 * 4;
+    // Four standard errors: √(n · 3).
+    assert!(estimate.abs_diff(CAUSES) < 310, "{estimate} for {CAUSES}");
+}
+
+#[test]
+fn what_waits_asks_a_rate_once() {
+    let text = "policies:
+- { name: some, keep: { rate: { traces_per_second: 1, burst: 10s } } }
+- { name: group, keep: { follow: { by: [links] } } }";
+    let all: Vec<_> = (1..=200).map(|number| Given { number, ..PLAIN }).collect();
+    let alone = text.split("- { name: group").next().expect("the first part");
+    assert_eq!(kept(text, &all).len(), kept(alone, &all).len());
+}
+
+#[test]
+fn who_follows_with_luck_is_followed_without_a_weight() {
+    let text = "policies:
+- { name: errors, when: any(status.code == STATUS_CODE_ERROR), keep: always }
+- { name: half, when: 'root.name != \"health\"', keep: [ { follow: { by: [links], wait: 0s } }, { probability: 50% } ] }
+- { name: group, when: 'root.name == \"health\"', keep: { follow: { by: [links], wait: 0s } } }";
+    let all = [
+        Given { number: 1, error: true, ..PLAIN },
+        Given { number: 0xff, at: 2_000, links: &[1], ..PLAIN },
+        Given { number: 2, at: 2_000, links: &[1], ..PLAIN },
+        Given { number: 3, at: 4_000, links: &[1], health: true, ..PLAIN },
+    ];
+    // What is marked for one policy is not for another.
+    let reason = |rig: &Rig, number: u8| {
+        let decision = rig.decided.iter().find(|decision| decision.trace.0[0] == number).expect("decided");
+        (decision.verdict.keep, decision.verdict.reason())
+    };
+    let mut rig = fed(settings(Keying::Keyed), text, &all, 1);
+    rig.engine.finish(0);
+    rig.advance();
+    assert_eq!((reason(&rig, 0xff), reason(&rig, 3)), ((true, "sampled"), (true, "always")));
+    assert!(!reason(&rig, 2).0);
+    let chain = [all[0], all[1], Given { number: 0xfe, at: 4_000, links: &[0xff], ..PLAIN }];
+    let mut rig = fed(settings(Keying::Keyed), text, &chain, 1);
+    rig.engine.finish(0);
+    rig.advance();
+    assert_eq!(reason(&rig, 0xfe), (true, "followed"));
 }
