@@ -1,6 +1,6 @@
 //! A trace follows what was kept in a life before.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use fastrand::Rng;
 use opentelemetry_proto::tonic::trace::v1::{Span, Status, span::Link};
@@ -11,7 +11,6 @@ use crate::support::{
     processor::Job,
     seed::seed,
     spans::{keyed, span, trace},
-    wait::wait_until,
     witness,
 };
 
@@ -30,7 +29,6 @@ const PAIRS: u64 = 2000;
 const APART: i64 = 10;
 /// One of so many fails.
 const FAILS: u64 = 20;
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn fails(pair: u64) -> bool {
     pair.is_multiple_of(FAILS)
@@ -53,21 +51,15 @@ fn who_caused_a_failure_is_kept_over_kills() {
         let mut records: Vec<_> = (life * PAIRS..(life + 1) * PAIRS).flat_map(pair).collect();
         records.sort_by_key(|(at, _)| *at);
         input.produce(records.into_iter().map(|(_, record)| record));
-        let processor = job.run();
         let reached = before + rng.i64(1..2 * PAIRS as i64 - 1200);
-        let committed = || input.committed(&job.group).iter().filter_map(|of| of.offset).sum::<i64>();
-        wait_until("a part to be committed", PATIENCE, || committed() >= reached);
-        processor.kill();
+        job.live_until(&input, reached);
     }
     job.run_until_end();
-    let keys = output.records().into_iter().map(|of| String::from_utf8(of.key.expect("a key")).expect("hex"));
-    let kept: Vec<_> = keys.collect();
-    let different: BTreeSet<_> = kept.iter().cloned().collect();
-    assert_eq!(different.len(), kept.len(), "none is doubled");
+    let kept = output.traces();
     let failed = (0..LIVES * PAIRS).filter(|pair| fails(*pair));
     let wanted: BTreeSet<_> = failed.flat_map(|pair| [2 * pair, 2 * pair + 1]).map(|of| hex(&trace(of))).collect();
-    let missing = wanted.difference(&different).count();
-    let more = different.difference(&wanted).count();
+    let missing = wanted.difference(&kept).count();
+    let more = kept.difference(&wanted).count();
     assert_eq!((missing, more), (0, 0), "of {}", wanted.len());
     witness("follow");
 }

@@ -57,15 +57,6 @@ fn produce(input: &Topic, rng: &mut Rng, life: u64) {
     input.produce(records);
 }
 
-/// The traces that are out, each once.
-fn kept(output: &Topic) -> BTreeSet<String> {
-    let records = output.records();
-    let keys = records.iter().map(|of| String::from_utf8(of.key.clone().expect("a key")).expect("hex"));
-    let kept: BTreeSet<_> = keys.collect();
-    assert_eq!(kept.len(), records.len(), "none is doubled");
-    kept
-}
-
 fn of_life(kept: &BTreeSet<String>, life: u64) -> usize {
     (life * TRACES..(life + 1) * TRACES).filter(|number| kept.contains(&hex(&trace(*number)))).count()
 }
@@ -84,13 +75,13 @@ fn what_was_learned_outlives_ten_kills() {
         assert_eq!(remembers, life > 0, "{}", processor.said());
         processor.kill();
     }
-    let killed = kept(&output);
+    let killed = output.traces();
 
     // Whoever begins with nothing keeps more, in its first life only.
     let undisturbed = kafka().topic("outliers-undisturbed", 1);
     (job.group, job.output) = ("outliers-undisturbed".to_owned(), undisturbed.name.clone());
     job.run_until_end();
-    let undisturbed = kept(&undisturbed);
+    let undisturbed = undisturbed.traces();
 
     let lives = |kept| (0..LIVES).map(|life| of_life(kept, life)).collect::<Vec<_>>();
     let [killed, undisturbed] = [&killed, &undisturbed].map(lives);

@@ -12,7 +12,10 @@ use std::{
 use super::{
     cost::Process,
     floor::Floor,
-    real::kafka::{Group, Topic, kafka},
+    real::{
+        collector,
+        kafka::{Group, Topic, kafka},
+    },
     stage::SURELY,
 };
 
@@ -192,10 +195,5 @@ pub fn program() -> PathBuf {
     if let Some(program) = env::var_os("COLLECTOR_BIN") {
         return program.into();
     }
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("a folder of the target folder");
-    let program = target.join("collector/collector");
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/collector/fetch");
-    let done = Command::new(script).arg(&program).status().expect("tests/collector/fetch runs");
-    assert!(done.success(), "the Collector could not be built: are Go and the network there?");
-    program
+    collector::program()
 }

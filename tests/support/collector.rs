@@ -149,7 +149,7 @@ pub fn traces(value: &[u8]) -> BTreeSet<TraceId> {
 }
 
 /// `make test` has built it already; a lone `cargo test` has not.
-fn program() -> PathBuf {
+pub fn program() -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("a folder of the target folder");
     let program = target.join("collector/collector");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/collector/fetch");

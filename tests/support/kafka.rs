@@ -1,6 +1,7 @@
 //! A real Apache Kafka: one broker for the whole run, and some for tests that do evil to theirs.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
@@ -492,6 +493,15 @@ impl Topic {
         let mut records = Vec::new();
         self.each(|record| records.push(record.clone()));
         records
+    }
+
+    /// The traces whose ids are the keys of its records, in hex, if each is there once.
+    pub fn traces(&self) -> BTreeSet<String> {
+        let records = self.records();
+        let keys = records.iter().map(|of| String::from_utf8(of.key.clone().expect("a key")).expect("hex"));
+        let traces: BTreeSet<_> = keys.collect();
+        assert_eq!(traces.len(), records.len(), "none is doubled");
+        traces
     }
 
     /// The offset after the last record that readers of committed ones get, by partition.

@@ -14,7 +14,11 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use super::{kafka::kafka, leash::Leash, wait::wait_for};
+use super::{
+    kafka::{Topic, kafka},
+    leash::Leash,
+    wait::{wait_for, wait_until},
+};
 
 /// What to keep, as the oracle judges it: errors, answers of 500 and more, longer than 5 s, 1 % of the rest.
 pub const POLICIES: &str = r#"
@@ -118,6 +122,14 @@ impl Job {
 
     pub fn run(&self) -> Processor {
         self.start(&[])
+    }
+
+    /// Runs until so many records of the input are committed, and is killed.
+    pub fn live_until(&self, input: &Topic, reached: i64) {
+        let processor = self.run();
+        let committed = || input.committed(&self.group).iter().filter_map(|of| of.offset).sum::<i64>();
+        wait_until("a part to be committed", Duration::from_secs(60), || committed() >= reached);
+        processor.kill();
     }
 
     /// Runs to the end of the topics and wants to see it succeed.
