@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     assemble::Reason,
-    decide::{Action, List as Policies, Weight},
+    decide::{Action, List as Policies, Verdict, Weight},
     model::Threshold,
 };
 
@@ -273,12 +273,9 @@ impl Look<'_> {
         // The sum is exact, so its order does not count.
         let kept_of = |threshold: Threshold| u128::from(Threshold::NEVER.0 - threshold.0.min(Threshold::NEVER.0));
         let verdicts = self.numbered().filter_map(|(number, _)| judged.verdict(number));
-        let expected = verdicts.map(|verdict| match verdict.threshold {
-            // It goes with one of a sample. What becomes of it is all that is known of how likely it was.
-            Threshold::NEVER if verdict.keep => kept_of(Threshold::ALWAYS),
-            threshold => kept_of(threshold),
-        });
-        let expected = expected.sum::<u128>();
+        // Of one without a weight, what becomes of it is all that is known of how likely it was.
+        let whole = |verdict: &Verdict| if verdict.is_weightless() { Threshold::ALWAYS } else { verdict.threshold };
+        let expected = verdicts.map(|verdict| kept_of(whole(&verdict))).sum::<u128>();
         let expected = expected as f64 / Threshold::NEVER.0 as f64;
         let operations = self.operations(|trace| judged.keeps(trace));
         Outcome {

@@ -34,9 +34,6 @@ impl PolicySet {
 
     /// For how many milliseconds more a trace that is dropped is to be held, since one that it would follow may be kept.
     pub fn patience(&self, votes: &mut [Vote], known: Facts<'_>) -> u64 {
-        if self.followers.is_empty() {
-            return 0;
-        }
         let wait = |vote: &Vote| match self.samplers[usize::from(vote.sampler)].rule {
             Rule::Follow(rule) if vote.marked.is_none() && !self.policies[usize::from(vote.policy)].shadow => rule.wait,
             _ => 0,
@@ -94,8 +91,11 @@ impl PolicySet {
             // It may do both, and one may be over sooner than the other.
             let begun = begins.then_some((None, certain && own.threshold == Threshold::ALWAYS));
             let passed_on = followed.map(|mark| (followed, certain && mark.certain));
+            if begun.is_none() && passed_on.is_none() {
+                continue;
+            }
+            let keys = sampler.keys(&known);
             for mark in begun.into_iter().chain(passed_on) {
-                let keys = sampler.keys(&known);
                 gone += states.mark((sampler.state, rule), (partition, known.time), &keys, mark);
             }
         }

@@ -64,6 +64,11 @@ pub struct Weight {
 // === impl Verdict ===
 
 impl Verdict {
+    /// It is kept, and stands for no others.
+    pub fn is_weightless(&self) -> bool {
+        self.keep && self.threshold == Threshold::NEVER
+    }
+
     /// In a word, of what is kept: all that is like it is, or a sample of it, or what goes with one of a sample.
     pub fn reason(&self) -> &'static str {
         match self.threshold {

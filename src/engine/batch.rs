@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     assemble::{Keying, Reason},
-    decide::{Answering, Facts, PolicySet, Verdict, Vote},
+    decide::{Answering, Facts, PolicySet, Vote},
     model::{RecordTime, Threshold},
     sample::{Candidate, Rule},
 };
@@ -221,10 +221,10 @@ impl Engine {
         let known = facts(assembly, policies, scratch, trace, reason == Reason::Structure, decided);
         let facts = Facts { votes: &judged.votes, cuts: &batch.cuts, ..known };
         // What goes with one of a sample stands for no others, and still does.
-        let before = judged.verdict.threshold;
-        let verdict = edition.numbered(policies.decide(facts));
-        let verdict =
-            if before == Threshold::NEVER && verdict.keep { Verdict { threshold: before, ..verdict } } else { verdict };
+        let mut verdict = edition.numbered(policies.decide(facts));
+        if verdict.keep && judged.verdict.is_weightless() {
+            verdict.threshold = Threshold::NEVER;
+        }
         if let (false, Some(policy)) = (verdict.keep, judged.verdict.policy) {
             stats.cuts[usize::from(policy)].by_budget(verdict.threshold, judged.protected);
         }

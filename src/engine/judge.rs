@@ -43,7 +43,8 @@ impl Engine {
         let policies = &edition.policies;
         let partition = assembly.rank(assembly.first_place(trace).0);
         let before = assembly.was_put_off(trace);
-        let may_wait = given.is_none() && !matches!(reason, Reason::Size | Reason::Memory);
+        let is_full = matches!(reason, Reason::Size | Reason::Memory);
+        let may_wait = policies.has_followers() && given.is_none() && !is_full;
         let left = if may_wait { assembly.time_left(trace, decided) } else { 0 };
         let known = facts(assembly, policies, scratch, trace, reason == Reason::Structure, decided);
         let answering = given.as_deref().map_or(Answering::Learned(states, partition), Answering::Given);
@@ -53,7 +54,7 @@ impl Engine {
             policies.ask_no_more(votes);
         }
         let mut verdict = policies.decide_following(votes, known);
-        let patience = if verdict.keep { 0 } else { policies.patience(votes, known).min(left) };
+        let patience = if verdict.keep || left == 0 { 0 } else { policies.patience(votes, known).min(left) };
         let waits = patience > 0;
         if verdict.keep && before == Some(PutOff::ByChance) {
             // Those that waited had less randomness than others like them, which stand for all.
@@ -88,18 +89,19 @@ impl Engine {
 
     /// Lets samplers learn of a verdict that is carried out.
     pub(super) fn teach(&mut self, judged: &Judged) {
-        if judged.bound {
-            return;
-        }
         let Self { assembly, sets, states, stats, scratch, .. } = self;
         let Due { trace, reason, decided, .. } = judged.due;
         let edition = &sets.asked(assembly.generation_of(trace)).edition;
+        let marks = judged.verdict.keep && !judged.bound && edition.policies.has_followers();
+        if judged.votes.is_empty() && !marks {
+            return;
+        }
         let Summary { id, randomness, .. } = assembly.summary(trace);
         let randomness = edition.policies.randomness(id, randomness);
         edition.policies.teach(&judged.votes, randomness, judged.verdict.keep, states, |policy, over| {
             stats.over(edition.number(policy), over);
         });
-        if judged.verdict.keep && edition.policies.has_followers() {
+        if marks {
             let partition = assembly.rank(assembly.first_place(trace).0);
             let known = facts(assembly, &edition.policies, scratch, trace, reason == Reason::Structure, decided);
             let certain = judged.verdict.threshold == Threshold::ALWAYS;

@@ -142,7 +142,7 @@ impl States {
 
     /// With what probability a trace of a partition of this worker is to be kept.
     pub fn probability(&self, sampler: u64, rule: &Rule, measured: Measured) -> f64 {
-        let measured = self.in_time(measured);
+        let measured = Measured { time: self.in_time(measured.time), ..measured };
         match rule {
             Rule::Slowest(rule) => probability(&self.slowest, sampler, rule, measured, self.division()),
             Rule::Rare(rule) => probability(&self.rare, sampler, rule, measured, self.division()),
@@ -154,7 +154,8 @@ impl States {
 
     /// Learns of one, and tells what came of what is over now.
     pub fn learn(&mut self, sampler: u64, rule: &Rule, measured: Measured, fate: Fate) -> Over {
-        let (measured, division) = (self.in_time(measured), self.division());
+        let measured = Measured { time: self.in_time(measured.time), ..measured };
+        let division = self.division();
         self.latest = self.latest.max(Some(measured.time));
         match rule {
             Rule::Slowest(rule) => Over::Slowest(learn(&mut self.slowest, sampler, rule, (measured, fate), division)),
@@ -170,7 +171,7 @@ impl States {
     /// It is to learn of a trace that is kept, when the verdict is carried out. Others are judged before.
     pub fn expect(&mut self, sampler: u64, rule: &Rule, measured: Measured) {
         if let Rule::Rare(rule) = rule {
-            let measured = self.in_time(measured);
+            let measured = Measured { time: self.in_time(measured.time), ..measured };
             self.rare.entry(sampler).or_default().expect(rule, measured);
         }
     }
@@ -182,8 +183,7 @@ impl States {
 
     /// The best mark of kept traces that any of these keys has at this time.
     pub fn marked(&self, sampler: u64, keys: &[u64], time: RecordTime) -> Option<Mark> {
-        let now = if time == RecordTime::END { self.latest.unwrap_or(RecordTime(0)) } else { time };
-        Follow::find(keys, self.follow.get(&sampler)?, now)
+        Follow::find(keys, self.follow.get(&sampler)?, self.in_time(time))
     }
 
     /// A trace of a partition is kept that has these keys. They are marked as the one is that it follows, or else anew. Says how many
@@ -345,11 +345,8 @@ impl States {
     }
 
     /// When the input has ended, time stands where it was.
-    fn in_time(&self, measured: Measured) -> Measured {
-        match measured.time {
-            RecordTime::END => Measured { time: self.latest.unwrap_or(RecordTime(0)), ..measured },
-            _ => measured,
-        }
+    fn in_time(&self, time: RecordTime) -> RecordTime {
+        if time == RecordTime::END { self.latest.unwrap_or(RecordTime(0)) } else { time }
     }
 
     fn now(&mut self, now: RecordTime) -> RecordTime {
