@@ -74,6 +74,7 @@ const SETTINGS: Settings = Settings {
     tick_bytes: 2 * limits::RECORD_BYTES,
     output_record_bytes: 2 * limits::RECORD_BYTES,
     stamps: Stamps::NONE,
+    recall: None,
 };
 
 /// Reads the `tests` of a policy file, whose root this is, if it has any. They are about all `policies`, of whatever file.

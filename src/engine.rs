@@ -22,6 +22,7 @@ use crate::{
     limits,
     model::{self, Fingerprint, RecordTime, Threshold, TraceId},
     mutant::{self, Mutant},
+    recall::{Partial, Recall},
     sample::{self, Learned, States},
     stats::Stats,
     tick::{Dead, Logged, Tick, Watermark},
@@ -29,7 +30,7 @@ use crate::{
 use batch::Due;
 use judge::{Judged, facts, noted, of_values};
 use lessons::Lessons;
-use output::{Given, Named, Output, Refused};
+use output::{Given, Named, Output, Refused, Why};
 use sets::{Live, Sets, layout};
 
 pub struct Engine {
@@ -83,6 +84,9 @@ pub struct Settings {
     pub output_record_bytes: usize,
     /// What is stamped on kept spans.
     pub stamps: Stamps,
+    /// Near the budget payloads are given up, to be recalled: what becomes of a trace of which that is too late for some. None where
+    /// nothing is given up, since nobody could recall it.
+    pub recall: Option<Partial>,
 }
 
 /// What becomes of a span that comes when the verdict on its trace is forgotten.
@@ -301,7 +305,7 @@ impl Engine {
     ///
     /// # Errors
     /// Nothing of this version wrote some of it.
-    pub fn recall(&mut self, learned: impl Iterator<Item = Learned>) -> Result<(), sample::Malformed> {
+    pub fn relearn(&mut self, learned: impl Iterator<Item = Learned>) -> Result<(), sample::Malformed> {
         let Self { sets, states, .. } = self;
         first_error(learned.filter_map(|of| match states.waits_of(&of) {
             Some(waits) => Some(waits.restore(of.partition, of.name.holder, &of.value)),
@@ -477,7 +481,10 @@ impl Engine {
 
     /// A tick is out and committed; `logged` is where its decisions stand.
     pub fn settle(&mut self, mut tick: Tick, logged: &[Logged]) {
-        self.stats.forwarded += tick.kept.iter().map(|kept| u64::from(kept.spans)).sum::<u64>();
+        // What nobody has recalled nobody sends either: a dry run.
+        let recalled = tick.recall.spans();
+        self.stats.forwarded += recalled + tick.kept.iter().map(|kept| u64::from(kept.spans)).sum::<u64>();
+        self.stats.recall += tick.recall.read;
         self.stats.rejected += tick.dead.iter().map(|dead| u64::from(dead.spans)).sum::<u64>();
         self.stats.rejected_records += tick.dead.iter().filter(|dead| dead.spans == 0).count() as u64;
         let owned = |at: u32| tick.watermarks.iter().any(|watermark| watermark.partition == at);
@@ -532,6 +539,13 @@ impl Engine {
     /// The notes since they were last taken, in the order of the verdicts.
     pub fn weighed(&mut self) -> Vec<Weighed> {
         self.weighed.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Gives all payload up, though there is room.
+    #[cfg(test)]
+    pub fn give_all_up(&mut self) {
+        self.assembly.give_all_up();
+        self.room = 0;
     }
 
     /// Spans in undecided traces and in ticks not yet settled.
@@ -656,9 +670,15 @@ impl Engine {
         Ok(true)
     }
 
-    /// Decides the oldest traces until the budget has so many bytes left, or nothing is held.
+    /// Gives payload up, the oldest first, until the budget has so many bytes left; where that is not enough, decides the oldest traces.
     fn evict(&mut self, bytes: usize) -> Result<(), Full> {
         while self.bytes_held() + bytes > self.settings.buffer && !mutant::is(Mutant::BudgetIgnored) {
+            if self.settings.recall.is_some()
+                && let Some(spans) = self.assembly.give_up()
+            {
+                self.stats.given_up += spans as u64;
+                continue;
+            }
             if self.full() {
                 return Err(Full);
             }
@@ -690,9 +710,12 @@ impl Engine {
         let states = if self.states.bytes() > 0 { 2 * STATE_BYTES } else { 0 };
         // Of two ticks, as above.
         let states = states + 2 * self.states.at_once() + self.batch_bytes();
+        // What is recalled is in memory twice when it is written.
+        let recall = if self.settings.recall.is_some() { completion.max_trace_bytes + self.sought_bytes() } else { 0 };
         tick_bytes
             + states
             + completion.max_trace_bytes
+            + recall
             + tree
             + links
             + stamped
@@ -708,8 +731,17 @@ impl Engine {
     /// What is stamped on a trace may take: its trace states once more, and, there and in the tick, what is added to its spans.
     fn stamped_bytes(&self) -> usize {
         let trace = self.settings.completion.max_trace_bytes;
-        let spans = (self.assembly.spans_held() as usize).min(trace / encode::SPAN_LEAST);
-        trace + 2 * spans * encode::SPAN_STAMP
+        trace + 2 * self.longest() * encode::SPAN_STAMP
+    }
+
+    /// What is noted of the spans of a trace that is to be recalled may take.
+    fn sought_bytes(&self) -> usize {
+        self.longest() * Recall::SPAN
+    }
+
+    /// Spans that a trace has at most; those of a record in hand are made room for beside them.
+    fn longest(&self) -> usize {
+        self.assembly.longest().min(self.settings.completion.max_trace_bytes / encode::SPAN_LEAST)
     }
 
     /// Output takes room too: after every piece of it, and when it is gone, there may be less or more.
@@ -1004,22 +1036,25 @@ impl Engine {
         self.scratch.partitions = partitions;
     }
 
-    /// Writes a kept trace to the tick, in several records where one is too small.
+    /// Writes a kept trace to the tick, in several records where one is too small; or has it recalled, where its bytes were given up.
     fn write(&mut self, trace: u32, decision: &Decision, shared: bool) {
         let Self { assembly, scratch: Workspace { spans, items, .. }, .. } = self;
         assembly.spans_of(trace, spans);
         items.clear();
         items.extend(spans.iter().enumerate().map(|(order, &span)| {
-            let (scope, bytes) = assembly.span(span);
+            let (scope, len) = assembly.carried(span);
             let resource = assembly.envelopes.get(scope).parent;
-            let edit = Edit::default();
-            Item { resource, scope, order: order as u32, span, len: bytes.len() as u32, edit }
+            Item { resource, scope, order: order as u32, span, len, edit: Edit::default() }
         }));
-        self.stamp(trace, decision);
-        let Self { assembly, scratch: Workspace { items, stamped, .. }, tick, settings, .. } = self;
-        items.sort_unstable();
         let (partition, offset) = assembly.first_place(trace);
         let of = Named { trace: decision.trace, partition, offset, timestamp: None, shared };
+        let why = self.why(trace, decision);
+        let Self { assembly, sets, scratch: Workspace { items, stamped, .. }, tick, settings, .. } = self;
+        if items.iter().any(|item| assembly.is_given_up(item.span)) {
+            return tick.recall.seek(of, why, items, assembly);
+        }
+        why.stamp(&sets.edition().names, items, assembly, stamped);
+        items.sort_unstable();
         // At once and not by doubling, for the trace may be large.
         tick.bytes.reserve(encode::size(items, assembly, settings.output_record_bytes));
         let output = Output { tick, record_bytes: settings.output_record_bytes, tick_bytes: usize::MAX, stamped };
@@ -1027,48 +1062,28 @@ impl Engine {
         self.refuse(of, refused);
     }
 
-    /// Stamps the spans of a kept trace, which are the items at hand.
-    fn stamp(&mut self, trace: u32, decision: &Decision) {
-        let Self {
-            assembly, sets, scratch: Workspace { items, stamped, .. }, settings: Settings { stamps, .. }, ..
-        } = self;
-        stamped.clear();
-        if stamps.is_none() {
-            return;
-        }
-        let Decision { trace: id, verdict, reason, .. } = decision;
+    fn why(&self, trace: u32, decision: &Decision) -> Why {
+        let Self { assembly, sets, settings, .. } = self;
         let own = assembly.summary(trace).randomness;
-        let policy = verdict.policy.map_or("otherwise", |number| &sets.edition().names[usize::from(number)]);
-        let mut stamp = Stamp {
-            stamps: *stamps,
-            trace: *id,
-            randomness: sets.asked(assembly.generation_of(trace)).policies().randomness(*id, own),
-            threshold: verdict.threshold,
-            notes: Notes { policy, reason: verdict.reason(), completion: reason.name() },
-            stamped,
-            before: None,
-        };
-        let mut root = assembly.root(trace).or_else(|| earliest(assembly, items));
-        for item in items {
-            // A span that came twice, or that two processes share, is noted on once.
-            let is_root = root.take_if(|root| *root == assembly.span_id(item.span)).is_some();
-            item.stamp(stamp.edit(assembly.span(item.span).1, is_root));
+        let asked = sets.asked(assembly.generation_of(trace)).policies();
+        Why {
+            stamps: settings.stamps,
+            trace: decision.trace,
+            randomness: asked.randomness(decision.trace, own),
+            verdict: decision.verdict,
+            completion: decision.reason.name(),
+            root: assembly.root(trace),
         }
     }
 
     /// Sends pointers to what the output did not take to the dead letters.
     fn refuse(&mut self, of: Named, refused: Refused) {
-        let Refused { too_large, largest, too_many } = refused;
-        let Named { trace, partition, offset, .. } = of;
-        if too_large > 0 {
-            let limit = self.settings.output_record_bytes;
-            let reason = format!(
-                "a span of trace {trace} has {largest} bytes, more than a record of the output takes ({limit})"
-            );
-            self.bury(partition, offset, too_large, reason.into(), self.tick.bytes.len());
+        if let Some(dead) = refused.too_large(of, self.settings.output_record_bytes) {
+            self.tick.bury(dead);
+            self.wrote();
         }
-        if too_many > 0 {
-            self.bury_more(partition, offset, too_many);
+        if refused.too_many > 0 {
+            self.bury_more(of.partition, of.offset, refused.too_many);
         }
     }
 
@@ -1105,12 +1120,6 @@ impl Engine {
     fn overfull(&self) -> usize {
         self.settings.tick_bytes + self.settings.output_record_bytes
     }
-}
-
-/// The id of what stands for the root of a trace without one: it does not depend on arrival.
-fn earliest(assembly: &Assembly<Context, Decided>, items: &[Item]) -> Option<u64> {
-    let begun = items.iter().map(|item| (encode::start(assembly.span(item.span).1), assembly.span_id(item.span)));
-    begun.min().map(|(_, id)| id)
 }
 
 /// Those of a context that is not valid name nothing.
@@ -1174,8 +1183,7 @@ impl Workspace {
 
 impl<C, V: Copy> Carried for Assembly<C, V> {
     fn resource(&self, resource: u32) -> (&[u8], &[u8]) {
-        let envelope = self.envelopes.get(resource);
-        envelope.rest.split_at(envelope.outer as usize)
+        self.envelopes.get(resource).parts()
     }
 
     fn scope(&self, scope: u32) -> &[u8] {
@@ -1183,6 +1191,10 @@ impl<C, V: Copy> Carried for Assembly<C, V> {
     }
 
     fn span(&self, span: u32) -> &[u8] {
-        self.span(span).1
+        self.span(span)
+    }
+
+    fn span_id(&self, span: u32) -> u64 {
+        self.span_id(span)
     }
 }

@@ -127,6 +127,7 @@ const ASKED: Settings = Settings {
     tick_bytes: 1 << 20,
     output_record_bytes: 1 << 20,
     stamps: Stamps::NONE,
+    recall: None,
 };
 
 // === impl Follow ===

@@ -26,6 +26,7 @@ mod mutant;
 mod names;
 pub mod ops;
 pub mod pipeline;
+pub mod recall;
 pub mod recording;
 pub mod rekey;
 pub mod sample;

@@ -46,10 +46,12 @@ pub enum Mutant {
     FirstEnvelope,
     /// An unkeyed input is taken in as it comes.
     AsItComes,
+    /// What is recalled goes out with the tick after that of its decisions and watermarks.
+    RecallAfterCommit,
 }
 
 #[cfg(test)]
-pub const MUTANTS: [Mutant; 21] = [
+pub const MUTANTS: [Mutant; 22] = [
     Mutant::NoBarrier,
     Mutant::PositionFallsBack,
     Mutant::OneFirstOffset,
@@ -71,6 +73,7 @@ pub const MUTANTS: [Mutant; 21] = [
     Mutant::StateOutsideTransaction,
     Mutant::LearnsAnew,
     Mutant::AsItComes,
+    Mutant::RecallAfterCommit,
 ];
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use crate::{
     assemble::Reason,
     decide::Verdict,
     model::Threshold,
+    recall,
     sample::{Over, coverage::Coverage, rare},
 };
 
@@ -45,6 +46,10 @@ pub struct Stats {
     pub forgotten: u64,
     /// Marks of kept traces that others were to follow, which left before their time.
     pub unmarked: u64,
+    /// Whose payload was given up, near the budget.
+    pub given_up: u64,
+    /// What was read again of those that were kept.
+    pub recall: recall::Read,
     /// By the reason of the verdict.
     completed: [Completed; Reason::ALL.len()],
     /// Traces by policy (the first is `otherwise`), verdict and reason.

@@ -15,6 +15,7 @@ use metrics_util::MetricKindMask;
 use crate::{
     decide::Edition,
     model::Fingerprint,
+    recall,
     rekey::Counts,
     sample::{coverage::Coverage, rare},
     source::Partition,
@@ -248,6 +249,15 @@ impl Telemetry {
         total.add("tailwater_verdicts_forgotten_total", stats.forgotten);
         total.add("tailwater_marks_forgotten_total", stats.unmarked);
         total.add("tailwater_spans_past_total", stats.past);
+        total.add("tailwater_spans_given_up_total", stats.given_up);
+        let recall::Read { records, bytes, traces, spans, recalled, partial, gone } = stats.recall;
+        total.add("tailwater_recall_records_read_total", records);
+        total.add("tailwater_recall_bytes_read_total", bytes);
+        total.add("tailwater_recall_bytes_kept_total", recalled);
+        total.add("tailwater_traces_recalled_total", traces);
+        total.add("tailwater_spans_recalled_total", spans);
+        total.add("tailwater_traces_recalled_in_part_total", partial);
+        total.add("tailwater_spans_gone_total", gone);
         for (policy, spans) in names.iter().zip(&stats.regret).filter(|(_, spans)| **spans > 0) {
             total.regret.push(([("policy", policy.clone())], *spans));
         }
@@ -444,6 +454,23 @@ fn describe() {
         "tailwater_verdicts_forgotten_total",
         "Verdicts forgotten before late_window, for lack of memory"
     );
+    describe_counter!(
+        "tailwater_spans_given_up_total",
+        "Spans whose payload was given up for lack of memory, to be read again if their trace is kept"
+    );
+    describe_counter!("tailwater_recall_records_read_total", "Records read again for payload that was given up");
+    describe_counter!(
+        "tailwater_recall_bytes_read_total",
+        "Bytes of these records; over those that were kept it is how many times as much was read as was needed"
+    );
+    describe_counter!("tailwater_recall_bytes_kept_total", "Bytes of spans that were taken out of these records");
+    describe_counter!("tailwater_traces_recalled_total", "Kept traces of which payload had to be read again");
+    describe_counter!("tailwater_spans_recalled_total", "Spans of these traces that were found again");
+    describe_counter!(
+        "tailwater_traces_recalled_in_part_total",
+        "Kept traces of which the log had lost some by then: memory.recall_partial says what becomes of them"
+    );
+    describe_counter!("tailwater_spans_gone_total", "Spans of these traces that the log had lost");
     describe_counter!(
         "tailwater_marks_forgotten_total",
         "Marks of kept traces, by which others follow, that left before their time, as a partition had more than it remembers"

@@ -6,6 +6,7 @@ use crate::{
     assemble::Moment,
     decisions::Decision,
     model::{RecordTime, TraceId},
+    recall::Recall,
     sample::Learned,
 };
 
@@ -18,6 +19,8 @@ pub struct Tick {
     pub number: u64,
     pub kept: Vec<Kept>,
     pub dead: Vec<Dead>,
+    /// Kept traces of which the bytes have still to be read again.
+    pub recall: Recall,
     /// Verdicts for the decision log of each partition that holds a span of the trace; sorted by partition.
     pub decisions: Vec<(u32, Decision)>,
     /// What samplers have learned of each partition.
@@ -108,13 +111,17 @@ impl Watermark {
 impl Tick {
     /// Nothing to send; there may be watermarks.
     pub fn is_empty(&self) -> bool {
-        self.kept.is_empty() && self.dead.is_empty() && self.decisions.is_empty() && self.states.is_empty()
+        self.kept.is_empty()
+            && self.dead.is_empty()
+            && self.recall.is_empty()
+            && self.decisions.is_empty()
+            && self.states.is_empty()
     }
 
     /// Spans on their way out, to the output or the dead letters.
     pub fn spans(&self) -> u64 {
         let kept = self.kept.iter().map(|kept| u64::from(kept.spans)).sum::<u64>();
-        kept + self.dead.iter().map(|dead| u64::from(dead.spans)).sum::<u64>()
+        kept + self.recall.spans() + self.dead.iter().map(|dead| u64::from(dead.spans)).sum::<u64>()
     }
 
     pub fn bury(&mut self, dead: Dead) {
@@ -133,7 +140,8 @@ impl Tick {
     /// Takes out what came from a partition, and says of how many spans.
     pub fn discard(&mut self, partition: u32) -> u64 {
         let before = self.spans();
-        let Self { kept, dead, decisions, states, watermarks, beside, .. } = self;
+        let Self { kept, dead, recall, decisions, states, watermarks, beside, .. } = self;
+        recall.discard(partition);
         kept.retain(|kept| kept.partition != partition || kept.shared);
         dead.retain(|dead| dead.partition != partition);
         decisions.retain(|&(of, _)| of != partition);
@@ -147,10 +155,12 @@ impl Tick {
     }
 
     pub fn clear(&mut self) {
-        let Self { bytes, number: _, kept, dead, decisions, states, names: _, watermarks, frontier, beside } = self;
+        let Self { bytes, number: _, kept, dead, recall, decisions, states, names: _, watermarks, frontier, beside } =
+            self;
         bytes.clear();
         kept.clear();
         dead.clear();
+        recall.clear();
         decisions.clear();
         states.clear();
         watermarks.clear();
@@ -162,6 +172,7 @@ impl Tick {
     pub fn size(&self) -> usize {
         self.bytes.len()
             + self.beside
+            + self.recall.size()
             + size_of_val(&*self.kept)
             + size_of_val(&*self.dead)
             + size_of_val(&*self.decisions)
@@ -172,6 +183,7 @@ impl Tick {
     pub fn allocated(&self) -> usize {
         self.bytes.capacity()
             + self.beside
+            + self.recall.allocated()
             + self.kept.capacity() * size_of::<Kept>()
             + self.dead.capacity() * size_of::<Dead>()
             + self.decisions.capacity() * size_of::<(u32, Decision)>()

@@ -38,6 +38,7 @@ pub fn settings(form: Form) -> Settings {
         tick_bytes: 64 << 20,
         output_record_bytes: 1_000_000,
         stamps: Stamps::default(),
+        recall: None,
     }
 }
 

@@ -232,7 +232,7 @@ impl Workers {
         remembered.into_iter().for_each(|(at, remembered)| engine.restore(at, remembered));
         let (own, others): (Vec<Learned>, Vec<Learned>) =
             self.learned().partition(|learned| own.contains(&(learned.partition as usize)));
-        engine.recall(own.into_iter()).expect("as written");
+        engine.relearn(own.into_iter()).expect("as written");
         engine.hear(others.into_iter()).expect("as written");
         self.engines[worker] = Some(engine);
     }

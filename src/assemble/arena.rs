@@ -28,12 +28,16 @@ pub struct Arena {
     /// Chunks less than half alive.
     sparse: Vec<u32>,
     bytes: usize,
+    /// Chunks opened so far.
+    opened: u64,
 }
 
 #[derive(Default)]
 struct Chunk {
     bytes: Vec<u8>,
     live: u32,
+    /// When it was opened: it rises with every chunk.
+    opened: u64,
 }
 
 /// Large against an item and small against the smallest budget (16 MiB).
@@ -96,22 +100,38 @@ impl Arena {
             return true;
         }
         let bytes = std::mem::take(&mut self.chunks[from as usize].bytes);
-        let mut rest = &bytes[..];
-        while let Some((header, behind)) = rest.split_first_chunk::<HEADER>() {
-            let owner = u32::from_le_bytes([header[0], header[1], header[2], header[3]]);
-            let len = u32::from_le_bytes([header[4], header[5], header[6], header[7]]) as usize;
-            let place = Place { chunk: from, at: (bytes.len() - behind.len()) as u32 };
-            let (item, next) = behind.split_at(len);
-            if let Some(owner_of) = owners.get_mut(owner).map(Owner::place)
-                && *owner_of == place
-            {
-                *owner_of = self.push(owner, item);
+        for (owner, at, item) in items(&bytes) {
+            if let Some(place) = held(owners, owner, Place { chunk: from, at }) {
+                *place = self.push(owner, item);
             }
-            rest = next;
         }
         self.chunks[from as usize].bytes = bytes;
         self.empty(from);
         true
+    }
+
+    /// Gives up the items of the chunk that was opened first, which are nowhere from now on; returns how many. None where the only
+    /// one is the open one.
+    pub fn give_up<T: Owner>(&mut self, owners: &mut Slab<T>) -> Option<usize> {
+        let full = (0..).zip(&self.chunks).filter(|(at, chunk)| chunk.live > 0 && self.open != Some(*at));
+        let (_, from) = full.map(|(at, chunk)| (chunk.opened, at)).min()?;
+        let bytes = std::mem::take(&mut self.chunks[from as usize].bytes);
+        let mut given_up = 0;
+        for (owner, at, _) in items(&bytes) {
+            if let Some(place) = held(owners, owner, Place { chunk: from, at }) {
+                *place = Place::NOWHERE;
+                given_up += 1;
+            }
+        }
+        self.chunks[from as usize].bytes = bytes;
+        self.empty(from);
+        Some(given_up)
+    }
+
+    /// The next item goes into another chunk.
+    #[cfg(test)]
+    pub fn close(&mut self) {
+        self.open = self.open.filter(|open| self.chunks[*open as usize].live == 0);
     }
 
     /// Bytes allocated, alive or not.
@@ -138,6 +158,8 @@ impl Arena {
             chunk.bytes = Vec::with_capacity(size.max(CHUNK));
             self.bytes += chunk.bytes.capacity();
         }
+        self.opened += 1;
+        chunk.opened = self.opened;
         self.open = Some(open);
         open
     }
@@ -154,6 +176,25 @@ impl Arena {
             self.bare.push(at);
         }
     }
+}
+
+/// The items of a chunk: each one's owner, where it stands, and its bytes.
+fn items(chunk: &[u8]) -> impl Iterator<Item = (u32, u32, &[u8])> {
+    let mut rest = chunk;
+    std::iter::from_fn(move || {
+        let (header, behind) = rest.split_first_chunk::<HEADER>()?;
+        let owner = u32::from_le_bytes([header[0], header[1], header[2], header[3]]);
+        let len = u32::from_le_bytes([header[4], header[5], header[6], header[7]]) as usize;
+        let at = (chunk.len() - behind.len()) as u32;
+        let (item, next) = behind.split_at(len);
+        rest = next;
+        Some((owner, at, item))
+    })
+}
+
+/// Where an item's owner knows it to be, if it still is there.
+fn held<T: Owner>(owners: &mut Slab<T>, owner: u32, at: Place) -> Option<&mut Place> {
+    owners.get_mut(owner).map(Owner::place).filter(|place| **place == at)
 }
 
 // === impl Chunk ===

@@ -10,6 +10,7 @@ use std::hash::BuildHasher;
 use super::slab::NIL;
 
 /// `C` is what is remembered with each scope, for the policies of now and, while they have traces, for those before.
+#[derive(Debug)]
 pub struct Interner<C> {
     table: HashTable<u32>,
     hasher: RandomState,
@@ -22,6 +23,7 @@ pub struct Interner<C> {
 }
 
 /// A resource (without parent) or a scope (with its resource as parent): the fields of its message without the children.
+#[derive(Debug)]
 pub struct Envelope<C> {
     pub parent: u32,
     pub rest: Box<[u8]>,
@@ -214,6 +216,11 @@ impl<C> Interner<C> {
 // === impl Envelope ===
 
 impl<C> Envelope<C> {
+    /// Of a resource: the unknown fields around it, and its own.
+    pub fn parts(&self) -> (&[u8], &[u8]) {
+        self.rest.split_at(self.outer as usize)
+    }
+
     /// What it means to the policies of now, or to those `before`.
     #[inline(always)]
     pub fn context(&self, before: bool) -> Option<&C> {

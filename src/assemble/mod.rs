@@ -26,7 +26,7 @@ use hashbrown::{HashMap, HashTable, hash_table::Entry as TableEntry};
 
 pub use clock::{Clock, Moment, Stamps, WINDOW as CLOCK_WINDOW};
 pub use completion::{Completion, Reason};
-pub use intern::Envelope;
+pub use intern::{Envelope, Interner};
 pub use time::{Keying, Start};
 pub use verdicts::Standing;
 
@@ -39,7 +39,6 @@ use crate::{
 use anchors::Anchors;
 use arena::{Arena, Owner, Place};
 use completion::Structure;
-use intern::Interner;
 use links::Links;
 use marks::Mark;
 use slab::{Linked, NIL, Rows, Slab};
@@ -84,6 +83,8 @@ pub struct Assembly<C, V> {
     learns: usize,
     /// Alarms ring in batches.
     together: bool,
+    /// Held traces by the logarithm of how many spans they have.
+    lengths: [u32; u32::BITS as usize],
 }
 
 /// What policies remember of the traces that begin under them.
@@ -129,6 +130,15 @@ pub struct Origin {
     pub seen: RecordTime,
     /// That is so far ahead of the clock that the record's producer may be wrong.
     leaps: bool,
+}
+
+/// The record a held span came in, and which of its spans it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Source {
+    pub partition: u32,
+    pub offset: i64,
+    pub id: u64,
+    pub parent: u64,
 }
 
 /// Where a span went.
@@ -224,6 +234,10 @@ struct Root {
 struct Held {
     id: u64,
     parent: u64,
+    /// Of the record it came in.
+    offset: i64,
+    partition: u32,
+    /// Nowhere once its bytes are given up.
     place: Place,
     len: u32,
     scope: u32,
@@ -271,6 +285,7 @@ impl<C, V: Copy> Assembly<C, V> {
             arrivals: Rows::new(learns),
             learns,
             together: false,
+            lengths: [0; u32::BITS as usize],
         }
     }
 
@@ -421,7 +436,7 @@ impl<C, V: Copy> Assembly<C, V> {
         let Origin { partition, offset, seen, leaps } = origin;
         let trace = match self.find_or_open(partition, &span.trace_id) {
             Ok(trace) => trace,
-            Err(remembered) => match self.recall(remembered, partition, offset) {
+            Err(remembered) => match self.consult(remembered, partition, offset) {
                 Some(placed) => return placed,
                 None => match self.find_or_open(partition, &span.trace_id) {
                     Ok(trace) => {
@@ -436,6 +451,8 @@ impl<C, V: Copy> Assembly<C, V> {
         let held = Held {
             id: span.span_id,
             parent: span.parent_id,
+            offset,
+            partition,
             place: Place::NOWHERE,
             len: bytes.len() as u32,
             scope,
@@ -454,6 +471,13 @@ impl<C, V: Copy> Assembly<C, V> {
         }
         entry.spans = at;
         entry.span_count += 1;
+        if entry.span_count.is_power_of_two() {
+            let at = entry.span_count.ilog2() as usize;
+            self.lengths[at] += 1;
+            if at > 0 {
+                self.lengths[at - 1] -= 1;
+            }
+        }
         entry.bytes += bytes.len() as u64;
         entry.first_seen = entry.first_seen.min(seen.0);
         entry.last_seen = entry.last_seen.max(seen.0);
@@ -535,7 +559,7 @@ impl<C, V: Copy> Assembly<C, V> {
     }
 
     /// What a remembered verdict says of a span; None where the trace is held again, under that verdict.
-    fn recall(&mut self, remembered: u32, partition: u32, offset: i64) -> Option<Placed<V>> {
+    fn consult(&mut self, remembered: u32, partition: u32, offset: i64) -> Option<Placed<V>> {
         match self.verdicts.standing(remembered) {
             Standing::Restored if self.time.was_handled(partition, offset) && !mutant::is(Mutant::NothingSkipped) => {
                 return Some(Placed::Skipped);
@@ -752,20 +776,54 @@ impl<C, V: Copy> Assembly<C, V> {
         self.spans[at].id
     }
 
-    /// A held span's scope and bytes.
-    pub fn span(&self, at: u32) -> (u32, &[u8]) {
+    /// A held span's bytes, which have not been given up.
+    pub fn span(&self, at: u32) -> &[u8] {
         let held = &self.spans[at];
-        (held.scope, self.arena.get(held.place, held.len))
+        self.arena.get(held.place, held.len)
+    }
+
+    /// A held span's scope, and how many bytes it has.
+    pub fn carried(&self, at: u32) -> (u32, u32) {
+        let held = &self.spans[at];
+        (held.scope, held.len)
+    }
+
+    /// Whether the bytes of a held span are here no more.
+    pub fn is_given_up(&self, at: u32) -> bool {
+        self.spans[at].place == Place::NOWHERE
+    }
+
+    /// Where a held span came from.
+    pub fn source(&self, at: u32) -> Source {
+        let Held { id, parent, offset, partition, .. } = self.spans[at];
+        Source { partition, offset, id, parent }
+    }
+
+    /// Gives up the oldest payload, some hundred kilobytes of it, and returns of how many spans; None where that makes no room.
+    /// What is known of their traces stays.
+    pub fn give_up(&mut self) -> Option<usize> {
+        let Self { arena, spans, .. } = self;
+        arena.give_up(spans)
+    }
+
+    /// Gives all payload up, though there is room.
+    #[cfg(test)]
+    pub fn give_all_up(&mut self) {
+        self.arena.close();
+        while self.give_up().is_some() {}
     }
 
     /// Lets a trace go: with a verdict, which is remembered, or without, where it is given back undecided.
     pub fn release(&mut self, trace: u32, verdict: Option<(V, RecordTime)>) {
-        let Trace { id, spans, anchors, links, domain, generation, .. } = self.traces[trace].clone();
+        let Trace { id, spans, span_count, anchors, links, domain, generation, .. } = self.traces[trace].clone();
+        self.lengths[span_count.ilog2() as usize] -= 1;
         self.generations[usize::from(generation)].held -= 1;
         let mut at = spans;
         while at != NIL {
             let Held { place, len, scope, next, .. } = self.spans[at].clone();
-            self.arena.release(place, len);
+            if place != Place::NOWHERE {
+                self.arena.release(place, len);
+            }
             self.envelopes.release(scope);
             self.spans[at].place = Place::NOWHERE;
             self.spans.remove(at);
@@ -886,6 +944,12 @@ impl<C, V: Copy> Assembly<C, V> {
 
     pub fn spans_held(&self) -> u32 {
         self.spans.len()
+    }
+
+    /// Spans that a held trace has at most; less than twice as many as one has.
+    pub fn longest(&self) -> usize {
+        let at = self.lengths.iter().rposition(|traces| *traces > 0);
+        at.map_or(0, |at| (2 << at) - 1)
     }
 
     pub fn traces_held(&self) -> u32 {

@@ -89,6 +89,7 @@ fn question(candidate: Arc<PolicySet>, current: Option<Arc<PolicySet>>) -> Quest
         tick_bytes: 1 << 20,
         output_record_bytes: 1 << 20,
         stamps: crate::encode::Stamps::NONE,
+        recall: None,
     };
     Question { settings, candidate, current, theirs: None }
 }

@@ -22,6 +22,7 @@ use crate::{
     engine::{Past, Settings},
     explain::Gathered,
     model::{Fingerprint, Threshold, TraceId},
+    recall::Partial,
 };
 
 /// Says why a trace was kept or dropped: its spans, what each policy asked and found, the verdict, and what completed it.
@@ -112,11 +113,11 @@ fn read(args: &Args) -> Result<(Option<Config>, Policies), Diagnostics> {
 
 /// Those a worker of the configuration has, but for what depends on how many there are.
 pub fn settings(config: Option<&Config>) -> Settings {
-    let (completion, late_window, past, buffer) = match config {
+    let (completion, late_window, past, buffer, recalls) = match config {
         Some(Config { completion, late_window, late, memory, .. }) => {
-            (completion.clone(), *late_window, *late, memory.buffer as usize)
+            (completion.clone(), *late_window, *late, memory.buffer as usize, memory.recall)
         }
-        None => (config::Completion::default(), config::LATE_WINDOW, Past::Decide, 1 << 30),
+        None => (config::Completion::default(), config::LATE_WINDOW, Past::Decide, 1 << 30, true),
     };
     Settings {
         keying: Keying::Keyed,
@@ -132,6 +133,8 @@ pub fn settings(config: Option<&Config>) -> Settings {
         tick_bytes: buffer / 8,
         output_record_bytes: 1 << 20,
         stamps: Stamps::NONE,
+        // Nothing is written, so nothing is recalled; what it makes room for is.
+        recall: recalls.then(Partial::default),
     }
 }
 

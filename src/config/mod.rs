@@ -17,14 +17,16 @@ use std::{
     time::Duration,
 };
 
-use values::{bounded, choice};
+use values::{bounded, choice, flag};
 
 use crate::{
     decide::PolicySet,
     diagnostic::{Diagnostics, Location, Source},
     encode::Stamps,
     engine::Past,
-    limits, units,
+    limits,
+    recall::Partial,
+    units,
     yaml::{self, Fields, Kind, Node},
 };
 
@@ -90,6 +92,10 @@ pub struct Memory {
     /// Bytes of traces held and verdicts remembered, over all workers, which share it evenly: at least 16MiB a worker.
     /// Default 1GiB.
     pub buffer: u64,
+    /// Near that, payload is given up and read again from the input where its trace is kept. Default true.
+    pub recall: bool,
+    /// What becomes of a trace of which the input has lost some by then. Default [`Partial::DeadLetter`].
+    pub recall_partial: Partial,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -301,8 +307,12 @@ fn memory(node: &Node, d: &mut Diagnostics) -> Option<Memory> {
     let buffer = fields.take("buffer").map_or(Some(1 << 30), |node| {
         bounded(node, "`buffer`", units::size, limits::WORKER_BUFFER..=u64::MAX, "at least 16MiB a worker", d)
     });
+    let recall = fields.take("recall").map_or(Some(true), |node| flag(node, "`recall`", d));
+    let choices = [("dead_letter", Some(Partial::DeadLetter)), ("forward", Some(Partial::Forward))];
+    let partial = fields.take("recall_partial");
+    let partial = partial.map_or(Some(Partial::default()), |node| choice(node, "`recall_partial`", &choices, d));
     fields.finish(d);
-    Some(Memory { buffer: buffer? })
+    Some(Memory { buffer: buffer?, recall: recall?, recall_partial: partial? })
 }
 
 /// And the condition on what counts as a root, which is compiled with the policies.

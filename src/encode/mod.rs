@@ -30,6 +30,8 @@ pub trait Carried {
     /// The fields of the `ScopeSpans` without its spans.
     fn scope(&self, scope: u32) -> &[u8];
     fn span(&self, span: u32) -> &[u8];
+    /// A span's own id.
+    fn span_id(&self, span: u32) -> u64;
 }
 
 /// Field 1 of `TracesData`, field 2 of `ResourceSpans`, field 2 of `ScopeSpans`, all length-delimited.

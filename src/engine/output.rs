@@ -1,10 +1,13 @@
 //! Kept spans into a tick, a trace at a time.
 
+use std::sync::Arc;
+
 use crate::{
+    decide::Verdict,
     decode::{Batch, Range},
-    encode::{self, Carried, Edit, Item},
-    model::{RecordTime, TraceId},
-    tick::{Kept, Tick},
+    encode::{self, Carried, Edit, Item, Notes, Stamp, Stamps},
+    model::{Randomness, RecordTime, TraceId},
+    tick::{Dead, Kept, Tick},
 };
 
 /// Where kept spans go, and how much of them.
@@ -19,7 +22,7 @@ pub struct Output<'a> {
 }
 
 /// A trace, and the record it is said to come from.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Named {
     pub trace: TraceId,
     pub partition: u32,
@@ -28,6 +31,20 @@ pub struct Named {
     pub timestamp: Option<RecordTime>,
     /// Some of its spans come from another partition.
     pub shared: bool,
+}
+
+/// Why a trace is kept, and by what randomness it was decided: what is stamped on its spans.
+#[derive(Clone, Copy, Debug)]
+pub struct Why {
+    pub stamps: Stamps,
+    pub trace: TraceId,
+    pub randomness: Randomness,
+    /// The policy is by its number.
+    pub verdict: Verdict,
+    /// Why it was complete, in a word.
+    pub completion: &'static str,
+    /// The id of its root.
+    pub root: Option<u64>,
 }
 
 /// Spans that were not written.
@@ -80,6 +97,55 @@ impl Output<'_> {
     }
 }
 
+// === impl Why ===
+
+impl Why {
+    /// Stamps all spans of the trace, which are the items. `stamped` is emptied first; `names` are those of policies.
+    pub fn stamp(&self, names: &Arc<[String]>, items: &mut [Item], carried: &impl Carried, stamped: &mut Vec<u8>) {
+        let Self { stamps, trace, randomness, verdict, completion, root } = *self;
+        stamped.clear();
+        if stamps.is_none() {
+            return;
+        }
+        let policy = verdict.policy.map_or("otherwise", |number| &names[usize::from(number)]);
+        let notes = Notes { policy, reason: verdict.reason(), completion };
+        let threshold = verdict.threshold;
+        let mut stamp = Stamp { stamps, trace, randomness, threshold, notes, stamped, before: None };
+        let mut root = root.or_else(|| earliest(items, carried));
+        for item in items {
+            // A span that came twice, or that two processes share, is noted on once.
+            let is_root = root.take_if(|root| *root == carried.span_id(item.span)).is_some();
+            item.stamp(stamp.edit(carried.span(item.span), is_root));
+        }
+    }
+}
+
+/// The id of what stands for the root of a trace without one: it does not depend on arrival.
+fn earliest(items: &[Item], carried: &impl Carried) -> Option<u64> {
+    let begun = items.iter().map(|item| (encode::start(carried.span(item.span)), carried.span_id(item.span)));
+    begun.min().map(|(_, id)| id)
+}
+
+// === impl Refused ===
+
+impl Refused {
+    /// What is said in the dead letters of spans that no record of so many bytes takes.
+    pub fn too_large(&self, of: Named, record_bytes: usize) -> Option<Dead> {
+        let Named { trace, partition, offset, .. } = of;
+        let Self { too_large, largest, .. } = *self;
+        (too_large > 0).then(|| Dead {
+            partition,
+            offset,
+            spans: too_large,
+            reason: format!(
+                "a span of trace {trace} has {largest} bytes, more than a record of the output takes ({record_bytes})"
+            )
+            .into(),
+            bytes: 0..0,
+        })
+    }
+}
+
 // === impl Given ===
 
 impl Given<'_> {
@@ -111,5 +177,9 @@ impl Carried for Given<'_> {
 
     fn span(&self, span: u32) -> &[u8] {
         self.span_at(span as usize).1.of(self.payload)
+    }
+
+    fn span_id(&self, span: u32) -> u64 {
+        self.batch.spans.get(span as usize).map_or(0, |span| span.span_id)
     }
 }

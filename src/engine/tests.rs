@@ -4,6 +4,7 @@ mod ceilings;
 mod follow;
 mod model;
 mod output;
+mod recall;
 mod reload;
 mod restart;
 mod samplers;
@@ -61,6 +62,7 @@ fn settings(keying: Keying) -> Settings {
         tick_bytes: 1 << 20,
         output_record_bytes: 1 << 20,
         stamps: Stamps::NONE,
+        recall: None,
     }
 }
 
@@ -115,6 +117,8 @@ fn record(spans: &[Spec]) -> Vec<u8> {
 /// An engine with its output taken out as a driver would.
 struct Rig {
     engine: Engine,
+    /// What was given, where it can be recalled.
+    log: BTreeMap<(u32, i64), Vec<u8>>,
     /// Trace and spans, as raw bytes, of each record of the output.
     kept: Vec<(TraceId, Vec<Vec<u8>>)>,
     /// Offset, reason and bytes.
@@ -126,7 +130,14 @@ struct Rig {
 impl Rig {
     fn new(settings: Settings, text: &str) -> Self {
         let engine = Engine::new(settings, policies(text));
-        Self { engine, kept: Vec::new(), dead: Vec::new(), decided: Vec::new(), watermarks: Vec::new() }
+        Self {
+            engine,
+            log: BTreeMap::new(),
+            kept: Vec::new(),
+            dead: Vec::new(),
+            decided: Vec::new(),
+            watermarks: Vec::new(),
+        }
     }
 
     /// One partition, keyed.
@@ -137,7 +148,8 @@ impl Rig {
     }
 
     fn cut(&mut self) {
-        let tick = self.engine.cut();
+        let mut tick = self.engine.cut();
+        self.recall(&mut tick);
         for kept in &tick.kept {
             let spans = raw_spans(&tick.bytes[kept.bytes.clone()]);
             assert_eq!(spans.len(), kept.spans as usize);
@@ -153,11 +165,28 @@ impl Rig {
         self.assert_conserved();
     }
 
+    /// As whoever brings a tick out does.
+    fn recall(&self, tick: &mut Tick) {
+        let Settings { output_record_bytes, recall, .. } = self.engine.settings;
+        let Some(partial) = recall.filter(|_| !tick.recall.is_empty()) else { return };
+        for (partition, offsets) in tick.recall.begin() {
+            for offset in offsets {
+                if let Some(payload) = self.log.get(&(partition, offset)) {
+                    tick.recall.take(partition, offset, payload);
+                }
+            }
+        }
+        tick.fill(output_record_bytes, partial);
+    }
+
     fn give(&mut self, partition: u32, offset: i64, time: i64, payload: Option<&[u8]>) {
         self.give_below(RecordTime::END, partition, offset, time, payload);
     }
 
     fn give_below(&mut self, ceiling: RecordTime, partition: u32, offset: i64, time: i64, payload: Option<&[u8]>) {
+        if let (Some(payload), true) = (payload, self.engine.settings.recall.is_some()) {
+            self.log.insert((partition, offset), payload.to_vec());
+        }
         let record = Record { partition, offset, timestamp: Some(RecordTime(time)), headers: &(), payload };
         while self.engine.ingest(record, ceiling) == Err(Full) {
             self.assert_conserved();

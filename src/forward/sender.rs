@@ -19,9 +19,9 @@ use rdkafka::{
 use super::{Delivered, Outcome, Parcel, Shared, contents};
 use crate::{
     config::{Config, Delivery},
-    rekey,
+    recall, rekey,
     sample::Learned,
-    source::{self, Committer, Metadata, Partition, Refusal, Use},
+    source::{self, Committer, Metadata, Partition, Recaller, Refusal, Use},
     tick::{Dead, Logged, Tick},
 };
 
@@ -36,6 +36,7 @@ pub struct Sender {
     config: Arc<Config>,
     route: Route,
     committer: Committer,
+    recaller: Recaller,
     shared: Arc<Shared>,
 }
 
@@ -131,6 +132,7 @@ impl Sender {
             plain,
             incarnation: fastrand::u64(..),
             config: config.clone(),
+            recaller: Recaller::new(config.clone()),
             route,
             committer,
             shared,
@@ -161,7 +163,8 @@ impl Sender {
     ///
     /// # Errors
     /// The producer is beyond repair, or nobody waits any more.
-    pub fn deliver(&self, mut parcel: Parcel) -> KafkaResult<Delivered> {
+    pub fn deliver(&mut self, mut parcel: Parcel) -> KafkaResult<Delivered> {
+        self.recall(&mut parcel)?;
         let result = match &self.plain {
             None => self.transact(&mut parcel),
             Some(plain) => self.decide_then_send(plain, &mut parcel),
@@ -184,6 +187,25 @@ impl Sender {
             _ => Vec::new(),
         };
         Ok(Delivered { parcel, logged, commits, outcome, revoked: HashSet::new() })
+    }
+
+    /// Reads again what was given up of what is kept, before anything is sent.
+    fn recall(&mut self, parcel: &mut Parcel) -> KafkaResult<()> {
+        let Parcel { tick, names, .. } = parcel;
+        if tick.recall.is_empty() {
+            return Ok(());
+        }
+        let named = |partition| super::name(names, partition).map(|name| &name.partition);
+        self.recaller.read(&mut tick.recall, named, || self.shared.is_abandoned())?;
+        tick.fill(self.route.record_bytes, self.config.memory.recall_partial);
+        let recall::Read { partial, gone, .. } = tick.recall.read;
+        if gone > 0 {
+            tracing::error!(
+                "{gone} spans of {partial} traces were removed from the log before they were read again: see the dead letters. Give \
+                 the input a longer retention.ms, or memory.buffer more"
+            );
+        }
+        Ok(())
     }
 
     /// All of it or nothing: readers of committed records never see anything undone.

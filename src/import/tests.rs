@@ -50,6 +50,7 @@ fn keeps(set: Arc<PolicySet>, spans: &[(Resource, Span)]) -> bool {
         tick_bytes: 1 << 20,
         output_record_bytes: 1 << 20,
         stamps: crate::encode::Stamps::NONE,
+        recall: None,
     };
     let mut engine = Engine::new(settings, set);
     engine.assign(Start::at(0));

@@ -427,6 +427,7 @@ fn settings(orders: &Orders) -> Settings {
         tick_bytes: (config.tick.bytes as usize).min(buffer / 8),
         output_record_bytes: *output_record_bytes,
         stamps: config.stamps,
+        recall: config.memory.recall.then_some(config.memory.recall_partial),
     }
 }
 

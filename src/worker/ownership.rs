@@ -138,7 +138,7 @@ impl<I: Io> Worker<I> {
         let partial = self.orders.keying == Keying::Unkeyed && self.owned.len() < self.orders.partitions.len();
         self.partial_since = partial.then(|| self.partial_since.unwrap_or_else(|| self.io.now()));
         let Memory { decisions, states } = memory;
-        self.recall(states);
+        self.relearn(states);
         self.restored.extend(decisions);
         if !partial {
             self.remember();
@@ -164,7 +164,7 @@ impl<I: Io> Worker<I> {
     }
 
     /// Remembers what samplers have learned. What cannot be read is learned again.
-    fn recall(&mut self, states: Vec<Learned<Partition>>) {
+    fn relearn(&mut self, states: Vec<Learned<Partition>>) {
         if states.is_empty() || mutant::is(Mutant::LearnsAnew) {
             return;
         }
@@ -175,7 +175,7 @@ impl<I: Io> Worker<I> {
             let rank = owned.find(topic, *partition).and_then(|_| orders.rank(&of.partition))?;
             Some(of.called(rank))
         });
-        if let Err(error) = engine.recall(own) {
+        if let Err(error) = engine.relearn(own) {
             tracing::warn!(%error, "some of what samplers had learned cannot be read, and is learned again");
         }
     }

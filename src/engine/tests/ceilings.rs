@@ -255,7 +255,7 @@ fn what_was_spent_stays_spent() {
         }
     }
     let mut next = Rig::keyed(&text);
-    next.engine.recall(states.into_iter()).expect("as written");
+    next.engine.relearn(states.into_iter()).expect("as written");
     for number in 0..200 {
         next.give(0, number, SECONDS * 1000 + number * 5, Some(&root(number as u64, "shop", "a", 1)));
     }

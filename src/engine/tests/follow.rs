@@ -265,7 +265,7 @@ fn what_was_kept_is_known_in_other_partitions_lives_and_workers() {
         let states = states.iter().cloned();
         match heard {
             true => after.engine.hear(states).expect("as written"),
-            false => after.engine.recall(states).expect("as written"),
+            false => after.engine.relearn(states).expect("as written"),
         }
         let partition = u32::from(!heard);
         after.give(partition, 1, 5_000, Some(&record(&then[0])));

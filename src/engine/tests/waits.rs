@@ -110,7 +110,7 @@ fn a_restart_waits_as_before_and_others_do_too() {
     let mut before = rig(learning());
     let states = give(&mut before, 100, &[QUICK, SLOW].repeat(200));
     let [mut after, mut other] = [(); 2].map(|()| rig(learning()));
-    after.engine.recall(states.iter().cloned()).expect("it was written so");
+    after.engine.relearn(states.iter().cloned()).expect("it was written so");
     other.engine.hear(states.iter().map(|of| Learned { partition: 1, ..of.clone() })).expect("it was written so");
     // The first trace of an engine comes before it knows the time.
     [&mut before, &mut after, &mut other].into_iter().for_each(|rig| _ = held(rig, QUICK));
@@ -120,7 +120,7 @@ fn a_restart_waits_as_before_and_others_do_too() {
     }
     let goal = Completion { completeness: Some(0.8), ..learning().completion };
     let mut another = rig(Settings { completion: goal, ..learning() });
-    another.engine.recall(states.iter().cloned()).expect("it is not read");
+    another.engine.relearn(states.iter().cloned()).expect("it is not read");
     assert_eq!(held(&mut another, QUICK), (Reason::Structure, 5_000), "what was learned for another goal is of no use");
 }
 

@@ -17,7 +17,7 @@ use rdkafka::{
 use super::{
     super::io::Io,
     broker::{Broker, Refusal},
-    judge::Letter,
+    judge::{Judge, Letter},
     learned::{self, Ends},
 };
 use crate::{
@@ -27,6 +27,7 @@ use crate::{
     forward::{Delivered, Outcome, Parcel, contents},
     model::RecordTime,
     mutant::{self, Mutant},
+    recall::Partial,
     sample::Learned,
     source::{self, Beginning, Event, Head, Memory, Metadata, NoBeginning, Partition, Restored, Wanted},
     tick::{Dead, Logged},
@@ -100,6 +101,8 @@ type Commits = Vec<(usize, i64, Metadata)>;
 struct Out {
     parcel: Parcel,
     membership: (u32, u32),
+    /// Records that are read again first: the number of the partition, and the offset.
+    left: Vec<(u32, i64)>,
     /// What goes into the transaction, and what is sent after it.
     pieces: VecDeque<Piece>,
     after: VecDeque<Piece>,
@@ -123,6 +126,8 @@ enum Piece {
 pub enum Stage {
     /// No tick is out.
     Idle,
+    /// What was given up is read again.
+    Recalling,
     Producing,
     Offsets,
     Ending,
@@ -133,6 +138,9 @@ pub enum Stage {
     Output,
     Committing,
 }
+
+/// Records that are read again in one step.
+const RECALLED: usize = 4;
 
 // === impl World ===
 
@@ -269,6 +277,20 @@ impl Client {
         let Some(out) = &mut self.producer.out else { return };
         let result = match out.stage {
             Stage::Idle => return,
+            Stage::Recalling => {
+                for (number, offset) in out.left.split_off(out.left.len().saturating_sub(RECALLED)) {
+                    let log = &broker.input[place(&self.world, &out.parcel, number)];
+                    let (_, input) =
+                        log.next(offset as usize).filter(|(at, _)| *at == offset as usize).expect("it was read");
+                    out.parcel.tick.recall.take(number, offset, &input.payload);
+                }
+                if out.left.is_empty() {
+                    out.parcel.tick.fill(1 << 20, Partial::DeadLetter);
+                    (out.pieces, out.after) = pieces(&self.world, &out.parcel, self.incarnation, &mut broker.judge);
+                    out.stage = Stage::Producing;
+                }
+                Ok(())
+            }
             Stage::Producing if fails => Err(Refusal::Generation),
             Stage::Producing => match out.pieces.pop_front() {
                 None => {
@@ -366,30 +388,27 @@ impl Client {
             Err(Refusal::Fenced) => self.producer.fence(),
         }
     }
+}
 
-    /// What goes into the transaction, and what is sent after it.
-    fn pieces(&self, parcel: &Parcel) -> (VecDeque<Piece>, VecDeque<Piece>) {
-        let place = |number: u32| {
-            let name = parcel.names.iter().find(|name| name.at == number).expect("its partitions have names");
-            self.index(&name.partition)
-        };
-        let tick = &parcel.tick;
-        let decided = contents::decisions(tick, self.incarnation, 4096);
-        let decided = decided.into_iter().map(|(number, value)| Piece::Decisions(number, place(number), value));
-        let judge = &mut self.world.broker.borrow_mut().judge;
-        let kept = tick.kept.iter().map(|kept| Piece::Kept(judge.sent(&tick.bytes[kept.bytes.clone()])));
-        let dead = tick.dead.iter().map(|&Dead { partition, offset, spans, .. }| {
-            Piece::Dead(Letter { partition: place(partition), offset, spans })
-        });
-        let states = tick.states.iter().map(|learned| Piece::State(learned.clone().called(place(learned.partition))));
-        let (decided, output): (VecDeque<_>, VecDeque<_>) =
-            (decided.collect(), kept.chain(dead).chain(states).collect());
-        if self.world.at_least_once {
-            (decided, output)
-        } else {
-            (decided.into_iter().chain(output).collect(), VecDeque::new())
-        }
-    }
+/// What goes into the transaction, and what is sent after it.
+fn pieces(world: &World, parcel: &Parcel, incarnation: u64, judge: &mut Judge) -> (VecDeque<Piece>, VecDeque<Piece>) {
+    let place = |number| place(world, parcel, number);
+    let tick = &parcel.tick;
+    let decided = contents::decisions(tick, incarnation, 4096);
+    let decided = decided.into_iter().map(|(number, value)| Piece::Decisions(number, place(number), value));
+    let kept = tick.kept.iter().map(|kept| Piece::Kept(judge.sent(&tick.bytes[kept.bytes.clone()])));
+    let dead = tick.dead.iter().map(|&Dead { partition, offset, spans, .. }| {
+        Piece::Dead(Letter { partition: place(partition), offset, spans })
+    });
+    let states = tick.states.iter().map(|learned| Piece::State(learned.clone().called(place(learned.partition))));
+    let (decided, output): (VecDeque<_>, VecDeque<_>) = (decided.collect(), kept.chain(dead).chain(states).collect());
+    if world.at_least_once { (decided, output) } else { (decided.into_iter().chain(output).collect(), VecDeque::new()) }
+}
+
+/// Which partition of the world a tick knows by this number.
+fn place(world: &World, parcel: &Parcel, number: u32) -> usize {
+    let name = parcel.names.iter().find(|name| name.at == number).expect("its partitions have names");
+    world.index(&name.partition)
 }
 
 // === impl Producer ===
@@ -564,7 +583,7 @@ impl Io for Client {
         Ok(Some(memory))
     }
 
-    fn send(&mut self, parcel: Parcel) -> anyhow::Result<()> {
+    fn send(&mut self, mut parcel: Parcel) -> anyhow::Result<()> {
         assert!(self.producer.out.is_none(), "one tick at a time");
         let membership = {
             let consumer = self.consumer.borrow();
@@ -575,16 +594,25 @@ impl Io for Client {
             format!("{} sends tick {} of {names:?} as {membership:?}: {:?}", self.name, tick.number, tick.watermarks)
         });
         self.producer.revoked.clear();
-        let (pieces, after) = self.pieces(&parcel);
+        let records = parcel.tick.recall.begin();
+        let left: Vec<_> =
+            records.into_iter().flat_map(|(at, of)| of.into_iter().map(move |offset| (at, offset))).collect();
+        let judge = &mut self.world.broker.borrow_mut().judge;
+        let (stage, (pieces, after)) = if left.is_empty() {
+            (Stage::Producing, pieces(&self.world, &parcel, self.incarnation, judge))
+        } else {
+            (Stage::Recalling, Default::default())
+        };
         self.producer.out = Some(Out {
             parcel,
             membership,
+            left,
             pieces,
             after,
             acknowledged: false,
             reply: None,
             logged: Vec::new(),
-            stage: Stage::Producing,
+            stage,
         });
         Ok(())
     }

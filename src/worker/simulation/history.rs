@@ -42,6 +42,8 @@ pub struct Setup {
     pub backlog: bool,
     /// Spans are so large that memory decides.
     pub large: bool,
+    /// Payload is given up now and then.
+    pub gives_up: bool,
     /// Prints what happens.
     pub tells: bool,
 }
@@ -118,12 +120,13 @@ pub enum Moment {
 }
 
 /// An aborted tick is sent again at once: nothing strikes in between.
-pub const MOMENTS: [Moment; 12] = [
+pub const MOMENTS: [Moment; 13] = [
     Moment::Starting,
     Moment::Waiting,
     Moment::Restoring,
     Moment::Behind,
     Moment::Sending(Stage::Idle),
+    Moment::Sending(Stage::Recalling),
     Moment::Sending(Stage::Producing),
     Moment::Sending(Stage::Offsets),
     Moment::Sending(Stage::Ending),
@@ -467,6 +470,9 @@ impl Run {
     fn turn(&mut self, at: usize, records: u8) {
         let worker = &mut self.workers[at].worker;
         worker.io.allow(usize::from(records));
+        if self.setup.gives_up && self.world.random.borrow_mut().u8(..) < 32 {
+            worker.engine.give_all_up();
+        }
         match worker.turn() {
             Ok(_) => {
                 let lost = worker.engine.stats().lost(worker.engine.spans_held());

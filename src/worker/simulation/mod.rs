@@ -80,6 +80,8 @@ fn setups() -> Setups {
             for_good: kind != Kind::Forgetful,
             backlog: kind == Kind::Backlog,
             large: kind == Kind::Large,
+            // Elsewhere all of it stays in memory.
+            gives_up: kind != Kind::Forgetful,
             tells: false,
         }
     };

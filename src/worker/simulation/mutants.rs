@@ -9,6 +9,13 @@ use crate::{
 impl<I: Io> Worker<I> {
     /// A tick has been cut, and is about to be sent.
     pub fn mutate(&mut self, tick: &mut Tick) -> anyhow::Result<()> {
+        if mutant::is(Mutant::RecallAfterCommit) && !tick.recall.is_empty() {
+            let mut later = self.engine.cut();
+            later.recall = std::mem::take(&mut tick.recall);
+            let later = self.parcel(later);
+            self.again.keep(later);
+            return Ok(());
+        }
         let at_send = mutant::is(Mutant::WatermarkAtSend);
         if !at_send && !mutant::is(Mutant::OutputAfterCut) {
             return Ok(());
