@@ -673,10 +673,7 @@ impl Engine {
     /// Gives payload up, the oldest first, until the budget has so many bytes left; where that is not enough, decides the oldest traces.
     fn evict(&mut self, bytes: usize) -> Result<(), Full> {
         while self.bytes_held() + bytes > self.settings.buffer && !mutant::is(Mutant::BudgetIgnored) {
-            if self.settings.recall.is_some()
-                && let Some(spans) = self.assembly.give_up()
-            {
-                self.stats.given_up += spans as u64;
+            if self.give_up() {
                 continue;
             }
             if self.full() {
@@ -747,7 +744,17 @@ impl Engine {
     /// Output takes room too: after every piece of it, and when it is gone, there may be less or more.
     fn wrote(&mut self) {
         self.room = 0;
-        self.crowded = self.has_output() && self.bytes_held() + self.reserve(0) > self.settings.buffer;
+        self.crowded = false;
+        while self.has_output() && self.bytes_held() + self.reserve(0) > self.settings.buffer && !self.crowded {
+            self.crowded = !self.give_up();
+        }
+    }
+
+    /// Gives up the oldest payload, where it can be recalled; false where there is none.
+    fn give_up(&mut self) -> bool {
+        let given_up = self.settings.recall.and_then(|_| self.assembly.give_up());
+        self.stats.given_up += given_up.unwrap_or(0) as u64;
+        given_up.is_some()
     }
 
     /// Output that leaves when it is settled, and makes room.

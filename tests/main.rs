@@ -20,6 +20,7 @@ mod metrics;
 mod outliers;
 mod partitions;
 mod preflight;
+mod recall;
 mod rekey;
 mod reload;
 mod security;

@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rdkafka::{
@@ -37,6 +37,9 @@ pub struct Sender {
     route: Route,
     committer: Committer,
     recaller: Recaller,
+    /// Spans that were gone and their traces, since that was last said, and when.
+    gone: [u64; 2],
+    told: Option<Instant>,
     shared: Arc<Shared>,
 }
 
@@ -96,6 +99,8 @@ const UNNAMED: KafkaError = KafkaError::MessageProduction(RDKafkaErrorCode::Unkn
 pub const FRAMING: usize = 512;
 /// Between two looks at what is not acknowledged yet.
 const STEP: Duration = Duration::from_millis(20);
+/// What goes on is not said with every tick.
+const TELL: Duration = Duration::from_secs(30);
 /// One try of a transaction's step; then it is looked at whether anybody still waits.
 const TRY: Duration = Duration::from_secs(5);
 
@@ -133,6 +138,8 @@ impl Sender {
             incarnation: fastrand::u64(..),
             config: config.clone(),
             recaller: Recaller::new(config.clone()),
+            gone: [0; 2],
+            told: None,
             route,
             committer,
             shared,
@@ -199,9 +206,12 @@ impl Sender {
         self.recaller.read(&mut tick.recall, named, || self.shared.is_abandoned())?;
         tick.fill(self.route.record_bytes, self.config.memory.recall_partial);
         let recall::Read { partial, gone, .. } = tick.recall.read;
-        if gone > 0 {
+        self.gone = [self.gone[0] + gone, self.gone[1] + partial];
+        let [spans, traces] = self.gone;
+        if spans > 0 && self.told.is_none_or(|told| told.elapsed() > TELL) {
+            (self.gone, self.told) = ([0; 2], Some(Instant::now()));
             tracing::error!(
-                "{gone} spans of {partial} traces were removed from the log before they were read again: see the dead letters. Give \
+                "{spans} spans of {traces} traces were removed from the log before they were read again: see the dead letters. Give \
                  the input a longer retention.ms, or memory.buffer more"
             );
         }
