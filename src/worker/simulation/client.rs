@@ -139,9 +139,6 @@ pub enum Stage {
     Committing,
 }
 
-/// Records that are read again in one step.
-const RECALLED: usize = 4;
-
 // === impl World ===
 
 impl World {
@@ -278,7 +275,7 @@ impl Client {
         let result = match out.stage {
             Stage::Idle => return,
             Stage::Recalling => {
-                for (number, offset) in out.left.split_off(out.left.len().saturating_sub(RECALLED)) {
+                if let Some((number, offset)) = out.left.pop() {
                     let log = &broker.input[place(&self.world, &out.parcel, number)];
                     let (_, input) =
                         log.next(offset as usize).filter(|(at, _)| *at == offset as usize).expect("it was read");

@@ -470,15 +470,15 @@ impl Run {
     fn turn(&mut self, at: usize, records: u8) {
         let worker = &mut self.workers[at].worker;
         worker.io.allow(usize::from(records));
-        if self.setup.gives_up && self.world.random.borrow_mut().u8(..) < 32 {
+        if self.setup.gives_up && self.world.random.borrow_mut().u8(..) < 96 {
             worker.engine.give_all_up();
         }
         match worker.turn() {
             Ok(_) => {
                 let lost = worker.engine.stats().lost(worker.engine.spans_held());
-                let told = format!("a worker lost {lost} spans (I1): {:?}", worker.engine.stats());
+                let told = (lost != 0).then(|| format!("a worker lost {lost} spans (I1): {:?}", worker.engine.stats()));
                 let (held, budget) = (worker.engine.bytes_held() as u64, self.setup.config.memory.buffer);
-                if lost != 0 {
+                if let Some(told) = told {
                     self.blame(told);
                 }
                 if held > budget {
