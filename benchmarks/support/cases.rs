@@ -2,7 +2,7 @@
 
 use tailwater::decode::{
     self, Batch, Keys, Malformed,
-    wire::{Range, Reader, Wire},
+    wire::{Range, Reader},
 };
 
 use super::{
@@ -115,7 +115,7 @@ fn children(
 ) -> Result<u64, Malformed> {
     let (mut sum, mut reader) = (0, Reader::within(record, message));
     while let Some(field) = reader.field()? {
-        if let (true, Wire::Bytes(_, range)) = (field.number == number, field.value) {
+        if let (true, Ok((_, range))) = (field.number == number, field.bytes()) {
             sum += each(range)?;
         }
     }

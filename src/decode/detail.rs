@@ -59,7 +59,7 @@ pub fn events(span: &[u8]) -> impl Iterator<Item = Item<'_>> {
         let mut event = Item { bytes, attributes: 3, ..Item::default() };
         each(bytes, |number, value| match (number, value) {
             (1, Wire::Fixed64(time)) => event.time = time,
-            (2, Wire::Bytes(name, _)) => event.name = name,
+            (2, Wire::Bytes(name)) => event.name = name,
             (4, Wire::Varint(count)) => event.dropped_attributes = count as u32,
             _ => {}
         });
@@ -72,9 +72,9 @@ pub fn links(span: &[u8]) -> impl Iterator<Item = Item<'_>> {
     Bodies::of(span, 13).map(|bytes| {
         let mut link = Item { bytes, attributes: 4, ..Item::default() };
         each(bytes, |number, value| match (number, value) {
-            (1, Wire::Bytes(id, _)) => link.trace_id = id,
-            (2, Wire::Bytes(id, _)) => link.span_id = id,
-            (3, Wire::Bytes(state, _)) => link.trace_state = state,
+            (1, Wire::Bytes(id)) => link.trace_id = id,
+            (2, Wire::Bytes(id)) => link.span_id = id,
+            (3, Wire::Bytes(state)) => link.trace_state = state,
             (5, Wire::Varint(count)) => link.dropped_attributes = count as u32,
             (6, Wire::Fixed32(flags)) => link.flags = flags,
             _ => {}
@@ -90,13 +90,13 @@ impl<'a> Detail<'a> {
     pub fn of(span: &'a [u8]) -> Self {
         let mut detail = Self::default();
         each(span, |number, value| match (number, value) {
-            (2, Wire::Bytes(id, _)) => detail.span_id = id,
-            (3, Wire::Bytes(state, _)) => detail.trace_state = state,
-            (4, Wire::Bytes(id, _)) => detail.parent_id = id,
+            (2, Wire::Bytes(id)) => detail.span_id = id,
+            (3, Wire::Bytes(state)) => detail.trace_state = state,
+            (4, Wire::Bytes(id)) => detail.parent_id = id,
             (10, Wire::Varint(count)) => detail.dropped_attributes = count as u32,
             (12, Wire::Varint(count)) => detail.dropped_events = count as u32,
             (14, Wire::Varint(count)) => detail.dropped_links = count as u32,
-            (15, Wire::Bytes(status, _)) => detail.status_message = text(status, 2).unwrap_or(detail.status_message),
+            (15, Wire::Bytes(status)) => detail.status_message = text(status, 2).unwrap_or(detail.status_message),
             (16, Wire::Fixed32(flags)) => detail.flags = flags,
             _ => {}
         });

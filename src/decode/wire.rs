@@ -45,7 +45,8 @@ pub enum Wire<'a> {
     Varint(u64),
     Fixed64(u64),
     Fixed32(u32),
-    Bytes(&'a [u8], Range),
+    /// Which ends where the field does.
+    Bytes(&'a [u8]),
 }
 
 /// Walks the fields of one message that stands in `payload[range]`.
@@ -135,7 +136,7 @@ impl<'a> Reader<'a> {
                     return Err(Malformed::Truncated);
                 }
                 self.at = end;
-                Wire::Bytes(&self.payload[body..end], Range::new(body, end))
+                Wire::Bytes(&self.payload[body..end])
             }
             5 => Wire::Fixed32(u32::from_le_bytes(self.array()?)),
             other => return Err(Malformed::WireType(other as u8)),
@@ -187,8 +188,9 @@ impl<'a> Field<'a> {
     /// `WrongType` where the field is of another wire type.
     #[inline(always)]
     pub fn bytes(&self) -> Result<(&'a [u8], Range), Malformed> {
+        let end = self.range.end;
         match self.value {
-            Wire::Bytes(bytes, range) => Ok((bytes, range)),
+            Wire::Bytes(bytes) => Ok((bytes, Range { start: end - bytes.len() as u32, end })),
             _ => Err(Malformed::WrongType(self.number)),
         }
     }

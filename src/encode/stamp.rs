@@ -230,8 +230,8 @@ pub fn start(body: &[u8]) -> u64 {
 fn look(body: &[u8]) -> (Seen<'_>, Option<Range>) {
     let (mut seen, mut at) = (Seen { trace_state: &[], is_unknown: false }, None);
     each(body, |number, value, range| match (number, value) {
-        (TRACE_STATE, Wire::Bytes(bytes, _)) => (seen.trace_state, at) = (bytes, Some(range)),
-        (ATTRIBUTES, Wire::Bytes(bytes, _)) => seen.is_unknown |= bytes.starts_with(IS_UNKNOWN),
+        (TRACE_STATE, Wire::Bytes(bytes)) => (seen.trace_state, at) = (bytes, Some(range)),
+        (ATTRIBUTES, Wire::Bytes(bytes)) => seen.is_unknown |= bytes.starts_with(IS_UNKNOWN),
         _ => {}
     });
     (seen, at)
