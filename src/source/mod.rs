@@ -292,9 +292,11 @@ const DEFAULTS: &[(&str, &str)] = &[
     // The default of a second stalls a reader that is faster than the fetches.
     ("fetch.queue.backoff.ms", "10"),
     ("fetch.wait.max.ms", "100"),
-    ("fetch.message.max.bytes", "4194304"),
+    // What is fetched at once should still be in the caches when it is read, in memory that was there before: a fetch is no larger
+    // than the queue, and of one partition no larger than this.
+    ("fetch.message.max.bytes", "1048576"),
     // Bounds what librdkafka holds beside our budget, for each worker.
-    ("queued.max.messages.kbytes", "65536"),
+    ("queued.max.messages.kbytes", "16384"),
     ("queued.min.messages", "1000000"),
 ];
 
