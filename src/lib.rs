@@ -21,6 +21,7 @@ pub mod generate;
 pub mod import;
 pub mod instance;
 pub mod limits;
+mod lines;
 pub mod model;
 mod mutant;
 mod names;

@@ -23,8 +23,8 @@ pub const WORD: &str = "floor";
 const PROPERTIES: [(&str, &str); 5] = [
     ("fetch.queue.backoff.ms", "10"),
     ("fetch.wait.max.ms", "100"),
-    ("fetch.message.max.bytes", "4194304"),
-    ("queued.max.messages.kbytes", "65536"),
+    ("fetch.message.max.bytes", "1048576"),
+    ("queued.max.messages.kbytes", "16384"),
     ("queued.min.messages", "1000000"),
 ];
 

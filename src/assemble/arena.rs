@@ -5,6 +5,7 @@
 //! pinned whole by its slowest. Moving costs at most a byte copied for every byte freed.
 
 use super::slab::{Linked, NIL, Slab};
+use crate::lines;
 
 /// Where an item's bytes stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +101,7 @@ impl Arena {
             return true;
         }
         let bytes = std::mem::take(&mut self.chunks[from as usize].bytes);
+        lines::touch(&bytes);
         for (owner, at, item) in items(&bytes) {
             if let Some(place) = held(owners, owner, Place { chunk: from, at }) {
                 *place = self.push(owner, item);

@@ -10,14 +10,12 @@ use super::{
     value::{Value, key_value},
     wire::{Field, Malformed, Range, Reader},
 };
-use crate::{limits, model::TraceId};
+use crate::{limits, lines, model::TraceId};
 
 const RESOURCE_SPANS: u32 = 1;
 const SCOPE_SPANS: u32 = 2;
 const SPANS: u32 = 2;
 
-/// Bytes that memory hands over together.
-const LINE: usize = 64;
 /// What fits into the nearer caches: of a larger record the first lines would be gone again before they are walked.
 const NEAR: usize = 256 << 10;
 
@@ -27,7 +25,7 @@ const NEAR: usize = 256 << 10;
 /// The record as a whole is refused; `batch` is then to be ignored.
 pub fn decode(payload: &[u8], keys: &Keys, batch: &mut Batch) -> Result<(), Malformed> {
     batch.clear();
-    touch(payload);
+    lines::touch(&payload[..payload.len().min(NEAR)]);
     let mut reader = Reader::new(payload)?;
     while let Some(field) = reader.field()? {
         match field.number {
@@ -57,13 +55,6 @@ pub fn decode(payload: &[u8], keys: &Keys, batch: &mut Batch) -> Result<(), Malf
         batch.messages.truncate(first);
     }
     Ok(())
-}
-
-/// Reads a byte of each line. A walk waits for memory at every field, for where the next one begins stands in the one before; these
-/// loads wait for nothing, so many of them are on their way at once.
-fn touch(payload: &[u8]) {
-    let near = &payload[..payload.len().min(NEAR)];
-    std::hint::black_box(near.iter().step_by(LINE).fold(0, |sum, byte| sum ^ byte));
 }
 
 fn message_of(field: Field<'_>, batch: &mut Batch) -> Result<(), Malformed> {

@@ -437,7 +437,7 @@ fn buffer(orders: &Orders) -> usize {
 }
 
 /// The part of it for what comes before its turn. Librdkafka hands over what it fetched of one partition after the other, megabytes
-/// at a time, and holds no more than 64 MiB: an eighth of the default is room for all of that.
+/// at a time, and holds no more than 16 MiB: an eighth of the default is room for all of that.
 fn early(orders: &Orders) -> usize {
     if orders.keying == Keying::Unkeyed { buffer(orders) / 8 } else { 0 }
 }

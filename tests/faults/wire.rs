@@ -55,7 +55,7 @@ fn offsets_that_hang_end_the_process() {
 #[test]
 fn output_that_does_not_arrive_bounds_memory() {
     const BUDGET: u64 = 64 << 20;
-    // librdkafka's queues, 64 MiB in and 64 MiB out, and the program itself.
+    // librdkafka's queues, 16 MiB in and 64 MiB out, and the program itself.
     const BESIDE: u64 = 160 << 20;
     const TRACES: u64 = 3_000;
     const SPANS: u64 = 8;
