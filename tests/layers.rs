@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const CORE: [&str; 15] = [
+const CORE: [&str; 16] = [
     "decode",
     "assemble",
     "decide",
@@ -19,13 +19,14 @@ const CORE: [&str; 15] = [
     "stats.rs",
     "model.rs",
     "limits.rs",
+    "lines.rs",
     "rekey/split.rs",
     "rekey/partition.rs",
 ];
 
 /// The modules of this crate, and of the standard library, that the core may use: policies are read from YAML, and all of
 /// `std::io` but the standard streams is memory.
-const CRATE: [&str; 15] = [
+const CRATE: [&str; 16] = [
     "decode",
     "assemble",
     "decide",
@@ -38,11 +39,12 @@ const CRATE: [&str; 15] = [
     "model",
     "mutant",
     "limits",
+    "lines",
     "yaml",
     "units",
     "diagnostic",
 ];
-const STD: [&str; 10] = ["borrow", "cmp", "collections", "fmt", "hash", "io", "iter", "mem", "ops", "sync"];
+const STD: [&str; 11] = ["borrow", "cmp", "collections", "fmt", "hash", "hint", "io", "iter", "mem", "ops", "sync"];
 
 /// Clocks, locks, globals, output and logs, where a module does not tell.
 const WORLD: [&str; 20] = [
