@@ -71,7 +71,7 @@ fn more_traffic_than_the_budget() {
 fn all_of_it_kept() {
     for form in Form::ALL {
         let traffic = Records::generate(form, 8);
-        let mut watched = Watched::new(small(form), keep());
+        let mut watched = Watched::new(small(form), policies::all());
         watched.take(&traffic.records);
         watched.finish();
     }
@@ -94,7 +94,7 @@ fn a_huge_record() {
     let traffic = Records::generate(Form::Keyed, 5);
     for value in &huge {
         assert!(value.len() <= limits::RECORD_BYTES && value.len() > limits::RECORD_BYTES / 2, "{}", value.len());
-        for policies in [policies::five(), keep()] {
+        for policies in [policies::five(), policies::all()] {
             let mut watched = Watched::new(small(Form::Keyed), policies);
             watched.take(&traffic.records);
             watched.ingest(10_000, value);
@@ -113,7 +113,7 @@ fn a_record_that_asks_for_more_than_it_is() {
     for value in [[around, resources].concat(), field(0x0a, &[0x12, 0].repeat(1 << 20))] {
         let before = counting::counts().live;
         counting::reset_peak();
-        let mut feed = Feed::new(small(Form::Keyed), keep());
+        let mut feed = Feed::new(small(Form::Keyed), policies::all());
         feed.ingest(0, 0, &value);
         let peak = counting::counts().peak - before;
         assert!(peak <= 2 * limits::RECORD_BYTES as isize, "{peak} bytes for a record of {}", value.len());
@@ -132,7 +132,7 @@ fn varint(value: usize) -> Vec<u8> {
 fn a_huge_trace() {
     // 48 MiB of one trace, in records of 100 kB.
     let values: Vec<_> = (0..480).map(|i| record(0, (0..100).map(|j| span(1, i * 100 + j, 1_000)).collect())).collect();
-    for policies in [policies::five(), keep()] {
+    for policies in [policies::five(), policies::all()] {
         let mut watched = Watched::new(small(Form::Keyed), policies);
         values.iter().zip(0..).for_each(|(value, at_ms)| watched.ingest(at_ms, value));
         watched.finish();
@@ -151,10 +151,6 @@ fn a_resource_for_every_record() {
 fn small(form: Form) -> Settings {
     let completion = Completion { quiet: 60_000, completeness: None, max_wait: 3_600_000, max_trace_bytes: BUFFER };
     Settings { completion, late_window: 600_000, buffer: BUFFER, tick_bytes: BUFFER / 8, ..feed::settings(form) }
-}
-
-fn keep() -> Arc<PolicySet> {
-    policies::compile("policies: [{ name: all, keep: always }]".to_owned())
 }
 
 /// A record of one resource, the `pod`th.

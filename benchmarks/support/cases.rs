@@ -22,6 +22,8 @@ pub enum Case {
     /// The whole core, what is kept written to ticks.
     Five,
     Hundred,
+    /// The whole core, and everything is kept: what forwarding costs.
+    All,
 }
 
 /// A case, warmed up.
@@ -38,7 +40,7 @@ pub const WARM_UP: u64 = 20;
 // === impl Case ===
 
 impl Case {
-    pub const ALL: [Self; 5] = [Self::Walk, Self::Decode, Self::Assemble, Self::Five, Self::Hundred];
+    pub const ALL: [Self; 6] = [Self::Walk, Self::Decode, Self::Assemble, Self::Five, Self::Hundred, Self::All];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -47,6 +49,7 @@ impl Case {
             Self::Assemble => "decode + assemble",
             Self::Five => "engine, 5 policies",
             Self::Hundred => "engine, 100 policies",
+            Self::All => "engine, all kept",
         }
     }
 
@@ -60,6 +63,7 @@ impl Case {
             Self::Assemble => policies::none(),
             Self::Five => policies::five(),
             Self::Hundred => policies::hundred(),
+            Self::All => policies::all(),
         };
         let mut feed = Feed::new(feed::settings(form), policies);
         feed.take(records);

@@ -4,6 +4,7 @@
 pub mod cases;
 pub mod counting;
 pub mod feed;
+pub mod instructions;
 pub mod policies;
 pub mod records;
 

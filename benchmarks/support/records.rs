@@ -4,7 +4,7 @@ use std::{fs, io, path::Path};
 
 use tailwater::{
     assemble::Keying,
-    generate::{self, Shape, Traffic},
+    generate::{self, Shape, Trace, Traffic},
 };
 
 /// How agents send.
@@ -45,6 +45,21 @@ impl Form {
         }
     }
 
+    /// Traces as records, in the order of time.
+    pub fn records(self, traces: impl Iterator<Item = Trace> + 'static) -> impl Iterator<Item = Record> {
+        let records: Box<dyn Iterator<Item = generate::Record>> = match self {
+            Self::Keyed => Box::new(generate::keyed(traces)),
+            Self::Batched => Box::new(generate::batched(traces, BATCH)),
+        };
+        records.enumerate().map(move |(i, record)| {
+            let partition = match self {
+                Self::Keyed => u32::from(record.spans[0].0.0[0]) % PARTITIONS,
+                Self::Batched => i as u32 % PARTITIONS,
+            };
+            Record { partition, at_ms: record.at_ms, spans: record.spans.len() as u32, value: record.value }
+        })
+    }
+
     pub fn keying(self) -> Keying {
         match self {
             Self::Keyed => Keying::Keyed,
@@ -58,19 +73,14 @@ impl Form {
 impl Records {
     /// `seconds` of traffic at 10,000 spans a second, the same at every call.
     pub fn generate(form: Form, seconds: u64) -> Self {
+        Self::at(Shape::default().spans_per_second, form, seconds)
+    }
+
+    pub fn at(spans_per_second: f64, form: Form, seconds: u64) -> Self {
         let end = seconds * 1000;
-        let traces = Traffic::new(7, Shape::default()).take_while(move |trace| trace.start_ms < end);
-        let records: Vec<generate::Record> = match form {
-            Form::Keyed => generate::keyed(traces).collect(),
-            Form::Batched => generate::batched(traces, BATCH).collect(),
-        };
-        let records = records.into_iter().take_while(|record| record.at_ms < end).enumerate().map(|(i, record)| {
-            let partition = match form {
-                Form::Keyed => u32::from(record.spans[0].0.0[0]) % PARTITIONS,
-                Form::Batched => i as u32 % PARTITIONS,
-            };
-            Record { partition, at_ms: record.at_ms, spans: record.spans.len() as u32, value: record.value }
-        });
+        let traffic = Traffic::new(7, Shape { spans_per_second, ..Shape::default() });
+        let traces = traffic.take_while(move |trace| trace.start_ms < end);
+        let records = form.records(traces).take_while(|record| record.at_ms < end);
         Self { form, records: records.collect() }
     }
 
