@@ -9,9 +9,11 @@ build_tools := cc c++ cmake perl cargo
 
 FOR ?= 60s
 RUNS ?= 20
+# Those that the documentation shows, unless they are of no use, or wanted elsewhere.
+results = $(or $(RESULTS),$(if $(QUICK),,benchmarks/side_by_side/results.json))
 demo_flags := --for $(FOR) $(if $(KAFKA),--kafka $(KAFKA)) $(if $(BREAK),--break $(BREAK))
 
-.PHONY: demo test simulate fuzz soak proof bench side-by-side build-tools prerequisites jars collector formatting lints dependencies unit-and-integration
+.PHONY: demo test simulate fuzz soak proof instructions measure bench side-by-side tables build-tools prerequisites jars collector formatting lints dependencies unit-and-integration
 
 demo: build-tools
 	@test -x $(TARGET)/release/tailwater || \
@@ -24,7 +26,7 @@ test:
 	@echo "  fetches   about 240 crates, 54 MB of Apache Kafka with Maven, the sources of cargo-deny and of the Collector"
 	@echo "  builds    the dependencies twice, to check and to run (8 minutes), cargo-deny (2 minutes), the OpenTelemetry"
 	@echo "            Collector (2 minutes), Tailwater (1 minute)"
-	@echo "  runs      formatting, lints, licences, unit tests, then all of it on a real Kafka (22 minutes)"
+	@echo "  runs      formatting, lints, licences, unit tests, the core under Valgrind, then all of it on a real Kafka (22 minutes)"
 	@$(MAKE) --no-print-directory prerequisites
 	@$(MAKE) --no-print-directory jars
 	@$(MAKE) --no-print-directory collector
@@ -49,21 +51,32 @@ soak: prerequisites jars
 proof: prerequisites jars
 	TAILWATER_RUNS=$(RUNS) cargo test --locked --test integration -- --nocapture crash::runs
 
-# The plots of docs/sampling.md are drawn anew; they change where figures do.
-bench:
-	@tests/prerequisites $(build_tools) valgrind java mvn openssl go
-	PLOTS=docs/plots cargo bench --locked
+# What a span costs, written down where it is meant to cost something else: `make test` compares.
+instructions: build-tools
+	@tests/prerequisites valgrind
+	TAILWATER_WRITE=1 cargo test --locked --test instructions
 
 # Tailwater and the Collector over the same traffic, in turn; PARTS="keyed steady" is some of it, QUICK=1 shows that it works.
-side-by-side: prerequisites jars collector
-	PLOTS=docs/plots cargo bench --locked --bench side_by_side -- $(PARTS)
+bench: prerequisites jars collector
+	RESULTS=$(results) PLOTS=docs/plots cargo bench --locked --bench side_by_side -- $(PARTS)
+
+side-by-side: bench
+
+# The tables and plots of the last results, without a run.
+tables: build-tools
+	RESULTS=$(results) PLOTS=docs/plots cargo bench --locked --bench side_by_side -- tables
+
+# All the other benchmarks. The plots of docs/sampling.md are drawn anew; they change where figures do.
+measure: build-tools
+	@tests/prerequisites valgrind
+	PLOTS=docs/plots cargo bench --locked $(addprefix --bench ,core table samplers slowest completion labelled growth end_to_end)
 
 # What is missing is installed where that is allowed, and named where it is not.
 build-tools:
 	@tests/prerequisites $(build_tools)
 
 prerequisites:
-	@tests/prerequisites $(build_tools) rustfmt clippy java mvn openssl go
+	@tests/prerequisites $(build_tools) rustfmt clippy java mvn openssl go valgrind
 
 jars:
 	tests/kafka/fetch $(TARGET)/kafka/libs

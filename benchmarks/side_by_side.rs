@@ -1,4 +1,4 @@
-//! Tailwater and the OpenTelemetry Collector over the same topics, with the same policies, in turn: `make side-by-side`, or
+//! Tailwater and the OpenTelemetry Collector over the same topics, with the same policies, in turn: `make bench`, or
 //! `cargo bench --bench side_by_side -- keyed steady` for some of it. README.md says what is equal and what makes a line void.
 
 #[path = "side_by_side/contender.rs"]
@@ -34,6 +34,8 @@ mod policies;
 mod real;
 #[path = "side_by_side/report.rs"]
 mod report;
+#[path = "side_by_side/results.rs"]
+mod results;
 #[path = "side_by_side/row.rs"]
 mod row;
 #[path = "side_by_side/stage.rs"]
@@ -41,6 +43,8 @@ mod stage;
 #[path = "side_by_side/steady.rs"]
 mod steady;
 mod support;
+#[path = "side_by_side/tables.rs"]
+mod tables;
 #[path = "support/topic.rs"]
 mod topic;
 #[path = "side_by_side/traffic.rs"]
@@ -48,17 +52,20 @@ mod traffic;
 #[path = "side_by_side/watch.rs"]
 mod watch;
 
-use std::env;
+use std::{env, fs, path::Path};
 
 use floor::Floor;
-use row::{ROWS, is_quick};
+use results::Results;
+use row::{ROWS, Row, is_quick};
 
-/// Rounds, where `REPEATS` says nothing else: each contender runs once in each.
-const ROUNDS: usize = 5;
 /// Of each, where `KILLS` says nothing else.
 const KILLS: usize = 20;
 /// What is no row: traffic at steady rates, and kills in it.
 const PARTS: [&str; 2] = ["steady", "kills"];
+/// Nothing is measured, and what was is shown.
+const TABLES: &str = "tables";
+/// For `held-5m`, beside which the broker has its topic in memory.
+const LARGE_KIB: u64 = 20 << 20;
 
 fn main() {
     // Cargo says `--bench` to every benchmark.
@@ -67,28 +74,64 @@ fn main() {
         return Floor::named(name).run(brokers, topic);
     }
     let is_known = |word: &String| PARTS.contains(&word.as_str()) || ROWS.iter().any(|row| row.name == *word);
+    let mut results = Results::open();
+    if words == [TABLES] {
+        return show(&results);
+    }
     if let Some(unknown) = words.iter().find(|word| !is_known(word)) {
         panic!("there is no row `{unknown}`; there are {}, {}", ROWS.map(|row| row.name).join(", "), PARTS.join(", "));
     }
-    let is_wanted = |name: &str| words.is_empty() || words.iter().any(|word| word == name);
-    let rounds = number("REPEATS").map_or(if is_quick() { 1 } else { ROUNDS }, |rounds| rounds as usize);
     println!(
-        "{rounds} rounds, there and back; median (least–most). CPU is that of the process, the broker's is not in it."
+        "Each contender in turn, there and back; median (least–most). CPU is that of the process, the broker's is not in it."
     );
     if is_quick() {
         println!("QUICK: this shows that it works; the figures are of start-up more than of anything else.");
     }
     println!("OTLP/JSON is not among the rows: Tailwater does not read it yet.");
-    let rows = ROWS.into_iter().filter(|row| is_wanted(row.name) && !(words.is_empty() && row.is_large()));
-    let drains = rows.map(|row| drain::drain(row, rounds)).collect::<Vec<_>>();
+    let is_wanted = |name: &str| words.is_empty() || words.iter().any(|word| word == name);
+    for row in ROWS.into_iter().filter(|row| is_wanted(row.name)) {
+        if words.is_empty() && !has_room(&row) {
+            println!("\n{} needs {} GiB of memory, and is left out.", row.name, LARGE_KIB >> 20);
+            continue;
+        }
+        let drain = drain::drain(row);
+        results.put(drain.row.name, results::row(&drain));
+    }
     let [is_steady, is_killed] = PARTS.map(is_wanted);
     let capacity = (is_steady || is_killed).then(|| number("CAPACITY").unwrap_or_else(drain::capacity));
-    let steady = capacity.filter(|_| is_steady).map(|capacity| steady::steady(capacity, rounds)).unwrap_or_default();
+    for (capacity, share) in
+        capacity.filter(|_| is_steady).into_iter().flat_map(|of| steady::shares().iter().map(move |share| (of, share)))
+    {
+        let steady = steady::steady(capacity, *share);
+        results.put(&format!("steady-{share}"), results::steady(&steady));
+    }
     let times = number("KILLS").map_or(if is_quick() { 1 } else { KILLS }, |kills| kills as usize);
-    // Who is killed has to catch up.
-    let kills = capacity.filter(|_| is_killed).map(|capacity| kills::kills(capacity / 4.0, times)).unwrap_or_default();
-    report::save(&drains, &steady, &kills, rounds);
-    plots::draw(&drains);
+    if let Some(capacity) = capacity.filter(|_| is_killed) {
+        // Who is killed has to catch up, beside the other.
+        results.put("kills", results::kills(&kills::kills(capacity / 8.0, times)));
+    }
+    show(&results);
+}
+
+/// In the documentation, where it shows these results.
+fn show(results: &Results) {
+    if !results.are_published() {
+        return;
+    }
+    for page in ["README.md", "docs/performance.md"] {
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
+        let text = fs::read_to_string(&page).expect("a page");
+        fs::write(&page, tables::fill(&text, results.all())).expect("a page is written");
+        println!("shown in {}", page.display());
+    }
+    plots::draw(results.all());
+}
+
+fn has_room(row: &Row) -> bool {
+    let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let memory =
+        memory.lines().find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse().ok());
+    !row.is_large() || memory.is_some_and(|kib: u64| kib >= LARGE_KIB)
 }
 
 /// What a variable says; None where it is not there, or empty.

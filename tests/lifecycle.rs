@@ -26,10 +26,13 @@ fn a_broker_that_is_away_is_waited_for() {
     wait_until("a word about it", PATIENCE, || processor.said().contains(&job.brokers));
     assert!(matches!(processor.get("/livez"), Some((200, _))), "{}", processor.said());
     assert!(matches!(processor.get("/readyz"), Some((503, _))));
+    assert_eq!(way.passed(), [0, 0]);
 
     let open = way.open();
     wait_until("readiness", PATIENCE, || processor.is_ready());
     processor.wait_until("the trace to go out", |metrics| metrics.forwarded() == 1);
+    // The trace went either way, and more than that.
+    assert!(way.passed().iter().all(|bytes| *bytes > 200), "{:?}", way.passed());
 
     drop(open);
     wait_until("readiness to end", PATIENCE, || !processor.is_ready());

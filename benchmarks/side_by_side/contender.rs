@@ -5,7 +5,6 @@ use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -14,9 +13,9 @@ use super::{
     floor::Floor,
     real::{
         collector,
-        kafka::{Group, Topic, kafka},
+        kafka::{Group, Topic},
     },
-    stage::SURELY,
+    row::Asks,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,11 +30,14 @@ pub enum Contender {
     Again,
     /// With its default: it learns how long traces wait, and waits no longer.
     Learned,
+    /// With so many workers, where the others have one a core.
+    Workers(u8),
     Floor(Floor),
 }
 
 /// What a contender is to do.
 pub struct Task<'a> {
+    pub brokers: &'a str,
     pub input: &'a Topic,
     /// Where logs and policies are.
     pub folder: &'a Path,
@@ -56,9 +58,15 @@ const PATIENCE: Duration = Duration::from_secs(600);
 
 impl Contender {
     /// Those that read a full topic; `Given` where somebody has given one.
-    pub fn of_drains() -> Vec<Self> {
+    pub fn of_drains(asks: Asks) -> Vec<Self> {
         let floors = [Self::Floor(Floor::Walk), Self::Floor(Floor::Consume)];
-        Self::collectors().chain([Self::Tailwater, Self::Again]).chain(floors).collect()
+        match asks {
+            Asks::Cost | Asks::Held(_) => {
+                Self::collectors().chain([Self::Tailwater, Self::Again]).chain(floors).collect()
+            }
+            Asks::Workers => vec![Self::Tailwater, Self::Workers(1), Self::Workers(2)],
+            Asks::Bytes => Self::collectors().chain([Self::Tailwater]).collect(),
+        }
     }
 
     /// Those that keep up with traffic.
@@ -82,6 +90,9 @@ impl Contender {
             Self::Tailwater => "Tailwater",
             Self::Again => "Tailwater again",
             Self::Learned => "Tailwater, learned waits",
+            Self::Workers(1) => "Tailwater, one worker",
+            Self::Workers(2) => "Tailwater, two workers",
+            Self::Workers(_) => "Tailwater, more workers",
             Self::Floor(floor) => floor.name(),
         }
     }
@@ -89,8 +100,10 @@ impl Contender {
     /// Starts it, under a group that nobody has had. What it says goes to [`Task::log`].
     pub fn start(self, task: &Task<'_>, group: &str, output: &Topic, flags: &[&str]) -> Process {
         let mut command = match self {
-            Self::Floor(floor) => floor.command(&kafka().bootstrap, &task.input.name),
-            Self::Tailwater | Self::Again | Self::Learned => self.tailwater(task, group, output, flags),
+            Self::Floor(floor) => floor.command(task.brokers, &task.input.name),
+            Self::Tailwater | Self::Again | Self::Learned | Self::Workers(_) => {
+                self.tailwater(task, group, output, flags)
+            }
             Self::Collector | Self::Tuned | Self::Given => self.collector(task, group, output),
         };
         let log = File::create(task.log(group)).expect("a log");
@@ -106,7 +119,7 @@ impl Contender {
             _ => format!("{}ms", task.wait.as_millis() - 1),
         };
         command
-            .env("TAILWATER__KAFKA__BROKERS", &kafka().bootstrap)
+            .env("TAILWATER__KAFKA__BROKERS", task.brokers)
             .env("TAILWATER__INPUT__TOPICS", &task.input.name)
             .env("TAILWATER__INPUT__GROUP", group)
             .env("TAILWATER__OUTPUT__KAFKA__TOPIC", &output.name)
@@ -114,6 +127,9 @@ impl Contender {
             .env("TAILWATER__MEMORY__BUFFER", task.buffer)
             .env("TAILWATER__COMPLETION__QUIET", quiet)
             .env("TAILWATER__COMPLETION__MAX_WAIT", format!("{}ms", task.wait.as_millis()));
+        if let Self::Workers(workers) = self {
+            command.env("TAILWATER__WORKERS", workers.to_string());
+        }
         command
     }
 
@@ -123,7 +139,7 @@ impl Contender {
             command.arg("--config").arg(format!("file:{}", config.display()));
         }
         command
-            .env("BROKERS", &kafka().bootstrap)
+            .env("BROKERS", task.brokers)
             .env("INPUT", &task.input.name)
             .env("OUTPUT", &output.name)
             .env("GROUP", group)
@@ -145,7 +161,7 @@ impl Contender {
                 let given = env::var_os("COLLECTOR_CONFIG").map(PathBuf::from);
                 [of("collector.yaml")].into_iter().chain(given).collect()
             }
-            Self::Tailwater | Self::Again | Self::Learned => vec![of("tailwater.yaml")],
+            Self::Tailwater | Self::Again | Self::Learned | Self::Workers(_) => vec![of("tailwater.yaml")],
             Self::Floor(_) => Vec::new(),
         }
     }
@@ -169,13 +185,11 @@ impl Task<'_> {
         Ok(())
     }
 
-    /// Lets it read the rest of steady traffic and decide it, and ends it.
+    /// Ends what has taken in steady traffic.
     ///
     /// # Errors
-    /// It does not read, or fails.
-    pub fn ends(&self, mut process: Process, group: &str) -> Result<(), String> {
-        self.is_read(&mut process, group)?;
-        thread::sleep(self.wait + SURELY);
+    /// It fails.
+    pub fn ends(&self, process: Process, group: &str) -> Result<(), String> {
         process.terminate();
         process.end().map(|_| ()).ok_or_else(|| format!("it failed: {}", self.last_line(group)))
     }

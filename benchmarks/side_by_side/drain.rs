@@ -11,7 +11,7 @@ use super::{
     policies::Policies,
     real::kafka::kafka,
     report,
-    row::Row,
+    row::{Asks, Row},
     support::Form,
     topic::{self, Content},
     traffic::Kind,
@@ -28,6 +28,8 @@ pub struct Drained {
     pub cost: Cost,
     /// CPU-seconds of the broker in the same time.
     pub broker: f64,
+    /// Bytes to the broker and from it, where they are counted.
+    pub passed: [u64; 2],
 }
 
 /// The Collector's default.
@@ -36,8 +38,9 @@ const WAIT: Duration = Duration::from_secs(30);
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Fills a topic, and runs them all over it.
-pub fn drain(row: Row, rounds: usize) -> Drain {
-    let drain = Drain::measure(row, Contender::of_drains(), rounds);
+pub fn drain(row: Row) -> Drain {
+    let (contenders, rounds) = (Contender::of_drains(row.asks), row.rounds());
+    let drain = Drain::measure(row, contenders, rounds);
     report::print_drain(&drain);
     drain
 }
@@ -52,11 +55,14 @@ pub fn capacity() -> f64 {
 /// Runs a contender over the topic, and reads what it kept.
 fn run(contender: Contender, task: &Task<'_>, group: &str) -> Result<(Drained, Option<Kept>), String> {
     let (brokers, output) = (&kafka().bootstrap, kafka().existing(&format!("{group}-kept"), topic::PARTITIONS));
-    let before = cost::cpu(kafka().process(0));
-    let broker = || cost::cpu(kafka().process(0)) - before;
+    let before = (cost::cpu(kafka().process(0)), kafka().outside.passed());
+    let drained = |cost| {
+        let (broker, passed) = (cost::cpu(kafka().process(0)) - before.0, kafka().outside.passed());
+        Drained { cost, broker, passed: [passed[0] - before.1[0], passed[1] - before.1[1]] }
+    };
     if let Contender::Floor(_) = contender {
         let cost = contender.start(task, group, &output, &[]).end().ok_or("it failed")?;
-        return Ok((Drained { cost, broker: broker() }, None));
+        return Ok((drained(cost), None));
     }
     topic::create(brokers, &output.name);
     let mut process = contender.start(task, group, &output, &["--until-end"]);
@@ -66,7 +72,7 @@ fn run(contender: Contender, task: &Task<'_>, group: &str) -> Result<(Drained, O
         process.terminate();
     }
     let cost = process.end().ok_or_else(|| format!("it failed: {}", task.last_line(group)))?;
-    let drained = Drained { cost, broker: broker() };
+    let drained = drained(cost);
     let mut kept = Vec::new();
     output.each(|record| kept.extend(spans_of(&record.value)));
     topic::delete_all_of(brokers, group);
@@ -82,12 +88,16 @@ impl Drain {
         topic::create(brokers, &input.name);
         let content = topic::fill(brokers, &input.name, Kind::epoch(), row.records());
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        // Clients that come by it are told to stay on it.
+        let _open = (row.asks == Asks::Bytes).then(|| kafka().outside.open());
+        let counted = format!("127.0.0.1:{}", kafka().outside.port);
         let (wait, buffer) = if row.holds_all() { (HOUR, "4GiB") } else { (WAIT, "1GiB") };
         let policies = row.policies.written(folder.path());
         // There are no more traces than spans, and room for them is asked of either of two shards.
         let traces = 2 * content.spans as usize;
-        let task = Task { input: &input, folder: folder.path(), policies, wait, traces, buffer };
-        let lines = Lines::measure(contenders, rounds, row.name, |contender, group| run(contender, &task, group));
+        let by = if row.asks == Asks::Bytes { &counted } else { brokers };
+        let task = Task { brokers: by, input: &input, folder: folder.path(), policies, wait, traces, buffer };
+        let lines = Lines::measure(contenders, |_| rounds, row.name, |contender, group| run(contender, &task, group));
         topic::delete(brokers, &[&input.name]);
         Self { row, content, lines }
     }
@@ -105,6 +115,9 @@ impl Drain {
     /// How many times as many spans per CPU-second are ours; None where either does not count.
     pub fn ratio(&self, line: &Line<Drained>) -> Option<Spread> {
         let ours = self.lines.of(Contender::Tailwater).filter(|ours| ours.void.is_none())?;
+        if self.row.asks == Asks::Bytes {
+            return None;
+        }
         ratio(&self.per_cpu(ours), &self.per_cpu(line)).filter(|_| line.void.is_none())
     }
 }

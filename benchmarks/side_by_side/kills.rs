@@ -1,16 +1,20 @@
 //! What is lost when the processor is killed in the middle of steady traffic and starts again at once.
 
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use fastrand::Rng;
 
 use super::{
-    contender::Contender,
-    feed::Feed,
+    contender::{Contender, Task},
+    cost::Process,
+    feed::{Feed, Lives},
     loss::Loss,
     policies::Policies,
     report,
-    stage::{Stage, WAIT},
+    stage::{SURELY, Stage, WAIT},
     watch::Watch,
 };
 
@@ -30,36 +34,65 @@ const STEADY_AGAIN: Duration = Duration::from_secs(30);
 /// And so much later at most, so that it comes at any time between two decisions.
 const CHANCE: Duration = Duration::from_secs(3);
 
-/// Each contender killed so often, at this rate in spans per second.
+/// Both killed so often over the same traffic, at this rate in spans per second, at times of their own.
 pub fn kills(rate: f64, kills: usize) -> Vec<Killed> {
-    let each = [Contender::Collector, Contender::Tailwater].map(|contender| {
-        let killed = Killed { contender, kills, rate, loss: run(contender, rate, kills) };
+    let contenders = [Contender::Collector, Contender::Tailwater];
+    let stages = ["kills-collector", "kills-tailwater"].map(Stage::of);
+    let [stage, _] = &stages;
+    let watches = stages.each_ref().map(|stage| Watch::start(&stage.output));
+    let (lives, killed) = thread::scope(|scope| {
+        let feed = Feed::start(&stage.input, rate, length(kills));
+        let tasks = stages.each_ref().map(|own| (own, Task { input: &stage.input, ..own.task(Policies::All, rate) }));
+        let runs: Vec<_> = contenders
+            .into_iter()
+            .zip(tasks)
+            .zip(0..)
+            .map(|((contender, (own, task)), nth)| {
+                scope.spawn(move || run(contender, &task, own, Rng::with_seed(SEED + nth), kills))
+            })
+            .collect();
+        (feed.end(), runs.into_iter().map(|run| run.join().expect("it does not panic")).collect::<Vec<_>>())
+    });
+    let each = contenders.into_iter().zip(killed).zip(watches).map(|((contender, killed), watch)| {
+        let loss = killed.and_then(|()| lives.as_ref().map(|lives| loss(lives, watch)).map_err(Clone::clone));
+        let killed = Killed { contender, kills, rate, loss };
         report::print_killed(&killed);
         killed
     });
-    each.into()
+    each.collect()
 }
 
-fn run(contender: Contender, rate: f64, kills: usize) -> Result<Loss, String> {
-    let group = format!("kills-{}", u8::from(contender.is_collector()));
-    let stage = Stage::of(&group);
-    let task = stage.task(Policies::All, rate);
-    let mut rng = Rng::with_seed(SEED);
-    let watch = Watch::start(&stage.output);
-    let mut process = contender.start(&task, &group, &stage.output, &[]);
-    let feed = Feed::start(&stage.input, rate, (STEADY_AGAIN + CHANCE) * kills as u32 + WAIT);
-    for _ in 0..kills {
-        let (begun, life) = (Instant::now(), STEADY_AGAIN + CHANCE.mul_f64(rng.f64()));
+fn loss(lives: &Lives, watch: Watch) -> Loss {
+    Loss::of(lives.all().map(|(trace, life)| (trace, life.spans)), watch.end().into_iter().map(|(name, _)| name))
+}
+
+/// Kills it so often, and lets it decide all that has come.
+fn run(contender: Contender, task: &Task<'_>, stage: &Stage, mut rng: Rng, kills: usize) -> Result<(), String> {
+    let start = || contender.start(task, &stage.group, &stage.output, &[]);
+    let begun = Instant::now();
+    let mut process = start();
+    let live = |process: &mut Process, life: Duration| {
+        let begun = Instant::now();
         while begun.elapsed() < life {
             if process.has_ended() {
-                return Err(format!("it ended by itself: {}", task.last_line(&group)));
+                return Err(format!("it ended by itself: {}", task.last_line(&stage.group)));
             }
         }
+        Ok(())
+    };
+    for _ in 0..kills {
+        live(&mut process, STEADY_AGAIN + CHANCE.mul_f64(rng.f64()))?;
         process.kill();
-        process = contender.start(&task, &group, &stage.output, &[]);
+        process = start();
     }
-    let lives = feed.end()?;
-    task.ends(process, &group)?;
-    let sent = lives.all().map(|(trace, life)| (trace, life.spans));
-    Ok(Loss::of(sent, watch.end().into_iter().map(|(name, _)| name)))
+    // Until the traffic ends.
+    live(&mut process, length(kills).saturating_sub(begun.elapsed()))?;
+    task.is_read(&mut process, &stage.group)?;
+    live(&mut process, WAIT + SURELY)?;
+    task.ends(process, &stage.group)
+}
+
+/// Of the traffic: no kill comes after its end.
+fn length(kills: usize) -> Duration {
+    (STEADY_AGAIN + CHANCE) * kills as u32 + WAIT
 }

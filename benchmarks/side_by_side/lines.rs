@@ -21,21 +21,23 @@ pub struct Line<R> {
 // === impl Lines ===
 
 impl<R> Lines<R> {
-    /// Has each contender run once in each round, under a group that nobody has had, and compares what they kept. A run tells its
-    /// figures and what was kept, or why there are none.
+    /// Has each contender run once in each of its rounds, under a group that nobody has had, and compares what they kept. A run tells
+    /// its figures and what was kept, or why there are none.
     pub fn measure(
         contenders: Vec<Contender>,
-        rounds: usize,
+        rounds: impl Fn(Contender) -> usize,
         name: &str,
         mut run: impl FnMut(Contender, &str) -> Result<(R, Option<Kept>), String>,
     ) -> Self {
         let line = |contender| Line { contender, runs: Vec::new(), kept: Vec::new(), void: None };
         let mut lines = Self { lines: contenders.into_iter().map(line).collect(), kept: Vec::new() };
-        for round in 0..rounds {
+        let most = lines.lines.iter().map(|line| rounds(line.contender)).max().unwrap_or_default();
+        for round in 0..most {
             for at in order(round, lines.lines.len()) {
+                let Line { contender, void, .. } = &lines.lines[at];
                 // One that has failed is not waited for again.
-                if lines.lines[at].void.is_none() {
-                    let ran = run(lines.lines[at].contender, &format!("{name}-{at}-{round}"));
+                if void.is_none() && round < rounds(*contender) {
+                    let ran = run(*contender, &format!("{name}-{at}-{round}"));
                     lines.add(at, ran);
                 }
             }

@@ -11,8 +11,20 @@ pub struct Row {
     pub kind: Kind,
     pub form: Form,
     pub policies: Policies,
-    /// So many spans, all of which are held until the last has come.
-    held: Option<usize>,
+    pub asks: Asks,
+}
+
+/// What a row is to show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asks {
+    /// What a span costs.
+    Cost,
+    /// What is taken by so many spans, all of which are held until the last has come.
+    Held(usize),
+    /// What a second worker adds.
+    Workers,
+    /// What goes over the wire: what counts it slows it down, so nothing else counts.
+    Bytes,
 }
 
 const BATCH: usize = 100;
@@ -20,10 +32,13 @@ const BATCH: usize = 100;
 const SPANS: usize = 870_000;
 /// So many spans have the bytes of one of 10 kB.
 const NARROW: usize = 20;
+/// Two workers are through with the others' topic before they have started.
+const LONGER: usize = 5;
 /// What `QUICK` makes of them.
 const QUICK: usize = 15;
 
-pub const ROWS: [Row; 13] = [
+/// The first two are the main table.
+pub const ROWS: [Row; 16] = [
     Row::new("keyed", Kind::Shop, Form::Keyed, Policies::Five),
     Row::new("batched", Kind::Shop, Form::Batched, Policies::Five),
     Row::new("keyed-long", Kind::Long, Form::Keyed, Policies::Five),
@@ -34,10 +49,17 @@ pub const ROWS: [Row; 13] = [
     Row::new("wide", Kind::Wide, Form::Keyed, Policies::Five),
     Row::new("regexes", Kind::Shop, Form::Keyed, Policies::Regexes),
     Row::new("single", Kind::Single, Form::Keyed, Policies::Five),
-    Row::holding("held-100k", 100_000),
-    Row::holding("held-1m", 1_000_000),
-    Row::holding("held-5m", 5_000_000),
+    Row::asking(Asks::Held(100_000), "held-100k", Form::Keyed),
+    Row::asking(Asks::Held(1_000_000), "held-1m", Form::Keyed),
+    Row::asking(Asks::Held(5_000_000), "held-5m", Form::Keyed),
+    Row::asking(Asks::Workers, "workers", Form::Keyed),
+    Row::asking(Asks::Bytes, "keyed-bytes", Form::Keyed),
+    Row::asking(Asks::Bytes, "batched-bytes", Form::Batched),
 ];
+
+/// Rounds of the main table, and of the other rows, where `REPEATS` says nothing else.
+const MAIN_ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 
 /// A run that shows that everything works, and no figures.
 pub fn is_quick() -> bool {
@@ -48,25 +70,42 @@ pub fn is_quick() -> bool {
 
 impl Row {
     pub const fn new(name: &'static str, kind: Kind, form: Form, policies: Policies) -> Self {
-        Self { name, kind, form, policies, held: None }
+        Self { name, kind, form, policies, asks: Asks::Cost }
     }
 
-    const fn holding(name: &'static str, spans: usize) -> Self {
-        Self { held: Some(spans), ..Self::new(name, Kind::Shop, Form::Keyed, Policies::Five) }
+    const fn asking(asks: Asks, name: &'static str, form: Form) -> Self {
+        Self { asks, ..Self::new(name, Kind::Shop, form, Policies::Five) }
     }
 
     pub fn holds_all(&self) -> bool {
-        self.held.is_some()
+        matches!(self.asks, Asks::Held(_))
     }
 
-    /// The Collector needs 15 GB for it, so it has to be asked for.
+    /// What the Collector takes for it is not on every machine.
     pub fn is_large(&self) -> bool {
-        self.held.is_some_and(|spans| spans > 2_000_000)
+        matches!(self.asks, Asks::Held(spans) if spans > 2_000_000)
+    }
+
+    /// How often each contender runs.
+    pub fn rounds(&self) -> usize {
+        match (repeats(), self.asks) {
+            // Neither differs from run to run by as much as it differs from contender to contender, and the one takes long.
+            (_, Asks::Bytes) => 1,
+            (None, _) if self.is_large() => 1,
+            (None, _) if ["keyed", "batched"].contains(&self.name) => MAIN_ROUNDS,
+            (None, _) => ROUNDS,
+            (Some(repeats), _) => repeats,
+        }
     }
 
     pub fn title(&self) -> String {
-        let held = if self.holds_all() { ", all held to the end" } else { "" };
-        format!("{}: {}, {}, {}{held}", self.name, self.form.name(), self.kind.name(), self.policies.name())
+        let asks = match self.asks {
+            Asks::Cost => "",
+            Asks::Held(_) => ", all held to the end",
+            Asks::Workers => ", one worker and two",
+            Asks::Bytes => ", counted on the wire",
+        };
+        format!("{}: {}, {}, {}{asks}", self.name, self.form.name(), self.kind.name(), self.policies.name())
     }
 
     pub fn records(&self) -> Box<dyn Iterator<Item = Record>> {
@@ -79,8 +118,18 @@ impl Row {
 
     /// About.
     fn spans(&self) -> usize {
-        let all = self.held.unwrap_or(number("SPANS").map_or(SPANS, |spans| spans as usize));
-        let spans = if self.kind == Kind::Wide { all / NARROW } else { all };
+        let all = number("SPANS").map_or(SPANS, |spans| spans as usize);
+        let spans = match self.asks {
+            Asks::Held(spans) => spans,
+            Asks::Workers => all * LONGER,
+            Asks::Cost | Asks::Bytes if self.kind == Kind::Wide => all / NARROW,
+            Asks::Cost | Asks::Bytes => all,
+        };
         if is_quick() { spans / QUICK } else { spans }
     }
+}
+
+/// What `REPEATS` says, and one where it is only to be shown that it works.
+pub fn repeats() -> Option<usize> {
+    number("REPEATS").map(|repeats| repeats as usize).or(is_quick().then_some(1))
 }

@@ -43,7 +43,8 @@ impl Stage {
         // What waits is half of what either of two shards has room for. The Collector remembers decided ones in the rest.
         let waiting = rate * WAIT.as_secs_f64() / Shape::SPANS_PER_TRACE;
         let (folder, policies) = (self.folder.path(), policies.written(self.folder.path()));
-        Task { input: &self.input, folder, policies, wait: WAIT, traces: (4.0 * waiting) as usize, buffer: "1GiB" }
+        let (brokers, traces) = (kafka().bootstrap.as_str(), (4.0 * waiting) as usize);
+        Task { brokers, input: &self.input, folder, policies, wait: WAIT, traces, buffer: "1GiB" }
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
     policies::Policies,
     real::kafka::kafka,
     report,
-    row::is_quick,
+    row::{is_quick, repeats},
     stage::{SURELY, Stage, WAIT},
     watch::Watch,
 };
@@ -44,25 +44,33 @@ pub struct Pace {
 
 /// Start-up, and the time until as much is decided as comes.
 const WARM_UP: Duration = Duration::from_secs(15);
+/// Per cent of what the Collector can.
 const SHARES: [u32; 4] = [25, 50, 75, 100];
+/// Where `REPEATS` says nothing else: a run takes more than a minute.
+const ROUNDS: usize = 3;
 
-/// Runs all of them at all rates. `capacity` is what the Collector can, in spans per second.
-pub fn steady(capacity: f64, rounds: usize) -> Vec<Steady> {
-    let shares = if is_quick() { &SHARES[..1] } else { &SHARES };
-    let all = shares.iter().map(|share| {
-        let (contenders, rate) = (Contender::of_steady_traffic(), capacity * f64::from(*share) / 100.0);
-        let name = format!("steady-{share}");
-        let lines = Lines::measure(contenders, rounds, &name, |contender, group| run(contender, rate, group));
-        let steady = Steady { share: *share, rate, lines };
-        report::print_steady(&steady);
-        steady
-    });
-    all.collect()
+pub fn shares() -> &'static [u32] {
+    if is_quick() { &SHARES[..1] } else { &SHARES }
 }
 
-/// What is looked at begins and ends so long after the traffic.
+/// Runs all of them at a rate. `capacity` is what the Collector can, in spans per second.
+pub fn steady(capacity: f64, share: u32) -> Steady {
+    let (contenders, rate) = (Contender::of_steady_traffic(), capacity * f64::from(share) / 100.0);
+    let rounds = |contender| match contender {
+        // What they are beside can be seen in a round.
+        Contender::Again | Contender::Learned => 1,
+        _ => repeats().unwrap_or(ROUNDS),
+    };
+    let lines =
+        Lines::measure(contenders, rounds, &format!("steady-{share}"), |contender, group| run(contender, rate, group));
+    let steady = Steady { share, rate, lines };
+    report::print_steady(&steady);
+    steady
+}
+
+/// What is looked at begins and ends so long after the traffic, which ends with it.
 fn window() -> [Duration; 2] {
-    let waits = if is_quick() { 1 } else { 5 };
+    let waits = if is_quick() { 3 } else { 5 };
     [WARM_UP, WARM_UP + waits * WAIT]
 }
 
@@ -72,12 +80,16 @@ fn run(contender: Contender, rate: f64, group: &str) -> Result<(Pace, Option<Kep
     let task = stage.task(Policies::Five, rate);
     let watch = Watch::start(&stage.output);
     let mut process = contender.start(&task, group, &stage.output, &[]);
-    let feed = Feed::start(&stage.input, rate, to + WAIT + SURELY);
+    let feed = Feed::start(&stage.input, rate, to);
     let [cores, broker_cores, resident] =
         looked_at(&mut process, [from, to]).ok_or_else(|| format!("it ended by itself: {}", task.last_line(group)))?;
     let lives = feed.end()?;
+    // One that is behind decides the rest when it is told to end, and its delays show it.
+    if contender.is_collector() {
+        task.is_read(&mut process, group)?;
+    }
     task.ends(process, group)?;
-    let delays = delays(&lives, &watch.end(), [from, to]);
+    let delays = delays(&lives, &watch.end(), [from, to - WAIT - SURELY]);
     let (after_last, beyond_wait, kept) = delays.ok_or("it kept nothing")?;
     Ok((Pace { cores, broker_cores, resident_bytes: resident as u64, after_last, beyond_wait }, Some(kept)))
 }
@@ -102,7 +114,7 @@ fn looked_at(process: &mut Process, [from, to]: [Duration; 2]) -> Option<[f64; 3
     Some([(after.1 - before.1) / seconds, (after.2 - before.2) / seconds, resident])
 }
 
-/// After the last span, and beyond the wait, of the kept traces that began in the time that is looked at.
+/// After the last span, and beyond the wait, of the kept traces that began in a time.
 fn delays(lives: &Lives, out: &[(Name, u64)], window: [Duration; 2]) -> Option<(Tail, Tail, Kept)> {
     let [from, to] = window.map(|of| of.as_millis() as u64);
     let mut last_out: HashMap<u128, u64> = HashMap::new();

@@ -27,6 +27,9 @@ pub struct Watch {
     reading: Option<JoinHandle<Vec<(Name, u64)>>>,
 }
 
+/// Nothing has come for so long where all has come: longer than a fetch of the broker waits.
+const REST: Duration = Duration::from_millis(500);
+
 // === impl Watch ===
 
 impl Watch {
@@ -39,7 +42,7 @@ impl Watch {
         Self { over, reading: Some(reading) }
     }
 
-    /// All spans that came, and when they could be seen: milliseconds after the Unix epoch.
+    /// All spans that came until nothing more did, and when they could be seen: milliseconds after the Unix epoch.
     pub fn end(mut self) -> Vec<(Name, u64)> {
         self.over.store(true, Ordering::Relaxed);
         let reading = self.reading.take().map(JoinHandle::join);
@@ -64,11 +67,15 @@ fn read(output: &Topic, over: &AtomicBool) -> Vec<(Name, u64)> {
     }
     consumer.assign(&all).expect("partitions to read");
     let mut seen = Vec::new();
-    while !over.load(Ordering::Relaxed) {
-        if let Some(message) = consumer.poll(Duration::from_millis(100)) {
-            let (message, at) = (message.expect("no error"), now());
-            seen.extend(spans_of(message.payload().expect("a value")).map(|name| (name, at)));
-        }
+    loop {
+        let is_over = over.load(Ordering::Relaxed);
+        let Some(message) = consumer.poll(REST) else {
+            if is_over {
+                return seen;
+            }
+            continue;
+        };
+        let (message, at) = (message.expect("no error"), now());
+        seen.extend(spans_of(message.payload().expect("a value")).map(|name| (name, at)));
     }
-    seen
 }

@@ -3,7 +3,10 @@
 use std::{
     io::{self, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
 };
 
@@ -31,13 +34,18 @@ pub struct Open<'way>(&'way Way);
 /// may be gone.
 pub struct Held<'way>(&'way Gate);
 
-/// Where requests wait.
+/// Where requests wait, and bytes are counted.
 #[derive(Default)]
 struct Gate {
     /// The kind that does not pass, and how many have come.
     closed: Mutex<Option<(i16, usize)>>,
     opened: Condvar,
+    /// Bytes of requests, and of answers.
+    passed: [AtomicU64; 2],
 }
+
+/// To where answers go, counted as they do.
+struct Counted<'a>(&'a mut TcpStream, &'a AtomicU64);
 
 // === impl Way ===
 
@@ -73,6 +81,11 @@ impl Way {
         let before = lock(&self.gate.closed).replace((request as i16, 0));
         assert!(before.is_none(), "requests are held back already");
         Held(&self.gate)
+    }
+
+    /// Bytes of requests, and of answers, over all connections that there ever were.
+    pub fn passed(&self) -> [u64; 2] {
+        self.gate.passed.each_ref().map(|bytes| bytes.load(Ordering::Relaxed))
     }
 }
 
@@ -116,15 +129,19 @@ impl Gate {
 fn pass_on(near: TcpStream, target: u16, streams: &mut Vec<TcpStream>, gate: &Arc<Gate>) -> io::Result<()> {
     let far = TcpStream::connect(("127.0.0.1", target))?;
     streams.extend([near.try_clone()?, far.try_clone()?]);
-    let (gate, mut requests, mut answers) = (gate.clone(), [near.try_clone()?, far.try_clone()?], [far, near]);
-    thread::spawn(move || {
-        let [from, to] = &mut requests;
-        let _ = pass_requests(from, to, &gate);
-        let _ = to.shutdown(Shutdown::Both);
+    let (mut requests, mut answers) = ([near.try_clone()?, far.try_clone()?], [far, near]);
+    thread::spawn({
+        let gate = gate.clone();
+        move || {
+            let [from, to] = &mut requests;
+            let _ = pass_requests(from, to, &gate);
+            let _ = to.shutdown(Shutdown::Both);
+        }
     });
+    let gate = gate.clone();
     thread::spawn(move || {
         let [from, to] = &mut answers;
-        let _ = io::copy(from, to);
+        let _ = io::copy(from, &mut Counted(to, &gate.passed[1]));
         let _ = to.shutdown(Shutdown::Both);
     });
     Ok(())
@@ -139,7 +156,21 @@ fn pass_requests(from: &mut TcpStream, to: &mut TcpStream, gate: &Gate) -> io::R
         from.read_exact(&mut request)?;
         let kind = request.first_chunk().ok_or(io::ErrorKind::InvalidData)?;
         gate.pass(i16::from_be_bytes(*kind));
-        to.write_all(&[&length, &request[..]].concat())?;
+        let request = [&length, &request[..]].concat();
+        to.write_all(&request)?;
+        gate.passed[0].fetch_add(request.len() as u64, Ordering::Relaxed);
+    }
+}
+
+impl Write for Counted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.0.write(bytes)?;
+        self.1.fetch_add(written as u64, Ordering::Relaxed);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 
