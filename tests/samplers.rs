@@ -236,12 +236,13 @@ fn intervals_cover_the_truth_as_often_as_they_say() {
     }
 }
 
-/// `make bench` draws all of them anew, so what is shown is what is drawn.
+/// `make measure` and `make bench` draw all of them anew, so what is shown is what is drawn.
 #[test]
 fn the_plots_that_are_shown_are_there() {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
-    let page = fs::read_to_string(docs.join("sampling.md")).expect("a page");
-    let links = page.split("](plots/").skip(1).map(|rest| rest.split(')').next().expect("a part").to_owned());
+    let pages = ["sampling.md", "performance.md"].map(|page| fs::read_to_string(docs.join(page)).expect("a page"));
+    let links = pages.iter().flat_map(|page| page.split("](plots/").skip(1));
+    let links = links.map(|rest| rest.split(')').next().expect("a part").to_owned());
     let shown: BTreeSet<String> = links.collect();
     let there = fs::read_dir(docs.join("plots")).expect("a folder");
     let there: BTreeSet<String> =

@@ -1,4 +1,5 @@
-//! The arithmetic of the side-by-side run: figures that are wrong would not be seen in it.
+//! The arithmetic of the side-by-side run: figures that are wrong would not be seen in it. And that pages show what was measured, and
+//! name commands that are there.
 
 #[path = "../benchmarks/side_by_side/figures.rs"]
 mod figures;
@@ -6,12 +7,85 @@ mod figures;
 mod kept;
 #[path = "../benchmarks/side_by_side/loss.rs"]
 mod loss;
+#[path = "../benchmarks/side_by_side/tables.rs"]
+mod tables;
+
+use std::{fs, path::Path};
 
 use figures::{Spread, Tail, order, ratio};
 use kept::{Kept, spans_of};
 use loss::Loss;
 use prost::Message;
+use regex::Regex;
+use serde_json::json;
+use tables::{Parts, fill};
 use tailwater::generate::otlp::{ResourceSpans, ScopeSpans, Span, TracesData};
+
+/// Those that say how fast it is, and how that is measured.
+const PAGES: [&str; 5] =
+    ["README.md", "benchmarks/README.md", "docs/performance.md", "docs/reliability.md", "docs/sampling.md"];
+
+fn file(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).expect("a file of the repository")
+}
+
+#[test]
+fn what_pages_show_is_what_was_measured() {
+    let results: Parts = serde_json::from_str(&file("benchmarks/side_by_side/results.json")).expect("results");
+    for page in ["README.md", "docs/performance.md"] {
+        assert!(file(page) == fill(&file(page), &results), "{page} shows other results: `make tables` writes it anew");
+    }
+}
+
+#[test]
+fn a_table_says_where_and_how_often() {
+    let line = |contender: &str, times: [f64; 3]| {
+        let spread = |[median, least, most]: [f64; 3]| json!({ "median": median, "least": least, "most": most });
+        let per_second = spread(times.map(|times| 1e6 / times));
+        json!({ "contender": contender, "void": null, "runs": [], "spans_per_cpu_second": per_second,
+            "tailwater_times": spread(times) })
+    };
+    let mut void = line("Collector, tuned", [2.0; 3]);
+    void["void"] = "3 traces differ".into();
+    let lines = |last| {
+        json!({ "rounds": 2, "date": "2026-11-29T10:00:00Z", "machine": { "cores": 2 }, "lines": [
+        line("Tailwater", [1.0; 3]), line("Collector, default", [12.0, 11.0, 13.0]), last ] })
+    };
+    let parts: Parts = [("keyed", lines(line("Collector, tuned", [8.04, 7.0, 9.0]))), ("batched", lines(void))]
+        .map(|(name, part)| (name.to_owned(), part))
+        .into_iter()
+        .collect();
+    let page =
+        fill("before\n<!-- main: by hand -->\nold\n<!-- end -->\n<!-- kills: x -->\n<!-- end -->\nbehind\n", &parts);
+    assert!(page.starts_with("before\n<!-- main: by hand -->\n**8.0 (7.0 – 9.0)** times as many"), "{page}");
+    assert!(
+        page.contains("| 1000 (1000 – 1000) | void | 83 (91 – 77) | × 12.0 (11.0 – 13.0) | void | × void |"),
+        "{page}"
+    );
+    assert!(page.contains("2026-11-29, 2 rounds, fewer than a main table needs"), "{page}");
+    assert!(page.ends_with("<!-- kills: x -->\nNot measured in these results.\n<!-- end -->\nbehind\n"), "{page}");
+    assert_eq!(fill(&page, &parts), page);
+}
+
+#[test]
+fn the_commands_of_the_benchmarks_are_there() {
+    let (makefile, manifest) = (file("Makefile"), file("Cargo.toml"));
+    let command =
+        Regex::new(r"(?m)(?:`|^    |\| )(?:[A-Z]+=\S+ )*(make|cargo bench --bench) ([a-z_-]+)").expect("a pattern");
+    let mut commands = 0;
+    for page in PAGES {
+        for found in command.captures_iter(&file(page)) {
+            let (_, [program, name]) = found.extract();
+            let is_there = match program {
+                "make" => makefile.contains(&format!("\n{name}:")),
+                _ => manifest.contains(&format!("[[bench]]\nname = \"{name}\"")),
+            };
+            assert!(is_there, "{page}: there is no `{program} {name}`");
+            commands += 1;
+        }
+    }
+    assert!(commands > 20, "{commands} commands");
+}
 
 #[test]
 fn a_spread_is_the_middle_and_the_ends() {
