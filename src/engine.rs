@@ -22,7 +22,7 @@ use crate::{
     limits,
     model::{self, Fingerprint, RecordTime, Threshold, TraceId},
     mutant::{self, Mutant},
-    recall::{Partial, Recall},
+    recall::{Recall, Terms},
     sample::{self, Learned, States},
     stats::Stats,
     tick::{Dead, Logged, Tick, Watermark},
@@ -84,9 +84,8 @@ pub struct Settings {
     pub output_record_bytes: usize,
     /// What is stamped on kept spans.
     pub stamps: Stamps,
-    /// Near the budget payloads are given up, to be recalled: what becomes of a trace of which that is too late for some. None where
-    /// nothing is given up, since nobody could recall it.
-    pub recall: Option<Partial>,
+    /// Near the budget payload is given up, to be recalled. None where it is not, since nobody could recall it.
+    pub recall: Option<Terms>,
 }
 
 /// What becomes of a span that comes when the verdict on its trace is forgotten.
@@ -390,6 +389,11 @@ impl Engine {
                 self.reject_record(partition, offset, reason.into(), &[]);
             }
             Some(payload) => {
+                if let (Some(Terms { shelf_life, .. }), Some(timestamp)) = (self.settings.recall, timestamp)
+                    && ceiling.since(timestamp) > shelf_life
+                {
+                    self.assembly.time().partition(partition).fragile = offset + 1;
+                }
                 let origin = self.assembly.origin(partition, offset, timestamp, ceiling);
                 self.take(origin, headers, payload)?;
             }
@@ -544,7 +548,8 @@ impl Engine {
     /// Gives all payload up, though there is room.
     #[cfg(test)]
     pub fn give_all_up(&mut self) {
-        self.assembly.give_all_up();
+        self.assembly.close();
+        while self.give_up() {}
         self.room = 0;
     }
 

@@ -159,6 +159,8 @@ struct Cluster {
     keying: Keying,
     /// All that the workers are to read.
     partitions: BTreeSet<Partition>,
+    /// For how many milliseconds it is there; None where that is for ever.
+    retention: Option<u64>,
     output_record_bytes: usize,
     ends: Option<Arc<Ends>>,
     /// Of the topic that the input goes through, if it is re-keyed: how many partitions, and the largest record.
@@ -206,12 +208,17 @@ async fn learn(config: &Arc<Config>, mode: Mode) -> anyhow::Result<Result<Cluste
         by_trace = Some((partitions, largest.unwrap_or(internal::TOPIC_LIMIT)));
     }
     let output_record_bytes = record_limit(config, &admin).await;
+    let mut retention = None;
+    for topic in inputs(&workers_config(config)) {
+        let of_topic = internal::retention(admin.settings(topic).await.as_ref());
+        retention = retention.into_iter().chain(of_topic).min();
+    }
     let asked = config.clone();
     let look = move || -> KafkaResult<_> {
         let keying = keying(&asked, &topics)?;
         let ends = mode.until_end.then(|| ends(&asked, &topics)).transpose()?;
         let partitions = input_partitions(&workers_config(&asked), &topics).collect();
-        Ok(Cluster { keying, partitions, output_record_bytes, ends: ends.map(Arc::new), by_trace })
+        Ok(Cluster { keying, partitions, retention, output_record_bytes, ends: ends.map(Arc::new), by_trace })
     };
     match tokio::task::spawn_blocking(look).await? {
         Ok(cluster) => Ok(Ok(cluster)),
@@ -233,7 +240,7 @@ impl Plan {
         policies: watch::Receiver<Arc<Edition>>,
         stop: Arc<AtomicBool>,
     ) -> anyhow::Result<Self> {
-        let Cluster { keying, partitions, output_record_bytes, ends, by_trace } = cluster;
+        let Cluster { keying, partitions, retention, output_record_bytes, ends, by_trace } = cluster;
         let dry_run = mode.dry_run.then(|| partitions.iter().cloned().collect());
         let mut orders = Orders {
             number: 0,
@@ -242,6 +249,7 @@ impl Plan {
             keying,
             frontier: None,
             partitions: partitions.into_iter().collect(),
+            retention,
             output_record_bytes,
             transactional_id: String::new(),
             telemetry,

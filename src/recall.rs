@@ -35,6 +35,15 @@ pub struct Recall {
     pub read: Read,
 }
 
+/// How payload is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    pub partial: Partial,
+    /// Milliseconds from a record's timestamp by the wall clock for which its bytes can be read again. Of older ones they stay in memory:
+    /// the log may begin behind them before they are needed.
+    pub shelf_life: u64,
+}
+
 /// What becomes of a trace of which some spans are no longer in the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Partial {
@@ -83,6 +92,13 @@ struct Sought {
 const INCOMPLETE: &str = "incomplete";
 /// The trace state, the attributes and the lengths that are put into a span beside the names that stand there.
 const NOTES: usize = 512;
+
+// === impl Terms ===
+
+impl Terms {
+    /// Where nothing is ever removed, or nothing is recalled.
+    pub const FOREVER: Self = Self { partial: Partial::DeadLetter, shelf_life: u64::MAX };
+}
 
 // === impl Recall ===
 

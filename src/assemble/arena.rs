@@ -47,6 +47,8 @@ const CHUNK: usize = 256 << 10;
 const HEADER: usize = 8;
 /// Chunks that keep their memory when empty: enough to absorb the swing between two ticks at the smallest budget.
 const SPARE: usize = 4;
+/// Chunks of which all has to stay that are passed by in search of one that may go.
+const TRIES: usize = 8;
 
 // === impl Place ===
 
@@ -112,22 +114,47 @@ impl Arena {
         true
     }
 
-    /// Gives up the items of the chunk that was opened first, which are nowhere from now on; returns how many. None where the only
-    /// one is the open one.
-    pub fn give_up<T: Owner>(&mut self, owners: &mut Slab<T>) -> Option<usize> {
-        let full = (0..).zip(&self.chunks).filter(|(at, chunk)| chunk.live > 0 && self.open != Some(*at));
-        let (_, from) = full.map(|(at, chunk)| (chunk.opened, at)).min()?;
+    /// Gives up the items of the chunk that was opened first, which are nowhere from now on, but for those that have to stay;
+    /// returns how many. None where none can be.
+    pub fn give_up<T: Owner>(&mut self, owners: &mut Slab<T>, stays: impl Fn(&T) -> bool) -> Option<usize> {
+        (0..TRIES).find_map(|_| {
+            let full = (0..).zip(&self.chunks).filter(|(at, chunk)| chunk.live > 0 && self.open != Some(*at));
+            let (_, oldest) = full.map(|(at, chunk)| (chunk.opened, at)).min()?;
+            self.give_up_chunk(oldest, owners, &stays)
+        })
+    }
+
+    fn give_up_chunk<T: Owner>(
+        &mut self,
+        from: u32,
+        owners: &mut Slab<T>,
+        stays: impl Fn(&T) -> bool,
+    ) -> Option<usize> {
         let bytes = std::mem::take(&mut self.chunks[from as usize].bytes);
-        let mut given_up = 0;
-        for (owner, at, _) in items(&bytes) {
-            if let Some(place) = held(owners, owner, Place { chunk: from, at }) {
-                *place = Place::NOWHERE;
+        let (mut given_up, mut left) = (0, Vec::new());
+        for (owner, at, item) in items(&bytes) {
+            if held(owners, owner, Place { chunk: from, at }).is_none() {
+                continue;
+            }
+            if stays(&owners[owner]) {
+                left.push((owner, item));
+            } else {
+                *owners[owner].place() = Place::NOWHERE;
                 given_up += 1;
             }
         }
+        if given_up > 0 {
+            left.into_iter().for_each(|(owner, item)| *owners[owner].place() = self.push(owner, item));
+        }
         self.chunks[from as usize].bytes = bytes;
-        self.empty(from);
-        Some(given_up)
+        if given_up > 0 {
+            self.empty(from);
+            return Some(given_up);
+        }
+        // The next one is looked at first from now on.
+        self.opened += 1;
+        self.chunks[from as usize].opened = self.opened;
+        None
     }
 
     /// The next item goes into another chunk.

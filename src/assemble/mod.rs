@@ -802,15 +802,14 @@ impl<C, V: Copy> Assembly<C, V> {
     /// Gives up the oldest payload, some hundred kilobytes of it, and returns of how many spans; None where that makes no room.
     /// What is known of their traces stays.
     pub fn give_up(&mut self) -> Option<usize> {
-        let Self { arena, spans, .. } = self;
-        arena.give_up(spans)
+        let Self { arena, spans, time, .. } = self;
+        arena.give_up(spans, |span| span.offset < time.assigned(span.partition).fragile)
     }
 
-    /// Gives all payload up, though there is room.
+    /// What holds payload takes no more.
     #[cfg(test)]
-    pub fn give_all_up(&mut self) {
+    pub fn close(&mut self) {
         self.arena.close();
-        while self.give_up().is_some() {}
     }
 
     /// Lets a trace go: with a verdict, which is remembered, or without, where it is given back undecided.

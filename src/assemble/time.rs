@@ -61,6 +61,8 @@ pub struct Partition {
     /// The clock does not pass it: of what is earlier, everything stands before what is read next.
     frontier: RecordTime,
     pub rank: u32,
+    /// The log may soon begin behind what is below: that stays in memory.
+    pub fragile: i64,
     finished: bool,
 }
 
@@ -133,6 +135,7 @@ impl Time {
             silent: None,
             frontier: RecordTime::END,
             rank,
+            fragile: 0,
             finished: false,
         };
         self.behind += usize::from(partition.is_behind());

@@ -22,7 +22,7 @@ use crate::{
     engine::{Past, Settings},
     explain::Gathered,
     model::{Fingerprint, Threshold, TraceId},
-    recall::Partial,
+    recall::Terms,
 };
 
 /// Says why a trace was kept or dropped: its spans, what each policy asked and found, the verdict, and what completed it.
@@ -134,7 +134,7 @@ pub fn settings(config: Option<&Config>) -> Settings {
         output_record_bytes: 1 << 20,
         stamps: Stamps::NONE,
         // Nothing is written, so nothing is recalled; what it makes room for is.
-        recall: recalls.then(Partial::default),
+        recall: recalls.then_some(Terms::FOREVER),
     }
 }
 

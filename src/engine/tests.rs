@@ -168,7 +168,7 @@ impl Rig {
     /// As whoever brings a tick out does.
     fn recall(&self, tick: &mut Tick) {
         let Settings { output_record_bytes, recall, .. } = self.engine.settings;
-        let Some(partial) = recall.filter(|_| !tick.recall.is_empty()) else { return };
+        let Some(Terms { partial, .. }) = recall.filter(|_| !tick.recall.is_empty()) else { return };
         for (partition, offsets) in tick.recall.begin() {
             for offset in offsets {
                 if let Some(payload) = self.log.get(&(partition, offset)) {

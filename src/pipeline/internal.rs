@@ -123,6 +123,14 @@ fn miscounted(topic: &str, role: &Role, there: i32, input: &str, partitions: i32
     )
 }
 
+/// For how many milliseconds a topic keeps its records, by their timestamps; None where that is for ever.
+pub fn retention(settings: Option<&Settings>) -> Option<u64> {
+    match Retention::beside(settings, Duration::ZERO) {
+        Retention::Ms(ms) => Some(ms.saturating_sub(SPARE.as_millis() as i64).max(0) as u64),
+        Retention::Forever => None,
+    }
+}
+
 /// Checks a topic of decisions that is there; returns what is not as it should be.
 ///
 /// # Errors

@@ -39,6 +39,7 @@ use crate::{
     limits,
     model::RecordTime,
     mutant::{self, Mutant},
+    recall::Terms,
     rekey::{self, Frontier},
     source::{
         self, Beginning, Board, Partition, Refusal, Restored, Use,
@@ -93,6 +94,8 @@ pub struct Orders {
     pub frontier: Option<Arc<Frontier>>,
     /// Of all input topics, when the process began, sorted.
     pub partitions: Arc<[Partition]>,
+    /// For how many milliseconds by their timestamps records are there; None where that is for ever.
+    pub retention: Option<u64>,
     /// The largest record the output takes, in bytes.
     pub output_record_bytes: usize,
     /// The name under which transactions are fenced.
@@ -409,7 +412,7 @@ impl Orders {
 
 /// Of a worker's engine.
 fn settings(orders: &Orders) -> Settings {
-    let Orders { config, keying, output_record_bytes, .. } = orders;
+    let Orders { config, keying, output_record_bytes, retention, .. } = orders;
     let buffer = buffer(orders) - early(orders);
     let completion = Completion {
         quiet: config.completion.quiet.as_millis() as u64,
@@ -417,6 +420,8 @@ fn settings(orders: &Orders) -> Settings {
         max_wait: config.completion.max_wait.as_millis() as u64,
         max_trace_bytes: config.completion.max_trace_bytes as usize,
     };
+    // What is held now is read again within a wait, and the clocks of brokers are about right.
+    let shelf_life = retention.map_or(u64::MAX, |ms| ms.saturating_sub(2 * completion.max_wait));
     Settings {
         keying: *keying,
         completion,
@@ -427,7 +432,7 @@ fn settings(orders: &Orders) -> Settings {
         tick_bytes: (config.tick.bytes as usize).min(buffer / 8),
         output_record_bytes: *output_record_bytes,
         stamps: config.stamps,
-        recall: config.memory.recall.then_some(config.memory.recall_partial),
+        recall: config.memory.recall.then_some(Terms { partial: config.memory.recall_partial, shelf_life }),
     }
 }
 

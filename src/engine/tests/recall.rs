@@ -1,7 +1,7 @@
 //! Payload that was given up, and is recalled.
 
 use super::*;
-use crate::recall::Partial;
+use crate::recall::{Partial, Terms};
 
 const HALF: &str = "policies: [ { name: errors, when: any(status.code == STATUS_CODE_ERROR), keep: always }, { name: half, keep: { probability: 50% } } ]";
 
@@ -9,7 +9,7 @@ const HALF: &str = "policies: [ { name: errors, when: any(status.code == STATUS_
 const LEAST: usize = 16 << 20;
 
 fn recalled(keying: Keying, partial: Partial) -> Settings {
-    Settings { stamps: Stamps::default(), recall: Some(partial), ..settings(keying) }
+    Settings { stamps: Stamps::default(), recall: Some(Terms { partial, ..Terms::FOREVER }), ..settings(keying) }
 }
 
 /// A hundred traces at a time, each of which has a span in each of ten records, all of a batch of them in so many partitions.
@@ -46,7 +46,7 @@ fn memory_far_too_small_changes_nothing_of_what_is_kept() {
             feed(&mut rig, partitions, 50, 2_400);
             rig
         };
-        let (whole, recalled) = (play(1 << 30, None), play(LEAST, Some(Partial::DeadLetter)));
+        let (whole, recalled) = (play(1 << 30, None), play(LEAST, Some(Terms::FOREVER)));
         assert_eq!(whole.decisions(), recalled.decisions());
         assert_eq!(whole.by_trace(), recalled.by_trace());
         assert!(recalled.dead.is_empty(), "{:?}", recalled.dead.first());
@@ -155,4 +155,23 @@ fn what_is_revoked_is_not_recalled() {
     rig.cut();
     assert_eq!(rig.kept.iter().map(|(trace, _)| *trace).collect::<Vec<_>>(), [of_trace(1)]);
     assert_eq!(rig.engine.stats().returned, 1);
+}
+
+/// Of records that are nearly as old as the log keeps them nothing is given up.
+#[test]
+fn what_the_log_may_lose_soon_stays_in_memory() {
+    let recall = Some(Terms { shelf_life: 60_000, ..Terms::FOREVER });
+    let mut rig = Rig::new(Settings { recall, ..settings(Keying::Keyed) }, ALL);
+    rig.engine.assign(Start::at(0));
+    let wall = RecordTime(100_000);
+    let mut give = |offset, time, trace| {
+        rig.give_below(wall, 0, offset, time, Some(&record(&[Spec { trace, running: true, ..ROOT }])));
+    };
+    give(0, 39_000, 1);
+    give(1, 41_000, 2);
+    rig.engine.give_all_up();
+    assert_eq!(rig.engine.stats().given_up, 1);
+    rig.engine.finish(0);
+    rig.advance();
+    assert_eq!((rig.kept.len(), rig.engine.stats().recall.traces), (2, 1));
 }

@@ -370,6 +370,7 @@ impl Run {
             config: self.setup.config.clone(),
             keying: self.setup.keying,
             partitions: self.world.partitions.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect(),
+            retention: None,
             output_record_bytes: 1 << 20,
             transactional_id: format!("slot-{slot}"),
             telemetry: self.setup.telemetry.clone(),
