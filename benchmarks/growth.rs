@@ -20,7 +20,7 @@ use tailwater::{
     assemble::Completion,
     engine::Settings,
     generate::{Shape, Trace, Traffic, otlp},
-    recall::Partial,
+    recall::Terms,
 };
 
 /// In a steady state.
@@ -102,7 +102,7 @@ fn panel(title: &str, x: Axis, costs: &[Vec<(f64, Cost)>; 2], (y, ticks, of): Dr
 fn cost(form: Form, name: &str, traces: impl Iterator<Item = Trace> + 'static, wait: u64, buffer: usize) -> Cost {
     let completion =
         Completion { quiet: wait * 1000 - 1, completeness: None, max_wait: wait * 1000, max_trace_bytes: 16 << 20 };
-    let recall = Some(Partial::default());
+    let recall = Some(Terms::FOREVER);
     let settings = Settings { completion, buffer, recall, ..feed::settings(form) };
     let mut feed = Feed::new(settings, policies::five());
     let mut records = form.records(traces);

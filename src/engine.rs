@@ -241,7 +241,7 @@ impl Engine {
         let layout = layout(&edition.policies);
         let grows_trees = edition.policies.asks_tree() && !self.sets.ask_tree();
         let more = self.assembly.turning(&layout) + if grows_trees { self.tree_bytes() } else { 0 };
-        if more > 0 && self.evict(more + self.assembly.growth(0) + self.reserve(0)).is_err() {
+        if more > 0 && self.evict(more + self.assembly.growth(0) + self.reserve(0), 0).is_err() {
             return false;
         }
         self.assembly.turn(layout);
@@ -668,16 +668,19 @@ impl Engine {
             let waits = self.settings.keying == Keying::Unkeyed && self.assembly.time().is_behind(0);
             let reserve = if waits { self.settings.tick_bytes } else { self.reserve(need) };
             let beside = self.assembly.growth(spans.max(LOOK / limits::SPAN_OVERHEAD)) + reserve;
-            self.evict(need + beside)?;
+            self.evict(need + beside, spans)?;
             self.room = self.settings.buffer.saturating_sub(self.bytes_held() + beside).min(LOOK).max(need);
         }
         self.room -= need;
         Ok(true)
     }
 
-    /// Gives payload up, the oldest first, until the budget has so many bytes left; where that is not enough, decides the oldest traces.
-    fn evict(&mut self, bytes: usize) -> Result<(), Full> {
-        while self.bytes_held() + bytes > self.settings.buffer && !mutant::is(Mutant::BudgetIgnored) {
+    /// Gives payload up, the oldest first, until the budget has so many bytes left, those of `spans` among them; where that is not
+    /// enough, decides the oldest traces.
+    fn evict(&mut self, bytes: usize, spans: usize) -> Result<(), Full> {
+        while self.bytes_held() + self.lacking(bytes, spans) > self.settings.buffer
+            && !mutant::is(Mutant::BudgetIgnored)
+        {
             if self.give_up() {
                 continue;
             }
@@ -700,6 +703,14 @@ impl Engine {
             self.assembly.envelopes.sweep();
         }
         Ok(())
+    }
+
+    /// What is to be left of the budget for so many bytes. Tables do not shrink: what traces leave there is free for other spans, and
+    /// tables grow only where some room is left beside them, or it would be all theirs in the end, and none the payload's.
+    fn lacking(&self, bytes: usize, spans: usize) -> usize {
+        let free = self.assembly.spare();
+        let left = if free < spans { self.settings.buffer / 16 } else { 0 };
+        bytes.saturating_sub(free.min(spans) * (limits::SPAN_OVERHEAD - limits::SPAN_HEADER)) + left
     }
 
     /// What the next decision, after a record of `need` bytes, may add to the open tick: as much as it holds, or a trace that

@@ -13,6 +13,9 @@ pub const RECORD_PARTS: usize = 1 << 16;
 /// rounded up. Used to make room before a record is taken in.
 pub const SPAN_OVERHEAD: usize = 256;
 
+/// Of these, what stands beside its payload and not in a table.
+pub const SPAN_HEADER: usize = 32;
+
 /// The least share of `memory.buffer` a worker can work with: its other bounds are parts of it, and below, tables and ticks
 /// leave no room for traces.
 pub const WORKER_BUFFER: u64 = 16 << 20;

@@ -128,6 +128,11 @@ impl Anchors {
         first != NIL && self.anchors[first].sibling != NIL
     }
 
+    /// Anchors that may be added to what is allocated.
+    pub fn spare(&self) -> usize {
+        self.anchors.spare()
+    }
+
     pub fn bytes(&self) -> usize {
         self.anchors.bytes()
     }

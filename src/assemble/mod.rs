@@ -986,6 +986,11 @@ impl<C, V: Copy> Assembly<C, V> {
         self.learns * (size_of::<Expected>() + size_of::<Arrival>())
     }
 
+    /// Spans that may be taken in, each with a trace of its own, in what is allocated, but for their payload.
+    pub fn spare(&self) -> usize {
+        self.spans.spare().min(self.traces.spare()).min(self.anchors.spare())
+    }
+
     /// What taking in `spans` spans may allocate beside their payload and entries: memory comes in chunks and pages, and a
     /// full table is copied into one of twice its size.
     pub fn growth(&self, spans: usize) -> usize {

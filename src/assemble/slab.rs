@@ -64,6 +64,11 @@ impl<T: Linked + Clone> Slab<T> {
         self.len
     }
 
+    /// Entries that have a page and are free.
+    pub fn spare(&self) -> usize {
+        self.pages.len() * PAGE - self.len as usize
+    }
+
     /// Entries that have a page, used or free.
     pub fn pages(&self) -> usize {
         self.pages.len()
