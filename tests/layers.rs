@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const CORE: [&str; 16] = [
+const CORE: [&str; 17] = [
     "decode",
     "assemble",
     "decide",
@@ -27,7 +27,7 @@ const CORE: [&str; 16] = [
 
 /// The modules of this crate, and of the standard library, that the core may use: policies are read from YAML, and all of
 /// `std::io` but the standard streams is memory.
-const CRATE: [&str; 16] = [
+const CRATE: [&str; 17] = [
     "decode",
     "assemble",
     "decide",
