@@ -184,6 +184,8 @@ impl Tick {
         self.bytes.capacity()
             + self.beside
             + self.recall.allocated()
+            // When what was recalled is written, what is there may have to be moved.
+            + if self.recall.is_empty() { 0 } else { self.bytes.len() }
             + self.kept.capacity() * size_of::<Kept>()
             + self.dead.capacity() * size_of::<Dead>()
             + self.decisions.capacity() * size_of::<(u32, Decision)>()

@@ -803,7 +803,7 @@ impl<C, V: Copy> Assembly<C, V> {
     /// What is known of their traces stays.
     pub fn give_up(&mut self) -> Option<usize> {
         let Self { arena, spans, time, .. } = self;
-        arena.give_up(spans, |span| span.offset < time.assigned(span.partition).fragile)
+        arena.give_up(spans, |span| span.offset < time.fragile(span.partition))
     }
 
     /// What holds payload takes no more.
@@ -872,6 +872,15 @@ impl<C, V: Copy> Assembly<C, V> {
 
     /// Takes a trace out of a partition, and out of its time.
     fn leave(&mut self, trace: u32, partition: u32) {
+        // Nobody knows where they stand any more, so what is here of them stays.
+        let mut at = self.traces[trace].spans;
+        while at != NIL {
+            let span = &mut self.spans[at];
+            if span.partition == partition {
+                span.partition = NIL;
+            }
+            at = span.next;
+        }
         let anchors = self.anchors.remove_in(self.traces[trace].anchors, partition, &mut self.time);
         self.traces[trace].anchors = anchors;
         let domain = self.traces[trace].domain;

@@ -338,6 +338,11 @@ impl Time {
         self.partitions[partition as usize].as_mut().expect("assigned by the driver, not yet revoked")
     }
 
+    /// Payload of what a partition has below it stays in memory; all of it, where the partition is somebody else's.
+    pub fn fragile(&self, partition: u32) -> i64 {
+        self.partitions.get(partition as usize).and_then(Option::as_ref).map_or(i64::MAX, |of| of.fragile)
+    }
+
     pub fn assigned(&self, partition: u32) -> &Partition {
         self.partitions[partition as usize].as_ref().expect("assigned by the driver, not yet revoked")
     }

@@ -89,7 +89,8 @@ fn the_least_is_enough() {
         config.completion,
         Completion { quiet: seconds(5), completeness: Some(0.999), max_wait: seconds(30), max_trace_bytes: 16 << 20 }
     );
-    assert_eq!((config.memory.buffer, config.late_window, config.workers), (1 << 30, seconds(600), Workers::Auto));
+    assert_eq!(config.memory, Memory { buffer: 1 << 30, recall: true, recall_partial: Partial::DeadLetter });
+    assert_eq!((config.late_window, config.workers), (seconds(600), Workers::Auto));
     assert_eq!(config.http.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.tick, Tick { interval: seconds(1), bytes: 64 << 20 });
     assert_eq!(names(&config), ["errors"]);
@@ -106,7 +107,7 @@ input:  { topics: [spans, { name: more, encoding: otlp_proto }], group: tw, enco
 output: [ { kafka: { topic: kept, encoding: otlp_proto } } ]
 delivery: exactly_once
 completion: { quiet: auto, completeness: 99.5%, max_wait: 1m30s, max_trace_bytes: 8MiB }
-memory: { buffer: 64MiB }
+memory: { buffer: 64MiB, recall: false, recall_partial: forward }
 late_window: 1h
 workers: 4
 policies: [../policies/, { name: baseline, keep: { probability: 1% } }, one.yaml]
@@ -128,6 +129,7 @@ tick: { interval: 500ms, bytes: 1MiB }
     assert_eq!(config.input.topics.len(), 2);
     assert_eq!(config.input.decisions("more"), "tw-decisions-more");
     assert_eq!(config.delivery, Delivery::ExactlyOnce);
+    assert_eq!(config.memory, Memory { buffer: 64 << 20, recall: false, recall_partial: Partial::Forward });
     assert_eq!((config.input.start, config.input.keyed), (Start::Latest, Keyed::No));
     assert_eq!((config.completion.quiet, config.completion.completeness), (Duration::from_secs(5), Some(0.995)));
     assert_eq!(config.workers, Workers::Fixed(4));
@@ -660,6 +662,7 @@ fn values_are_checked() {
         "completion: { quiet: 0s, max_wait: 25h, max_trace_bytes: 2GiB }",
         "memory: { buffer: 1MiB }",
         "memory: 1GiB",
+        "memory: { recall: maybe, recall_partial: drop }",
         "late_window: 2",
         "workers: 0",
         "policies: []",

@@ -203,7 +203,9 @@ impl Sender {
             return Ok(());
         }
         let named = |partition| super::name(names, partition).map(|name| &name.partition);
-        self.recaller.read(&mut tick.recall, named, || self.shared.is_abandoned())?;
+        if !self.recaller.read(&mut tick.recall, named, || self.shared.is_abandoned())? {
+            return Err(KafkaError::Canceled);
+        }
         tick.fill(self.route.record_bytes, self.config.memory.recall_partial);
         let recall::Read { partial, gone, .. } = tick.recall.read;
         self.gone = [self.gone[0] + gone, self.gone[1] + partial];

@@ -1,11 +1,14 @@
 //! Records read again whose payload was given up: the log is the buffer.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
-    error::{KafkaError, KafkaResult},
+    error::KafkaResult,
     message::BorrowedMessage,
 };
 
@@ -18,12 +21,25 @@ pub struct Recaller {
     consumer: Option<BaseConsumer<Trouble>>,
 }
 
-/// What is left to be read of a partition, in one sweep.
-struct Sweep {
+/// What is left to be read, in one sweep over each partition.
+struct Sweep<'c, 'p> {
+    consumer: &'c BaseConsumer<Trouble>,
+    left: Vec<Left<'p>>,
+    /// When the last record came, or it was looked at why none does.
+    since: Instant,
+    /// How often that was looked at.
+    looks: u32,
+}
+
+/// What is left of a partition.
+struct Left<'p> {
+    partition: &'p Partition,
     /// Its number in the tick.
     at: u32,
     /// Of the records that are sought, the next one last.
-    left: Vec<i64>,
+    offsets: Vec<i64>,
+    /// The next one was asked for once more, since what is behind it came instead.
+    asked_again: bool,
 }
 
 /// Between two looks at whether somebody still waits.
@@ -32,7 +48,11 @@ const STEP: Duration = Duration::from_millis(100);
 const REQUEST: Duration = Duration::from_secs(5);
 /// Bytes to be passed by for which it pays to ask for what is behind them instead: what a broker sends in the time of a request.
 const GAP: u64 = 8 << 20;
-/// A tenth of what a worker's own reader fetches ahead: much of it may be passed by, and it is beside the budget.
+/// Without a record for so long, it is looked at whether the log still has what is sought.
+const QUIET: Duration = Duration::from_secs(1);
+/// As often as that it may be that a new leader does not know yet how far its log goes.
+const LOOKS: u32 = 60;
+/// Less than what a worker's own reader fetches ahead: much of it may be passed by, and it is beside the budget.
 const DEFAULTS: &[(&str, &str)] = &[("queued.max.messages.kbytes", "6400"), ("fetch.message.max.bytes", "1048576")];
 
 // === impl Recaller ===
@@ -43,125 +63,149 @@ impl Recaller {
     }
 
     /// Reads what is sought, in the order of the offsets; `name` says what partitions are called. What is no longer in the log is
-    /// left out.
+    /// left out. False where nobody waits any more.
     ///
     /// # Errors
-    /// Nobody waits any more, or librdkafka refuses.
+    /// librdkafka refuses.
     pub fn read<'p>(
         &mut self,
         recall: &mut Recall,
         name: impl Fn(u32) -> Option<&'p Partition>,
         is_abandoned: impl Fn() -> bool,
-    ) -> KafkaResult<()> {
+    ) -> KafkaResult<bool> {
         let consumer = match &mut self.consumer {
             Some(consumer) => consumer,
             none => none.insert(create(&self.config)?),
         };
-        let mut sweeps: HashMap<Partition, Sweep> = HashMap::new();
         let mut starts = TopicPartitionList::new();
-        for (at, mut left) in recall.begin() {
-            let Some((topic, partition)) = name(at) else { continue };
-            starts.add_partition_offset(topic, *partition, Offset::Offset(left[0]))?;
-            left.reverse();
-            sweeps.insert((topic.clone(), *partition), Sweep { at, left });
+        let mut left = Vec::new();
+        for (at, mut offsets) in recall.begin() {
+            let Some(partition) = name(at) else { continue };
+            starts.add_partition_offset(&partition.0, partition.1, Offset::Offset(offsets[0]))?;
+            offsets.reverse();
+            left.push(Left { partition, at, offsets, asked_again: false });
         }
         consumer.incremental_assign(&starts)?;
-        let read = sweep(consumer, &mut sweeps, recall, is_abandoned);
-        let left = sweeps.keys().map(|(topic, partition)| ((topic.to_string(), *partition), Offset::Invalid));
-        consumer.incremental_unassign(&TopicPartitionList::from_topic_map(&left.collect())?)?;
-        read
+        let mut sweep = Sweep { consumer, left, since: Instant::now(), looks: 0 };
+        while !sweep.left.is_empty() {
+            if is_abandoned() {
+                sweep.left.iter_mut().for_each(|left| left.offsets.clear());
+                sweep.finish()?;
+                return Ok(false);
+            }
+            match consumer.poll(STEP) {
+                Some(Ok(message)) => sweep.take(recall, &message)?,
+                Some(Err(error)) => tracing::warn!(%error, "Kafka, reading what was given up; going on"),
+                None => sweep.look()?,
+            }
+        }
+        Ok(true)
     }
 }
 
 fn create(config: &Config) -> KafkaResult<BaseConsumer<Trouble>> {
     let mut client = reader(config, &config.input.group, Duration::ZERO);
-    client
-        .set("enable.partition.eof", "true")
-        // What is gone is noticed by what comes instead.
-        .set("auto.offset.reset", "earliest");
+    // What is gone is noticed by what comes instead.
+    client.set("auto.offset.reset", "earliest");
     for (name, value) in DEFAULTS {
         client.set(*name, *value);
     }
     client.create_with_context(Trouble::default())
 }
 
-/// Passes over all partitions until nothing is left of any.
-fn sweep(
-    consumer: &BaseConsumer<Trouble>,
-    sweeps: &mut HashMap<Partition, Sweep>,
-    recall: &mut Recall,
-    is_abandoned: impl Fn() -> bool,
-) -> KafkaResult<()> {
-    while !sweeps.is_empty() {
-        if is_abandoned() {
-            return Err(KafkaError::Canceled);
-        }
-        match consumer.poll(STEP) {
-            Some(Ok(message)) => take(consumer, sweeps, recall, &message)?,
-            // A new leader may not know yet how far its log goes, so the end of what there is is not the end of what was.
-            Some(Err(KafkaError::PartitionEOF(partition))) => {
-                for (of, sweep) in sweeps.iter_mut().filter(|((_, of), _)| *of == partition) {
-                    if let Ok((low, _)) = consumer.fetch_watermarks(&of.0, of.1, REQUEST) {
-                        sweep.pass(low);
-                    }
-                }
-                finish(consumer, sweeps)?;
-            }
-            Some(Err(error)) => tracing::warn!(%error, "Kafka, reading what was given up; going on"),
-            None => {}
-        }
-    }
-    Ok(())
-}
-
-fn take(
-    consumer: &BaseConsumer<Trouble>,
-    sweeps: &mut HashMap<Partition, Sweep>,
-    recall: &mut Recall,
-    message: &BorrowedMessage<'_>,
-) -> KafkaResult<()> {
-    let (offset, value) = (message.offset(), message.payload().unwrap_or_default());
-    let Some((of, sweep)) = sweeps
-        .iter_mut()
-        .find(|((topic, partition), _)| *partition == message.partition() && &**topic == message.topic())
-    else {
-        return Ok(());
-    };
-    recall.read.records += 1;
-    recall.read.bytes += value.len() as u64;
-    sweep.pass(offset);
-    if sweep.left.last() == Some(&offset) {
-        recall.take(sweep.at, offset, value);
-        sweep.left.pop();
-    }
-    let mean = recall.read.bytes / recall.read.records;
-    match sweep.left.last() {
-        Some(&next) if (next - offset) as u64 * mean > GAP => consumer.seek(&of.0, of.1, Offset::Offset(next), REQUEST),
-        Some(_) => Ok(()),
-        None => finish(consumer, sweeps),
-    }
-}
-
-/// Lets go of the partitions of which nothing is left.
-fn finish(consumer: &BaseConsumer<Trouble>, sweeps: &mut HashMap<Partition, Sweep>) -> KafkaResult<()> {
-    let mut finished = TopicPartitionList::new();
-    sweeps.retain(|(topic, partition), sweep| {
-        let is_finished = sweep.left.is_empty();
-        if is_finished {
-            finished.add_partition(topic, *partition);
-        }
-        !is_finished
-    });
-    if finished.count() == 0 { Ok(()) } else { consumer.incremental_unassign(&finished) }
-}
-
 // === impl Sweep ===
 
-impl Sweep {
+impl Sweep<'_, '_> {
+    fn take(&mut self, recall: &mut Recall, message: &BorrowedMessage<'_>) -> KafkaResult<()> {
+        (self.since, self.looks) = (Instant::now(), 0);
+        let (topic, partition) = (message.topic(), message.partition());
+        let is = |left: &Left<'_>| left.partition.1 == partition && *left.partition.0 == *topic;
+        // Long runs come from one partition.
+        let Some(at) = self.left.iter().rposition(is) else { return Ok(()) };
+        let last = self.left.len() - 1;
+        self.left.swap(at, last);
+        let left = &mut self.left[last];
+        let (offset, value) = (message.offset(), message.payload().unwrap_or_default());
+        recall.read.records += 1;
+        recall.read.bytes += value.len() as u64;
+        if left.offsets.last().is_some_and(|next| *next < offset) {
+            // Where the log begins behind it, it is gone. Where it does not, it is asked for once more.
+            if !left.asked_again
+                && self.consumer.fetch_watermarks(topic, partition, REQUEST).map_or(true, |(low, _)| left.is_from(low))
+            {
+                left.asked_again = true;
+                left.seek(self.consumer);
+                return Ok(());
+            }
+            left.pass(offset);
+        }
+        if left.offsets.last() == Some(&offset) {
+            recall.take(left.at, offset, value);
+            left.offsets.pop();
+            left.asked_again = false;
+        }
+        let mean = recall.read.bytes / recall.read.records;
+        match left.offsets.last() {
+            Some(next) if next.abs_diff(offset).saturating_mul(mean) > GAP => left.seek(self.consumer),
+            Some(_) => {}
+            None => self.finish()?,
+        }
+        Ok(())
+    }
+
+    /// Looks why nothing comes.
+    fn look(&mut self) -> KafkaResult<()> {
+        if self.since.elapsed() < QUIET {
+            return Ok(());
+        }
+        self.since = Instant::now();
+        let mut answered = true;
+        for left in &mut self.left {
+            let (topic, partition) = left.partition;
+            match self.consumer.fetch_watermarks(topic, *partition, REQUEST) {
+                Ok((low, _)) => left.pass(low),
+                Err(_) => answered = false,
+            }
+        }
+        self.looks += u32::from(answered);
+        if self.looks > LOOKS {
+            self.left.iter_mut().for_each(|left| left.offsets.clear());
+        }
+        self.finish()
+    }
+
+    /// Lets go of the partitions of which nothing is left.
+    fn finish(&mut self) -> KafkaResult<()> {
+        let mut finished = TopicPartitionList::new();
+        self.left.retain(|Left { partition, offsets, .. }| {
+            if offsets.is_empty() {
+                finished.add_partition(&partition.0, partition.1);
+            }
+            !offsets.is_empty()
+        });
+        if finished.count() == 0 { Ok(()) } else { self.consumer.incremental_unassign(&finished) }
+    }
+}
+
+// === impl Left ===
+
+impl Left<'_> {
     /// What is below is no longer in the log.
     fn pass(&mut self, offset: i64) {
-        while self.left.last().is_some_and(|next| *next < offset) {
-            self.left.pop();
+        while self.offsets.last().is_some_and(|next| *next < offset) {
+            self.offsets.pop();
+        }
+    }
+
+    /// Whether the next one is not below an offset.
+    fn is_from(&self, offset: i64) -> bool {
+        self.offsets.last().is_none_or(|next| *next >= offset)
+    }
+
+    /// Goes to the next one. Where that fails, reading on leads there too.
+    fn seek(&self, consumer: &BaseConsumer<Trouble>) {
+        if let Some(next) = self.offsets.last() {
+            _ = consumer.seek(&self.partition.0, self.partition.1, Offset::Offset(*next), REQUEST);
         }
     }
 }
