@@ -389,10 +389,12 @@ impl Engine {
                 self.reject_record(partition, offset, reason.into(), &[]);
             }
             Some(payload) => {
-                if let (Some(Terms { shelf_life, .. }), Some(timestamp)) = (self.settings.recall, timestamp)
-                    && ceiling.since(timestamp) > shelf_life
-                {
-                    self.assembly.time().partition(partition).fragile = offset + 1;
+                if let Some(Terms { shelf_life, .. }) = self.settings.recall {
+                    // A log is removed in pieces, by the latest of their records: one wrong producer shortens no record's life.
+                    let at = self.assembly.time().partition(partition);
+                    if at.clock.now().or(timestamp).is_some_and(|time| ceiling.since(time) > shelf_life) {
+                        at.fragile = offset + 1;
+                    }
                 }
                 let origin = self.assembly.origin(partition, offset, timestamp, ceiling);
                 self.take(origin, headers, payload)?;
@@ -694,6 +696,13 @@ impl Engine {
                     return Err(Full);
                 }
                 None if self.assembly.traces_held() > 0 => {
+                    // Better that some of it may be lost than that nothing goes on.
+                    if self.settings.recall.is_some()
+                        && let Some(spans) = self.assembly.give_up_at_a_risk()
+                    {
+                        self.stats.given_up += spans as u64;
+                        continue;
+                    }
                     self.stuck = true;
                     return Err(Full);
                 }
@@ -1074,7 +1083,7 @@ impl Engine {
         let why = self.why(trace, decision);
         let Self { assembly, sets, scratch: Workspace { items, stamped, .. }, tick, settings, .. } = self;
         if items.iter().any(|item| assembly.is_given_up(item.span)) {
-            return tick.recall.seek(of, why, items, assembly);
+            return tick.recall.seek(of, why, items, assembly, settings.output_record_bytes);
         }
         why.stamp(&sets.edition().names, items, assembly, stamped);
         items.sort_unstable();

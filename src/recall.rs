@@ -8,6 +8,8 @@
 
 use std::{collections::BTreeMap, mem, ops::AddAssign};
 
+use hashbrown::HashMap;
+
 use crate::{
     assemble::{Assembly, Envelope, Interner, Source},
     decode::{self, Batch, Keys},
@@ -27,7 +29,7 @@ pub struct Recall {
     due: usize,
     /// Bytes of the spans themselves.
     payload: usize,
-    /// Those that were found.
+    /// Those that are still in memory, and those that were found.
     found: Vec<u8>,
     /// The sought ones that are read again, in the order of their records.
     order: Vec<u32>,
@@ -103,25 +105,41 @@ impl Terms {
 // === impl Recall ===
 
 impl Recall {
-    /// Bytes that are noted of a span.
-    pub const SPAN: usize = size_of::<Sought>() + size_of::<u32>();
+    /// Bytes that are noted of a span, with where it is read and when it is written.
+    pub const SPAN: usize = size_of::<Sought>() + size_of::<u32>() + 2 * size_of::<i64>() + size_of::<Item>();
 
     pub fn is_empty(&self) -> bool {
         self.traces.is_empty()
     }
 
     /// Has a trace recalled, whose spans are the items, in the order they came.
-    pub fn seek<C, V: Copy>(&mut self, of: Named, why: Why, items: &mut [Item], held: &Assembly<C, V>) {
+    /// Its records are to be of so many bytes at most.
+    pub fn seek<C, V: Copy>(
+        &mut self,
+        of: Named,
+        why: Why,
+        items: &mut [Item],
+        held: &Assembly<C, V>,
+        record_bytes: usize,
+    ) {
         let first = self.sought.len() as u32;
+        // Envelopes may be large, and many spans have one.
+        let mut scopes: HashMap<u32, u32> = HashMap::new();
         for item in items.iter() {
-            let Envelope { rest, outer, .. } = held.envelopes.get(item.resource);
-            let resource = self.envelopes.resource(rest, *outer);
-            let scope = self.envelopes.scope(resource, held.scope(item.scope), |_, _| ((), 0));
-            self.sought.push(Sought { source: held.source(item.span), len: item.len, scope, at: None });
+            let scope = *scopes.entry(item.scope).or_insert_with(|| {
+                let Envelope { rest, outer, .. } = held.envelopes.get(item.resource);
+                let resource = self.envelopes.resource(rest, *outer);
+                self.envelopes.scope(resource, held.scope(item.scope), |_, _| ((), 0))
+            });
+            let at = (!held.is_given_up(item.span)).then_some(self.found.len() as u32);
+            if at.is_some() {
+                self.found.extend_from_slice(held.span(item.span));
+            }
+            self.sought.push(Sought { source: held.source(item.span), len: item.len, scope, at });
             self.payload += item.len as usize;
         }
         items.sort_unstable();
-        let due = encode::size(items, held, usize::MAX) + items.len() * encode::SPAN_STAMP + NOTES;
+        let due = encode::size(items, held, record_bytes) + items.len() * encode::SPAN_STAMP + NOTES;
         self.due += due;
         self.traces.push(Recalled { of, why, spans: first..self.sought.len() as u32, due });
     }
@@ -130,12 +148,12 @@ impl Recall {
     pub fn begin(&mut self) -> BTreeMap<u32, Vec<i64>> {
         let Self { traces, sought, order, found, .. } = self;
         order.clear();
-        order.extend(traces.iter().flat_map(|trace| trace.spans.clone()));
+        let spans = traces.iter().flat_map(|trace| trace.spans.clone());
+        order.extend(spans.filter(|span| sought[*span as usize].at.is_none()));
         let record = |at: &u32| (sought[*at as usize].source.partition, sought[*at as usize].source.offset);
         // Spans of one trace in one record stay in the order they came.
         order.sort_by_key(record);
-        found.clear();
-        found.reserve_exact(self.payload);
+        found.reserve_exact(self.payload.saturating_sub(found.len()));
         let mut records: BTreeMap<u32, Vec<i64>> = BTreeMap::new();
         for (partition, offset) in order.iter().map(record) {
             let offsets = records.entry(partition).or_default();
@@ -168,7 +186,7 @@ impl Recall {
             let Some((&first, rest)) = next[at].1.split_first() else { continue };
             let (sought, bytes) = (&mut sought[first as usize], span.bytes.of(value));
             let Sought { source: Source { id, parent, .. }, len, .. } = *sought;
-            // One that came too late stands before those that were held, and what came when the trace was too large behind them.
+            // One that came too late stands before those that were held.
             if (id, parent, len as usize) == (span.span_id, span.parent_id, bytes.len()) {
                 sought.at = Some(found.len() as u32);
                 found.extend_from_slice(bytes);
@@ -181,6 +199,11 @@ impl Recall {
     pub fn discard(&mut self, partition: u32) {
         self.traces.retain(|trace| trace.of.partition != partition || trace.of.shared);
         self.due = self.traces.iter().map(|trace| trace.due).sum();
+        // Its number may be another's by the time they are read.
+        self.sought
+            .iter_mut()
+            .filter(|of| of.source.partition == partition)
+            .for_each(|of| of.source.partition = u32::MAX);
     }
 
     pub fn clear(&mut self) {
@@ -199,11 +222,12 @@ impl Recall {
 
     /// Bytes allocated, and those of what will be when it is found and when it is written.
     pub fn allocated(&self) -> usize {
-        let Self { traces, sought, envelopes, due, payload, found: _, order: _, batch: _, read: _ } = self;
+        let Self { traces, sought, envelopes, due, payload, found, order: _, batch, read: _ } = self;
         if traces.capacity() == 0 {
             return 0;
         }
-        traces.capacity() * size_of::<Recalled>() + sought.capacity() * Self::SPAN + envelopes.bytes() + due + payload
+        let beside = traces.capacity() * size_of::<Recalled>() + sought.capacity() * Self::SPAN + batch.bytes();
+        beside + envelopes.bytes() + due + (*payload).max(found.capacity())
     }
 }
 
@@ -284,12 +308,23 @@ impl Tick {
 
     /// Sends what is left of a trace to the dead letters.
     fn set_aside(&mut self, of: Named, spans: usize, left: &[Item], recall: &Recall, record_bytes: usize) {
-        let start = self.bytes.len();
-        if encode::fitting(left, recall, record_bytes) == left.len() {
-            encode::traces_data(left, recall, &[], &mut self.bytes);
+        let gone = spans - left.len();
+        let (mut rest, mut stands_for) = (left, gone);
+        loop {
+            let start = self.bytes.len();
+            let fitting = encode::fitting(rest, recall, record_bytes);
+            // One that is too large by itself is only named.
+            let (piece, behind) = rest.split_at(fitting.max(1).min(rest.len()));
+            if fitting > 0 {
+                encode::traces_data(piece, recall, &[], &mut self.bytes);
+            }
+            let dead = lacking(of, gone, spans, stands_for + piece.len());
+            self.bury(Dead { bytes: start..self.bytes.len(), ..dead });
+            (rest, stands_for) = (behind, 0);
+            if rest.is_empty() {
+                break;
+            }
         }
-        let dead = lacking(of, spans - left.len(), spans, spans);
-        self.bury(Dead { bytes: start..self.bytes.len(), ..dead });
     }
 }
 

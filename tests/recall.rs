@@ -25,9 +25,14 @@ fn spans(every: u64) -> impl Iterator<Item = (u64, Span)> {
     (1..=SPANS).flat_map(move |id| {
         (0..TRACES).map(move |number| {
             let of = heavy(span(trace(number), id, id - 1, 0), BYTES);
-            (number, if number % every == 0 && id == 2 { failed(of) } else { of })
+            (number, if is_kept(number, every) && id == 2 { failed(of) } else { of })
         })
     })
+}
+
+/// In all partitions.
+fn is_kept(number: u64, every: u64) -> bool {
+    (number / PARTITIONS).is_multiple_of(every)
 }
 
 fn by_trace(every: u64) -> Vec<Record> {
@@ -71,7 +76,8 @@ fn kept(output: &Topic) -> BTreeMap<TraceId, Vec<u64>> {
 }
 
 fn all_of(every: u64) -> BTreeMap<TraceId, Vec<u64>> {
-    (0..TRACES).step_by(every as usize).map(|number| (trace(number), (1..=SPANS).collect())).collect()
+    let kept = (0..TRACES).filter(|number| is_kept(*number, every));
+    kept.map(|number| (trace(number), (1..=SPANS).collect())).collect()
 }
 
 fn tell(name: &str, lives: &[Metrics]) {

@@ -39,6 +39,8 @@ struct Chunk {
     live: u32,
     /// When it was opened: it rises with every chunk.
     opened: u64,
+    /// All of it has to stay.
+    stays: bool,
 }
 
 /// Large against an item and small against the smallest budget (16 MiB).
@@ -47,8 +49,6 @@ const CHUNK: usize = 256 << 10;
 const HEADER: usize = 8;
 /// Chunks that keep their memory when empty: enough to absorb the swing between two ticks at the smallest budget.
 const SPARE: usize = 4;
-/// Chunks of which all has to stay that are passed by in search of one that may go.
-const TRIES: usize = 8;
 
 // === impl Place ===
 
@@ -115,21 +115,26 @@ impl Arena {
     }
 
     /// Gives up the items of the chunk that was opened first, which are nowhere from now on, but for those that have to stay;
-    /// returns how many. None where none can be.
+    /// returns how many. What has to stay once has to for good. None where all of it has.
     pub fn give_up<T: Owner>(&mut self, owners: &mut Slab<T>, stays: impl Fn(&T) -> bool) -> Option<usize> {
-        (0..TRIES).find_map(|_| {
-            let full = (0..).zip(&self.chunks).filter(|(at, chunk)| chunk.live > 0 && self.open != Some(*at));
+        loop {
+            let full = (0..).zip(&self.chunks);
+            let full = full.filter(|(at, chunk)| chunk.live > 0 && !chunk.stays && self.open != Some(*at));
             let (_, oldest) = full.map(|(at, chunk)| (chunk.opened, at)).min()?;
-            self.give_up_chunk(oldest, owners, &stays)
-        })
+            let given_up = self.give_up_chunk(oldest, owners, &stays);
+            if given_up > 0 {
+                return Some(given_up);
+            }
+            self.chunks[oldest as usize].stays = true;
+        }
     }
 
-    fn give_up_chunk<T: Owner>(
-        &mut self,
-        from: u32,
-        owners: &mut Slab<T>,
-        stays: impl Fn(&T) -> bool,
-    ) -> Option<usize> {
+    /// What has to stay is asked for anew.
+    pub fn reconsider(&mut self) {
+        self.chunks.iter_mut().for_each(|chunk| chunk.stays = false);
+    }
+
+    fn give_up_chunk<T: Owner>(&mut self, from: u32, owners: &mut Slab<T>, stays: impl Fn(&T) -> bool) -> usize {
         let bytes = std::mem::take(&mut self.chunks[from as usize].bytes);
         let (mut given_up, mut left) = (0, Vec::new());
         for (owner, at, item) in items(&bytes) {
@@ -149,12 +154,8 @@ impl Arena {
         self.chunks[from as usize].bytes = bytes;
         if given_up > 0 {
             self.empty(from);
-            return Some(given_up);
         }
-        // The next one is looked at first from now on.
-        self.opened += 1;
-        self.chunks[from as usize].opened = self.opened;
-        None
+        given_up
     }
 
     /// The next item goes into another chunk.
@@ -188,7 +189,7 @@ impl Arena {
             self.bytes += chunk.bytes.capacity();
         }
         self.opened += 1;
-        chunk.opened = self.opened;
+        (chunk.opened, chunk.stays) = (self.opened, false);
         self.open = Some(open);
         open
     }

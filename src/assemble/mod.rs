@@ -806,6 +806,13 @@ impl<C, V: Copy> Assembly<C, V> {
         arena.give_up(spans, |span| span.offset < time.fragile(span.partition))
     }
 
+    /// The same, of what the log may lose soon, too.
+    pub fn give_up_at_a_risk(&mut self) -> Option<usize> {
+        let Self { arena, spans, .. } = self;
+        arena.reconsider();
+        arena.give_up(spans, |span| span.partition == NIL)
+    }
+
     /// What holds payload takes no more.
     #[cfg(test)]
     pub fn close(&mut self) {

@@ -203,9 +203,12 @@ impl Sender {
             return Ok(());
         }
         let named = |partition| super::name(names, partition).map(|name| &name.partition);
+        // Nothing is out yet: who stops meanwhile leaves nothing half done.
+        self.shared.acknowledge();
         if !self.recaller.read(&mut tick.recall, named, || self.shared.is_abandoned())? {
             return Err(KafkaError::Canceled);
         }
+        self.shared.acknowledged.store(false, Ordering::Release);
         tick.fill(self.route.record_bytes, self.config.memory.recall_partial);
         let recall::Read { partial, gone, .. } = tick.recall.read;
         self.gone = [self.gone[0] + gone, self.gone[1] + partial];

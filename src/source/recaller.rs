@@ -8,7 +8,7 @@ use std::{
 use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
-    error::KafkaResult,
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     message::BorrowedMessage,
 };
 
@@ -38,8 +38,8 @@ struct Left<'p> {
     at: u32,
     /// Of the records that are sought, the next one last.
     offsets: Vec<i64>,
-    /// The next one was asked for once more, since what is behind it came instead.
-    asked_again: bool,
+    /// Where the reader was last sent.
+    sent: Option<i64>,
 }
 
 /// Between two looks at whether somebody still waits.
@@ -47,10 +47,10 @@ const STEP: Duration = Duration::from_millis(100);
 /// One request to a broker.
 const REQUEST: Duration = Duration::from_secs(5);
 /// Bytes to be passed by for which it pays to ask for what is behind them instead: what a broker sends in the time of a request.
-const GAP: u64 = 8 << 20;
+const GAP: u64 = 2 << 20;
 /// Without a record for so long, it is looked at whether the log still has what is sought.
 const QUIET: Duration = Duration::from_secs(1);
-/// As often as that it may be that a new leader does not know yet how far its log goes.
+/// So often nothing has come though brokers answer: it will not. A new leader knows by then how far its log goes.
 const LOOKS: u32 = 60;
 /// Less than what a worker's own reader fetches ahead: much of it may be passed by, and it is beside the budget.
 const DEFAULTS: &[(&str, &str)] = &[("queued.max.messages.kbytes", "6400"), ("fetch.message.max.bytes", "1048576")];
@@ -66,7 +66,7 @@ impl Recaller {
     /// left out. False where nobody waits any more.
     ///
     /// # Errors
-    /// librdkafka refuses.
+    /// librdkafka refuses, or what is there does not come.
     pub fn read<'p>(
         &mut self,
         recall: &mut Recall,
@@ -83,7 +83,7 @@ impl Recaller {
             let Some(partition) = name(at) else { continue };
             starts.add_partition_offset(&partition.0, partition.1, Offset::Offset(offsets[0]))?;
             offsets.reverse();
-            left.push(Left { partition, at, offsets, asked_again: false });
+            left.push(Left { partition, at, offsets, sent: None });
         }
         consumer.incremental_assign(&starts)?;
         let mut sweep = Sweep { consumer, left, since: Instant::now(), looks: 0 };
@@ -130,11 +130,8 @@ impl Sweep<'_, '_> {
         recall.read.bytes += value.len() as u64;
         if left.offsets.last().is_some_and(|next| *next < offset) {
             // Where the log begins behind it, it is gone. Where it does not, it is asked for once more.
-            if !left.asked_again
-                && self.consumer.fetch_watermarks(topic, partition, REQUEST).map_or(true, |(low, _)| left.is_from(low))
-            {
-                left.asked_again = true;
-                left.seek(self.consumer);
+            let bounds = self.consumer.fetch_watermarks(topic, partition, REQUEST);
+            if bounds.map_or(true, |(low, _)| left.is_from(low)) && left.seek(self.consumer) {
                 return Ok(());
             }
             left.pass(offset);
@@ -142,11 +139,10 @@ impl Sweep<'_, '_> {
         if left.offsets.last() == Some(&offset) {
             recall.take(left.at, offset, value);
             left.offsets.pop();
-            left.asked_again = false;
         }
         let mean = recall.read.bytes / recall.read.records;
         match left.offsets.last() {
-            Some(next) if next.abs_diff(offset).saturating_mul(mean) > GAP => left.seek(self.consumer),
+            Some(next) if next.abs_diff(offset).saturating_mul(mean) > GAP => _ = left.seek(self.consumer),
             Some(_) => {}
             None => self.finish()?,
         }
@@ -169,7 +165,15 @@ impl Sweep<'_, '_> {
         }
         self.looks += u32::from(answered);
         if self.looks > LOOKS {
-            self.left.iter_mut().for_each(|left| left.offsets.clear());
+            let Some(Left { partition: (topic, partition), offsets, .. }) = self.left.first() else { return Ok(()) };
+            tracing::error!(
+                %topic,
+                partition,
+                "{} records that were given up for lack of memory do not come again, though the log has them; the next start reads \
+                 them anew",
+                offsets.len()
+            );
+            return Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut));
         }
         self.finish()
     }
@@ -202,10 +206,11 @@ impl Left<'_> {
         self.offsets.last().is_none_or(|next| *next >= offset)
     }
 
-    /// Goes to the next one. Where that fails, reading on leads there too.
-    fn seek(&self, consumer: &BaseConsumer<Trouble>) {
-        if let Some(next) = self.offsets.last() {
-            _ = consumer.seek(&self.partition.0, self.partition.1, Offset::Offset(*next), REQUEST);
-        }
+    /// Sends the reader to the next one; false where it was. Where that fails, reading on leads there too.
+    fn seek(&mut self, consumer: &BaseConsumer<Trouble>) -> bool {
+        let Some(next) = self.offsets.last().copied().filter(|next| self.sent != Some(*next)) else { return false };
+        self.sent = Some(next);
+        _ = consumer.seek(&self.partition.0, self.partition.1, Offset::Offset(next), REQUEST);
+        true
     }
 }

@@ -157,21 +157,38 @@ fn what_is_revoked_is_not_recalled() {
     assert_eq!(rig.engine.stats().returned, 1);
 }
 
-/// Of records that are nearly as old as the log keeps them nothing is given up.
+/// Of records that are nearly as old as the log keeps them nothing is given up, and what is in memory is not sought.
 #[test]
 fn what_the_log_may_lose_soon_stays_in_memory() {
     let recall = Some(Terms { shelf_life: 60_000, ..Terms::FOREVER });
     let mut rig = Rig::new(Settings { recall, ..settings(Keying::Keyed) }, ALL);
     rig.engine.assign(Start::at(0));
-    let wall = RecordTime(100_000);
-    let mut give = |offset, time, trace| {
-        rig.give_below(wall, 0, offset, time, Some(&record(&[Spec { trace, running: true, ..ROOT }])));
-    };
-    give(0, 39_000, 1);
-    give(1, 41_000, 2);
+    let spans = |trace| [3, trace].map(|trace| Spec { trace, id: u64::from(trace), ..CHILD });
+    rig.give_below(RecordTime(100_000), 0, 0, 39_000, Some(&record(&spans(1))));
+    rig.give_below(RecordTime(98_000), 0, 1, 39_000, Some(&record(&spans(2))));
     rig.engine.give_all_up();
-    assert_eq!(rig.engine.stats().given_up, 1);
+    assert_eq!(rig.engine.stats().given_up, 2);
+    rig.log.remove(&(0, 0));
     rig.engine.finish(0);
     rig.advance();
-    assert_eq!((rig.kept.len(), rig.engine.stats().recall.traces), (2, 1));
+    assert!(rig.dead.is_empty(), "{:?}", rig.dead);
+    assert_eq!(rig.by_trace().values().map(Vec::len).collect::<Vec<_>>(), [1, 1, 2]);
+    assert_eq!(rig.engine.stats().recall.traces, 2);
+}
+
+/// After a downtime everything may be as old as that: then nothing else would go on.
+#[test]
+fn what_the_log_may_lose_soon_is_given_up_before_nothing_goes_on() {
+    let recall = Some(Terms { shelf_life: 0, ..Terms::FOREVER });
+    let mut rig = Rig::new(Settings { buffer: LEAST, recall, ..settings(Keying::Unkeyed) }, ERRORS);
+    rig.engine.assign(Start { position: 1_000, ..Start::at(0) });
+    for offset in 0..1_000 {
+        let spans = (0..20_u64).map(|n| Otlp {
+            trace_id: (u128::from(offset as u64) << 32 | u128::from(n) | 1 << 100).to_be_bytes().to_vec(),
+            ..otlp(&Spec { size: 1_200, ..CHILD })
+        });
+        rig.give(0, offset, 0, Some(&record_of("shop", spans.collect())));
+        assert!(!rig.engine.is_stuck() && rig.engine.bytes_held() <= LEAST);
+    }
+    assert!(rig.engine.stats().given_up > 10_000 && rig.decisions().is_empty());
 }
