@@ -787,6 +787,12 @@ fn values_are_checked() {
     memory: 1GiB
     `memory` must be a mapping, not text
 
+    memory: { recall: maybe, recall_partial: drop }
+    `recall`: unknown `maybe`
+    hint: use true or false
+    `recall_partial`: unknown `drop`
+    hint: use dead_letter or forward
+
     late_window: 2
     `late_window`: `2` has no unit
     hint: did you mean 2s?
