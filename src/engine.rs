@@ -5,8 +5,10 @@
 
 mod batch;
 mod judge;
+mod late;
 mod lessons;
 pub mod output;
+mod room;
 mod sets;
 #[cfg(test)]
 mod tests;
@@ -15,20 +17,20 @@ use std::{borrow::Cow, sync::Arc};
 
 use crate::{
     assemble::{Assembly, Completion, Cut, Keying, Origin, Placed, Reason, Standing, Start},
-    decide::{Answering, Context, Edition, Facts, NOTES, Node, PolicySet, Tree, Values, Verdict, Vote, Weight, linked},
+    decide::{Context, Edition, Facts, PolicySet, Tree, Values, Verdict, Vote, Weight, linked},
     decisions::Decision,
-    decode::{Batch, Headers, Span, detail},
-    encode::{self, Carried, Edit, Item, Notes, Stamp, Stamps},
+    decode::{Batch, Headers, detail},
+    encode::{self, Carried, Edit, Item, Stamps},
     limits,
     model::{self, Fingerprint, RecordTime, Threshold, TraceId},
     mutant::{self, Mutant},
-    recall::{Recall, Terms},
+    recall::Terms,
     sample::{self, Learned, States},
     stats::Stats,
     tick::{Dead, Logged, Tick, Watermark},
 };
 use batch::Due;
-use judge::{Judged, facts, noted, of_values};
+use judge::{Judged, facts};
 use lessons::Lessons;
 use output::{Given, Named, Output, Refused, Why};
 use sets::{Live, Sets, layout};
@@ -547,14 +549,6 @@ impl Engine {
         self.weighed.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// Gives all payload up, though there is room.
-    #[cfg(test)]
-    pub fn give_all_up(&mut self) {
-        self.assembly.close();
-        while self.give_up() {}
-        self.room = 0;
-    }
-
     /// Spans in undecided traces and in ticks not yet settled.
     pub fn spans_held(&self) -> u64 {
         u64::from(self.assembly.spans_held()) + self.tick.spans() + self.out.1
@@ -571,20 +565,6 @@ impl Engine {
         let root = assembly.root(trace);
         let policies = sets.asked(assembly.generation_of(trace)).policies();
         Some((facts(assembly, policies, scratch, trace, false, RecordTime::START), root))
-    }
-
-    /// Bytes allocated for everything held (I3).
-    pub fn bytes_held(&self) -> usize {
-        self.assembly.bytes()
-            + self.tick.allocated()
-            + self.spare.allocated()
-            + self.out.0
-            + self.scratch.bytes()
-            + self.sets.bytes()
-            + self.states.bytes()
-            + self.lessons.bytes()
-            + self.votes.capacity() * size_of::<Vote>()
-            + self.batch.bytes()
     }
 
     fn observe(&mut self, partition: u32, timestamp: RecordTime, ceiling: RecordTime) {
@@ -642,149 +622,6 @@ impl Engine {
         self.lessons.trim(LOOK);
         self.sets.trim(LOOK);
         taken
-    }
-
-    /// What taking a record in may cost, in bytes.
-    fn need(&self, payload: &[u8], batch: &Batch) -> usize {
-        // Fields around the resources stand in the payload once, and in each of the envelopes.
-        payload.len()
-            // Each link is larger than what is noted of it.
-            + if self.sets.ask_links() { payload.len() } else { 0 }
-            + batch.rest.len()
-            + batch.spans.len()
-                * (limits::SPAN_OVERHEAD + self.assembly.learning_overhead() + self.sets.notes() * size_of::<u64>())
-            + batch.scopes.len() * self.sets.scope_overhead()
-            + batch.resources.len() * limits::ENVELOPE_OVERHEAD
-    }
-
-    /// Decides the oldest traces until there is room for `need` bytes and `spans` spans; false where one record wants more
-    /// than a quarter of the budget.
-    fn make_room(&mut self, need: usize, spans: usize) -> Result<bool, Full> {
-        if self.room < need {
-            // One record does not put all others out, and is in memory twice if it becomes output at once.
-            if need > self.settings.buffer / 4 {
-                return Ok(false);
-            }
-            // While all of an unkeyed input waits for what is read again, nothing is decided: what came in another order before has
-            // to fit as it did then.
-            let waits = self.settings.keying == Keying::Unkeyed && self.assembly.time().is_behind(0);
-            let reserve = if waits { self.settings.tick_bytes } else { self.reserve(need) };
-            let beside = self.assembly.growth(spans.max(LOOK / limits::SPAN_OVERHEAD)) + reserve;
-            self.evict(need + beside, spans)?;
-            self.room = self.settings.buffer.saturating_sub(self.bytes_held() + beside).min(LOOK).max(need);
-        }
-        self.room -= need;
-        Ok(true)
-    }
-
-    /// Gives payload up, the oldest first, until the budget has so many bytes left, those of `spans` among them; where that is not
-    /// enough, decides the oldest traces.
-    fn evict(&mut self, bytes: usize, spans: usize) -> Result<(), Full> {
-        while self.bytes_held() + self.lacking(bytes, spans) > self.settings.buffer
-            && !mutant::is(Mutant::BudgetIgnored)
-        {
-            if self.give_up() {
-                continue;
-            }
-            if self.full() {
-                return Err(Full);
-            }
-            match self.assembly.oldest() {
-                Some(oldest) => self.decide(oldest, Reason::Memory),
-                None if self.has_output() => {
-                    self.crowded = true;
-                    return Err(Full);
-                }
-                None if self.assembly.traces_held() > 0 => {
-                    // Better that some of it may be lost than that nothing goes on.
-                    if self.settings.recall.is_some()
-                        && let Some(spans) = self.assembly.give_up_at_a_risk()
-                    {
-                        self.stats.given_up += spans as u64;
-                        continue;
-                    }
-                    self.stuck = true;
-                    return Err(Full);
-                }
-                // What is left is tables and pages that wait for the next record.
-                None => break,
-            }
-            self.assembly.envelopes.sweep();
-        }
-        Ok(())
-    }
-
-    /// What is to be left of the budget for so many bytes. Tables do not shrink: what traces leave there is free for other spans, and
-    /// tables grow only where some room is left beside them, or it would be all theirs in the end, and none the payload's.
-    fn lacking(&self, bytes: usize, spans: usize) -> usize {
-        let free = self.assembly.spare();
-        let left = if free < spans { self.settings.buffer / 16 } else { 0 };
-        bytes.saturating_sub(free.min(spans) * (limits::SPAN_OVERHEAD - limits::SPAN_HEADER)) + left
-    }
-
-    /// What the next decision, after a record of `need` bytes, may add to the open tick: as much as it holds, or a trace that
-    /// was not too large before that record.
-    fn reserve(&self, need: usize) -> usize {
-        let Settings { tick_bytes, completion, output_record_bytes, buffer, .. } = self.settings;
-        let tree = if self.sets.ask_tree() { self.tree_bytes() } else { 0 };
-        let links = if self.sets.ask_links() { completion.max_trace_bytes } else { 0 };
-        let stamped = if self.settings.stamps.is_none() { 0 } else { self.stamped_bytes() };
-        let states = if self.states.bytes() > 0 { 2 * STATE_BYTES } else { 0 };
-        // Of two ticks, as above.
-        let states = states + 2 * self.states.at_once() + self.batch_bytes();
-        // What is recalled is in memory twice when it is written.
-        let recall = if self.settings.recall.is_some() { completion.max_trace_bytes + self.sought_bytes() } else { 0 };
-        tick_bytes
-            + states
-            + completion.max_trace_bytes
-            + recall
-            + tree
-            + links
-            + stamped
-            + output_record_bytes.min(buffer / 8).max(LOOK).max(need)
-    }
-
-    /// What the call tree of a trace may take, and the values in it: a node is about twice the smallest span, and so are the
-    /// values of two paths.
-    fn tree_bytes(&self) -> usize {
-        self.settings.completion.max_trace_bytes * (2 + self.sets.notes().saturating_sub(NOTES))
-    }
-
-    /// What is stamped on a trace may take: its trace states once more, and, there and in the tick, what is added to its spans.
-    fn stamped_bytes(&self) -> usize {
-        let trace = self.settings.completion.max_trace_bytes;
-        trace + 2 * self.longest() * encode::SPAN_STAMP
-    }
-
-    /// What is noted of the spans of a trace that is to be recalled may take.
-    fn sought_bytes(&self) -> usize {
-        self.longest() * Recall::SPAN
-    }
-
-    /// Spans that a trace has at most; those of a record in hand are made room for beside them.
-    fn longest(&self) -> usize {
-        self.assembly.longest().min(self.settings.completion.max_trace_bytes / encode::SPAN_LEAST)
-    }
-
-    /// Output takes room too: after every piece of it, and when it is gone, there may be less or more.
-    fn wrote(&mut self) {
-        self.room = 0;
-        self.crowded = false;
-        while self.has_output() && self.bytes_held() + self.reserve(0) > self.settings.buffer && !self.crowded {
-            self.crowded = !self.give_up();
-        }
-    }
-
-    /// Gives up the oldest payload, where it can be recalled; false where there is none.
-    fn give_up(&mut self) -> bool {
-        let given_up = self.settings.recall.and_then(|_| self.assembly.give_up());
-        self.stats.given_up += given_up.unwrap_or(0) as u64;
-        given_up.is_some()
-    }
-
-    /// Output that leaves when it is settled, and makes room.
-    fn has_output(&self) -> bool {
-        !self.tick.is_empty() || self.out.0 > 0
     }
 
     fn place(&mut self, origin: Origin, payload: &[u8], batch: &Batch) {
@@ -865,117 +702,6 @@ impl Engine {
             self.expect(trace, service, name.of(payload));
         }
         self.assembly.arm(trace);
-    }
-
-    /// Late spans follow the verdict of their trace, to keep them, in as few records as hold them.
-    fn forward_late(&mut self, origin: Origin, late: &mut [(u32, Threshold)], given: &Given<'_>) {
-        let Origin { partition, offset, .. } = origin;
-        let trace_of = |(at, _): &(u32, Threshold)| given.batch.spans[*at as usize].trace_id;
-        late.sort_unstable_by_key(|of| (trace_of(of), *of));
-        self.stats.late_kept += late.len() as u64;
-        for spans in late.chunk_by(|a, b| trace_of(a) == trace_of(b)) {
-            let trace = TraceId(trace_of(&spans[0]));
-            let Workspace { items, stamped, .. } = &mut self.scratch;
-            items.clear();
-            stamped.clear();
-            for &(at, threshold) in spans {
-                let (mut item, span) = (given.item(at as usize), &given.batch.spans[at as usize]);
-                let own = span.randomness.unwrap_or_else(|| trace.randomness());
-                let randomness = self.sets.now().policies().randomness(trace, own);
-                // Why the trace was kept stands on what was its root when it was.
-                let stamps = Stamps { policy: false, reason: false, completion: false, ..self.settings.stamps };
-                let notes = Notes { policy: "", reason: "", completion: "" };
-                let mut stamp = Stamp { stamps, trace, randomness, threshold, notes, stamped, before: None };
-                item.stamp(stamp.edit(span.bytes.of(given.payload), false));
-                items.push(item);
-            }
-            items.sort_unstable();
-            let of = Named { trace, partition, offset, timestamp: None, shared: false };
-            let (record_bytes, tick_bytes) = (self.settings.output_record_bytes, self.overfull());
-            let Workspace { items, stamped, .. } = &mut self.scratch;
-            let output = Output { tick: &mut self.tick, record_bytes, tick_bytes, stamped };
-            let refused = output.write(items, given, of);
-            self.refuse(of, refused);
-        }
-        self.wrote();
-    }
-
-    /// A verdict that late spans still ask for is written again before it is forgotten.
-    fn renew(&mut self, Decided { verdict, reason, policies }: Decided, partition: u32, span: &Span) {
-        let decided = self.assembly.renew(partition, &span.trace_id);
-        let decision = Decision { trace: TraceId(span.trace_id), verdict, reason, decided, spans: 0, policies };
-        self.tick.decisions.push((partition, decision));
-    }
-
-    /// Whether a policy would have kept the trace for the sake of this span, had it come in time (I2). Those that are in force
-    /// now are asked: whoever reads the count can change only these.
-    fn regret(&mut self, origin: Origin, scope: u32, payload: &[u8], batch: &Batch, span: &Span) {
-        let Self {
-            assembly,
-            sets,
-            states,
-            votes,
-            scratch: Workspace { bits, counts, notes, tree, values, .. },
-            stats,
-            ..
-        } = self;
-        let Live { edition, scratch, .. } = sets.now();
-        let policies = &edition.policies;
-        let Some(context) = &assembly.envelopes.get(scope).context(false) else { return };
-        let trace = TraceId(span.trace_id);
-        bits.clear();
-        bits.extend_from_slice(policies.blank());
-        counts.clear();
-        counts.resize(policies.counters(), 0);
-        notes.clear();
-        notes.resize(policies.notes(), 0);
-        policies.observe(context, payload, batch, span, scratch, bits, counts, notes);
-        let acts = model::acts(notes);
-        if acts || span.is_root() {
-            policies.crown(payload, batch, span, scratch, bits);
-        }
-        if policies.asks_tree() {
-            let node = Node { id: span.span_id, parent: span.parent_id, service: context.service, ..Node::default() };
-            tree.grow([noted(node, notes)].into_iter());
-            values.clear();
-            values.add(of_values(notes));
-        }
-        let known = Facts {
-            complete: false,
-            tree,
-            values,
-            links: &[],
-            votes: &[],
-            cuts: &[],
-            bits,
-            counts,
-            duration_ns: span.duration(),
-            span_count: 1,
-            bytes: span.bytes.of(payload).len() as u64,
-            randomness: policies.randomness(trace, span.randomness.unwrap_or_else(|| trace.randomness())),
-            time: origin.seen,
-        };
-        policies.vote(known, Answering::Learned(states, assembly.rank(origin.partition)), votes);
-        let verdict = policies.decide(Facts { votes, ..known });
-        if let (true, Some(policy)) = (verdict.keep, verdict.policy) {
-            stats.regret[usize::from(edition.number(policy))] += 1;
-        }
-    }
-
-    /// Spans of traces that are past, where these are not decided anew.
-    fn set_aside(&mut self, origin: Origin, past: &[u32], given: &Given<'_>) {
-        if past.is_empty() {
-            return;
-        }
-        if self.assembly.time().was_handled(origin.partition, origin.offset) {
-            self.stats.skipped += past.len() as u64;
-        } else if self.settings.past == Past::Drop {
-            self.stats.dropped += past.len() as u64;
-        } else {
-            for &at in past {
-                self.reject_span(origin, at as usize, given, PAST.into());
-            }
-        }
     }
 
     /// Spans without a usable trace id.

@@ -8,6 +8,7 @@
 
 use std::{collections::BTreeMap, mem, ops::AddAssign};
 
+use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use crate::{
@@ -124,7 +125,7 @@ impl Recall {
     ) {
         let first = self.sought.len() as u32;
         // Envelopes may be large, and many spans have one.
-        let mut scopes: HashMap<u32, u32> = HashMap::new();
+        let mut scopes: HashMap<u32, u32, FixedState> = HashMap::default();
         for item in items.iter() {
             let scope = *scopes.entry(item.scope).or_insert_with(|| {
                 let Envelope { rest, outer, .. } = held.envelopes.get(item.resource);
