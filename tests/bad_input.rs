@@ -128,12 +128,13 @@ fn huge_traces_and_a_huge_record_stay_inside_the_budget() {
         most
     };
     processor.wait_until("the budget to be full", |metrics| {
-        let held = held(metrics);
-        metrics.received() == early && held > BUDGET / 2
+        held(metrics);
+        metrics.received() == early && metrics.sum("tailwater_spans_given_up_total") > 1_000
     });
     let metrics = processor.metrics().expect("it runs");
     assert_eq!(metrics.decided("size"), 1);
-    assert!((1..40).contains(&metrics.decided("memory")), "{} decisions", metrics.decided("memory"));
+    // What does not fit is read again in the end.
+    assert_eq!(metrics.decided("memory"), 0);
 
     let end: Vec<Record> = passing_time(0, 100, 60_000).collect();
     let all = early + 42 + end.len() as u64;
