@@ -63,9 +63,9 @@ fn output_that_does_not_arrive_bounds_memory() {
     let kafka = Kafka::start(1);
     let _open = kafka.outside.open();
     let mut siege = siege(&kafka, "fault-pressure");
-    // No trace has a root: nothing but memory decides it.
+    // No trace has a root: nothing but memory decides it, and it has to where nothing is given up.
     siege.job.max_wait = "30m";
-    siege.job.more.push_str("memory: { buffer: 64MiB }\n");
+    siege.job.more.push_str("memory: { buffer: 64MiB, recall: false }\n");
     siege.inputs[0].produce(noisy(TRACES, SPANS));
     let held = kafka.outside.hold(Request::Produce);
     let mut processor = outside(&kafka, &siege).run();
