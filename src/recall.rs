@@ -113,8 +113,7 @@ impl Recall {
         self.traces.is_empty()
     }
 
-    /// Has a trace recalled, whose spans are the items, in the order they came.
-    /// Its records are to be of so many bytes at most.
+    /// Has a trace recalled, whose spans are the items, in the order they came, to be written in records of so many bytes at most.
     pub fn seek<C, V: Copy>(
         &mut self,
         of: Named,
@@ -151,7 +150,7 @@ impl Recall {
         order.clear();
         let spans = traces.iter().flat_map(|trace| trace.spans.clone());
         order.extend(spans.filter(|span| sought[*span as usize].at.is_none()));
-        let record = |at: &u32| (sought[*at as usize].source.partition, sought[*at as usize].source.offset);
+        let record = |at: &u32| sought[*at as usize].record();
         // Spans of one trace in one record stay in the order they came.
         order.sort_by_key(record);
         found.reserve_exact(self.payload.saturating_sub(found.len()));
@@ -168,10 +167,9 @@ impl Recall {
     /// Takes what is sought of a record.
     pub fn take(&mut self, partition: u32, offset: i64, value: &[u8]) {
         let Self { traces, sought, order, found, batch, .. } = self;
-        let place = |at: &u32| (sought[*at as usize].source.partition, sought[*at as usize].source.offset);
-        let from = order.partition_point(|at| place(at) < (partition, offset));
-        let of_record = &order[from..];
-        let of_record = &of_record[..of_record.partition_point(|at| place(at) == (partition, offset))];
+        let record = |at: &u32| sought[*at as usize].record();
+        let of_record = &order[order.partition_point(|at| record(at) < (partition, offset))..];
+        let of_record = &of_record[..of_record.partition_point(|at| record(at) == (partition, offset))];
         if of_record.is_empty() || decode::decode(value, &Keys::new([]), batch).is_err() {
             return;
         }
@@ -261,6 +259,15 @@ impl Carried for Recall {
 
     fn span_id(&self, span: u32) -> u64 {
         self.sought[span as usize].source.id
+    }
+}
+
+// === impl Sought ===
+
+impl Sought {
+    /// Its partition and offset.
+    fn record(&self) -> (u32, i64) {
+        (self.source.partition, self.source.offset)
     }
 }
 

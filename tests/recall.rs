@@ -115,6 +115,7 @@ fn ten_times_what_fits_into_memory_is_kept_whole() {
         second.wait_until("more of it to be decided", |metrics| metrics.decided("structure") > TRACES / 50);
         let third = job.run();
         wait_until("all to be committed", PATIENCE, || is_over(&input, &job.group));
+        second.wait_until("all to be counted", |metrics| metrics.held() == 0);
         tell(&name, &[before, second.metrics().expect("it runs")]);
         for processor in [second, third] {
             assert!(processor.terminate().status.success());

@@ -2,10 +2,10 @@
 //!
 //! First payload is given up, the oldest first, which can be recalled; then the oldest trace is decided.
 
-use super::{Engine, Full, LOOK, STATE_BYTES, Settings};
+use super::{Decided, Engine, Full, LOOK, STATE_BYTES, Settings};
 use crate::{
-    assemble::{Keying, Reason},
-    decide::{NOTES, Vote},
+    assemble::{Assembly, Keying, Reason},
+    decide::{Context, NOTES, Vote},
     decode::Batch,
     encode, limits,
     mutant::{self, Mutant},
@@ -48,8 +48,7 @@ impl Engine {
             + batch.resources.len() * limits::ENVELOPE_OVERHEAD
     }
 
-    /// Decides the oldest traces until there is room for `need` bytes and `spans` spans; false where one record wants more
-    /// than a quarter of the budget.
+    /// Makes room for `need` bytes and `spans` spans; false where one record wants more than a quarter of the budget.
     pub(super) fn make_room(&mut self, need: usize, spans: usize) -> Result<bool, Full> {
         if self.room < need {
             // One record does not put all others out, and is in memory twice if it becomes output at once.
@@ -86,14 +85,9 @@ impl Engine {
                     self.crowded = true;
                     return Err(Full);
                 }
+                // Better that some of it may be lost than that nothing goes on.
+                None if self.give_up_by(Assembly::give_up_at_a_risk) => continue,
                 None if self.assembly.traces_held() > 0 => {
-                    // Better that some of it may be lost than that nothing goes on.
-                    if self.settings.recall.is_some()
-                        && let Some(spans) = self.assembly.give_up_at_a_risk()
-                    {
-                        self.stats.given_up += spans as u64;
-                        continue;
-                    }
                     self.stuck = true;
                     return Err(Full);
                 }
@@ -167,8 +161,12 @@ impl Engine {
     }
 
     /// Gives up the oldest payload, where it can be recalled; false where there is none.
-    pub(super) fn give_up(&mut self) -> bool {
-        let given_up = self.settings.recall.and_then(|_| self.assembly.give_up());
+    fn give_up(&mut self) -> bool {
+        self.give_up_by(Assembly::give_up)
+    }
+
+    fn give_up_by(&mut self, way: fn(&mut Assembly<Context, Decided>) -> Option<usize>) -> bool {
+        let given_up = self.settings.recall.and_then(|_| way(&mut self.assembly));
         self.stats.given_up += given_up.unwrap_or(0) as u64;
         given_up.is_some()
     }

@@ -125,8 +125,8 @@ fn miscounted(topic: &str, role: &Role, there: i32, input: &str, partitions: i32
 
 /// For how many milliseconds a topic keeps its records, by their timestamps; None where that is for ever.
 pub fn retention(settings: Option<&Settings>) -> Option<u64> {
-    match Retention::beside(settings, Duration::ZERO) {
-        Retention::Ms(ms) => Some(ms.saturating_sub(SPARE.as_millis() as i64).max(0) as u64),
+    match Retention::of(settings) {
+        Retention::Ms(ms) => Some(ms.max(0) as u64),
         Retention::Forever => None,
     }
 }
@@ -313,16 +313,22 @@ impl fmt::Display for Role {
 // === impl Retention ===
 
 impl Retention {
+    /// Of a topic with these settings.
+    fn of(settings: Option<&Settings>) -> Self {
+        let setting = |name: &str| settings.and_then(|settings| settings.get(name));
+        // What is only compacted stays.
+        if setting(CLEANUP).is_some_and(|cleanup| !cleanup.contains("delete")) {
+            return Self::Forever;
+        }
+        setting(RETENTION).and_then(|text| Self::parse(text)).unwrap_or(Self::Ms(WEEK))
+    }
+
     /// For decisions on traces of a topic with these settings: for as long as a span of theirs can be read or be late.
     fn beside(input: Option<&Settings>, late_window: Duration) -> Self {
-        let setting = |name: &str| input.and_then(|settings| settings.get(name));
-        // What is only compacted stays.
-        let stays = setting(CLEANUP).is_some_and(|cleanup| !cleanup.contains("delete"));
-        let input = setting(RETENTION).and_then(|text| Self::parse(text)).unwrap_or(Self::Ms(WEEK));
         let more = (late_window + SPARE).as_millis() as i64;
-        match input {
-            Self::Ms(ms) if !stays => Self::Ms(ms.saturating_add(more)),
-            _ => Self::Forever,
+        match Self::of(input) {
+            Self::Ms(ms) => Self::Ms(ms.saturating_add(more)),
+            Self::Forever => Self::Forever,
         }
     }
 
