@@ -15,6 +15,8 @@ pub struct Hearing {
     /// Where on the board it goes on.
     next: u64,
     last: Instant,
+    /// Said that there are others: whatever comes first on the board may be all our own.
+    said: bool,
 }
 
 /// Workers write with each tick, and what they have learned in a second changes a window of minutes by little.
@@ -24,12 +26,12 @@ const EVERY: Duration = Duration::from_secs(1);
 
 impl Hearing {
     pub fn new(board: Option<Arc<Board>>, now: Instant) -> Self {
-        Self { board, next: 0, last: now }
+        Self { board, next: 0, last: now, said: false }
     }
 
     /// A partition is another worker's now: what is on the board of it is news.
     pub fn begin_anew(&mut self) {
-        self.next = 0;
+        (self.next, self.said) = (0, false);
     }
 }
 
@@ -40,7 +42,7 @@ impl<I: Io> Worker<I> {
             return;
         }
         self.hearing.last = self.io.now();
-        let (first, mut others) = (self.hearing.next == 0, Vec::new());
+        let mut others = Vec::new();
         for learned in board.since(&mut self.hearing.next) {
             let of = &learned.partition;
             // What is ours we know better.
@@ -53,7 +55,7 @@ impl<I: Io> Worker<I> {
         if others.is_empty() {
             return;
         }
-        if first {
+        if !std::mem::replace(&mut self.hearing.said, true) {
             tracing::info!("{} states of samplers are known of other workers", others.len());
         }
         if let Err(error) = self.engine.hear(others.into_iter()) {
