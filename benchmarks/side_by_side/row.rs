@@ -34,6 +34,8 @@ const SPANS: usize = 870_000;
 const NARROW: usize = 20;
 /// Two workers are through with the others' topic before they have started.
 const LONGER: usize = 5;
+/// Of the main table: so that starting and stopping is little of what is measured.
+const MAIN: usize = 3;
 /// What `QUICK` makes of them.
 const QUICK: usize = 15;
 
@@ -86,13 +88,17 @@ impl Row {
         matches!(self.asks, Asks::Held(spans) if spans > 2_000_000)
     }
 
+    fn is_main(&self) -> bool {
+        ["keyed", "batched"].contains(&self.name)
+    }
+
     /// How often each contender runs.
     pub fn rounds(&self) -> usize {
         match (repeats(), self.asks) {
             // Neither differs from run to run by as much as it differs from contender to contender, and the one takes long.
             (_, Asks::Bytes) => 1,
             (None, _) if self.is_large() => 1,
-            (None, _) if ["keyed", "batched"].contains(&self.name) => MAIN_ROUNDS,
+            (None, _) if self.is_main() => MAIN_ROUNDS,
             (None, _) => ROUNDS,
             (Some(repeats), _) => repeats,
         }
@@ -122,6 +128,7 @@ impl Row {
         let spans = match self.asks {
             Asks::Held(spans) => spans,
             Asks::Workers => all * LONGER,
+            Asks::Cost if self.is_main() => all * MAIN,
             Asks::Cost | Asks::Bytes if self.kind == Kind::Wide => all / NARROW,
             Asks::Cost | Asks::Bytes => all,
         };
