@@ -4,36 +4,39 @@
 //! The processor, the demo, simulations and benchmarks all drive this one.
 
 mod batch;
+mod carry_out;
 mod judge;
 mod late;
 mod lessons;
+mod letters;
 pub mod output;
 mod room;
 mod sets;
 #[cfg(test)]
 mod tests;
+mod workspace;
 
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
     assemble::{Assembly, Completion, Cut, Keying, Origin, Placed, Reason, Standing, Start},
     decide::{Context, Edition, Facts, PolicySet, Tree, Values, Verdict, Vote, Weight, linked},
     decisions::Decision,
     decode::{Batch, Headers, detail},
-    encode::{self, Carried, Edit, Item, Stamps},
+    encode::{Carried, Stamps},
     limits,
-    model::{self, Fingerprint, RecordTime, Threshold, TraceId},
+    model::{self, Fingerprint, RecordTime, TraceId},
     mutant::{self, Mutant},
     recall::Terms,
     sample::{self, Learned, States},
     stats::Stats,
-    tick::{Dead, Logged, Tick, Watermark},
+    tick::{Logged, Tick, Watermark},
 };
-use batch::Due;
-use judge::{Judged, facts};
+use judge::facts;
 use lessons::Lessons;
-use output::{Given, Named, Output, Refused, Why};
+use output::Given;
 use sets::{Live, Sets, layout};
+use workspace::Workspace;
 
 pub struct Engine {
     settings: Settings,
@@ -146,35 +149,8 @@ const LOOK: usize = 1 << 20;
 /// are all written in 16 s; what a crash takes of them is some seconds of ten minutes.
 const STATE_BYTES: usize = 1 << 16;
 
-/// Of the pointer to a record with more late or rejected spans than a tick takes.
-const TOO_MANY: &str = "more spans of the record are late, or without a trace, than one tick takes";
-
 /// Of a span that is set aside because it is late beyond memory.
 const PAST: &str = "the span came so late that the verdict on its trace, if there was one, is forgotten";
-
-/// Scratch space that outlives a record, so that records cost no allocation.
-struct Workspace {
-    batch: Batch,
-    /// The interned scope of each of the batch's.
-    scopes: Vec<u32>,
-    resources: Vec<u32>,
-    /// The batch's spans that follow a verdict to keep, and its threshold.
-    late: Vec<(u32, Threshold)>,
-    /// Those that came when any verdict on their trace is forgotten.
-    past: Vec<u32>,
-    /// What one late span alone says to the policies.
-    bits: Vec<u64>,
-    counts: Vec<u32>,
-    notes: Vec<u64>,
-    tree: Tree,
-    values: Values,
-    links: Vec<u64>,
-    spans: Vec<u32>,
-    items: Vec<Item>,
-    /// What is stamped on them.
-    stamped: Vec<u8>,
-    partitions: Vec<u32>,
-}
 
 // === impl Engine ===
 
@@ -360,6 +336,11 @@ impl Engine {
     /// Everything of a partition below `offset` has been read; what lies before may be markers of transactions.
     pub fn reach(&mut self, partition: u32, offset: i64) {
         self.assembly.time().reach(partition, offset);
+    }
+
+    /// A record of a partition waits for its [turn](Self::turn), the first of those that do.
+    pub fn announce(&mut self, partition: u32, timestamp: RecordTime) {
+        self.assembly.time().announce(partition, timestamp);
     }
 
     /// Takes a record in: first its time, which completes traces, then its spans. `ceiling` bounds the time it may set.
@@ -704,31 +685,6 @@ impl Engine {
         self.assembly.arm(trace);
     }
 
-    /// Spans without a usable trace id.
-    fn reject_spans(&mut self, origin: Origin, given: &Given<'_>) {
-        let Batch { spans, rejected, .. } = given.batch;
-        if self.assembly.time().was_handled(origin.partition, origin.offset) && !mutant::is(Mutant::RejectedAgain) {
-            // Their dead letters are written.
-            self.stats.skipped += rejected.len() as u64;
-            return;
-        }
-        for (at, rejected) in (spans.len()..).zip(rejected) {
-            self.reject_span(origin, at, given, rejected.reason());
-        }
-    }
-
-    /// Sends one span of the record in hand to the dead letters.
-    fn reject_span(&mut self, origin: Origin, at: usize, given: &Given<'_>, reason: Cow<'static, str>) {
-        if self.tick.size() >= self.overfull() {
-            return self.bury_more(origin.partition, origin.offset, 1);
-        }
-        let (item, start) = ([given.item(at)], self.tick.bytes.len());
-        if encode::fitting(&item, given, self.settings.output_record_bytes) > 0 {
-            encode::traces_data(&item, given, &[], &mut self.tick.bytes);
-        }
-        self.bury(origin.partition, origin.offset, 1, reason, start);
-    }
-
     /// Decides a trace, if need be before what else is due with it.
     fn decide(&mut self, trace: u32, reason: Reason) {
         if self.assembly.rings_together() {
@@ -745,139 +701,6 @@ impl Engine {
             }
         }
     }
-
-    /// Carries out what was judged.
-    fn carry_out(&mut self, judged: Judged) {
-        self.teach(&judged);
-        let Judged { due: Due { trace, reason, decided, .. }, verdict, policies, matching, bound, .. } = judged;
-        let summary = self.assembly.summary(trace);
-        let spans = summary.span_count;
-        let decision = Decision { trace: summary.id, verdict, reason, decided, spans, policies };
-        self.log(trace, decision);
-        if let Some(weighed) = &mut self.weighed {
-            weighed.push(Weighed { decision, matching });
-        }
-        self.stats.decided(verdict, reason);
-        self.stats.held(reason, spans, self.assembly.held_for(trace, reason, decided));
-        let shared = summary.spread && self.settings.keying == Keying::Keyed;
-        self.stats.spread += u64::from(shared);
-        if verdict.keep {
-            self.write(trace, &decision, shared);
-        } else {
-            self.stats.dropped += u64::from(summary.span_count);
-        }
-        if !bound {
-            self.learn_waits_of(trace, decided);
-        }
-        self.assembly.release(trace, Some((Decided { verdict, reason, policies }, decided)));
-        self.assembly.compact();
-        // Remembered verdicts may take a quarter of the budget; then the oldest go before their time.
-        let most = if mutant::is(Mutant::VerdictsInCache) { 300 } else { self.settings.buffer / 4 };
-        while self.assembly.remembered_bytes() > most {
-            match self.assembly.forget_any() {
-                0 => break,
-                count => self.stats.forgotten += u64::from(count),
-            }
-        }
-        self.wrote();
-    }
-
-    /// Notes a decision for the log of each partition that a restart may read the trace from. Of an unkeyed input all are
-    /// restored together, and one is enough.
-    fn log(&mut self, trace: u32, decision: Decision) {
-        let mut partitions = std::mem::take(&mut self.scratch.partitions);
-        self.assembly.partitions_of(trace, &mut partitions);
-        if self.settings.keying == Keying::Unkeyed {
-            partitions.truncate(1);
-        }
-        self.tick.decisions.extend(partitions.iter().map(|&partition| (partition, decision)));
-        self.scratch.partitions = partitions;
-    }
-
-    /// Writes a kept trace to the tick, in several records where one is too small; or has it recalled, where its bytes were given up.
-    fn write(&mut self, trace: u32, decision: &Decision, shared: bool) {
-        let Self { assembly, scratch: Workspace { spans, items, .. }, .. } = self;
-        assembly.spans_of(trace, spans);
-        items.clear();
-        items.extend(spans.iter().enumerate().map(|(order, &span)| {
-            let (scope, len) = assembly.carried(span);
-            let resource = assembly.envelopes.get(scope).parent;
-            Item { resource, scope, order: order as u32, span, len, edit: Edit::default() }
-        }));
-        let (partition, offset) = assembly.first_place(trace);
-        let of = Named { trace: decision.trace, partition, offset, timestamp: None, shared };
-        let why = self.why(trace, decision);
-        let Self { assembly, sets, scratch: Workspace { items, stamped, .. }, tick, settings, .. } = self;
-        if items.iter().any(|item| assembly.is_given_up(item.span)) {
-            return tick.recall.seek(of, why, items, assembly, settings.output_record_bytes);
-        }
-        why.stamp(&sets.edition().names, items, assembly, stamped);
-        items.sort_unstable();
-        // At once and not by doubling, for the trace may be large.
-        tick.bytes.reserve(encode::size(items, assembly, settings.output_record_bytes));
-        let output = Output { tick, record_bytes: settings.output_record_bytes, tick_bytes: usize::MAX, stamped };
-        let refused = output.write(items, assembly, of);
-        self.refuse(of, refused);
-    }
-
-    fn why(&self, trace: u32, decision: &Decision) -> Why {
-        let Self { assembly, sets, settings, .. } = self;
-        let own = assembly.summary(trace).randomness;
-        let asked = sets.asked(assembly.generation_of(trace)).policies();
-        Why {
-            stamps: settings.stamps,
-            trace: decision.trace,
-            randomness: asked.randomness(decision.trace, own),
-            verdict: decision.verdict,
-            completion: decision.reason.name(),
-            root: assembly.root(trace),
-        }
-    }
-
-    /// Sends pointers to what the output did not take to the dead letters.
-    fn refuse(&mut self, of: Named, refused: Refused) {
-        if let Some(dead) = refused.too_large(of, self.settings.output_record_bytes) {
-            self.tick.bury(dead);
-            self.wrote();
-        }
-        if refused.too_many > 0 {
-            self.bury_more(of.partition, of.offset, refused.too_many);
-        }
-    }
-
-    fn reject_record(&mut self, partition: u32, offset: i64, reason: Cow<'static, str>, payload: &[u8]) {
-        if self.assembly.time().was_handled(partition, offset) && !mutant::is(Mutant::RejectedAgain) {
-            return;
-        }
-        self.room = 0;
-        let start = self.tick.bytes.len();
-        if payload.len() <= self.settings.output_record_bytes {
-            self.tick.bytes.extend_from_slice(payload);
-        }
-        self.bury(partition, offset, 0, reason, start);
-    }
-
-    /// Sends what stands in the tick from `start` to the dead letters; nothing there makes a pointer.
-    fn bury(&mut self, partition: u32, offset: i64, spans: u32, reason: Cow<'static, str>, start: usize) {
-        self.tick.bury(Dead { partition, offset, spans, reason, bytes: start..self.tick.bytes.len() });
-        self.wrote();
-    }
-
-    /// One pointer stands for all spans of a record for which a tick has no room.
-    fn bury_more(&mut self, partition: u32, offset: i64, spans: u32) {
-        match self.tick.dead.last_mut() {
-            Some(last) if (last.partition, last.offset, &*last.reason) == (partition, offset, TOO_MANY) => {
-                last.spans += spans;
-            }
-            _ => self.bury(partition, offset, spans, TOO_MANY.into(), self.tick.bytes.len()),
-        }
-    }
-
-    /// The size at which a tick takes nothing more of a record that is taken in. It was not full before the record, but late
-    /// and rejected spans stand each in their own envelopes, which may be larger than all of them.
-    fn overfull(&self) -> usize {
-        self.settings.tick_bytes + self.settings.output_record_bytes
-    }
 }
 
 /// Those of a context that is not valid name nothing.
@@ -888,55 +711,6 @@ fn is_trace_id(id: &[u8]) -> bool {
 /// All is done, whatever fails.
 fn first_error<E>(done: impl Iterator<Item = Result<(), E>>) -> Result<(), E> {
     done.filter_map(Result::err).reduce(|first, _| first).map_or(Ok(()), Err)
-}
-
-// === impl Workspace ===
-
-impl Workspace {
-    fn bytes(&self) -> usize {
-        let Self {
-            batch,
-            scopes,
-            resources,
-            late,
-            past,
-            spans,
-            items,
-            stamped,
-            tree,
-            values,
-            links,
-            bits: _,
-            counts: _,
-            notes: _,
-            partitions: _,
-        } = self;
-        batch.bytes()
-            + tree.bytes()
-            + values.bytes()
-            + links.capacity() * size_of::<u64>()
-            + (scopes.capacity() + resources.capacity() + past.capacity() + spans.capacity()) * size_of::<u32>()
-            + late.capacity() * size_of::<(u32, Threshold)>()
-            + items.capacity() * size_of::<Item>()
-            + stamped.capacity()
-    }
-
-    /// What a huge record needed does not stay.
-    fn trim(&mut self) {
-        if self.bytes() > LOOK {
-            self.batch = Batch::default();
-            self.tree = Tree::default();
-            self.values = Values::default();
-            self.links = Vec::new();
-            self.scopes = Vec::new();
-            self.resources = Vec::new();
-            self.late = Vec::new();
-            self.past = Vec::new();
-            self.spans = Vec::new();
-            self.items = Vec::new();
-            self.stamped = Vec::new();
-        }
-    }
 }
 
 impl<C, V: Copy> Carried for Assembly<C, V> {

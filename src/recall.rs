@@ -6,7 +6,11 @@
 //!
 //! Part of the pure core: records are brought, from wherever they are.
 
-use std::{collections::BTreeMap, mem, ops::AddAssign};
+use std::{
+    collections::BTreeMap,
+    mem,
+    ops::{AddAssign, Range},
+};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -16,6 +20,7 @@ use crate::{
     decode::{self, Batch, Keys},
     encode::{self, Carried, Edit, Item},
     engine::output::{Named, Output, Why},
+    model::TraceId,
     tick::{Dead, Tick},
 };
 
@@ -32,7 +37,7 @@ pub struct Recall {
     payload: usize,
     /// Those that are still in memory, and those that were found.
     found: Vec<u8>,
-    /// The sought ones that are read again, in the order of their records.
+    /// Those of the records that are read again, in the order of these.
     order: Vec<u32>,
     batch: Batch,
     pub read: Read,
@@ -78,7 +83,7 @@ struct Recalled {
     of: Named,
     why: Why,
     /// In `sought`.
-    spans: std::ops::Range<u32>,
+    spans: Range<u32>,
     due: usize,
 }
 
@@ -91,6 +96,17 @@ struct Sought {
     at: Option<u32>,
 }
 
+/// A trace that is not whole any more.
+struct Missing {
+    of: Named,
+    spans: usize,
+    gone: usize,
+    /// Some are in a partition that is another worker's by now.
+    moved: bool,
+}
+
+/// The partition of what is no longer this worker's to read.
+const ELSEWHERE: u32 = u32::MAX;
 /// Stamped on the root in place of why the trace was complete.
 const INCOMPLETE: &str = "incomplete";
 /// The trace state, the attributes and the lengths that are put into a span beside the names that stand there.
@@ -148,17 +164,17 @@ impl Recall {
     pub fn begin(&mut self) -> BTreeMap<u32, Vec<i64>> {
         let Self { traces, sought, order, found, .. } = self;
         order.clear();
-        let spans = traces.iter().flat_map(|trace| trace.spans.clone());
-        order.extend(spans.filter(|span| sought[*span as usize].at.is_none()));
+        // Those of a record that are in memory too: its spans are told apart by their order.
+        order.extend(traces.iter().flat_map(|trace| trace.spans.clone()));
         let record = |at: &u32| sought[*at as usize].record();
         // Spans of one trace in one record stay in the order they came.
         order.sort_by_key(record);
         found.reserve_exact(self.payload.saturating_sub(found.len()));
         let mut records: BTreeMap<u32, Vec<i64>> = BTreeMap::new();
-        for (partition, offset) in order.iter().map(record) {
-            let offsets = records.entry(partition).or_default();
-            if offsets.last() != Some(&offset) {
-                offsets.push(offset);
+        for of_record in order.chunk_by(|a, b| record(a) == record(b)) {
+            if of_record.iter().any(|at| sought[*at as usize].at.is_none()) {
+                let (partition, offset) = record(&of_record[0]);
+                records.entry(partition).or_default().push(offset);
             }
         }
         records
@@ -166,7 +182,7 @@ impl Recall {
 
     /// Takes what is sought of a record.
     pub fn take(&mut self, partition: u32, offset: i64, value: &[u8]) {
-        let Self { traces, sought, order, found, batch, .. } = self;
+        let Self { traces, sought, order, found, batch, read, .. } = self;
         let record = |at: &u32| sought[*at as usize].record();
         let of_record = &order[order.partition_point(|at| record(at) < (partition, offset))..];
         let of_record = &of_record[..of_record.partition_point(|at| record(at) == (partition, offset))];
@@ -187,22 +203,26 @@ impl Recall {
             let Sought { source: Source { id, parent, .. }, len, .. } = *sought;
             // One that came too late stands before those that were held.
             if (id, parent, len as usize) == (span.span_id, span.parent_id, bytes.len()) {
-                sought.at = Some(found.len() as u32);
-                found.extend_from_slice(bytes);
+                if sought.at.is_none() {
+                    sought.at = Some(found.len() as u32);
+                    found.extend_from_slice(bytes);
+                    read.spans += 1;
+                    read.recalled += u64::from(len);
+                }
                 next[at].1 = rest;
             }
         }
     }
 
-    /// Takes out what came from a partition, unless some of it came from others too.
-    pub fn discard(&mut self, partition: u32) {
-        self.traces.retain(|trace| trace.of.partition != partition || trace.of.shared);
+    /// Takes out what came from a partition, unless some of it came from others too, of which one `stays`.
+    pub fn discard(&mut self, partition: u32, stays: impl Fn(TraceId) -> bool) {
+        self.traces.retain(|Recalled { of, .. }| if of.shared { stays(of.trace) } else { of.partition != partition });
         self.due = self.traces.iter().map(|trace| trace.due).sum();
         // Its number may be another's by the time they are read.
         self.sought
             .iter_mut()
             .filter(|of| of.source.partition == partition)
-            .for_each(|of| of.source.partition = u32::MAX);
+            .for_each(|of| of.source.partition = ELSEWHERE);
     }
 
     pub fn clear(&mut self) {
@@ -269,6 +289,10 @@ impl Sought {
     fn record(&self) -> (u32, i64) {
         (self.source.partition, self.source.offset)
     }
+
+    fn is_elsewhere(&self) -> bool {
+        self.at.is_none() && self.source.partition == ELSEWHERE
+    }
 }
 
 // === impl Tick ===
@@ -287,16 +311,16 @@ impl Tick {
                 Item { resource, scope, order: span, span, len, edit: Edit::default() }
             }));
             read.traces += 1;
-            read.spans += items.len() as u64;
-            read.recalled += items.iter().map(|item| u64::from(item.len)).sum::<u64>();
             let gone = spans.len() - items.len();
+            let moved = recall.sought[spans.start as usize..spans.end as usize].iter().any(Sought::is_elsewhere);
             if gone > 0 {
                 read.partial += 1;
                 read.gone += gone as u64;
             }
             if gone > 0 && partial == Partial::DeadLetter {
                 items.sort_unstable();
-                self.set_aside(*of, spans.len(), &items, &recall, record_bytes);
+                let missing = Missing { of: *of, spans: spans.len(), gone, moved };
+                self.set_aside(&missing, &items, &recall, record_bytes);
                 continue;
             }
             let completion = if gone > 0 { INCOMPLETE } else { why.completion };
@@ -308,16 +332,15 @@ impl Tick {
                 self.bury(dead);
             }
             if gone > 0 {
-                self.bury(Dead { bytes: 0..0, ..lacking(*of, gone, spans.len(), gone) });
+                self.bury(Missing { of: *of, spans: spans.len(), gone, moved }.letter(gone, 0..0));
             }
         }
         self.recall.read = read;
     }
 
     /// Sends what is left of a trace to the dead letters.
-    fn set_aside(&mut self, of: Named, spans: usize, left: &[Item], recall: &Recall, record_bytes: usize) {
-        let gone = spans - left.len();
-        let (mut rest, mut stands_for) = (left, gone);
+    fn set_aside(&mut self, missing: &Missing, left: &[Item], recall: &Recall, record_bytes: usize) {
+        let (mut rest, mut stands_for) = (left, missing.gone);
         loop {
             let start = self.bytes.len();
             let fitting = encode::fitting(rest, recall, record_bytes);
@@ -326,8 +349,7 @@ impl Tick {
             if fitting > 0 {
                 encode::traces_data(piece, recall, &[], &mut self.bytes);
             }
-            let dead = lacking(of, gone, spans, stands_for + piece.len());
-            self.bury(Dead { bytes: start..self.bytes.len(), ..dead });
+            self.bury(missing.letter(stands_for + piece.len(), start..self.bytes.len()));
             (rest, stands_for) = (behind, 0);
             if rest.is_empty() {
                 break;
@@ -336,11 +358,89 @@ impl Tick {
     }
 }
 
-/// What is said of a trace that is not whole any more; it stands for so many spans.
-fn lacking(Named { trace, partition, offset, .. }: Named, gone: usize, of: usize, spans: usize) -> Dead {
-    let reason = format!(
-        "{gone} of the {of} spans of trace {trace} were removed from the log before they were read again: memory was too small to \
-         hold them, and the retention of the input is too short"
-    );
-    Dead { partition, offset, spans: spans as u32, reason: reason.into(), bytes: 0..0 }
+// === impl Missing ===
+
+impl Missing {
+    /// What is said of it, and what is left of it; it stands for so many spans.
+    fn letter(&self, spans: usize, bytes: Range<usize>) -> Dead {
+        let Self { of: Named { trace, partition, offset, .. }, spans: all, gone, moved } = *self;
+        let why = if moved {
+            "are in a partition that went to another worker before they were read again: memory was too small to hold them"
+        } else {
+            "were removed from the log before they were read again: memory was too small to hold them, and the retention of the input \
+             is too short"
+        };
+        let reason = format!("{gone} of the {all} spans of trace {trace} {why}");
+        Dead { partition, offset, spans: spans as u32, reason: reason.into(), bytes }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+
+    use super::*;
+    use crate::{
+        decide::Verdict,
+        encode::Stamps,
+        generate::otlp::{ResourceSpans, ScopeSpans, Span, TracesData},
+        model::{Randomness, Threshold},
+    };
+
+    const TRACE: [u8; 16] = [7; 16];
+
+    /// Two spans that only their bytes tell apart, of which one is still in memory.
+    #[test]
+    fn twins_are_told_apart_by_their_order() {
+        let twin = |name: &str| Span {
+            trace_id: TRACE.to_vec(),
+            span_id: vec![1; 8],
+            name: name.to_owned(),
+            ..Span::default()
+        };
+        let twins = [twin("client"), twin("server")];
+        let bytes = twins.each_ref().map(Message::encode_to_vec);
+        let scope_spans = vec![ScopeSpans { spans: twins.to_vec(), ..ScopeSpans::default() }];
+        let record = TracesData { resource_spans: vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }] };
+        for in_memory in [0, 1] {
+            let source = Source { partition: 0, offset: 5, id: u64::from_be_bytes([1; 8]), parent: 0 };
+            let len = bytes[0].len() as u32;
+            let sought = |at| Sought { source, len, scope: 0, at: (at == in_memory).then_some(0) };
+            let mut recall = Recall {
+                traces: vec![Recalled { of: named(), why: why(), spans: 0..2, due: 0 }],
+                sought: [0, 1].map(sought).into(),
+                found: bytes[in_memory].clone(),
+                ..Recall::default()
+            };
+            assert_eq!(recall.begin(), [(0, vec![5])].into());
+            recall.take(0, 5, &record.encode_to_vec());
+            assert_eq!([0, 1].map(|span| recall.span(span).to_vec()), bytes);
+            assert_eq!((recall.read.spans, recall.read.recalled), (1, len.into()));
+        }
+    }
+
+    #[test]
+    fn a_trace_of_several_partitions_stays_while_one_of_them_does() {
+        let of = Named { shared: true, ..named() };
+        let mut recall = Recall { traces: vec![Recalled { of, why: why(), spans: 0..0, due: 0 }], ..Recall::default() };
+        recall.discard(0, |trace| trace == TraceId(TRACE));
+        assert!(!recall.is_empty());
+        recall.discard(1, |_| false);
+        assert!(recall.is_empty());
+    }
+
+    fn named() -> Named {
+        Named { trace: TraceId(TRACE), partition: 0, offset: 5, timestamp: None, shared: false }
+    }
+
+    fn why() -> Why {
+        Why {
+            stamps: Stamps::NONE,
+            trace: TraceId(TRACE),
+            randomness: Randomness(0),
+            verdict: Verdict { keep: true, policy: None, threshold: Threshold::ALWAYS },
+            completion: "structure",
+            root: None,
+        }
+    }
 }

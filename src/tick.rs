@@ -44,7 +44,7 @@ pub struct Kept {
     pub offset: i64,
     /// What it is stamped with, where not with the time it is sent.
     pub timestamp: Option<RecordTime>,
-    /// It also holds spans of another partition, which would be lost with it.
+    /// It also holds spans of another partition, which would be lost with it while that one is here.
     pub shared: bool,
     /// Of the record it came from, where it goes on with them.
     pub headers: Option<HeaderList>,
@@ -141,10 +141,11 @@ impl Tick {
     pub fn discard(&mut self, partition: u32) -> u64 {
         let before = self.spans();
         let Self { kept, dead, recall, decisions, states, watermarks, beside, .. } = self;
-        recall.discard(partition);
-        kept.retain(|kept| kept.partition != partition || kept.shared);
-        dead.retain(|dead| dead.partition != partition);
         decisions.retain(|&(of, _)| of != partition);
+        let stays = |trace| decisions.iter().any(|(_, decision)| decision.trace == trace);
+        recall.discard(partition, stays);
+        kept.retain(|kept| if kept.shared { stays(kept.trace) } else { kept.partition != partition });
+        dead.retain(|dead| dead.partition != partition);
         states.retain(|state| state.partition != partition);
         watermarks.retain(|watermark| watermark.partition != partition);
         *beside = dead.iter().map(Dead::reason_bytes).chain(kept.iter().map(Kept::header_bytes)).sum();

@@ -114,6 +114,12 @@ impl<C> Interner<C> {
         self.envelopes[at as usize].as_ref().expect("referenced, so it is there")
     }
 
+    /// Bytes of a scope and its resource.
+    pub fn around(&self, scope: u32) -> usize {
+        let scope = self.get(scope);
+        scope.rest.len() + self.get(scope.parent).rest.len()
+    }
+
     #[inline(always)]
     pub fn hold(&mut self, at: u32) {
         let envelope = self.envelopes[at as usize].as_mut().expect("just interned");

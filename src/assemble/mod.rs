@@ -9,11 +9,14 @@ mod anchors;
 mod arena;
 mod clock;
 mod completion;
+mod deadline;
 mod floor;
 mod intern;
 mod leaps;
 mod links;
 mod marks;
+mod memory;
+mod remembered;
 mod slab;
 mod time;
 mod verdicts;
@@ -26,6 +29,7 @@ use hashbrown::{HashMap, HashTable, hash_table::Entry as TableEntry};
 
 pub use clock::{Clock, Moment, Stamps, WINDOW as CLOCK_WINDOW};
 pub use completion::{Completion, Reason};
+pub use deadline::PutOff;
 pub use intern::{Envelope, Interner};
 pub use time::{Keying, Start};
 pub use verdicts::Standing;
@@ -39,12 +43,13 @@ use crate::{
 use anchors::Anchors;
 use arena::{Arena, Owner, Place};
 use completion::Structure;
+use deadline::IDLE;
 use links::Links;
 use marks::Mark;
 use slab::{Linked, NIL, Rows, Slab};
-use time::{Domain, Time};
+use time::Time;
 use verdicts::{Verdicts, Written};
-use wheel::{Armed, GRAIN, TOGETHER, Timer, grain};
+use wheel::{Armed, Timer};
 
 /// The traces of one worker. `C` is remembered with each distinct scope, `V` is a verdict; both are opaque here.
 pub struct Assembly<C, V> {
@@ -196,6 +201,9 @@ struct Trace {
     root: Option<Root>,
     randomness: Option<Randomness>,
     bytes: u64,
+    /// Of what stands around its spans, as often as a span has another scope than the one before it, which is the last one's.
+    around: u64,
+    scope: u32,
     /// The latest span; each leads to the one before.
     spans: u32,
     span_count: u32,
@@ -209,15 +217,6 @@ struct Trace {
     /// Of one that was put off, milliseconds after its first span: when it is judged again, and when for the last time.
     again: u32,
     last: u32,
-}
-
-/// Why a trace was to be dropped that was put off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PutOff {
-    /// All such traces are dropped.
-    ForCertain,
-    /// Those of them that had more randomness were kept.
-    ByChance,
 }
 
 /// The root is one that acts as such, if the configuration says what does; then the ended one, then the earliest, then the
@@ -244,16 +243,7 @@ struct Held {
     next: u32,
 }
 
-/// Milliseconds between two looks at a trace that was put off.
-const AGAIN: u64 = 1000;
-/// A chunk of payload and a page of each slab, rounded up.
-const SLACK: usize = 1 << 20;
 const REMEMBERED: u32 = 1 << 31;
-/// The grain of a trace that is in `due` and not in the wheel.
-const DUE: i64 = i64::MIN;
-/// The grain of a trace that is in neither: new, or in the hands of whoever asked for the next.
-const IDLE: i64 = i64::MIN + 1;
-
 // === impl Assembly ===
 
 impl<C, V: Copy> Assembly<C, V> {
@@ -479,6 +469,10 @@ impl<C, V: Copy> Assembly<C, V> {
             }
         }
         entry.bytes += bytes.len() as u64;
+        if entry.scope != scope {
+            entry.scope = scope;
+            entry.around += self.envelopes.around(scope) as u64;
+        }
         entry.first_seen = entry.first_seen.min(seen.0);
         entry.last_seen = entry.last_seen.max(seen.0);
         entry.torn = false;
@@ -558,75 +552,9 @@ impl<C, V: Copy> Assembly<C, V> {
         until.since(RecordTime(first_seen))
     }
 
-    /// What a remembered verdict says of a span; None where the trace is held again, under that verdict.
-    fn consult(&mut self, remembered: u32, partition: u32, offset: i64) -> Option<Placed<V>> {
-        match self.verdicts.standing(remembered) {
-            Standing::Restored if self.time.was_handled(partition, offset) && !mutant::is(Mutant::NothingSkipped) => {
-                return Some(Placed::Skipped);
-            }
-            Standing::Bound => {
-                let id = *self.verdicts.id(remembered);
-                self.forget_place(&id, remembered);
-                return None;
-            }
-            Standing::Restored | Standing::Here => {}
-        }
-        let domain = self.time.in_domain(self.time.domain(partition));
-        let written = self.verdicts.touch(&mut domain.fallen, remembered, self.tick);
-        let age = domain.now.zip(written).map_or(0, |(now, written)| now.since(written.decided));
-        let old = domain.now != Some(RecordTime::END) && age > self.late_window / 2;
-        Some(Placed::Late { verdict: self.verdicts.verdict(remembered), old })
-    }
-
-    /// Remembers a verdict of a life before, out of a record of the decision log that was written in `tick`. What its trace
-    /// has was read before the open tick.
-    pub fn restore(
-        &mut self,
-        partition: u32,
-        record: i64,
-        tick: u64,
-        decided: RecordTime,
-        restored: (TraceId, V, Standing),
-    ) {
-        let (TraceId(id), verdict, standing) = restored;
-        self.time.partition(partition).floor.restore(tick, record);
-        let written = Written { tick, decided, touched: self.tick - 1 };
-        self.remember(self.time.domain(partition), id, verdict, standing, written);
-    }
-
-    /// Remembers a verdict anew, with those of the open tick. Returns when that was.
-    pub fn renew(&mut self, partition: u32, id: &[u8; 16]) -> RecordTime {
-        let (domain, decided) = (self.time.domain(partition), self.now(partition));
-        if let Some(at) = self.find(id)
-            && at & REMEMBERED != 0
-        {
-            let at = at & !REMEMBERED;
-            let (standing, verdict) = (self.verdicts.standing(at), self.verdicts.verdict(at));
-            self.remember(domain, *id, verdict, standing, Written { tick: self.tick, decided, touched: self.tick });
-        }
-        decided
-    }
-
-    /// A verdict that is remembered already goes to the end: it was written again.
-    fn remember(&mut self, domain: u32, id: [u8; 16], verdict: V, standing: Standing, written: Written) {
-        let fallen = &mut self.time.in_domain(domain).fallen;
-        let at = self.verdicts.push(fallen, id, verdict, standing, written) | REMEMBERED;
-        let Self { table, traces, verdicts, hasher, .. } = self;
-        let id_of = |at: u32| if at & REMEMBERED == 0 { &traces[at].id } else { verdicts.id(at & !REMEMBERED) };
-        match table.entry(hasher.hash_one(id), |&at| *id_of(at) == id, |&at| hasher.hash_one(id_of(at))) {
-            TableEntry::Occupied(mut entry) => *entry.get_mut() = at,
-            TableEntry::Vacant(entry) => _ = entry.insert(at),
-        }
-    }
-
     fn is(&self, at: u32, id: &[u8; 16]) -> bool {
         let of = if at & REMEMBERED == 0 { &self.traces[at].id } else { self.verdicts.id(at & !REMEMBERED) };
         of == id
-    }
-
-    /// The verdict a held trace is bound by.
-    pub fn bound(&self, trace: u32) -> Option<V> {
-        self.bound.get(&trace).copied()
     }
 
     /// What time it is for the traces of a partition.
@@ -715,52 +643,6 @@ impl<C, V: Copy> Assembly<C, V> {
         }
     }
 
-    /// The next trace of a domain that is complete at the domain's time, in the order of (deadline, trace id), after those of
-    /// any domain that are too large.
-    pub fn next_complete(&mut self, domain: u32) -> Option<(u32, Reason)> {
-        loop {
-            if let Some(complete) = self.next_due() {
-                return Some(complete);
-            }
-            if !self.ring(domain) {
-                return None;
-            }
-        }
-    }
-
-    /// The next trace that is complete, of those whose alarms have rung.
-    pub fn next_due(&mut self) -> Option<(u32, Reason)> {
-        while let Some(trace) = self.due.pop() {
-            self.traces[trace].timer.grain = IDLE;
-            if let Some(reason) = self.completed(trace) {
-                return Some((trace, reason));
-            }
-            self.arm(trace);
-        }
-        None
-    }
-
-    /// Rings the next alarms of a domain that are due at its time, which are those of one moment; false where there are none.
-    pub fn ring(&mut self, domain: u32) -> bool {
-        let Domain { now, wheel, .. } = self.time.in_domain(domain);
-        if !now.is_some_and(|now| wheel.due(&mut self.traces, now.0, &mut self.due)) {
-            return false;
-        }
-        let Self { due, traces, .. } = self;
-        due.sort_unstable_by(|&a, &b| traces[b].id.cmp(&traces[a].id));
-        due.iter().for_each(|&trace| traces[trace].timer.grain = DUE);
-        true
-    }
-
-    /// From now on alarms ring together that are due in the same 1.024 s, at the end of it; or each at its own time.
-    pub fn ring_together(&mut self, together: bool) {
-        self.together = together;
-    }
-
-    pub fn rings_together(&self) -> bool {
-        self.together
-    }
-
     /// The spans of a trace in the order they came.
     pub fn spans_of(&self, trace: u32, spans: &mut Vec<u32>) {
         spans.clear();
@@ -797,26 +679,6 @@ impl<C, V: Copy> Assembly<C, V> {
     pub fn source(&self, at: u32) -> Source {
         let Held { id, parent, offset, partition, .. } = self.spans[at];
         Source { partition, offset, id, parent }
-    }
-
-    /// Gives up the oldest payload, some hundred kilobytes of it, and returns of how many spans; None where that makes no room.
-    /// What is known of their traces stays.
-    pub fn give_up(&mut self) -> Option<usize> {
-        let Self { arena, spans, time, .. } = self;
-        arena.give_up(spans, |span| span.offset < time.fragile(span.partition))
-    }
-
-    /// The same, of what the log may lose soon, too.
-    pub fn give_up_at_a_risk(&mut self) -> Option<usize> {
-        let Self { arena, spans, .. } = self;
-        arena.reconsider();
-        arena.give_up(spans, |span| span.partition == NIL)
-    }
-
-    /// What holds payload takes no more.
-    #[cfg(test)]
-    pub fn close(&mut self) {
-        self.arena.close();
     }
 
     /// Lets a trace go: with a verdict, which is remembered, or without, where it is given back undecided.
@@ -899,44 +761,6 @@ impl<C, V: Copy> Assembly<C, V> {
         }
     }
 
-    /// Forgets the verdicts of a domain that are older than the late window.
-    pub fn forget(&mut self, domain: u32) {
-        while let Domain { now: Some(now), fallen, .. } = self.time.in_domain(domain)
-            && let (now, Some(written)) = (*now, fallen.oldest())
-            && now != RecordTime::END
-            && now.since(written.decided) > self.late_window
-            && self.forget_oldest(domain) > 0
-        {}
-    }
-
-    /// Forgets the verdicts of a domain's oldest tick, and says how many; 0 where a restart might still need them.
-    fn forget_oldest(&mut self, domain: u32) -> u32 {
-        match self.time.in_domain(domain).fallen.oldest() {
-            Some(written) if self.is_over(written, domain) => self.forget_tick(domain),
-            _ => 0,
-        }
-    }
-
-    /// Whether no restart reads a span again of the traces that were decided then.
-    fn is_over(&self, written: Written, domain: u32) -> bool {
-        written.touched <= self.time.passed(domain) || mutant::is(Mutant::VerdictsInCache)
-    }
-
-    fn forget_tick(&mut self, domain: u32) -> u32 {
-        let before = self.verdicts.len();
-        while let Some((at, id)) = self.verdicts.pop(&mut self.time.in_domain(domain).fallen) {
-            self.forget_place(&id, at);
-        }
-        before - self.verdicts.len()
-    }
-
-    /// Takes a verdict out of the table, unless its trace has another entry there by now.
-    fn forget_place(&mut self, id: &[u8; 16], at: u32) {
-        if let Ok(entry) = self.table.find_entry(self.hasher.hash_one(id), |&other| other == at | REMEMBERED) {
-            entry.remove();
-        }
-    }
-
     /// The held trace that came first, of those that may be decided: not while a part of it may still have to be read again.
     pub fn oldest(&self) -> Option<u32> {
         let heads = self.time.partitions().filter_map(|(_, partition)| self.anchors.first(&partition.queue));
@@ -971,65 +795,6 @@ impl<C, V: Copy> Assembly<C, V> {
         self.traces.len()
     }
 
-    /// Bytes of remembered verdicts and their places in the table.
-    pub fn remembered_bytes(&self) -> usize {
-        self.verdicts.len() as usize * (Verdicts::<V>::ENTRY + size_of::<u32>() * 2)
-    }
-
-    /// Bytes allocated for everything held (I3).
-    pub fn bytes(&self) -> usize {
-        self.table.allocation_size()
-            + self.traces.bytes()
-            + self.spans.bytes()
-            + self.anchors.bytes()
-            + self.links.bytes()
-            + self.arena.bytes()
-            + self.envelopes.bytes()
-            + self.verdicts.bytes()
-            + self.bits.bytes()
-            + self.counts.bytes()
-            + self.notes.bytes()
-            + self.expected.bytes()
-            + self.arrivals.bytes()
-            + self.bound.allocation_size()
-            + self.time.bytes()
-            + self.structure.bytes()
-            + self.due.capacity() * size_of::<u32>()
-    }
-
-    /// Bytes that learning how long to wait may cost for a span, with its trace.
-    pub fn learning_overhead(&self) -> usize {
-        self.learns * (size_of::<Expected>() + size_of::<Arrival>())
-    }
-
-    /// Spans that may be taken in, each with a trace of its own, in what is allocated, but for their payload.
-    pub fn spare(&self) -> usize {
-        self.spans.spare().min(self.traces.spare()).min(self.anchors.spare())
-    }
-
-    /// What taking in `spans` spans may allocate beside their payload and entries: memory comes in chunks and pages, and a
-    /// full table is copied into one of twice its size.
-    pub fn growth(&self, spans: usize) -> usize {
-        let full = self.table.len() + spans > self.table.capacity();
-        SLACK + self.envelopes.growth() + if full { self.table.allocation_size() * 2 } else { 0 }
-    }
-
-    /// Forgets the verdicts of the tick that is the oldest by the time of its domain, so that all remember about equally long,
-    /// and says how many; 0 where a restart might still need them.
-    pub fn forget_any(&mut self) -> u32 {
-        let oldest = (0..self.time.domains()).filter_map(|domain| {
-            let Domain { now, fallen, .. } = self.time.in_domain(domain);
-            let (now, written) = (*now, fallen.oldest()?);
-            self.is_over(written, domain).then(|| (now.map_or(0, |now| now.since(written.decided)), domain))
-        });
-        oldest.max().map_or(0, |(_, domain)| self.forget_oldest(domain))
-    }
-
-    /// Moves survivors out of chunks that are mostly dead.
-    pub fn compact(&mut self) {
-        while self.arena.compact(&mut self.spans) {}
-    }
-
     /// The held trace of a span, opened where it is new; Err where it has its verdict, with that one's number.
     fn find_or_open(&mut self, partition: u32, id: &[u8; 16]) -> Result<u32, u32> {
         let hash = self.hasher.hash_one(id);
@@ -1053,6 +818,8 @@ impl<C, V: Copy> Assembly<C, V> {
             root: None,
             randomness: None,
             bytes: 0,
+            around: 0,
+            scope: NIL,
             spans: NIL,
             span_count: 0,
             anchors: NIL,
@@ -1085,158 +852,9 @@ impl<C, V: Copy> Assembly<C, V> {
         entry.last_seen = entry.last_seen.min(now.0);
         self.arm(trace);
     }
-
-    /// Arms a trace, of which something was seen, for its deadline. An earlier alarm stands: when it rings, the deadline is
-    /// looked at again. One that is too large is due at once.
-    pub fn arm(&mut self, trace: u32) {
-        let entry = &self.traces[trace];
-        if self.is_too_large(entry) {
-            if entry.timer.grain != DUE {
-                self.disarm(trace);
-                self.traces[trace].timer.grain = DUE;
-                self.due.push(trace);
-            }
-            return;
-        }
-        let deadline = self.grain(entry.deadline(self.periods(trace), &self.completion));
-        let (armed, domain) = (entry.timer.grain, entry.domain);
-        if armed == DUE || armed != IDLE && armed <= deadline {
-            return;
-        }
-        self.disarm(trace);
-        self.time.in_domain(domain).wheel.arm(&mut self.traces, trace, deadline);
-    }
-
-    pub fn was_put_off(&self, trace: u32) -> Option<PutOff> {
-        self.traces[trace].put_off
-    }
-
-    /// For how many milliseconds a trace that is due may be put off at most.
-    pub fn time_left(&self, trace: u32, decided: RecordTime) -> u64 {
-        let entry = &self.traces[trace];
-        let bound = entry.bound(&self.completion);
-        let last = RecordTime(entry.first_seen).plus(entry.last.into());
-        if entry.put_off.is_some() { last.min(bound) } else { bound }.since(decided)
-    }
-
-    /// Puts off a trace that is due, by so many milliseconds, which are left. It is due again before, for what it waits for may have come,
-    /// and others may wait for it.
-    pub fn put_off(&mut self, trace: u32, decided: RecordTime, ms: u64, by: PutOff) {
-        let entry = &mut self.traces[trace];
-        let after = |at: RecordTime| u32::try_from(at.since(RecordTime(entry.first_seen))).unwrap_or(u32::MAX);
-        let (again, last) = (after(decided.plus(ms.min(AGAIN))), after(decided.plus(ms)));
-        if entry.put_off.is_none() {
-            (entry.put_off, entry.last) = (Some(by), last);
-        }
-        entry.again = again;
-        self.arm(trace);
-    }
-
-    fn disarm(&mut self, trace: u32) {
-        let Trace { timer, domain, .. } = self.traces[trace];
-        match timer.grain {
-            IDLE => return,
-            DUE => self.due.retain(|&due| due != trace),
-            _ => self.time.in_domain(domain).wheel.disarm(&mut self.traces, trace),
-        }
-        self.traces[trace].timer.grain = IDLE;
-    }
-
-    /// Since when a verdict that falls now is remembered: since its alarm was due, and not since a record came to ring it, or a
-    /// lull would make it last longer, and other partitions' records what is too large.
-    pub fn decided(&mut self, trace: u32, reason: Reason) -> RecordTime {
-        let Trace { domain, last_seen, .. } = self.traces[trace];
-        let Domain { now, wheel, .. } = self.time.in_domain(domain);
-        let decided = match reason {
-            // When time has run out it is no time to count from.
-            Reason::Memory => now.filter(|&now| now != RecordTime::END),
-            _ => wheel.current().map(|grain| RecordTime(grain.saturating_mul(GRAIN))),
-        };
-        // Its domain does not know the time yet: since it was seen.
-        decided.unwrap_or(RecordTime(last_seen))
-    }
-
-    fn is_too_large(&self, trace: &Trace) -> bool {
-        trace.bytes > self.completion.max_trace_bytes as u64
-    }
-
-    /// Whether a trace that is due is complete.
-    fn completed(&mut self, trace: u32) -> Option<Reason> {
-        if self.is_too_large(&self.traces[trace]) {
-            return Some(Reason::Size);
-        }
-        if self.is_early(trace) {
-            return None;
-        }
-        let periods = self.periods(trace);
-        let entry = &mut self.traces[trace];
-        let bound = entry.bound(&self.completion);
-        if !entry.torn && entry.quiet(periods).is_some_and(|quiet| quiet <= bound) {
-            let (spans, notes, mut at) = (&self.spans, &mut self.notes, entry.spans);
-            let words = self.generations[usize::from(entry.generation)].layout.notes;
-            let links = std::iter::from_fn(|| {
-                let span = (at != NIL).then(|| &spans[at])?;
-                // What acts as a root needs no parent.
-                let acts = model::acts(notes.row(at, words));
-                at = span.next;
-                Some((span.id, if acts { 0 } else { span.parent }))
-            });
-            if self.structure.is_whole(links) {
-                return Some(Reason::Structure);
-            }
-            entry.torn = true;
-            if self.is_early(trace) {
-                return None;
-            }
-        }
-        // What was left over when a tick was full may be of another domain than the one asked for.
-        let entry = &self.traces[trace];
-        let due = RecordTime(self.grain(entry.deadline(periods, &self.completion)).saturating_mul(GRAIN));
-        let is_quiet = entry.torn && entry.quiet(periods).is_some_and(|quiet| quiet < bound);
-        let ended = self.time.in_domain(entry.domain).now == Some(RecordTime::END);
-        Some(match ended && self.time.is_after_all(due) {
-            true => Reason::End,
-            false if is_quiet => Reason::Torn,
-            false => Reason::MaxWait,
-        })
-    }
-
-    /// Whether a trace's alarm was rung before its deadline.
-    fn is_early(&mut self, trace: u32) -> bool {
-        let entry = &self.traces[trace];
-        let (deadline, domain) = (entry.deadline(self.periods(trace), &self.completion), entry.domain);
-        let deadline = self.grain(deadline);
-        Some(deadline) > self.time.in_domain(domain).wheel.current()
-    }
-
-    /// The grain in which an alarm for this time rings.
-    fn grain(&self, ms: i64) -> i64 {
-        let grain = grain(ms);
-        if self.together { grain.saturating_add(TOGETHER - 1).div_euclid(TOGETHER) * TOGETHER } else { grain }
-    }
 }
 
 // === impl Trace ===
-
-impl Trace {
-    /// When to look at it next, in milliseconds of record time.
-    fn deadline(&self, periods: Periods, completion: &Completion) -> i64 {
-        let bound = self.bound(completion);
-        let again = RecordTime(self.first_seen).plus(self.again.into());
-        self.quiet(periods).map_or(bound, |quiet| quiet.min(bound).max(again)).0
-    }
-
-    /// It waits no longer, whatever it looks like.
-    fn bound(&self, completion: &Completion) -> RecordTime {
-        RecordTime(self.first_seen).plus(completion.max_wait)
-    }
-
-    /// When nothing will have come for long enough, as far as is known what it looks like; None while no root has ended.
-    fn quiet(&self, periods: Periods) -> Option<RecordTime> {
-        let period = if self.torn { periods.torn } else { periods.whole };
-        self.root.filter(|root| !root.running).map(|_| RecordTime(self.last_seen).plus(period))
-    }
-}
 
 impl Linked for Trace {
     fn link(&mut self) -> &mut u32 {

@@ -313,6 +313,16 @@ impl Time {
         self.recompute(self.domain(partition) as usize);
     }
 
+    /// A record of the partition waits for its turn. Of one that was silent it is known now when its records are from, whatever the wall
+    /// clock said: they may be older than all the others.
+    pub fn announce(&mut self, partition: u32, timestamp: RecordTime) {
+        let at = self.partition(partition);
+        if at.silent.is_some_and(|silent| timestamp < silent) {
+            at.silent = Some(timestamp);
+            self.recompute(self.domain(partition) as usize);
+        }
+    }
+
     /// Where partitions share their time: the one whose records come next.
     #[inline(always)]
     pub fn turn(&self) -> Option<u32> {

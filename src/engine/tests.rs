@@ -274,7 +274,7 @@ fn the_reason_of_a_dead_letter_counts() {
     rig.give(0, 1, 0, Some(&vec![0; limits::RECORD_BYTES + 1]));
     let reason = "the record has 8388609 bytes, more than 8388608".len();
     assert!(rig.engine.tick.size() >= 2 * borrowed + reason, "{}", rig.engine.tick.size());
-    let allocated = rig.engine.tick.allocated() - rig.engine.tick.dead.capacity() * size_of::<Dead>();
+    let allocated = rig.engine.tick.allocated() - rig.engine.tick.dead.capacity() * size_of::<crate::tick::Dead>();
     assert!(allocated >= reason, "{allocated}");
     rig.cut();
     rig.cut();
@@ -599,7 +599,7 @@ fn one_record_makes_no_more_output_than_a_tick_takes() {
         assert!(size <= 300_000 + 2 * 150_000, "{size}");
         let before = rig.dead.len();
         rig.cut();
-        assert_eq!(rig.reasons().last(), Some(&TOO_MANY));
+        assert_eq!(rig.reasons().last(), Some(&letters::TOO_MANY));
         assert_eq!(rig.dead.len() - before, if bad { 6 } else { 1 });
     }
     assert_eq!((rig.kept.len(), rig.engine.stats().rejected), (5, 95 + 100));
@@ -620,6 +620,29 @@ fn a_huge_trace_is_decided_by_size_and_its_later_spans_follow() {
     assert_eq!(rig.decisions(), [((true, Reason::Size), 1)].into());
     assert_eq!(rig.kept.iter().map(|(_, spans)| spans.len()).collect::<Vec<_>>(), [3, 1]);
     assert_eq!(rig.watermarks[0].offset, 2);
+}
+
+/// A resource for every span: what stands around spans is held, and written, as they are.
+#[test]
+fn a_trace_is_huge_by_its_resources_too() {
+    let buffer = 16 << 20;
+    let mut rig = Rig::new(Settings { buffer, ..settings(Keying::Keyed) }, ERRORS);
+    rig.engine.assign(Start::at(0));
+    for offset in 0..3_000_i64 {
+        let span = otlp(&Spec { id: offset as u64 + 1, error: true, ..CHILD });
+        rig.give(0, offset, 0, Some(&record_of(&format!("{offset:08000}"), vec![span])));
+        assert!(rig.engine.bytes_held() <= buffer, "{} at {offset}", rig.engine.bytes_held());
+    }
+    rig.cut();
+    assert_eq!(rig.decisions(), [((true, Reason::Size), 1)].into());
+    // Two scopes that take turns are no more than two.
+    let mut rig = Rig::new(Settings { buffer, ..settings(Keying::Keyed) }, ERRORS);
+    rig.engine.assign(Start::at(0));
+    for offset in 0..3_000_i64 {
+        let span = otlp(&Spec { id: offset as u64 + 1, ..CHILD });
+        rig.give(0, offset, 0, Some(&record_of(&format!("{:08000}", offset % 2), vec![span])));
+    }
+    assert_eq!(rig.engine.traces_held(), 1);
 }
 
 #[test]
@@ -869,16 +892,22 @@ fn a_revoked_partition_takes_with_it_what_was_made_of_it_since_the_cut() {
 
 #[test]
 fn a_kept_trace_that_is_also_in_another_partition_stays_with_that_one() {
-    let mut rig = Rig::keyed(ALL);
-    let second = rig.engine.assign(Start::at(0));
-    rig.spans(0, 0, &[ROOT]);
-    rig.give(second, 0, 0, Some(&record(&[CHILD])));
-    rig.engine.elapse(0, 1_100, RecordTime::END);
-    rig.engine.advance().expect("room");
-    rig.engine.revoke(0);
-    rig.engine.revoke(second);
-    rig.cut();
-    assert_eq!((rig.engine.stats().returned, rig.by_trace()[&of_trace(1)].len()), (0, 2));
+    for goes in [false, true] {
+        let mut rig = Rig::keyed(ALL);
+        let second = rig.engine.assign(Start::at(0));
+        rig.spans(0, 0, &[ROOT]);
+        rig.give(second, 0, 0, Some(&record(&[CHILD])));
+        rig.engine.elapse(0, 1_100, RecordTime::END);
+        rig.engine.advance().expect("room");
+        rig.engine.revoke(0);
+        if goes {
+            // Whoever reads these partitions now decides it again.
+            rig.engine.revoke(second);
+        }
+        rig.cut();
+        let out = rig.by_trace().get(&of_trace(1)).map_or(0, |spans| spans.len());
+        assert_eq!((rig.engine.stats().returned, out), if goes { (2, 0) } else { (0, 2) });
+    }
 }
 
 #[test]
@@ -892,6 +921,21 @@ fn time_ends_when_the_last_unfinished_partition_goes() {
     rig.engine.revoke(1);
     rig.advance();
     assert_eq!(rig.engine.traces_held(), 0);
+}
+
+#[test]
+fn a_partition_that_was_empty_comes_in_by_the_time_of_its_records() {
+    let mut rig = Rig::new(settings(Keying::Unkeyed), ERRORS);
+    let [first, empty] = [0, 1].map(|_| rig.engine.assign(Start::at(0)));
+    // It was seen at the head of its log, years after the time of what comes.
+    rig.engine.elapse(empty, 0, RecordTime(1 << 40));
+    rig.give(first, 0, 5_000, Some(&record(&[])));
+    assert_eq!(rig.engine.turn(), Some(first));
+    rig.engine.announce(empty, RecordTime(6_000));
+    assert_eq!(rig.engine.turn(), Some(first), "the other's are older");
+    // A clock follows when several records have said so.
+    (1..40).for_each(|offset| rig.give(first, offset, 7_000, Some(&record(&[]))));
+    assert_eq!(rig.engine.turn(), Some(empty));
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use crate::decide::condition;
+
 /// Entries and the remarks beside them, in the order they will stand.
 #[derive(Debug, Default)]
 pub struct Draft {
@@ -180,6 +182,18 @@ fn wrap(text: &mut String, indent: &str, line: &str) {
         before = if before == '\\' { '\0' } else { c };
     }
     _ = writeln!(text, "{indent}{}", &line[start..]);
+}
+
+/// A condition that is not understood is not imported.
+pub fn checked(policy: Policy) -> Result<Policy, Missing> {
+    let Some(when) = &policy.when else { return Ok(policy) };
+    match condition::read(when) {
+        Ok(_) => Ok(policy),
+        Err(errors) => {
+            let error = &errors[0];
+            Err(Missing(format!("{}, in {when}", error.message)))
+        }
+    }
 }
 
 #[cfg(test)]

@@ -3,8 +3,7 @@
 //! Source: Refinery 3, `rules.md` and `sample/rules.go`.
 
 use super::{
-    collector::checked,
-    draft::{Action, Draft, Entry, Missing, Policy, quoted},
+    draft::{Action, Draft, Entry, Missing, Policy, checked, quoted},
     dynamic::{self, Dynamic},
 };
 use crate::{

@@ -345,7 +345,9 @@ impl Model {
             trace.spans.push((partition, offset, seen, span.clone()));
             trace.not_before = over.get(&trace.domain).copied().unwrap_or(i64::MIN);
             let bytes: usize = trace.spans.iter().map(|span| otlp(&span.3).encoded_len()).sum();
-            if bytes > self.settings.completion.max_trace_bytes && !self.too_large.contains(&span.trace) {
+            // All have the same resource; the headers of two messages are not its own.
+            let around = record(&[]).len() - 4;
+            if bytes + around > self.settings.completion.max_trace_bytes && !self.too_large.contains(&span.trace) {
                 self.too_large.push(span.trace);
             }
             if leaps && latest < Some(seen) {
