@@ -21,9 +21,16 @@ fn outcome(case: usize, rate: f64, windows: u64) -> Outcome {
     let outcome = run(traffic(vec![Operation { shape, course, rate }], windows, SEED), &mut cluster, false)[0];
     let reported = cluster.coverage(0);
     let truth = outcome.warm_up.covered + outcome.slowest.covered;
-    // What an operation does before it has a state of its own is not reported as its own.
-    assert!(reported.covered.abs_diff(truth) * 20 < truth, "{name}: {} reported, {truth} covered", reported.covered);
-    println!("{name}: {:.4} at {:.3}", outcome.coverage(), outcome.cost());
+    println!(
+        "{name}: {:.4} at {:.3}; {} reported, {truth} covered",
+        outcome.coverage(),
+        outcome.cost(),
+        reported.covered
+    );
+    // What an operation does before it has a state of its own is not reported as its own. Of values that are alike each partition
+    // tells by itself how many of those it needs it kept.
+    let part = if name.contains("time out") { 10 } else { 100 };
+    assert!(reported.covered.abs_diff(truth) * part < truth, "{name}");
     outcome
 }
 

@@ -30,13 +30,13 @@ pub struct Cluster {
     rule: Slowest,
     spread: Spread,
     partitions: Vec<Keys>,
-    /// By worker: what the others know of its partitions.
+    /// By partition: what other workers know of it.
     known: Vec<Keys>,
-    /// By tick, the newest last: what has been written of each worker's partitions.
+    /// By tick, the newest last: what has been written of each partition.
     written: VecDeque<Vec<(usize, Holder, State)>>,
     tick: i64,
     rng: Rng,
-    over: BTreeMap<(Holder, RecordTime), Window>,
+    covered: BTreeMap<Holder, Coverage>,
     /// Minute by minute: the least value of operation 0 that would be kept.
     pub thresholds: Vec<f64>,
 }
@@ -58,11 +58,11 @@ impl Cluster {
             rule,
             spread,
             partitions: (0..spread.partitions).map(|_| keys()).collect(),
-            known: (0..WORKERS).map(|_| keys()).collect(),
+            known: (0..spread.partitions).map(|_| keys()).collect(),
             written: VecDeque::new(),
             tick: 0,
             rng: Rng::with_seed(seed),
-            over: BTreeMap::new(),
+            covered: BTreeMap::new(),
             thresholds: Vec::new(),
         }
     }
@@ -77,7 +77,7 @@ impl Cluster {
         let probability = self.probability(partition % WORKERS, key, trace.value, trace.at);
         let kept = probability > 0.0 && self.rng.f64() < probability;
         let over = self.partitions[partition].learn(key, trace.value, Fate { chosen: kept, kept }, trace.at);
-        self.finish(over);
+        self.finish(partition, over);
         kept
     }
 
@@ -85,12 +85,9 @@ impl Cluster {
     pub fn coverage(&mut self, operation: u16) -> Coverage {
         for partition in 0..self.partitions.len() {
             let over = self.partitions[partition].advance(RecordTime::END);
-            self.finish(over);
+            self.finish(partition, over);
         }
-        let mut all = Coverage::default();
-        let own = self.over.iter().filter(|((holder, _), _)| *holder == Holder::Key(key(operation)));
-        own.for_each(|(_, window)| all += Coverage::of(window));
-        all
+        self.covered.get(&Holder::Key(key(operation))).copied().unwrap_or_default()
     }
 
     /// Bytes of all partitions.
@@ -98,11 +95,15 @@ impl Cluster {
         self.partitions.iter().map(Keys::bytes).sum()
     }
 
-    /// In the eyes of one worker.
     fn probability(&self, worker: usize, key: Key, value: f64, at: RecordTime) -> f64 {
-        let own = self.partitions.iter().skip(worker).step_by(WORKERS);
-        let others = (0..WORKERS).filter(|other| *other != worker).map(|other| &self.known[other]);
-        keys::probability(&self.rule, key, value, at, own.chain(others), |_| iter::empty())
+        let all = self.seen_by(worker).map(|(_, keys)| keys);
+        keys::probability(&self.rule, key, value, at, all, |_| iter::empty())
+    }
+
+    /// All partitions in the eyes of one worker.
+    fn seen_by(&self, worker: usize) -> impl Iterator<Item = (u32, &Keys)> + Clone {
+        let seen = self.partitions.iter().zip(&self.known).enumerate();
+        seen.map(move |(at, (own, known))| (at as u32, if at % WORKERS == worker { own } else { known }))
     }
 
     /// Between a nanosecond and an hour, to a thousandth.
@@ -130,36 +131,26 @@ impl Cluster {
             return;
         }
         let mut written = Vec::new();
-        for worker in 0..WORKERS {
-            let mut touched: Vec<Holder> = Vec::new();
-            for keys in self.partitions.iter_mut().skip(worker).step_by(WORKERS) {
-                keys.write(|holder, _| {
-                    touched.push(holder);
-                    true
-                });
-            }
-            touched.sort_unstable();
-            touched.dedup();
-            for holder in touched {
-                let mut own =
-                    self.partitions.iter().skip(worker).step_by(WORKERS).filter_map(|keys| keys.state(holder));
-                let Some(mut state) = own.next().cloned() else { continue };
-                own.for_each(|other| state.merge(&self.rule, other));
-                written.push((worker, holder, state));
-            }
+        for (partition, keys) in self.partitions.iter_mut().enumerate() {
+            keys.write(|holder, state| {
+                written.push((partition, holder, state.clone()));
+                true
+            });
         }
         self.written.push_back(written);
         if self.written.len() > LATE {
-            for (worker, holder, state) in self.written.pop_front().into_iter().flatten() {
-                self.known[worker].put(holder, state);
+            for (partition, holder, state) in self.written.pop_front().into_iter().flatten() {
+                self.known[partition].put(holder, state);
             }
         }
     }
 
-    fn finish(&mut self, over: Vec<(Holder, Window)>) {
+    fn finish(&mut self, partition: usize, over: Vec<(Holder, Window)>) {
         for (holder, window) in over {
-            let place = self.over.entry((holder, window.start));
-            place.and_modify(|all| all.merge(&window)).or_insert(window);
+            let seen = self.seen_by(partition % WORKERS);
+            let states = seen.filter_map(|(of, keys)| Some((of, keys.state(holder)?)));
+            let covered = keys::coverage(&self.rule, partition as u32, &window, states);
+            *self.covered.entry(holder).or_default() += covered;
         }
     }
 }

@@ -9,6 +9,7 @@ use super::{
     coverage::Coverage,
     known::{self, Division, Known, Learns, Remembers, State as _, Written},
     schema,
+    sketch::Sketch,
     slowest::{Fate, Slowest, State, Window},
 };
 use crate::model::RecordTime;
@@ -108,6 +109,24 @@ pub fn probability<'k, O: Iterator<Item = &'k State> + Clone>(
     // A key may have a state of its own in some partitions, and not in others, where little of it is seen.
     let holder = if of(Holder::Key(key)).next().is_some() { Holder::Key(key) } else { key.group() };
     rule.probability(value, now, of(holder))
+}
+
+/// How much was covered of a partition's window that is over, by what is known of all partitions: what each has of the window's
+/// holder.
+pub fn coverage<'s>(
+    rule: &Slowest,
+    partition: u32,
+    window: &Window,
+    partitions: impl Iterator<Item = (u32, &'s State)>,
+) -> Coverage {
+    let number = rule.number(window.start);
+    let others = partitions.filter(|(other, _)| *other != partition);
+    let mut others: Vec<(u32, &Sketch)> =
+        others.filter_map(|(other, state)| Some((other, state.values(number)?))).collect();
+    others.sort_unstable_by_key(|(other, _)| *other);
+    let before = others.partition_point(|(other, _)| *other < partition);
+    let sketches: Vec<&Sketch> = others.into_iter().map(|(_, sketch)| sketch).collect();
+    Coverage::of(window, &sketches[..before], &sketches[before..])
 }
 
 // === impl Keys ===
@@ -346,8 +365,9 @@ impl Learns for Slowest {
     fn learn(&self, measured: Measured, fate: Fate, known: &mut Known<Self>, _: Division) -> Coverage {
         let Measured { partition, key, value, time } = measured;
         let over = known.table(partition, self, time).learn(key, value, fate, time);
-        over.iter().fold(Coverage::default(), |mut sum, (_, window)| {
-            sum += Coverage::of(window);
+        over.iter().fold(Coverage::default(), |mut sum, (holder, window)| {
+            let own = known.own.iter().filter_map(|(of, keys)| Some((*of, keys.state(*holder)?)));
+            sum += coverage(self, partition, window, own.chain(known.others.of(*holder)));
             sum
         })
     }

@@ -1,6 +1,9 @@
 //! How many numbers of a stream lie above a given one, told from bounded memory.
 
-use std::{cmp::Reverse, iter};
+use std::{
+    cmp::{Ordering, Reverse},
+    iter,
+};
 
 use super::{Malformed, schema};
 
@@ -37,6 +40,13 @@ pub struct Sketch {
 pub struct Place {
     pub above: u64,
     pub beside: u64,
+}
+
+/// Numbers, and those of them that are marked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    pub count: u64,
+    pub marked: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,7 +167,15 @@ impl Sketch {
 
     /// What no more than `rank` of all that were added to these are above, as far as buckets tell: the end of one.
     pub fn limit<'s>(sketches: impl Iterator<Item = &'s Self>, rank: u64) -> f64 {
-        let mut ends: Vec<(f64, u64)> = sketches.flat_map(|sketch| sketch.ends(rank)).collect();
+        let near = |sketch: &'s Self| {
+            let mut above = 0;
+            sketch.ends().map(|(end, of)| (end, of.count)).take_while(move |(_, count)| {
+                let is_near = above <= rank;
+                above += count;
+                is_near
+            })
+        };
+        let mut ends: Vec<(f64, u64)> = sketches.flat_map(near).collect();
         ends.sort_unstable_by(|(left, _), (right, _)| right.total_cmp(left));
         let mut above = 0;
         let limit = ends.into_iter().find(|(_, count)| {
@@ -167,17 +185,19 @@ impl Sketch {
         limit.map_or(0.0, |(end, _)| end)
     }
 
-    /// Of the highest `rank`, how many were marked. Where some of a bucket are among them and some are not, the marked are.
-    pub fn marked_among(&self, rank: u64) -> u64 {
-        let (mut left, mut marked) = (rank.min(self.count), 0);
-        for bucket in &self.buckets {
-            if left == 0 {
-                return marked;
-            }
-            marked += u64::from(bucket.marked).min(left);
-            left -= u64::from(bucket.count).min(left);
+    /// What is in buckets that end above a limit, and what is in the one that ends there.
+    pub fn around(&self, limit: f64) -> [Counted; 2] {
+        let mut around = [Counted::default(); 2];
+        for (end, Counted { count, marked }) in self.ends() {
+            let place = match end.total_cmp(&limit) {
+                Ordering::Greater => &mut around[0],
+                Ordering::Equal => &mut around[1],
+                Ordering::Less => continue,
+            };
+            place.count += count;
+            place.marked += marked;
         }
-        marked + (self.marked - marked.min(self.marked)).min(left)
+        around
     }
 
     /// As if all that was added to the other had been added here.
@@ -272,16 +292,15 @@ impl Sketch {
         Place { above: self.stored, beside: self.count - self.stored }
     }
 
-    /// Where each bucket ends, and what it holds, as far down as no more than `rank` are above; last, what is in none.
-    fn ends(&self, rank: u64) -> impl Iterator<Item = (f64, u64)> {
-        let buckets = self.buckets.iter().map(|bucket| (bound(bucket.index + 1, self.fineness), bucket.count.into()));
-        let below = (bound(self.floor, self.fineness).max(0.0), self.count - self.stored);
-        let mut above = 0;
-        buckets.chain(iter::once(below)).take_while(move |(_, count)| {
-            let is_near = above <= rank;
-            above += count;
-            is_near
-        })
+    /// Where each bucket ends, and what it holds, the highest first; last, what is in none.
+    fn ends(&self) -> impl Iterator<Item = (f64, Counted)> {
+        let of = |bucket: &Bucket| Counted { count: bucket.count.into(), marked: bucket.marked.into() };
+        let buckets = self.buckets.iter().map(move |bucket| (bound(bucket.index + 1, self.fineness), of(bucket)));
+        buckets.chain(iter::once_with(|| {
+            let stored = self.buckets.iter().map(|bucket| u64::from(bucket.marked)).sum();
+            let rest = Counted { count: self.count - self.stored, marked: self.marked.saturating_sub(stored) };
+            (bound(self.floor, self.fineness).max(0.0), rest)
+        }))
     }
 
     /// Gives up what is not needed, or does not fit.
@@ -456,11 +475,13 @@ mod tests {
     }
 
     #[test]
-    fn tells_how_many_of_the_highest_are_marked() {
+    fn tells_what_is_marked_around_a_limit() {
         let mut sketch = Sketch::new(TAIL);
         [9.0, 9.0, 9.0, 8.0, 7.0].iter().zip([true, false, true, false, true]).for_each(|(v, m)| sketch.add(*v, m));
-        let marked: Vec<_> = (0..7).map(|rank| sketch.marked_among(rank)).collect();
-        assert_eq!(marked, [0, 1, 2, 2, 2, 3, 3], "of those alike, the marked count first");
+        let around = |rank| sketch.around(Sketch::limit(iter::once(&sketch), rank)).map(|of| (of.count, of.marked));
+        assert_eq!([0, 2].map(around), [[(0, 0), (3, 2)]; 2], "all that are alike");
+        assert_eq!(around(3), [(3, 2), (1, 0)]);
+        assert_eq!(around(4), [(4, 2), (1, 1)]);
     }
 
     proptest! {
@@ -528,7 +549,7 @@ mod tests {
                 sound(&sketch)?;
                 sketch.merge(&of(&other));
                 other.iter().for_each(|&value| sketch.add(value, true));
-                sketch.marked_among(sketch.count / 2);
+                sketch.around(1.0);
                 sketch.halve();
                 sound(&sketch)?;
             }

@@ -226,20 +226,6 @@ impl State {
         Some(over)
     }
 
-    /// As if all that the other has learned had been learned here.
-    pub fn merge(&mut self, rule: &Slowest, other: &Self) {
-        let mut other = other.clone();
-        other.advance(rule, rule.start(self.window));
-        self.advance(rule, rule.start(other.window));
-        self.current.merge(&other.current);
-        self.chosen = self.chosen.saturating_add(other.chosen);
-        self.previous.merge(&other.previous);
-        self.older.merge(&other.older);
-        let doubt = self.doubt + other.doubt;
-        self.look_back();
-        self.doubt = doubt;
-    }
-
     /// The number of the window under way.
     pub fn window(&self) -> i64 {
         self.window
@@ -253,6 +239,15 @@ impl State {
     /// Values in this window and before, as far as they count.
     pub fn count(&self) -> u64 {
         self.current.count() + self.previous.count()
+    }
+
+    /// In the window of this number, where that is this one or the last.
+    pub fn values(&self, window: i64) -> Option<&Sketch> {
+        match self.window.checked_sub(window) {
+            Some(0) => Some(&self.current),
+            Some(1) => Some(&self.previous),
+            _ => None,
+        }
     }
 
     /// In this window.
@@ -322,16 +317,6 @@ impl known::Written for State {
 impl known::State for State {
     fn bytes(&self) -> usize {
         self.current.bytes() + self.previous.bytes() + self.older.bytes()
-    }
-}
-
-// === impl Window ===
-
-impl Window {
-    /// The same window in another partition.
-    pub fn merge(&mut self, other: &Self) {
-        self.values.merge(&other.values);
-        self.chosen = self.chosen.saturating_add(other.chosen);
     }
 }
 
@@ -476,8 +461,8 @@ mod tests {
         }
         let window = run.state.advance(&RULE, RecordTime(WINDOW as i64 * 7)).expect("over");
         assert_eq!(window.start, RecordTime(0));
-        assert_eq!(Coverage::of(&window), Coverage { beyond: 10, covered: 10, chosen });
-        assert_eq!(Coverage::of(&window).excess(), chosen - 10);
+        assert_eq!(Coverage::of(&window, &[], &[]), Coverage { beyond: 10, covered: 10, chosen });
+        assert_eq!(Coverage::of(&window, &[], &[]).excess(), chosen - 10);
         assert_eq!(run.state.advance(&RULE, RecordTime(0)), None);
     }
 
@@ -512,16 +497,14 @@ mod tests {
 
         /// Partitions together say what one would say that had seen it all.
         #[test]
-        fn a_merged_state_says_the_same(values in vec((0.0..1e3_f64, 0_i64..3), 0..60), value in 0.0..1e3_f64, half: bool) {
+        fn partitions_together_say_the_same(values in vec((0.0..1e3_f64, 0_i64..3), 0..60), value in 0.0..1e3_f64, half: bool) {
             let mut traces: Vec<_> = values.iter().map(|(value, window)| (*value, window * WINDOW as i64)).collect();
             traces.sort_by_key(|trace| trace.1);
             let (even, odd): (Vec<_>, Vec<_>) = traces.iter().partition(|(value, _)| (*value as u64).is_multiple_of(2));
             let parts = [learned(&even), learned(&odd)];
-            let mut merged = parts[0].clone();
-            merged.merge(&RULE, &parts[1]);
             let now = RecordTime(2 * WINDOW as i64 + if half { WINDOW as i64 / 2 } else { 0 });
             let apart = RULE.probability(value, now, parts.iter());
-            let together = RULE.probability(value, now, [&merged].into_iter());
+            let together = RULE.probability(value, now, [&learned(&traces)].into_iter());
             prop_assert!((apart - together).abs() < 1e-9, "{} {}", apart, together);
         }
 
@@ -543,7 +526,6 @@ mod tests {
                 let probability = RULE.probability(value, RecordTime(at), [&state].into_iter());
                 prop_assert!((0.0..=1.0).contains(&probability), "{}", probability);
                 state.learn(&RULE, value, Fate::default(), RecordTime(at));
-                state.merge(&RULE, &learned(&traces));
             }
         }
     }
