@@ -13,7 +13,7 @@ RUNS ?= 20
 results = $(or $(RESULTS),$(if $(QUICK),,benchmarks/side_by_side/results.json))
 demo_flags := --for $(FOR) $(if $(KAFKA),--kafka $(KAFKA)) $(if $(BREAK),--break $(BREAK))
 
-.PHONY: demo test simulate fuzz soak proof instructions measure bench side-by-side tables build-tools prerequisites jars collector formatting lints dependencies unit-and-integration
+.PHONY: demo test simulate fuzz soak overload proof instructions measure bench side-by-side tables build-tools prerequisites jars collector formatting lints dependencies unit-and-integration
 
 demo: build-tools
 	@test -x $(TARGET)/release/tailwater || \
@@ -47,6 +47,10 @@ fuzz: build-tools
 soak: prerequisites jars
 	TAILWATER_SOAK=$(FOR) cargo test --locked --test integration -- --nocapture --test-threads 3 crash::matrix
 
+# Ten times what a processor can do, for so long, and then the rest of it: make overload FOR=10m takes 12 minutes and 15 GB of disk.
+overload: prerequisites jars
+	TAILWATER_SOAK=$(FOR) cargo test --locked --test integration -- --nocapture overload
+
 # Runs of 60,000 traces each, keyed and unkeyed, with three kills at least that count: a line a run.
 proof: prerequisites jars
 	TAILWATER_RUNS=$(RUNS) cargo test --locked --test integration -- --nocapture crash::runs
@@ -57,7 +61,7 @@ instructions: build-tools
 	TAILWATER_WRITE=1 cargo test --locked --test instructions
 
 # Tailwater and the Collector over the same traffic, in turn; PARTS="keyed steady" is some of it, QUICK=1 shows that it works.
-bench: prerequisites jars collector
+bench: prerequisites jars $(if $(COLLECTOR_BIN),,collector)
 	RESULTS=$(results) PLOTS=docs/plots cargo bench --locked --bench side_by_side -- $(PARTS)
 
 side-by-side: bench
@@ -104,13 +108,13 @@ $(TARGET)/tools/deny-$(DENY_VERSION):
 	@touch $@
 
 # Each of these tests leaves its name when it has passed on a real Kafka. A run without one of them was no run.
-WITNESSES := bad-input-dead-letters bad-input-huge bad-input-oversize collector collector-different crash-batched crash-keyed \
+WITNESSES := bad-input-dead-letters bad-input-huge bad-input-oversize ceilings collector collector-different collector-limits crash-batched crash-keyed \
   crash-matrix-keyed crash-matrix-rekeyed crash-matrix-spread crash-matrix-topics crash-pair crash-rest crash-run-batched \
   crash-run-keyed crash-twice dry-run-end dry-run-live end-to-end-batched end-to-end-keyed expired-decisions expired-input \
   fault-broker fault-decisions fault-fenced fault-floor fault-held fault-late fault-leaders fault-namesake fault-nap fault-open \
   fault-parts fault-pressure fault-retention fault-rolling fault-rolling-brokers fault-scale fault-scale-eager fault-scale-newer \
   fault-sleeper fault-sleeper-fenced fault-storm fault-watchdog fault-wire follow lifecycle-away lifecycle-empty lifecycle-missing \
-  lifecycle-term manual metrics outliers outliers-told partitions-latest partitions-meanwhile partitions-rekey preflight-past preflight-ready \
+  lifecycle-term manual metrics outliers outliers-told overload partitions-latest partitions-meanwhile partitions-rekey preflight-past preflight-ready \
   preflight-rekey preflight-rights preflight-wanting recall recall-gone recall-unkeyed rekey rekey-bad rekey-crash rekey-headers rekey-plain rekey-two reload \
   reload-learned security-certificate security-dry-run security-mutual security-password security-plain security-rights \
   security-scram security-unfenced spread time-behind time-late time-live time-order time-past time-reader time-topics tools

@@ -51,11 +51,21 @@ pub struct Snapshot {
     pub bytes_held: u64,
     /// Of an unkeyed input, what waits for partitions whose clocks are behind.
     pub records_waiting: u64,
-    /// Its partitions, with their position lag in records and the age of their watermarks in milliseconds.
-    pub partitions: Vec<(Partition, u64, u64)>,
+    pub partitions: Vec<Progress>,
     /// When a broker was last known to answer.
     pub heard: Option<Instant>,
     pub alive: Instant,
+}
+
+/// Where a worker stands in one of its partitions.
+pub struct Progress {
+    pub partition: Partition,
+    /// Records from the position to the head of the log.
+    pub lag: u64,
+    /// Of the watermark, in milliseconds.
+    pub age: u64,
+    /// Milliseconds until the log may remove the records at the watermark; None where it removes none for their age.
+    pub left: Option<u64>,
 }
 
 /// What a thread of the re-key stage says of itself.
@@ -299,10 +309,13 @@ impl Telemetry {
             let labels = [("verdict", verdict), ("policy", policy), ("reason", reason.name())];
             total.decided.push((labels.map(|(label, of)| (label, of.to_owned())), traces));
         }
-        for ((topic, partition), lag, age) in partitions {
+        for Progress { partition: (topic, partition), lag, age, left } in partitions {
             let labels = [("topic", topic.to_string()), ("partition", partition.to_string())];
             gauge!("tailwater_position_lag_records", &labels).set(*lag as f64);
             gauge!("tailwater_watermark_age_seconds", &labels).set(*age as f64 / 1000.0);
+            if let Some(left) = left {
+                gauge!("tailwater_retention_left_seconds", &labels).set(*left as f64 / 1000.0);
+            }
         }
     }
 }
@@ -497,6 +510,10 @@ fn describe() {
         "received - forwarded - dropped - rejected - returned - skipped - held; must be 0"
     );
     describe_gauge!("tailwater_position_lag_records", "Records between the position and the head of the log");
+    describe_gauge!(
+        "tailwater_retention_left_seconds",
+        "Seconds until the input's retention.ms may remove records that are still needed; at 0 they are lost if a restart needs them"
+    );
     describe_gauge!("tailwater_watermark_age_seconds", "Record time the oldest undecided trace has waited");
 }
 

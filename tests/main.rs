@@ -18,6 +18,7 @@ mod lifecycle;
 mod manual;
 mod metrics;
 mod outliers;
+mod overload;
 mod partitions;
 mod preflight;
 mod recall;

@@ -9,7 +9,6 @@ use crate::support::{
     kafka::{Topic, kafka},
     oracle::hex,
     processor::Job,
-    seed::seed,
     spans::{EPOCH, keyed, span, trace},
     wait::wait_until,
     witness,
@@ -61,9 +60,12 @@ fn of_life(kept: &BTreeSet<String>, life: u64) -> usize {
     (life * TRACES..(life + 1) * TRACES).filter(|number| kept.contains(&hex(&trace(*number)))).count()
 }
 
+/// What is kept is compared with bounds, so all runs have the same traffic.
+const SEED: u64 = 7;
+
 #[test]
 fn what_was_learned_outlives_ten_kills() {
-    let mut rng = Rng::with_seed(seed());
+    let mut rng = Rng::with_seed(SEED);
     let input = kafka().topic("outliers-spans", PARTITIONS);
     let output = kafka().topic("outliers-kept", 1);
     let mut job = job("outliers");
@@ -99,7 +101,7 @@ fn what_was_learned_outlives_ten_kills() {
 /// Each of two workers hears of the other, and of one that comes to it when it goes.
 #[test]
 fn workers_tell_each_other() {
-    let mut rng = Rng::with_seed(seed());
+    let mut rng = Rng::with_seed(SEED);
     let input = kafka().topic("outliers-told-spans", PARTITIONS);
     let _output = kafka().topic("outliers-told-kept", 1);
     // With more workers than partitions, one of the two might have none.

@@ -45,7 +45,7 @@ use crate::{
         self, Beginning, Board, Partition, Refusal, Restored, Use,
         record::{self, Beside},
     },
-    telemetry::{Snapshot, Telemetry},
+    telemetry::{Progress, Snapshot, Telemetry},
 };
 use assignment::Assignment;
 use dry_run::DryRun;
@@ -170,7 +170,7 @@ impl<I: Io> Worker<I> {
             restored: Vec::new(),
             hearing: Hearing::new(orders.board.clone(), now),
             again: Retry::default(),
-            waiting: Waiting::new(early(&orders)),
+            waiting: Waiting::new(early(&orders), orders.partitions.len()),
             stalled: None,
             last_cut: now,
             last_published: now,
@@ -291,6 +291,9 @@ impl<I: Io> Worker<I> {
                 && !mutant::is(Mutant::AsItComes)
                 && (self.engine.turn() != Some(owned.at) || self.waiting.has(owned.at))
             {
+                if !self.waiting.has(owned.at) {
+                    self.engine.announce(owned.at, timestamp);
+                }
                 self.waiting.push(owned.at, timestamp, record::owned(&record));
                 drop(record);
                 if self.waiting.is_full() {
@@ -383,7 +386,19 @@ impl<I: Io> Worker<I> {
         }
         let now = self.io.now();
         self.last_published = now;
-        let partitions = self.owned.iter().map(|owned| (owned.partition.clone(), owned.lag(), owned.watermark_age));
+        let (ceiling, Self { engine, owned, orders, .. }) = (self.ceiling(), &mut *self);
+        let partitions = owned.iter().map(|owned| {
+            let (lag, age) = (owned.lag(), owned.watermark_age);
+            let passed = if lag == 0 && age == 0 {
+                // Nothing of it is still needed.
+                0
+            } else {
+                engine.clock(owned.at).map_or(0, |clock| ceiling.since(clock)).saturating_add(age)
+            };
+            let left = orders.retention.map(|ms| ms.saturating_sub(passed));
+            Progress { partition: owned.partition.clone(), lag, age, left }
+        });
+        let partitions: Vec<Progress> = partitions.collect();
         self.orders.telemetry.publish(
             self.orders.number,
             Snapshot {
@@ -393,7 +408,7 @@ impl<I: Io> Worker<I> {
                 traces_held: u64::from(self.engine.traces_held()),
                 bytes_held: (self.engine.bytes_held() + self.waiting.bytes()) as u64,
                 records_waiting: self.waiting.records() as u64,
-                partitions: partitions.collect(),
+                partitions,
                 heard: self.heard,
                 alive: now,
             },

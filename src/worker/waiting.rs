@@ -7,13 +7,24 @@ use crate::{engine::Record, model::RecordTime, recording};
 /// What was read and not yet taken in, by the partitions' numbers in the engine.
 #[derive(Default)]
 pub struct Waiting {
-    queues: Vec<VecDeque<Early>>,
+    queues: Vec<Queue>,
     bytes: usize,
     records: usize,
-    /// Bytes that may wait.
+    /// Bytes with which it is full: half of those that may wait.
     most: usize,
+    /// Of a partition, so many may wait whatever the others have here: all of them together, the other half.
+    share: usize,
     /// More did when this was last so, and at least half of that still does.
     is_full: bool,
+}
+
+/// Of a partition.
+#[derive(Default)]
+struct Queue {
+    records: VecDeque<Early>,
+    bytes: usize,
+    /// It is to be read no further.
+    held_up: bool,
 }
 
 struct Early {
@@ -27,26 +38,29 @@ const IDLE: usize = 64;
 // === impl Waiting ===
 
 impl Waiting {
-    pub fn new(most: usize) -> Self {
-        Self { most, ..Self::default() }
+    /// So many bytes of so many partitions may wait.
+    pub fn new(most: usize, partitions: usize) -> Self {
+        Self { most: most / 2, share: most / 2 / partitions.max(1), ..Self::default() }
     }
 
     /// Behind those of its partition that wait already.
     pub fn push(&mut self, partition: u32, timestamp: RecordTime, record: recording::Record) {
         let at = partition as usize;
         if self.queues.len() <= at {
-            self.queues.resize_with(at + 1, VecDeque::new);
+            self.queues.resize_with(at + 1, Queue::default);
         }
         let early = Early { timestamp, record };
+        let queue = &mut self.queues[at];
+        queue.bytes += early.bytes();
         self.bytes += early.bytes();
         self.records += 1;
-        self.queues[at].push_back(early);
+        queue.records.push_back(early);
         self.is_full |= self.bytes > self.most;
     }
 
     /// The first of a partition.
     pub fn first(&self, partition: u32) -> Option<Record<'_>> {
-        let Early { timestamp, record } = self.queues.get(partition as usize)?.front()?;
+        let Early { timestamp, record } = self.queues.get(partition as usize)?.records.front()?;
         let (offset, timestamp, payload) = (record.offset, Some(*timestamp), record.value.as_deref());
         Some(Record { partition, offset, timestamp, headers: record, payload })
     }
@@ -54,10 +68,11 @@ impl Waiting {
     /// It has been taken in.
     pub fn pop(&mut self, partition: u32) {
         let Some(queue) = self.queues.get_mut(partition as usize) else { return };
-        let Some(early) = queue.pop_front() else { return };
-        if queue.is_empty() {
-            queue.shrink_to(IDLE);
+        let Some(early) = queue.records.pop_front() else { return };
+        if queue.records.is_empty() {
+            queue.records.shrink_to(IDLE);
         }
+        queue.bytes -= early.bytes();
         self.bytes -= early.bytes();
         self.records -= 1;
         self.is_full &= self.bytes > self.most / 2;
@@ -72,13 +87,17 @@ impl Waiting {
 
     #[inline(always)]
     pub fn has(&self, partition: u32) -> bool {
-        self.queues.get(partition as usize).is_some_and(|queue| !queue.is_empty())
+        self.queues.get(partition as usize).is_some_and(|queue| !queue.records.is_empty())
     }
 
-    /// Whether a partition is to be read no further: it has something here, and there is enough. One that has nothing here
-    /// always flows, for all may wait for that one. So there may be more than enough by one record a partition.
-    pub fn holds_up(&self, partition: u32) -> bool {
-        self.is_full && self.has(partition)
+    /// Whether a partition is to be read no further: there is enough, and more than its share is of it. One that has little here
+    /// always flows, for all may wait for that one; and goes on when half of its share is left, for what was fetched of it is lost
+    /// each time.
+    pub fn holds_up(&mut self, partition: u32) -> bool {
+        let Some(queue) = self.queues.get_mut(partition as usize) else { return false };
+        let enough = if queue.held_up { self.share / 2 } else { self.share };
+        queue.held_up = self.is_full && queue.bytes > enough;
+        queue.held_up
     }
 
     pub fn is_full(&self) -> bool {
@@ -118,18 +137,20 @@ mod tests {
 
     #[test]
     fn each_partition_has_its_order_and_all_have_one_bound() {
-        let mut waiting = Waiting::new(9_900);
+        let mut waiting = Waiting::new(2 * 9_900, 4);
         push(&mut waiting, 2, 5, 3_000);
         push(&mut waiting, 2, 7, 3_000);
         push(&mut waiting, 0, 1, 2_000);
         assert!(!waiting.is_full());
         push(&mut waiting, 0, 2, 2_000);
-        assert!(waiting.holds_up(0) && waiting.holds_up(2) && !waiting.holds_up(1));
+        push(&mut waiting, 1, 1, 10);
+        assert!(waiting.holds_up(0) && waiting.holds_up(2) && !waiting.holds_up(1), "one that has little goes on");
+        waiting.remove(1);
         assert_eq!((waiting.first(2).map(|record| record.offset), waiting.first(1).is_none()), (Some(5), true));
         waiting.pop(2);
-        assert!(waiting.holds_up(2), "it has to come down to half of it");
+        assert!(waiting.holds_up(2), "it has to come down to half of its share");
         waiting.pop(2);
-        assert!(!waiting.has(2) && !waiting.is_full());
+        assert!(!waiting.has(2) && !waiting.holds_up(2) && !waiting.is_full());
         waiting.remove(0);
         assert_eq!((waiting.bytes(), waiting.records()), (0, 0));
     }

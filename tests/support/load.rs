@@ -28,7 +28,7 @@ pub struct Load {
 pub type Deal = fn(Traces, i64, i32) -> Records;
 
 /// Seconds of record time in one of the wall.
-const PACE: u32 = 4;
+pub const PACE: u32 = 4;
 /// Between two portions.
 const STEP: Duration = Duration::from_millis(50);
 /// Record time that passes while it rests: more than the test takes over it, so that no record is before its partition's
@@ -41,7 +41,7 @@ const RESTS: u8 = 2;
 const ENDS: u8 = 3;
 
 /// Much to keep, and the slowest trace takes 9.5 s.
-fn shape() -> Shape {
+pub fn shape() -> Shape {
     Shape { spans_per_second: 700.0, error_share: 0.03, slow_share: 0.03, slow_ms: 5_200..8_000, ..Shape::default() }
 }
 
@@ -49,7 +49,7 @@ fn shape() -> Shape {
 
 impl Load {
     /// Its records go to topics with as many partitions each, as if these were one.
-    pub fn start(topics: &[&Topic], seed: u64, deal: Deal) -> Self {
+    pub fn start(topics: &[&Topic], seed: u64, shape: Shape, deal: Deal) -> Self {
         let each = topics[0].partitions;
         let partitions = each * topics.len() as i32;
         let senders: Vec<_> = topics.iter().map(|topic| topic.sender()).collect();
@@ -59,7 +59,7 @@ impl Load {
             move || {
                 let mut epoch = EPOCH;
                 for episode in 0.. {
-                    let shape = Shape { epoch_ns: epoch as u64 * 1_000_000, ..shape() };
+                    let shape = Shape { epoch_ns: epoch as u64 * 1_000_000, ..shape.clone() };
                     let mut traffic = Traffic::new(seed.wrapping_add(episode), shape);
                     let traces = std::iter::from_fn({
                         let state = state.clone();

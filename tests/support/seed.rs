@@ -13,15 +13,16 @@ pub fn seed() -> u64 {
     seed
 }
 
-/// Does something once, or again and again for the time `TAILWATER_SOAK` says (30s, 10m, 1h); it is told which round it is.
+/// Does something once, or again and again for the time of a soak; it is told which round it is.
 pub fn repeat(mut round: impl FnMut(usize)) {
-    let time = env::var("TAILWATER_SOAK").map_or(Duration::ZERO, |text| time(&text));
-    let start = Instant::now();
+    let (time, start) = (soak(), Instant::now());
     round(0);
     (1..).take_while(|_| start.elapsed() < time).for_each(round);
 }
 
-fn time(text: &str) -> Duration {
+/// For as long as `TAILWATER_SOAK` says (30s, 10m, 1h); no time where it says nothing.
+pub fn soak() -> Duration {
+    let Ok(text) = env::var("TAILWATER_SOAK") else { return Duration::ZERO };
     let units = [("s", 1), ("m", 60), ("h", 3600)];
     let seconds =
         units.iter().find_map(|(unit, seconds)| Some(text.strip_suffix(unit)?.parse::<u64>().ok()? * seconds));

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     kafka::{Group, Kafka, Record, Topic},
-    load::{Deal, Load},
+    load::{Deal, Load, shape},
     log::{Entry, Log, Place},
     observer::{Commit, Observed, Observer, commits},
     oracle::{Copies, Expected, TraceId, hex, named},
@@ -123,7 +123,7 @@ impl Siege {
     }
 
     pub fn load(&self, seed: u64, deal: Deal) -> Load {
-        Load::start(&self.inputs.iter().collect::<Vec<_>>(), seed, deal)
+        Load::start(&self.inputs.iter().collect::<Vec<_>>(), seed, shape(), deal)
     }
 
     /// Of the workers.

@@ -389,7 +389,7 @@ impl Run {
         let mut worker = Worker::with(client, orders);
         if self.setup.keying == Keying::Unkeyed && !self.setup.large {
             // Some records, so that partitions are paused for it.
-            worker.waiting = Waiting::new(3_000);
+            worker.waiting = Waiting::new(3_000, worker.orders.partitions.len());
         }
         self.workers.push(Process { worker, slot, frozen: false });
     }
