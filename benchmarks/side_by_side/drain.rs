@@ -91,12 +91,12 @@ impl Drain {
         // Clients that come by it are told to stay on it.
         let _open = (row.asks == Asks::Bytes).then(|| kafka().outside.open());
         let counted = format!("127.0.0.1:{}", kafka().outside.port);
-        let (wait, buffer) = if row.holds_all() { (HOUR, "4GiB") } else { (WAIT, "1GiB") };
+        let wait = if row.holds_all() { HOUR } else { WAIT };
         let policies = row.policies.written(folder.path());
         // There are no more traces than spans, and room for them is asked of either of two shards.
         let traces = 2 * content.spans as usize;
         let by = if row.asks == Asks::Bytes { &counted } else { brokers };
-        let task = Task { brokers: by, input: &input, folder: folder.path(), policies, wait, traces, buffer };
+        let task = Task { brokers: by, input: &input, folder: folder.path(), policies, wait, traces, buffer: "4GiB" };
         let lines = Lines::measure(contenders, |_| rounds, row.name, |contender, group| run(contender, &task, group));
         topic::delete(brokers, &[&input.name]);
         Self { row, content, lines }

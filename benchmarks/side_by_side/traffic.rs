@@ -19,8 +19,10 @@ pub enum Kind {
 }
 
 const SEED: u64 = 7;
-/// Of record time. What is held for 30 s is nearly everything then, of the Collector, which reads as fast as it can, and of us.
+/// Of record time, at least, and so many that all of it comes in as many seconds: what is held for 30 s is everything then, of the
+/// Collector, which reads as fast as it can, and of us.
 const SPANS_PER_SECOND: f64 = 40_000.0;
+const SECONDS: f64 = 21.75;
 const JOINED: usize = 14;
 const WIDTH: usize = 10_000;
 
@@ -38,7 +40,8 @@ impl Kind {
 
     /// Traces of this many spans together, about, in the order of their starts.
     pub fn traces(self, spans: usize) -> Box<dyn Iterator<Item = Trace>> {
-        let shape = Shape { spans_per_second: SPANS_PER_SECOND, ..Shape::default() };
+        let spans_per_second = SPANS_PER_SECOND.max(spans as f64 / SECONDS);
+        let shape = Shape { spans_per_second, ..Shape::default() };
         let shops = (spans as f64 / Shape::SPANS_PER_TRACE) as usize;
         match self {
             Self::Shop => Box::new(Traffic::new(SEED, shape).take(shops)),
@@ -61,7 +64,7 @@ impl Kind {
                 Box::new(Traffic::new(SEED, shape).take(shops).map(move |trace| widen(&mut rng, trace)))
             }
             Self::Single => {
-                let shape = Shape { spans_per_second: SPANS_PER_SECOND * Shape::SPANS_PER_TRACE, ..shape };
+                let shape = Shape { spans_per_second: spans_per_second * Shape::SPANS_PER_TRACE, ..shape };
                 Box::new(Traffic::new(SEED, shape).take(spans).map(root))
             }
         }
