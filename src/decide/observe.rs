@@ -5,11 +5,13 @@
 //! few atoms, and only predicates that rest on a changed one are evaluated again. So a policy costs a span nothing while
 //! the span, or its resource, gives the policy nothing to look at.
 
+use std::cell::LazyCell;
+
 use super::{
     condition::Computed,
     look::{Passing, of_around},
     memo::{self, Memo},
-    program::{Computation, Probe, Program, bit, flip, words},
+    program::{Computation, Probe, Program, Question, bit, flip, words},
     tree, values,
 };
 use crate::{
@@ -41,6 +43,8 @@ pub struct Scratch {
     predicates: Vec<u64>,
     /// Predicates to be evaluated again; all zero between spans.
     doubtful: Vec<u64>,
+    /// Questions that have been asked of the span at hand.
+    answered: Vec<bool>,
 }
 
 const SERVICE: &[u8] = b"service.name";
@@ -125,6 +129,7 @@ impl Scratch {
             atoms: vec![0; words(program.costs.len())],
             predicates: vec![0; predicates],
             doubtful: vec![0; predicates],
+            answered: vec![false; program.rare.asked.len()],
         }
     }
 
@@ -143,13 +148,30 @@ impl Scratch {
         }
     }
 
-    /// Asks what is asked of every span.
-    fn ask(&mut self, context: &Context, asked: &[u16], passing: &Passing<'_>) {
-        let Self { computations, atoms, doubtful, .. } = self;
-        for place in asked {
-            let computation = &computations[usize::from(*place)];
-            if computation.changes(passing.span.bytes.of(passing.payload), &|subject| passing.subject(subject)) {
-                changed(context, atoms, doubtful, computation.atom);
+    /// Asks what makes a difference: what predicates rest on, or what is part of one that is in doubt. An answer may put more in
+    /// doubt.
+    fn ask<'p>(&mut self, context: &Context, asked: &[Question], passing: impl Fn() -> &'p Passing<'p>) {
+        let Self { computations, atoms, doubtful, answered, .. } = self;
+        answered.fill(false);
+        let mut more = true;
+        while more {
+            more = false;
+            for (question, answered) in asked.iter().zip(&mut *answered) {
+                let matters = |doubtful: &[u64]| {
+                    let Question { atom, of_root, ref predicates, .. } = *question;
+                    of_root
+                        || !context.resting_on(atom).is_empty()
+                        || predicates.iter().any(|predicate| bit(doubtful, *predicate))
+                };
+                if *answered || !matters(doubtful) {
+                    continue;
+                }
+                *answered = true;
+                let (computation, passing) = (&computations[usize::from(question.place)], passing());
+                if computation.changes(passing.span.bytes.of(passing.payload), &|subject| passing.subject(subject)) {
+                    changed(context, atoms, doubtful, question.atom);
+                    more = true;
+                }
             }
         }
     }
@@ -249,13 +271,14 @@ impl Program {
 
     #[inline(never)]
     fn observe_rare(&self, context: &Context, payload: &[u8], batch: &Batch, span: &Span, scratch: &mut Scratch) {
-        let passing = self.passing(payload, batch, span, self.rare.detailed);
+        // Most spans are not asked, and then it is not looked for.
+        let passing = LazyCell::new(|| self.passing(payload, batch, span, self.rare.detailed));
         for (field, probe) in &self.rare.fields {
             if let Some(value) = passing.field(field).value() {
                 scratch.probe(context, probe, value);
             }
         }
-        scratch.ask(context, &self.rare.asked, &passing);
+        scratch.ask(context, &self.rare.asked, || &passing);
     }
 
     /// Evaluates again what is doubtful.

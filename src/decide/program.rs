@@ -21,6 +21,8 @@ const NUMBERED_MAX: usize = u16::MAX as usize;
 const COUNTERS_MAX: usize = 1_000;
 /// 8 bytes each in every trace.
 const PARTS_MAX: usize = 1_000;
+/// What it costs to rely on an answer: more than to rely on any number of things that are known anyway, or it would be asked of every span.
+const ASKED: u32 = 1 << 20;
 /// A megabyte each at worst.
 const PATTERNS_MAX: usize = 1_000;
 
@@ -121,10 +123,21 @@ pub struct Probe {
 #[derive(Debug, Default)]
 pub struct Rare {
     pub fields: Vec<(Field, Probe)>,
-    /// Asked of every span: places in `Program::computations`.
-    pub asked: Vec<u16>,
+    pub asked: Vec<Question>,
     /// Some of it has to be found in the span's bytes.
     pub detailed: bool,
+}
+
+/// What is asked of a span where it makes a difference.
+#[derive(Debug)]
+pub struct Question {
+    /// In `Program::computations`.
+    pub place: u16,
+    pub atom: u16,
+    /// It is asked of the root, too, and so of every span.
+    pub of_root: bool,
+    /// The predicates it is part of.
+    pub predicates: Vec<u16>,
 }
 
 /// A question that is no comparison with a constant.
@@ -561,6 +574,20 @@ impl Builder {
         }
         let Probes { keys, attributes, name, kind, status, duration, around_several, asked, detailed, .. } = probes;
         let fields = probes.fields.items.into_iter().zip(probes.field_probes).collect();
+        let predicates = self.predicates.items;
+        let question = |place: u16| {
+            let atom = computations[usize::from(place)].atom;
+            let mut question = Question { place, atom, of_root: usize::from(atom) < roots, predicates: Vec::new() };
+            for (number, predicate) in (0..).zip(&predicates) {
+                let mut is_part = false;
+                predicate.leaves(&mut |of| is_part |= *of == atom);
+                if is_part {
+                    question.predicates.push(number);
+                }
+            }
+            question
+        };
+        let asked = asked.into_iter().map(question).collect();
         Program {
             keys: Keys::new(keys.items.iter().map(Vec::as_slice)),
             attributes,
@@ -578,7 +605,7 @@ impl Builder {
             costs,
             roots,
             counters,
-            predicates: self.predicates.items,
+            predicates,
             marked: self.marks.items,
             acts: None,
             parts: self.parts.items,
@@ -678,7 +705,7 @@ impl Probes {
             return 0;
         }
         self.asked.push(place);
-        if is_of_many { 7 } else { 8 }
+        if is_of_many { ASKED } else { ASKED + 1 }
     }
 }
 

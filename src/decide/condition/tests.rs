@@ -24,6 +24,24 @@ fn all(texts: &[&str]) -> String {
 }
 
 #[test]
+fn a_difference_of_times_is_a_duration() {
+    for of in
+        ["end_time_unix_nano - start_time_unix_nano > 5000000", "5000000 < end_time_unix_nano - start_time_unix_nano"]
+    {
+        assert_eq!(read(&format!("any({of})")), read("any(duration > 5ms)"), "{of}");
+        assert_eq!(read(&format!("not any({of})")), read("not any(duration > 5ms)"), "{of}");
+    }
+    // What has not ended is below this too, and has no duration.
+    for of in ["< 5", "== 5", "> -5", "> 0"] {
+        assert_ne!(
+            read(&format!("any(end_time_unix_nano - start_time_unix_nano {of})")),
+            read(&format!("any(duration {of}ns)")),
+            "{of}"
+        );
+    }
+}
+
+#[test]
 fn accepts_the_language() {
     for text in [
         "any(status.code == STATUS_CODE_ERROR)",

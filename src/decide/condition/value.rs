@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{
-    Constant, Expression, Number, Op, SpanTest, Subject, Test,
+    Constant, Expression, Field, Number, Op, SpanTest, Subject, Test,
     ast::{Expr, ExprKind, Literal},
     check::{Asked, Checker, Operand},
     expression::{Computed, Math},
@@ -15,6 +15,9 @@ use crate::decode;
 
 /// The question whether an expression comes to true.
 pub fn computed(expression: Expression) -> SpanTest {
+    if let Some((op, ns)) = longer(&expression) {
+        return SpanTest { subject: Subject::Duration, test: Test::Compare(op, Constant::Int(ns)) };
+    }
     let mut subjects = Vec::new();
     expression.subjects(&mut |subject| subjects.push(subject.clone()));
     subjects.dedup();
@@ -23,6 +26,21 @@ pub fn computed(expression: Expression) -> SpanTest {
         _ => Subject::Several,
     };
     SpanTest { subject, test: Test::Comes(Box::new(expression), true) }
+}
+
+/// `end_time_unix_nano - start_time_unix_nano > 5`, as OTTL says it, is a duration: that is known of every span, and the times have to be
+/// looked for. Only where it is above something: what has not ended has no duration, and ends before it starts here.
+fn longer(expression: &Expression) -> Option<(Op, i64)> {
+    let Expression::Compare(op, sides) = expression else { return None };
+    let (op, math, ns) = match &**sides {
+        [math, Expression::Constant(Constant::Int(ns))] => (*op, math, *ns),
+        [Expression::Constant(Constant::Int(ns)), math] => (op.flipped(), math, *ns),
+        _ => return None,
+    };
+    let Expression::Math(first, rest) = math else { return None };
+    let lasts = **first == Expression::Path(Subject::Field(Field::End))
+        && **rest == [(Math::Sub, Expression::Path(Subject::Field(Field::Start)))];
+    (lasts && ns > 0 && matches!(op, Op::Gt | Op::Ge)).then_some((op, ns))
 }
 
 // === impl Checker ===
