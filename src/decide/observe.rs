@@ -5,8 +5,6 @@
 //! few atoms, and only predicates that rest on a changed one are evaluated again. So a policy costs a span nothing while
 //! the span, or its resource, gives the policy nothing to look at.
 
-use std::cell::LazyCell;
-
 use super::{
     condition::Computed,
     look::{Passing, of_around},
@@ -150,7 +148,13 @@ impl Scratch {
 
     /// Asks what makes a difference: what predicates rest on, or what is part of one that is in doubt. An answer may put more in
     /// doubt.
-    fn ask<'p>(&mut self, context: &Context, asked: &[Question], passing: impl Fn() -> &'p Passing<'p>) {
+    fn ask<'p>(
+        &mut self,
+        context: &Context,
+        asked: &[Question],
+        passing: &mut Option<Passing<'p>>,
+        look: impl Fn() -> Passing<'p>,
+    ) {
         let Self { computations, atoms, doubtful, answered, .. } = self;
         answered.fill(false);
         let mut more = true;
@@ -167,7 +171,8 @@ impl Scratch {
                     continue;
                 }
                 *answered = true;
-                let (computation, passing) = (&computations[usize::from(question.place)], passing());
+                let (computation, passing) =
+                    (&computations[usize::from(question.place)], &*passing.get_or_insert_with(&look));
                 if computation.changes(passing.span.bytes.of(passing.payload), &|subject| passing.subject(subject)) {
                     changed(context, atoms, doubtful, question.atom);
                     more = true;
@@ -272,13 +277,13 @@ impl Program {
     #[inline(never)]
     fn observe_rare(&self, context: &Context, payload: &[u8], batch: &Batch, span: &Span, scratch: &mut Scratch) {
         // Most spans are not asked, and then it is not looked for.
-        let passing = LazyCell::new(|| self.passing(payload, batch, span, self.rare.detailed));
+        let (mut passing, look) = (None, || self.passing(payload, batch, span, self.rare.detailed));
         for (field, probe) in &self.rare.fields {
-            if let Some(value) = passing.field(field).value() {
+            if let Some(value) = passing.get_or_insert_with(look).field(field).value() {
                 scratch.probe(context, probe, value);
             }
         }
-        scratch.ask(context, &self.rare.asked, || &passing);
+        scratch.ask(context, &self.rare.asked, &mut passing, look);
     }
 
     /// Evaluates again what is doubtful.
