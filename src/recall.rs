@@ -312,18 +312,20 @@ impl Tick {
             }));
             read.traces += 1;
             let gone = spans.len() - items.len();
-            let moved = recall.sought[spans.start as usize..spans.end as usize].iter().any(Sought::is_elsewhere);
-            if gone > 0 {
+            let missing = (gone > 0).then(|| {
+                let moved = recall.sought[spans.start as usize..spans.end as usize].iter().any(Sought::is_elsewhere);
+                Missing { of: *of, spans: spans.len(), gone, moved }
+            });
+            if let Some(missing) = &missing {
                 read.partial += 1;
                 read.gone += gone as u64;
+                if partial == Partial::DeadLetter {
+                    items.sort_unstable();
+                    self.set_aside(missing, &items, &recall, record_bytes);
+                    continue;
+                }
             }
-            if gone > 0 && partial == Partial::DeadLetter {
-                items.sort_unstable();
-                let missing = Missing { of: *of, spans: spans.len(), gone, moved };
-                self.set_aside(&missing, &items, &recall, record_bytes);
-                continue;
-            }
-            let completion = if gone > 0 { INCOMPLETE } else { why.completion };
+            let completion = if missing.is_some() { INCOMPLETE } else { why.completion };
             Why { completion, ..*why }.stamp(&self.names, &mut items, &recall, &mut stamped);
             items.sort_unstable();
             let refused = Output { tick: self, record_bytes, tick_bytes: usize::MAX, stamped: &stamped }
@@ -331,8 +333,8 @@ impl Tick {
             if let Some(dead) = refused.too_large(*of, record_bytes) {
                 self.bury(dead);
             }
-            if gone > 0 {
-                self.bury(Missing { of: *of, spans: spans.len(), gone, moved }.letter(gone, 0..0));
+            if let Some(missing) = missing {
+                self.bury(missing.letter(gone, 0..0));
             }
         }
         self.recall.read = read;

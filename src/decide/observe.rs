@@ -161,20 +161,17 @@ impl Scratch {
         while more {
             more = false;
             for (question, answered) in asked.iter().zip(&mut *answered) {
-                let matters = |doubtful: &[u64]| {
-                    let Question { atom, of_root, ref predicates, .. } = *question;
-                    of_root
-                        || !context.resting_on(atom).is_empty()
-                        || predicates.iter().any(|predicate| bit(doubtful, *predicate))
-                };
-                if *answered || !matters(doubtful) {
+                let computation = &computations[usize::from(question.place)];
+                let matters = question.of_root
+                    || !context.resting_on(computation.atom).is_empty()
+                    || question.predicates.iter().any(|predicate| bit(doubtful, *predicate));
+                if *answered || !matters {
                     continue;
                 }
                 *answered = true;
-                let (computation, passing) =
-                    (&computations[usize::from(question.place)], &*passing.get_or_insert_with(&look));
+                let passing = &*passing.get_or_insert_with(&look);
                 if computation.changes(passing.span.bytes.of(passing.payload), &|subject| passing.subject(subject)) {
-                    changed(context, atoms, doubtful, question.atom);
+                    changed(context, atoms, doubtful, computation.atom);
                     more = true;
                 }
             }

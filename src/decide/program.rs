@@ -133,7 +133,6 @@ pub struct Rare {
 pub struct Question {
     /// In `Program::computations`.
     pub place: u16,
-    pub atom: u16,
     /// It is asked of the root, too, and so of every span.
     pub of_root: bool,
     /// The predicates it is part of.
@@ -575,19 +574,7 @@ impl Builder {
         let Probes { keys, attributes, name, kind, status, duration, around_several, asked, detailed, .. } = probes;
         let fields = probes.fields.items.into_iter().zip(probes.field_probes).collect();
         let predicates = self.predicates.items;
-        let question = |place: u16| {
-            let atom = computations[usize::from(place)].atom;
-            let mut question = Question { place, atom, of_root: usize::from(atom) < roots, predicates: Vec::new() };
-            for (number, predicate) in (0..).zip(&predicates) {
-                let mut is_part = false;
-                predicate.leaves(&mut |of| is_part |= *of == atom);
-                if is_part {
-                    question.predicates.push(number);
-                }
-            }
-            question
-        };
-        let asked = asked.into_iter().map(question).collect();
+        let asked = questions(&asked, &computations, roots, &predicates);
         Program {
             keys: Keys::new(keys.items.iter().map(Vec::as_slice)),
             attributes,
@@ -707,6 +694,26 @@ impl Probes {
         self.asked.push(place);
         if is_of_many { ASKED } else { ASKED + 1 }
     }
+}
+
+/// What is asked, in these places, with the predicates it is part of.
+fn questions(asked: &[u16], computations: &[Computation], roots: usize, predicates: &[Formula<u16>]) -> Vec<Question> {
+    let atom = |place: u16| computations[usize::from(place)].atom;
+    let mut questions: Vec<Question> = asked
+        .iter()
+        .map(|&place| Question { place, of_root: usize::from(atom(place)) < roots, predicates: Vec::new() })
+        .collect();
+    let numbers: HashMap<u16, usize, FixedState> = asked.iter().map(|place| atom(*place)).zip(0..).collect();
+    for (number, predicate) in (0..).zip(predicates) {
+        predicate.leaves(&mut |leaf| {
+            if let Some(&at) = numbers.get(leaf)
+                && questions[at].predicates.last() != Some(&number)
+            {
+                questions[at].predicates.push(number);
+            }
+        });
+    }
+    questions
 }
 
 /// The least whole number of which it holds, if it holds of all above.

@@ -142,7 +142,12 @@ impl Rig {
 
     /// One partition, keyed.
     fn keyed(text: &str) -> Self {
-        let mut rig = Self::new(settings(Keying::Keyed), text);
+        Self::within(settings(Keying::Keyed).buffer, text)
+    }
+
+    /// The same, with a budget of so many bytes.
+    fn within(buffer: usize, text: &str) -> Self {
+        let mut rig = Self::new(Settings { buffer, ..settings(Keying::Keyed) }, text);
         rig.engine.assign(Start::at(0));
         rig
     }
@@ -626,8 +631,7 @@ fn a_huge_trace_is_decided_by_size_and_its_later_spans_follow() {
 #[test]
 fn a_trace_is_huge_by_its_resources_too() {
     let buffer = 16 << 20;
-    let mut rig = Rig::new(Settings { buffer, ..settings(Keying::Keyed) }, ERRORS);
-    rig.engine.assign(Start::at(0));
+    let mut rig = Rig::within(buffer, ERRORS);
     for offset in 0..3_000_i64 {
         let span = otlp(&Spec { id: offset as u64 + 1, error: true, ..CHILD });
         rig.give(0, offset, 0, Some(&record_of(&format!("{offset:08000}"), vec![span])));
@@ -636,8 +640,7 @@ fn a_trace_is_huge_by_its_resources_too() {
     rig.cut();
     assert_eq!(rig.decisions(), [((true, Reason::Size), 1)].into());
     // Two scopes that take turns are no more than two.
-    let mut rig = Rig::new(Settings { buffer, ..settings(Keying::Keyed) }, ERRORS);
-    rig.engine.assign(Start::at(0));
+    let mut rig = Rig::within(buffer, ERRORS);
     for offset in 0..3_000_i64 {
         let span = otlp(&Spec { id: offset as u64 + 1, ..CHILD });
         rig.give(0, offset, 0, Some(&record_of(&format!("{:08000}", offset % 2), vec![span])));
@@ -725,8 +728,7 @@ fn bad_records_stay_in_the_budget_too() {
 #[test]
 fn envelopes_that_nobody_holds_stay_in_the_budget() {
     let buffer = 16 << 20;
-    let mut rig = Rig::new(Settings { buffer, ..settings(Keying::Keyed) }, ERRORS);
-    rig.engine.assign(Start::at(0));
+    let mut rig = Rig::within(buffer, ERRORS);
     for offset in 0..400_i64 {
         // A process of its own each time, whose trace is complete at once.
         let service = format!("{offset:060000}");
@@ -741,8 +743,7 @@ fn envelopes_that_nobody_holds_stay_in_the_budget() {
 #[test]
 fn fields_that_every_resource_of_a_record_carries_stay_in_the_budget() {
     let buffer = 16 << 20;
-    let mut rig = Rig::new(Settings { buffer, ..settings(Keying::Keyed) }, ERRORS);
-    rig.engine.assign(Start::at(0));
+    let mut rig = Rig::within(buffer, ERRORS);
     for offset in 0..20_i64 {
         // An unknown field around twenty resources, which goes with each of their spans.
         let mut payload = vec![0x7a, 0xa0, 0x8d, 0x06];

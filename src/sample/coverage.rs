@@ -31,18 +31,16 @@ impl Coverage {
             return Self { chosen: window.chosen, ..Self::default() };
         }
         let limit = Sketch::limit(all(), beyond);
-        let [mut above, mut beside, mut earlier] = [0; 3];
-        for (at, sketch) in all().enumerate() {
-            let [higher, in_it] = sketch.around(limit);
-            earlier += if at < before.len() { in_it.count } else { 0 };
-            above += higher.count;
-            beside += in_it.count;
-        }
+        let counts = |sketches: &[&Sketch]| {
+            let around = sketches.iter().map(|sketch| sketch.around(limit).map(|of| of.count));
+            around.fold([0; 2], |[above, beside], [higher, in_it]| [above + higher, beside + in_it])
+        };
+        let ([higher, in_it], earlier, later) = (own.around(limit), counts(before), counts(after));
+        let [above, beside] = [earlier[0] + higher.count + later[0], earlier[1] + in_it.count + later[1]];
         let rest = beyond.saturating_sub(above);
         // Of what is in the bucket as much is beyond of each partition as of all; the rounded parts add up.
         let part = |of: u64| (u128::from(rest) * u128::from(of) / u128::from(beside.max(1))) as u64;
-        let [higher, in_it] = own.around(limit);
-        let rest = part(earlier + in_it.count) - part(earlier);
+        let rest = part(earlier[1] + in_it.count) - part(earlier[1]);
         Self { beyond: higher.count + rest, covered: higher.marked + in_it.marked.min(rest), chosen: window.chosen }
     }
 

@@ -112,11 +112,6 @@ impl Sketch {
         self.count
     }
 
-    /// Those of them that were marked.
-    pub fn marked(&self) -> u64 {
-        self.marked
-    }
-
     /// Those of them that are in buckets, the highest.
     pub fn stored(&self) -> u64 {
         self.stored

@@ -20,7 +20,7 @@ pub use keying::look as look_at_keys;
 pub use metadata::{Metadata, Unknown as UnknownMetadata};
 pub use range::{Offsets, Place, Range, Wanted as WantedRange};
 pub use recaller::Recaller;
-pub use refusal::{Refusal, Trouble, Use};
+pub use refusal::{Refusal, Trouble, Use, is_refused};
 pub use restore::{Memory, Restore, Restored, Wanted};
 pub use spread::watch as watch_spread;
 pub use topics::{Missing, Silence, Topics};

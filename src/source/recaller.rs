@@ -12,7 +12,10 @@ use rdkafka::{
     message::BorrowedMessage,
 };
 
-use super::{Partition, reader, refusal::Trouble};
+use super::{
+    Partition, reader,
+    refusal::{Trouble, is_refused},
+};
 use crate::{config::Config, recall::Recall};
 
 /// A reader beside that of a worker, which joins no group. It is made when the first trace is recalled: most never are.
@@ -95,21 +98,15 @@ impl Recaller {
             }
             match consumer.poll(STEP) {
                 Some(Ok(message)) => sweep.take(recall, &message)?,
-                Some(Err(error)) if is_final(&error) => return Err(error),
+                Some(Err(error)) if is_refused(&error) || matches!(error, KafkaError::MessageConsumptionFatal(_)) => {
+                    return Err(error);
+                }
                 Some(Err(error)) => tracing::warn!(%error, "Kafka, reading what was given up; going on"),
                 None => sweep.look()?,
             }
         }
         Ok(true)
     }
-}
-
-/// Brokers have answered, and will not answer otherwise.
-fn is_final(error: &KafkaError) -> bool {
-    use RDKafkaErrorCode::{TopicAuthorizationFailed, UnknownTopicOrPartition};
-    let refused = [TopicAuthorizationFailed, UnknownTopicOrPartition];
-    error.rdkafka_error_code().is_some_and(|code| refused.contains(&code))
-        || matches!(error, KafkaError::MessageConsumptionFatal(_))
 }
 
 fn create(config: &Config) -> KafkaResult<BaseConsumer<Trouble>> {

@@ -31,6 +31,18 @@ struct Noted {
     last: Option<String>,
 }
 
+/// Whether brokers have answered a reader, and will not answer otherwise.
+pub fn is_refused(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::TopicAuthorizationFailed
+                | RDKafkaErrorCode::GroupAuthorizationFailed
+        )
+    )
+}
+
 // === impl Refusal ===
 
 impl Refusal {

@@ -42,7 +42,7 @@ use crate::{
     recall::Terms,
     rekey::{self, Frontier},
     source::{
-        self, Beginning, Board, Partition, Refusal, Restored, Use,
+        self, Beginning, Board, Partition, Refusal, Restored, Use, is_refused,
         record::{self, Beside},
     },
     telemetry::{Progress, Snapshot, Telemetry},
@@ -398,7 +398,7 @@ impl<I: Io> Worker<I> {
             let left = orders.retention.map(|ms| ms.saturating_sub(passed));
             Progress { partition: owned.partition.clone(), lag, age, left }
         });
-        let partitions: Vec<Progress> = partitions.collect();
+        let partitions = partitions.collect();
         self.orders.telemetry.publish(
             self.orders.number,
             Snapshot {
@@ -483,11 +483,7 @@ pub fn read_failed<'p>(
                 positions.collect::<Vec<_>>().join(", "),
             )
         }
-        Some(
-            RDKafkaErrorCode::UnknownTopicOrPartition
-            | RDKafkaErrorCode::TopicAuthorizationFailed
-            | RDKafkaErrorCode::GroupAuthorizationFailed,
-        ) => {
+        _ if is_refused(&error) => {
             let topics = input.topics.iter().map(|topic| &*topic.name).collect::<Vec<_>>();
             Err(match Refusal::of_right(&error, &input.group, Use::Read(&topics)) {
                 Some(refusal) => refusal.into(),

@@ -212,8 +212,14 @@ impl<I: Io> Worker<I> {
                 (if flows { &mut flowing } else { &mut paused }).push(owned.partition.clone());
             }
         }
-        self.io.pause(&paused)?;
-        Ok(self.io.resume(&flowing)?)
+        // Asked with each record while there is enough, and seldom news.
+        if !paused.is_empty() {
+            self.io.pause(&paused)?;
+        }
+        if !flowing.is_empty() {
+            self.io.resume(&flowing)?;
+        }
+        Ok(())
     }
 
     /// What is in flight is finished, what is undecided is given back (C8).

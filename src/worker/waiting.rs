@@ -50,9 +50,9 @@ impl Waiting {
             self.queues.resize_with(at + 1, Queue::default);
         }
         let early = Early { timestamp, record };
-        let queue = &mut self.queues[at];
-        queue.bytes += early.bytes();
-        self.bytes += early.bytes();
+        let (queue, bytes) = (&mut self.queues[at], early.bytes());
+        queue.bytes += bytes;
+        self.bytes += bytes;
         self.records += 1;
         queue.records.push_back(early);
         self.is_full |= self.bytes > self.most;
@@ -72,8 +72,9 @@ impl Waiting {
         if queue.records.is_empty() {
             queue.records.shrink_to(IDLE);
         }
-        queue.bytes -= early.bytes();
-        self.bytes -= early.bytes();
+        let bytes = early.bytes();
+        queue.bytes -= bytes;
+        self.bytes -= bytes;
         self.records -= 1;
         self.is_full &= self.bytes > self.most / 2;
     }

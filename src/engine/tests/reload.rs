@@ -196,8 +196,7 @@ fn a_reload_stays_in_the_budget() {
         .collect();
     let first = Edition::first(policies(ERRORS));
     let wide = Arc::new(first.next(policies(&format!("policies:\n{wide}"))).expect("few names"));
-    let mut rig = Rig::new(Settings { buffer, ..settings(Keying::Keyed) }, ERRORS);
-    rig.engine.assign(Start::at(0));
+    let mut rig = Rig::within(buffer, ERRORS);
     let span = |n: u32| Otlp { trace_id: (u128::from(n) << 64 | 1).to_be_bytes().to_vec(), ..otlp(&CHILD) };
     for offset in 0..200 {
         let spans = (0..100).map(|n| span(offset * 100 + n)).collect();
