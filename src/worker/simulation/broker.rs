@@ -161,11 +161,11 @@ impl Broker {
         &mut self,
         name: &str,
         epoch: u32,
-        (member, generation): (u32, u32),
+        membership: (u32, u32),
         offsets: Vec<(usize, i64, Metadata)>,
     ) -> Result<(), Refusal> {
         let txn = self.open(name, epoch)?;
-        if !self.group.members.contains_key(&member) || generation != self.group.generation {
+        if !self.group.is_current(membership) {
             return Err(Refusal::Generation);
         }
         self.txns[txn].places.insert(Place::Offsets);
@@ -181,12 +181,8 @@ impl Broker {
     }
 
     /// A commit of a consumer, outside of transactions.
-    pub fn commit(
-        &mut self,
-        (member, generation): (u32, u32),
-        offsets: Vec<(usize, i64, Metadata)>,
-    ) -> Result<(), Refusal> {
-        if !self.group.members.contains_key(&member) || generation != self.group.generation {
+    pub fn commit(&mut self, membership: (u32, u32), offsets: Vec<(usize, i64, Metadata)>) -> Result<(), Refusal> {
+        if !self.group.is_current(membership) {
             return Err(Refusal::Generation);
         }
         offsets.into_iter().for_each(|of| self.moved(of));
@@ -312,6 +308,11 @@ impl Group {
         self.members.insert(self.joined, Member::default());
         self.rebalance(partitions);
         self.joined
+    }
+
+    /// Whether it is a member, of this generation.
+    pub fn is_current(&self, (member, generation): (u32, u32)) -> bool {
+        self.members.contains_key(&member) && generation == self.generation
     }
 
     pub fn expel(&mut self, member: u32, partitions: usize) {

@@ -542,9 +542,12 @@ impl Io for Client {
             Some(last) => last + 1,
             None => 0,
         };
+        let consumer = self.consumer.borrow();
+        let current = consumer.member.is_some_and(|member| broker.group.is_current((member, consumer.told)));
         let ends = wanted.into_iter().map(|wanted| {
             let at = self.index(&wanted.partition);
-            let ends = Ends { partition: at, decided: broker.decisions[at].high(), learned: broker.states[at].high() };
+            let (decided, learned) = (broker.decisions[at].high(), broker.states[at].high());
+            let ends = Ends { partition: at, decided, learned, current };
             let end = end(&wanted);
             (wanted, end, ends)
         });

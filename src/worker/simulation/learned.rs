@@ -21,6 +21,8 @@ pub struct Ends {
     pub partition: usize,
     pub decided: usize,
     pub learned: usize,
+    /// Whether the group counted on who asked. If not, somebody else's transaction may have stood half written there, and be committed.
+    pub current: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,7 +43,7 @@ pub fn latest(states: &Log<Learned<usize>>, end: usize) -> BTreeMap<Name, Learne
 ///
 /// What is sent outside of a transaction may be lost.
 pub fn judge(broker: &mut Broker, world: &World, ends: &[Ends]) {
-    if !world.names.iter().any(|name| name == LEARNER) {
+    if !world.names.iter().any(|name| name == LEARNER) || ends.iter().any(|ends| !ends.current) {
         return;
     }
     let apart: Vec<&[Ends]> = match world.keying {
