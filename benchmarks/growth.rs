@@ -1,13 +1,15 @@
 //! How the cost of a span in the core, and the memory of one that is held, grow with what is held, and with the size of traces:
-//! `cargo bench --bench growth`.
+//! `cargo bench --bench growth`, or a part of it: `cargo bench --bench growth -- long`.
 
 #[path = "support/cpu.rs"]
 mod cpu;
+#[path = "support/parts.rs"]
+mod parts;
 #[path = "support/plot.rs"]
 mod plot;
 mod support;
 
-use std::hint::black_box;
+use std::{collections::BTreeSet, hint::black_box};
 
 use cpu::cpu_time;
 use plot::{Axis, BLUE, Figure, GREEN, Mark, Panel, Series};
@@ -19,7 +21,7 @@ use support::{
 use tailwater::{
     assemble::Completion,
     engine::Settings,
-    generate::{Shape, Trace, Traffic, otlp},
+    generate::{self, Shape, Trace, Traffic, otlp},
     recall::Terms,
 };
 
@@ -45,6 +47,9 @@ const FORGET: u64 = 12;
 /// Seconds that each trace is held; of the traces of all sizes, and how many spans come in one.
 const LONG_WAIT: u64 = 30;
 const WAIT: u64 = 10;
+/// Seconds after which a trace is decided that has its root, and spans a second: 100,000 and 1,000,000 are held.
+const QUIET: u64 = 5;
+const LONG_RATES: [f64; 2] = [14_000.0, 140_000.0];
 const SPANS_PER_SECOND: f64 = 10_000.0;
 /// Bytes for all that is held, and bytes for little more than what is known of it: there, payload is given up.
 const AMPLE: usize = 8 << 30;
@@ -57,24 +62,24 @@ fn main() {
         "{:<24}{:>14}{:>14}{:>12}{:>14}{:>14}",
         "records", "", "spans held", "CPU ns/span", "payload B", "memory B"
     );
+    parts::run(&[("grow", grow), ("given-up", given_up), ("long", some_long)]);
+}
+
+fn grow() {
     let held = Form::ALL.map(|form| {
         let cost = |held: &u64| {
             let traffic = Traffic::new(SEED, Shape { spans_per_second: (held / LONG_WAIT) as f64, ..Shape::default() });
-            (*held as f64, cost(form, &held.to_string(), traffic, LONG_WAIT, AMPLE))
+            (*held as f64, cost(form, &held.to_string(), traffic, all_for(LONG_WAIT), AMPLE))
         };
         HELD.iter().map(cost).collect::<Vec<_>>()
     });
     let sizes = Form::ALL.map(|form| {
         let cost = |size: &usize| {
             let traffic = Traffic::new(SEED, Shape { spans_per_second: SPANS_PER_SECOND, ..Shape::default() });
-            (*size as f64, cost(form, &format!("{size} a trace"), resized(traffic, *size), WAIT, AMPLE))
+            (*size as f64, cost(form, &format!("{size} a trace"), resized(traffic, *size), all_for(WAIT), AMPLE))
         };
         SIZES.iter().map(cost).collect::<Vec<_>>()
     });
-    for form in Form::ALL {
-        let traffic = Traffic::new(SEED, Shape { spans_per_second: (HELD[3] / LONG_WAIT) as f64, ..Shape::default() });
-        cost(form, "given up", traffic, LONG_WAIT, SCARCE);
-    }
     let panels = [
         panel("CPU, by spans held", Axis::log("spans held", &[10e3, 100e3, 1e6, 10e6]), &held, NS),
         panel("CPU, by the size of traces", Axis::log("spans a trace", &[1.0, 10.0, 100.0, 1000.0]), &sizes, NS),
@@ -82,6 +87,25 @@ fn main() {
         panel("memory, by the size of traces", Axis::log("spans a trace", &[1.0, 10.0, 100.0, 1000.0]), &sizes, BYTES),
     ];
     Figure { name: "growth", columns: 2, height: 240, panels: panels.into() }.save();
+}
+
+fn given_up() {
+    for form in Form::ALL {
+        let traffic = Traffic::new(SEED, Shape { spans_per_second: (HELD[3] / LONG_WAIT) as f64, ..Shape::default() });
+        cost(form, "given up", traffic, all_for(LONG_WAIT), SCARCE);
+    }
+}
+
+/// One of 20 traces waits for as long as one may.
+fn some_long() {
+    for form in Form::ALL {
+        for spans_per_second in LONG_RATES {
+            let traffic = || long(Traffic::new(SEED, Shape { spans_per_second, ..Shape::default() }));
+            let completion = Completion { quiet: QUIET * 1000, ..all_for(LONG_WAIT) };
+            let mixed = traces_a_record(form, traffic());
+            cost(form, &format!("some long, {mixed:.0}"), traffic(), completion, AMPLE);
+        }
+    }
 }
 
 /// What is drawn of a cost: what it is, up to where, and it.
@@ -98,15 +122,24 @@ fn panel(title: &str, x: Axis, costs: &[Vec<(f64, Cost)>; 2], (y, ticks, of): Dr
     Panel { title: title.to_owned(), x, y: Axis::linear(y, ticks), series: series.collect() }
 }
 
-/// Of traces that are all held for so many seconds, where so much fits. What is kept of what was given up is not read again.
-fn cost(form: Form, name: &str, traces: impl Iterator<Item = Trace> + 'static, wait: u64, buffer: usize) -> Cost {
-    let completion =
-        Completion { quiet: wait * 1000 - 1, completeness: None, max_wait: wait * 1000, max_trace_bytes: 16 << 20 };
+/// All traces are held for so many seconds.
+fn all_for(wait: u64) -> Completion {
+    Completion { quiet: wait * 1000 - 1, completeness: None, max_wait: wait * 1000, max_trace_bytes: 16 << 20 }
+}
+
+/// Where so much fits. What is kept of what was given up is not read again.
+fn cost(
+    form: Form,
+    name: &str,
+    traces: impl Iterator<Item = Trace> + 'static,
+    completion: Completion,
+    buffer: usize,
+) -> Cost {
     let recall = Some(Terms::FOREVER);
     let settings = Settings { completion, buffer, recall, ..feed::settings(form) };
     let mut feed = Feed::new(settings, policies::five());
     let mut records = form.records(traces);
-    let warm = (wait + FORGET) * 1000;
+    let warm = completion.max_wait + FORGET * 1000;
     let (mut ns, mut measured, mut payload, mut taken) = (0, 0, 0, 0);
     while measured < MEASURED {
         let next = together(&mut records);
@@ -130,6 +163,25 @@ fn cost(form: Form, name: &str, traces: impl Iterator<Item = Trace> + 'static, w
     let Cost { ns, spans_held, payload, bytes } = cost;
     println!("{:<24}{name:>14}{spans_held:>14}{ns:>12.0}{payload:>14.0}{bytes:>14.0}", form.name());
     cost
+}
+
+/// One of 20 traces never gets its root, and so waits for as long as one may.
+fn long(traffic: Traffic) -> impl Iterator<Item = Trace> {
+    traffic.zip(1_u64..).map(|(mut trace, number)| {
+        if number.is_multiple_of(20) {
+            let is_root = |bytes: &[u8]| otlp::Span::decode(bytes).expect("a span").parent_span_id.is_empty();
+            trace.spans.retain(|span| !is_root(&span.bytes));
+        }
+        trace
+    })
+}
+
+/// How many traces a record mixes, on average, once there are as many under way as ever.
+fn traces_a_record(form: Form, traces: impl Iterator<Item = Trace> + 'static) -> f64 {
+    const RECORDS: usize = 1000;
+    let records = form.cut(traces).skip_while(|record| record.at_ms < WAIT * 1000).take(RECORDS);
+    let distinct = |record: generate::Record| record.spans.iter().map(|(id, _)| *id).collect::<BTreeSet<_>>().len();
+    records.map(distinct).sum::<usize>() as f64 / RECORDS as f64
 }
 
 fn together(records: &mut impl Iterator<Item = Record>) -> Vec<Record> {

@@ -9,11 +9,11 @@ mod nezha;
 pub mod traffic;
 pub mod truth;
 
-use std::{mem, ops::Add};
+use std::ops::Add;
 
 use cluster::{Cluster, QUANTILE};
 use traffic::{Trace, WINDOW};
-use truth::{Tally, judge, quantile};
+use truth::{Judged, Tally, judge, quantile};
 
 /// What a run comes to for one operation, or several.
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,7 +42,8 @@ pub struct Judgement {
 
 #[derive(Default)]
 struct Operation {
-    window: Vec<(f64, bool)>,
+    /// By window: what is not judged yet.
+    open: Vec<(i64, Judged)>,
     fixed: Option<f64>,
     p95: Option<f64>,
     judgements: Vec<Judgement>,
@@ -57,21 +58,31 @@ pub fn run(traces: impl Iterator<Item = Trace>, cluster: &mut Cluster, shifted: 
 pub fn windows(traces: impl Iterator<Item = Trace>, cluster: &mut Cluster, shifted: bool) -> Vec<Vec<Judgement>> {
     let mut operations: Vec<Operation> = Vec::new();
     let shift = if shifted { WINDOW as i64 / 2 } else { 0 };
-    let mut number = 0;
+    let (mut number, mut judged) = (0, 0);
     for trace in traces {
-        let current = (trace.at.0 + shift).div_euclid(WINDOW as i64);
-        if current > number {
-            operations.iter_mut().for_each(Operation::close);
-            number = current;
+        number = (trace.at.0 + shift).div_euclid(WINDOW as i64);
+        // Where workers are killed, a verdict may come after the window is over.
+        while judged < number - 1 {
+            operations.iter_mut().for_each(|operation| operation.close(judged));
+            judged += 1;
         }
-        let place = usize::from(trace.operation);
-        if place >= operations.len() {
-            operations.resize_with(place + 1, Operation::default);
-        }
-        operations[place].window.push((trace.value, cluster.take(&trace)));
+        cluster.take(trace);
+        cluster.verdicts().for_each(|verdict| sort(&mut operations, shift, verdict));
     }
-    operations.iter_mut().for_each(Operation::close);
+    cluster.end();
+    cluster.verdicts().for_each(|verdict| sort(&mut operations, shift, verdict));
+    for judged in judged..=number {
+        operations.iter_mut().for_each(|operation| operation.close(judged));
+    }
     operations.into_iter().map(|operation| operation.judgements).collect()
+}
+
+fn sort(operations: &mut Vec<Operation>, shift: i64, (trace, kept): (Trace, bool)) {
+    let place = usize::from(trace.operation);
+    if place >= operations.len() {
+        operations.resize_with(place + 1, Operation::default);
+    }
+    operations[place].open.push(((trace.at.0 + shift).div_euclid(WINDOW as i64), (trace.value, kept)));
 }
 
 // === impl Outcome ===
@@ -120,9 +131,10 @@ impl Add for Outcome {
 // === impl Operation ===
 
 impl Operation {
-    /// A window is over.
-    fn close(&mut self) {
-        let mut traces = mem::take(&mut self.window);
+    /// All verdicts of a window have come.
+    fn close(&mut self, window: i64) {
+        let open = self.open.extract_if(.., |(of, _)| *of == window);
+        let mut traces: Vec<Judged> = open.map(|(_, judged)| judged).collect();
         let judgement = Judgement {
             traces: traces.len() as u64,
             exact: quantile(&mut traces, QUANTILE),

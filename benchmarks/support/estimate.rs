@@ -8,7 +8,24 @@ use tailwater::{
 use super::{
     cluster::{candidates, thresholds},
     traces::{Trace, Traces},
+    workers::{self, Workers},
 };
+
+/// What came to engines.
+#[derive(Clone, Copy)]
+pub struct Traffic {
+    pub partitions: usize,
+    pub per_second: f64,
+    /// Spans of a trace are 1 to twice this less 1.
+    pub cost: u64,
+}
+
+/// Of many runs, in what share an interval of 95 % covered the truth.
+pub struct Coverage {
+    pub of: Vec<(&'static str, f64)>,
+    /// The share of traces that were not kept whatever their randomness.
+    pub starved: f64,
+}
 
 /// A sum over all traces, estimated from those that were kept.
 #[derive(Clone, Copy, Debug, Default)]

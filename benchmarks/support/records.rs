@@ -47,17 +47,21 @@ impl Form {
 
     /// Traces as records, in the order of time.
     pub fn records(self, traces: impl Iterator<Item = Trace> + 'static) -> impl Iterator<Item = Record> {
-        let records: Box<dyn Iterator<Item = generate::Record>> = match self {
-            Self::Keyed => Box::new(generate::keyed(traces)),
-            Self::Batched => Box::new(generate::batched(traces, BATCH)),
-        };
-        records.enumerate().map(move |(i, record)| {
+        self.cut(traces).enumerate().map(move |(i, record)| {
             let partition = match self {
                 Self::Keyed => u32::from(record.spans[0].0.0[0]) % PARTITIONS,
                 Self::Batched => i as u32 % PARTITIONS,
             };
             Record { partition, at_ms: record.at_ms, spans: record.spans.len() as u32, value: record.value }
         })
+    }
+
+    /// Traces as what is sent.
+    pub fn cut(self, traces: impl Iterator<Item = Trace> + 'static) -> Box<dyn Iterator<Item = generate::Record>> {
+        match self {
+            Self::Keyed => Box::new(generate::keyed(traces)),
+            Self::Batched => Box::new(generate::batched(traces, BATCH)),
+        }
     }
 
     pub fn keying(self) -> Keying {

@@ -14,7 +14,7 @@ use tailwater::{
     decisions::Decision,
     engine::{Engine, Full, Record, Remembered, Settings},
     generate::otlp,
-    model::RecordTime,
+    model::{RecordTime, Threshold},
     sample::{Learned, Name},
     tick::{Logged, Tick, Watermark},
 };
@@ -39,12 +39,20 @@ pub struct Workers {
     traces: Vec<Trace>,
     /// By period and key: traces, and how many of them were kept.
     pub kept: BTreeMap<(i64, u64), (u32, u32)>,
+    pub decided: Vec<Decided>,
     /// By the second of the verdict: spans that came, and that were kept.
     pub seconds: Vec<Second>,
     /// The same, of traces that failed.
     pub failed: Second,
     now: i64,
     pub kills: Vec<i64>,
+}
+
+/// A trace, the second of its verdict, and the threshold.
+pub struct Decided {
+    pub second: i64,
+    pub trace: Trace,
+    pub threshold: Threshold,
 }
 
 /// A partition as a broker has it.
@@ -68,6 +76,8 @@ const QUIET: i64 = 1000;
 const EPOCH: i64 = 28_000_000 * 60_000;
 /// One of so many traces fails.
 const FAILS: u64 = 20;
+/// Keys of which the last digit is below this have a rate of their own, where policies overlap.
+const RATED: u64 = 5;
 
 pub const RARE: &str = "policies: [{ name: each, keep: { rare: { by: [root.name], at_least: 1, per: 1m } } }]";
 
@@ -93,6 +103,32 @@ pub fn adaptive(goal: u32) -> String {
     format!("policies: [{{ name: some, keep: {{ adaptive: {{ traces_per_second: {goal}, by: [root.name] }} }} }}]")
 }
 
+/// All at once: what failed is protected, and what only the sample of all keeps gives way first. Spans a second, of the rate and of the
+/// budget.
+pub fn overlapping(rate: u64, budget: u64) -> String {
+    format!(
+        "
+policies:
+  - {{ name: errors, when: any(status.code == STATUS_CODE_ERROR), keep: always, protect: true }}
+  - {{ name: seldom, keep: {{ adaptive: {{ probability: 10%, by: [root.name] }} }} }}
+  - name: rated
+    when: 'IsMatch(root.name, \"[0-{last}]$\")'
+    keep: {{ rate: {{ spans_per_second: {rate}, by: [root.name] }} }}
+  - {{ name: all, keep: {{ probability: 5% }} }}
+budget: {{ spans_per_second: {budget}, give_way: [all] }}
+",
+        last = RATED - 1
+    )
+}
+
+pub fn is_rated(trace: &Trace) -> bool {
+    trace.key % 16 < RATED
+}
+
+pub fn fails(trace: &Trace) -> bool {
+    trace.randomness.0.is_multiple_of(FAILS)
+}
+
 // === impl Workers ===
 
 impl Workers {
@@ -109,6 +145,7 @@ impl Workers {
             on_their_way: VecDeque::new(),
             traces: Vec::new(),
             kept: BTreeMap::new(),
+            decided: Vec::new(),
             seconds: Vec::new(),
             failed: Second::default(),
             now: 0,
@@ -200,6 +237,7 @@ impl Workers {
         let trace = &self.traces[number(decision)];
         let second = (decision.decided.0 - EPOCH).div_euclid(1000);
         let (keep, cost) = (decision.verdict.keep, trace.cost as f64);
+        self.decided.push(Decided { second, trace: *trace, threshold: decision.verdict.threshold });
         let kept = self.kept.entry((second / self.period, trace.key)).or_default();
         *kept = (kept.0 + 1, kept.1 + u32::from(keep));
         self.seconds.resize(self.seconds.len().max(second as usize + 1), Second::default());
@@ -253,10 +291,6 @@ impl Workers {
 fn settings() -> Settings {
     let settings = feed::settings(Form::Keyed);
     Settings { completion: Completion { quiet: QUIET as u64, ..settings.completion }, ..settings }
-}
-
-fn fails(trace: &Trace) -> bool {
-    trace.randomness.0.is_multiple_of(FAILS)
 }
 
 fn number(decision: &Decision) -> usize {
