@@ -61,8 +61,10 @@ instructions: build-tools
 	TAILWATER_WRITE=1 cargo test --locked --test instructions
 
 # Tailwater and the Collector over the same traffic, in turn; PARTS="keyed steady" is some of it, QUICK=1 shows that it works.
+# All of it is followed by the other benchmarks, and so draws every plot.
 bench: prerequisites jars $(if $(COLLECTOR_BIN),,collector)
 	RESULTS=$(results) PLOTS=docs/plots cargo bench --locked --bench side_by_side -- $(PARTS)
+	$(if $(PARTS)$(QUICK),,@$(MAKE) --no-print-directory measure)
 
 side-by-side: bench
 
