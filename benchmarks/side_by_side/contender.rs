@@ -144,11 +144,14 @@ impl Contender {
             .env("OUTPUT", &output.name)
             .env("GROUP", group)
             .env("WAIT", format!("{}ms", task.wait.as_millis()))
-            .env("TRACES", task.traces.to_string());
-        if self == Self::Tuned {
-            command.env("GOGC", "400");
-        }
+            .env("TRACES", task.traces.to_string())
+            .envs(self.environment());
         command
+    }
+
+    /// What is in no configuration, whatever it is to do.
+    pub fn environment(self) -> Option<(&'static str, &'static str)> {
+        (self == Self::Tuned).then_some(("GOGC", "400"))
     }
 
     /// What is laid over each other, in order.

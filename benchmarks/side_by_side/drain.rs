@@ -22,6 +22,9 @@ pub struct Drain {
     pub row: Row,
     pub content: Content,
     pub lines: Lines<Drained>,
+    /// Of the [`Task`].
+    pub wait: Duration,
+    pub traces: usize,
 }
 
 pub struct Drained {
@@ -32,6 +35,8 @@ pub struct Drained {
     pub passed: [u64; 2],
 }
 
+/// `memory.buffer`.
+pub const BUFFER: &str = "4GiB";
 /// The Collector's default.
 const WAIT: Duration = Duration::from_secs(30);
 /// Longer than any topic is read.
@@ -96,10 +101,10 @@ impl Drain {
         // There are no more traces than spans, and room for them is asked of either of two shards.
         let traces = 2 * content.spans as usize;
         let by = if row.asks == Asks::Bytes { &counted } else { brokers };
-        let task = Task { brokers: by, input: &input, folder: folder.path(), policies, wait, traces, buffer: "4GiB" };
+        let task = Task { brokers: by, input: &input, folder: folder.path(), policies, wait, traces, buffer: BUFFER };
         let lines = Lines::measure(contenders, |_| rounds, row.name, |contender, group| run(contender, &task, group));
         topic::delete(brokers, &[&input.name]);
-        Self { row, content, lines }
+        Self { row, content, lines, wait, traces }
     }
 
     /// Spans per CPU-second, run by run.

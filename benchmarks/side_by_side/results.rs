@@ -1,6 +1,7 @@
 //! The file with everything that was measured: part by part, each with its date, so that parts of several runs stand in one.
 
 use std::{
+    collections::BTreeMap,
     env, fs,
     path::{Path, PathBuf},
 };
@@ -9,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     contender::Contender,
-    drain::{Drain, Drained},
+    drain::{BUFFER, Drain, Drained},
     figures::Spread,
     kept::Kept,
     kills::Killed,
@@ -81,7 +82,8 @@ fn repository() -> &'static Path {
 fn configuration(contender: Contender) -> Value {
     let files = contender.configs();
     let texts = files.iter().map(|file| fs::read_to_string(file).expect("a configuration")).collect::<Vec<_>>();
-    json!({ "contender": contender.name(), "files": texts })
+    let environment: BTreeMap<_, _> = contender.environment().into_iter().collect();
+    json!({ "contender": contender.name(), "files": texts, "environment": environment })
 }
 
 pub fn row(drain: &Drain) -> Value {
@@ -92,6 +94,9 @@ pub fn row(drain: &Drain) -> Value {
         "spans": drain.content.spans,
         "bytes": drain.content.bytes,
         "rounds": drain.row.rounds(),
+        "wait_seconds": drain.wait.as_secs_f64(),
+        "collector_num_traces": drain.traces,
+        "tailwater_memory_buffer": BUFFER,
         "kept": drain.lines.kept.iter().map(kept).collect::<Vec<_>>(),
         "lines": drain.lines.lines.iter().map(|of| line(drain, of)).collect::<Vec<_>>(),
     })
