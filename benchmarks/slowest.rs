@@ -44,7 +44,14 @@ const SPREADS: [Spread; 3] = [
 ];
 
 fn main() {
-    parts::run(&[("one", one_operation), ("many", many_operations), ("real", real_traces), ("cost", cost)]);
+    parts::run(&[
+        ("one", one_operation),
+        ("seeds", other_seeds),
+        ("many", many_operations),
+        ("kills", kills),
+        ("real", real_traces),
+        ("cost", cost),
+    ]);
 }
 
 fn one_operation() {
@@ -72,25 +79,90 @@ fn one_operation() {
     plots::windows(drawn);
 }
 
+/// On none of these seeds was anything chosen.
+fn other_seeds() {
+    println!("\none operation, 48 windows, 4 partitions, seeds 2 to 10: on average, and the worst of them");
+    println!("{:<44} |{:^26}|{:^16}", "", "coverage", "cost");
+    for rate in [100_000.0, 10_000.0] {
+        for (name, shape, course) in CASES {
+            let outcomes = (2..=10).map(|seed| {
+                let traces = traffic::traffic(vec![Operation { shape, course, rate }], 48, seed);
+                run(traces, &mut Cluster::new(SPREADS[1], 10_000, seed), false)[0]
+            });
+            let outcomes: Vec<Outcome> = outcomes.collect();
+            let mean = |of: fn(&Outcome) -> f64| outcomes.iter().map(of).sum::<f64>() / outcomes.len() as f64;
+            println!(
+                "{:<44} |{:>8.2}%{:>7.2}%{:>8.1}%|{:>8.2}{:>8.2}",
+                format!("{rate} {name}"),
+                100.0 * mean(Outcome::coverage),
+                100.0 * outcomes.iter().map(Outcome::coverage).fold(1.0, f64::min),
+                100.0 * outcomes.iter().map(|outcome| outcome.slowest.least).fold(1.0, f64::min),
+                mean(Outcome::cost),
+                outcomes.iter().map(Outcome::cost).fold(0.0, f64::max)
+            );
+        }
+    }
+}
+
 fn many_operations() {
     let operations = traffic::zipf(500, 100_000.0);
-    let mut cluster = Cluster::new(SPREADS[1], 10_000, SEED);
-    let outcomes = run(traffic::traffic(operations.clone(), 24, SEED), &mut cluster, false);
     head("500 operations with Zipf rates, 24 windows, all kinds of durations");
+    for spread in SPREADS {
+        let mut cluster = Cluster::new(spread, 10_000, SEED);
+        let outcomes = run(traffic::traffic(operations.clone(), 24, SEED), &mut cluster, false);
+        by_rate(&operations, &outcomes, spread);
+        println!("  all sampler state: {} bytes", cluster.bytes());
+    }
+}
+
+fn by_rate(operations: &[Operation], outcomes: &[Outcome], spread: Spread) {
     let classes =
         [("50,000 a window and more", 5e4, 1e9), ("5,000 to 50,000", 5e3, 5e4), ("fewer than 5,000", 0.0, 5e3)];
     for (name, from, to) in classes {
-        let class = || operations.iter().zip(&outcomes).filter(|(operation, _)| (from..to).contains(&operation.rate));
+        let class = || operations.iter().zip(outcomes).filter(|(operation, _)| (from..to).contains(&operation.rate));
         let all = class().fold(Outcome::default(), |all, (_, outcome)| all + *outcome);
-        print(&format!("{name} ({})", class().count()), SPREADS[1], &all);
+        print(&format!("{name} ({})", class().count()), spread, &all);
         let worst = class().filter(|(_, outcome)| outcome.slowest.beyond > 0);
         if let Some((_, worst)) = worst.min_by(|(_, a), (_, b)| a.coverage().total_cmp(&b.coverage())) {
-            print("  the worst of them", SPREADS[1], worst);
+            print("  the worst of them", spread, worst);
         }
         let kept = all.warm_up.kept + all.slowest.kept;
         println!("  kept in a window of an operation: {:.1}", kept as f64 / 24.0 / class().count() as f64);
     }
-    println!("  all sampler state: {} bytes in 4 partitions", cluster.bytes());
+}
+
+/// Kills in the two windows in which a deploy begins and ends, and in all windows but the first.
+fn kills() {
+    println!("\nten kills in a window, 36 windows");
+    println!("{:<60}{:>10} |{:^31}|{:^18}", "", "partitions", "all windows", "windows 10 and 30");
+    println!("{:<70} |{:>9}{:>8}{:>7}{:>7}|{:>10}{:>8}", "", "coverage", "least", "cost", "most", "coverage", "cost");
+    let hit = [10, 30];
+    let killed: [(&str, Vec<u64>); 3] =
+        [("no kills", vec![]), ("in windows 10 and 30", hit.into()), ("in each but the first", (1..36).collect())];
+    for rate in [100_000.0, 10_000.0] {
+        for (name, shape, course) in [CASES[0], CASES[7]] {
+            for spread in SPREADS {
+                for (when, killed) in &killed {
+                    let traces = traffic::traffic(vec![Operation { shape, course, rate }], 36, SEED);
+                    let mut cluster = Cluster::new(spread, 10_000, SEED).kill_in(killed.iter().copied());
+                    let windows = windows(traces, &mut cluster, false).swap_remove(0);
+                    let outcome = Outcome::of(&windows);
+                    let of = hit.iter().fold(Tally::default(), |of, &hit| of + windows[hit as usize].slowest);
+                    println!(
+                        "{:<60}{:>10} |{:>8.2}%{:>7.1}%{:>7.2}{:>7.2}|{:>9.2}%{:>8.2}",
+                        format!("{rate} {name}, {when}"),
+                        spread.partitions,
+                        100.0 * outcome.coverage(),
+                        100.0 * outcome.slowest.least,
+                        outcome.cost(),
+                        outcome.slowest.most,
+                        100.0 * of.coverage(),
+                        of.cost()
+                    );
+                }
+            }
+        }
+    }
 }
 
 fn real_traces() {

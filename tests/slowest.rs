@@ -64,6 +64,19 @@ fn a_day_with_a_deploy_costs_one_window() {
 }
 
 #[test]
+fn workers_that_are_killed_need_no_second_warm_up() {
+    let (_, shape, course) = CASES[0];
+    for spread in [1, 4, 32].map(|partitions| Spread { partitions, skewed: partitions > 1 }) {
+        let traces = || traffic(vec![Operation { shape, course, rate: 10_000.0 }], 24, SEED);
+        let mut cluster = Cluster::new(spread, 100, SEED).kill_in(1..24);
+        let outcome = run(traces(), &mut cluster, false)[0];
+        assert_eq!(outcome.traces, traces().count() as u64, "each is decided once");
+        assert!(outcome.coverage() >= 0.98, "{spread:?}: {}", outcome.coverage());
+        assert!(outcome.slowest.cost() <= 2.2, "{spread:?}: {}", outcome.slowest.cost());
+    }
+}
+
+#[test]
 fn real_traces_are_covered() {
     let Some(minutes) = boutique::minutes() else {
         return println!("not run: the traces of the Online Boutique are not in ../shared/data");

@@ -281,7 +281,7 @@ impl Partition {
         self.committed.iter().for_each(|(holder, state)| keys.put(*holder, state.clone()));
         self.keys = keys;
         self.told.clear();
-        self.waiting = self.verdicts.drain(..).map(|(trace, _)| trace).collect();
+        self.waiting.extend(self.verdicts.drain(..).map(|(trace, _)| trace));
     }
 }
 
