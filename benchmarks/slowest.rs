@@ -37,6 +37,8 @@ use tailwater::{
 /// A day.
 const WINDOWS: u64 = 144;
 const SEED: u64 = 1;
+/// Windows with kills.
+const HIT: [u64; 2] = [10, 30];
 const SPREADS: [Spread; 3] = [
     Spread { partitions: 1, skewed: false },
     Spread { partitions: 4, skewed: true },
@@ -81,37 +83,42 @@ fn one_operation() {
 
 /// On none of these seeds was anything chosen.
 fn other_seeds() {
-    println!("\none operation, 48 windows, 4 partitions, seeds 2 to 10: on average, and the worst of them");
-    println!("{:<44} |{:^26}|{:^16}", "", "coverage", "cost");
+    println!("\none operation, a day of 144 windows, 4 partitions, seeds 2 to 10");
+    println!("{:<44} |{:^27}|{:^16}", "", "coverage", "cost");
+    println!("{:<44} |{:>9}{:>9}{:>9}|{:>8}{:>8}", "", "mean", "worst", "least", "mean", "worst");
     for rate in [100_000.0, 10_000.0] {
         for (name, shape, course) in CASES {
             let outcomes = (2..=10).map(|seed| {
-                let traces = traffic::traffic(vec![Operation { shape, course, rate }], 48, seed);
+                let traces = traffic::traffic(vec![Operation { shape, course, rate }], WINDOWS, seed);
                 run(traces, &mut Cluster::new(SPREADS[1], 10_000, seed), false)[0]
             });
-            let outcomes: Vec<Outcome> = outcomes.collect();
-            let mean = |of: fn(&Outcome) -> f64| outcomes.iter().map(of).sum::<f64>() / outcomes.len() as f64;
-            println!(
-                "{:<44} |{:>8.2}%{:>7.2}%{:>8.1}%|{:>8.2}{:>8.2}",
-                format!("{rate} {name}"),
-                100.0 * mean(Outcome::coverage),
-                100.0 * outcomes.iter().map(Outcome::coverage).fold(1.0, f64::min),
-                100.0 * outcomes.iter().map(|outcome| outcome.slowest.least).fold(1.0, f64::min),
-                mean(Outcome::cost),
-                outcomes.iter().map(Outcome::cost).fold(0.0, f64::max)
-            );
+            seeds_row(&format!("{rate} {name}"), &outcomes.collect::<Vec<_>>());
         }
     }
 }
 
+fn seeds_row(name: &str, outcomes: &[Outcome]) {
+    let mean = |of: fn(&Outcome) -> f64| outcomes.iter().map(of).sum::<f64>() / outcomes.len() as f64;
+    println!(
+        "{name:<44} |{:>8.2}%{:>8.2}%{:>8.1}%|{:>8.2}{:>8.2}",
+        100.0 * mean(Outcome::coverage),
+        100.0 * outcomes.iter().map(Outcome::coverage).fold(1.0, f64::min),
+        100.0 * outcomes.iter().map(|outcome| outcome.slowest.least).fold(1.0, f64::min),
+        mean(Outcome::cost),
+        outcomes.iter().map(Outcome::cost).fold(0.0, f64::max)
+    );
+}
+
 fn many_operations() {
     let operations = traffic::zipf(500, 100_000.0);
-    head("500 operations with Zipf rates, 24 windows, all kinds of durations");
-    for spread in SPREADS {
-        let mut cluster = Cluster::new(spread, 10_000, SEED);
-        let outcomes = run(traffic::traffic(operations.clone(), 24, SEED), &mut cluster, false);
-        by_rate(&operations, &outcomes, spread);
-        println!("  all sampler state: {} bytes", cluster.bytes());
+    for (kills, killed) in [("no kills", 0..0), ("ten kills in each window but the first", 1..24)] {
+        head(&format!("500 operations with Zipf rates, 24 windows, all kinds of durations, {kills}"));
+        for spread in SPREADS {
+            let mut cluster = Cluster::new(spread, 10_000, SEED).kill_in(killed.clone());
+            let outcomes = run(traffic::traffic(operations.clone(), 24, SEED), &mut cluster, false);
+            by_rate(&operations, &outcomes, spread);
+            println!("  all sampler state: {} bytes", cluster.bytes());
+        }
     }
 }
 
@@ -131,38 +138,41 @@ fn by_rate(operations: &[Operation], outcomes: &[Outcome], spread: Spread) {
     }
 }
 
-/// Kills in the two windows in which a deploy begins and ends, and in all windows but the first.
+/// In the two windows in which a deploy begins and ends, and in all but the first.
 fn kills() {
     println!("\nten kills in a window, 36 windows");
-    println!("{:<60}{:>10} |{:^31}|{:^18}", "", "partitions", "all windows", "windows 10 and 30");
-    println!("{:<70} |{:>9}{:>8}{:>7}{:>7}|{:>10}{:>8}", "", "coverage", "least", "cost", "most", "coverage", "cost");
-    let hit = [10, 30];
-    let killed: [(&str, Vec<u64>); 3] =
-        [("no kills", vec![]), ("in windows 10 and 30", hit.into()), ("in each but the first", (1..36).collect())];
+    println!("{:<66}{:>10} |{:^31}|{:^18}", "", "partitions", "all windows", "windows 10 and 30");
+    println!("{:<76} |{:>9}{:>8}{:>7}{:>7}|{:>10}{:>8}", "", "coverage", "least", "cost", "most", "coverage", "cost");
     for rate in [100_000.0, 10_000.0] {
         for (name, shape, course) in [CASES[0], CASES[7]] {
             for spread in SPREADS {
-                for (when, killed) in &killed {
-                    let traces = traffic::traffic(vec![Operation { shape, course, rate }], 36, SEED);
-                    let mut cluster = Cluster::new(spread, 10_000, SEED).kill_in(killed.iter().copied());
-                    let windows = windows(traces, &mut cluster, false).swap_remove(0);
-                    let outcome = Outcome::of(&windows);
-                    let of = hit.iter().fold(Tally::default(), |of, &hit| of + windows[hit as usize].slowest);
-                    println!(
-                        "{:<60}{:>10} |{:>8.2}%{:>7.1}%{:>7.2}{:>7.2}|{:>9.2}%{:>8.2}",
-                        format!("{rate} {name}, {when}"),
-                        spread.partitions,
-                        100.0 * outcome.coverage(),
-                        100.0 * outcome.slowest.least,
-                        outcome.cost(),
-                        outcome.slowest.most,
-                        100.0 * of.coverage(),
-                        of.cost()
-                    );
-                }
+                let row = |when: &str, killed: &[u64]| {
+                    killed_row(&format!("{rate} {name}, {when}"), Operation { shape, course, rate }, spread, killed);
+                };
+                row("no kills", &[]);
+                row("in windows 10 and 30", &HIT);
+                row("in each but the first", &Vec::from_iter(1..36));
             }
         }
     }
+}
+
+fn killed_row(name: &str, operation: Operation, spread: Spread, killed: &[u64]) {
+    let traces = traffic::traffic(vec![operation], 36, SEED);
+    let mut cluster = Cluster::new(spread, 10_000, SEED).kill_in(killed.iter().copied());
+    let windows = windows(traces, &mut cluster, false).swap_remove(0);
+    let outcome = Outcome::of(&windows);
+    let hit = HIT.iter().fold(Tally::default(), |hit, &window| hit + windows[window as usize].slowest);
+    println!(
+        "{name:<66}{:>10} |{:>8.2}%{:>7.1}%{:>7.2}{:>7.2}|{:>9.2}%{:>8.2}",
+        spread.partitions,
+        100.0 * outcome.coverage(),
+        100.0 * outcome.slowest.least,
+        outcome.cost(),
+        outcome.slowest.most,
+        100.0 * hit.coverage(),
+        hit.cost()
+    );
 }
 
 fn real_traces() {
