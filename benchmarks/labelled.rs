@@ -10,6 +10,7 @@ mod plots;
 use labelled::{Outcome, replay::Replay, run, way::Way};
 
 const SHARES: [f64; 4] = [0.001, 0.01, 0.05, 0.1];
+const PARTITIONS: [usize; 3] = [1, 4, 32];
 /// Of normal traffic before each fault.
 const MINUTES: u64 = 60;
 const SEED: u64 = 1;
@@ -18,11 +19,14 @@ fn main() {
     let Some(replay) = Replay::new(MINUTES, SEED) else {
         return println!("not run: the traces of the Online Boutique are not in ../shared/data");
     };
-    let ours = SHARES.iter().map(|&share| Way::ours(share, replay.rate));
+    let over = |partitions| SHARES.iter().map(move |&share| (share, partitions));
+    let ours = PARTITIONS.into_iter().flat_map(over);
+    let ours = ours.map(|(share, partitions)| Way::ours(share, replay.rate, partitions));
     let others = SHARES.iter().map(|&share| Way::uniform(share)).chain([Way::errors_only()]);
     let mut outcomes = run(&replay, ours.chain(others).collect(), SEED);
     let errors = outcomes.pop().expect("a way");
-    let uniform = outcomes.split_off(SHARES.len());
+    let uniform = outcomes.split_off(PARTITIONS.len() * SHARES.len());
+    let several = outcomes.split_off(SHARES.len());
     println!(
         "{} traces, {:.1} a second but in the windows of {} faults; kept, in per cent",
         replay.comings.len(),
@@ -34,6 +38,13 @@ fn main() {
         row(&format!("{} %", 100.0 * share), "tailwater", ours);
         row("", "uniform", uniform);
         row("", "errors only", &errors);
+    }
+    println!("\nover several partitions of 4 workers, one partition with half of the traces");
+    println!("{:>8}{:>14}{:>10}{:>18}{:>10}", "budget", "partitions", "of all", "of the windows", "visible");
+    for (partitions, outcomes) in PARTITIONS[1..].iter().zip(several.chunks(SHARES.len())) {
+        for (share, outcome) in SHARES.iter().zip(outcomes) {
+            row(&format!("{} %", 100.0 * share), &partitions.to_string(), outcome);
+        }
     }
     println!("\nof the windows, and of what is visible in them, by fault");
     for (place, fault) in replay.faults.iter().enumerate() {

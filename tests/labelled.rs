@@ -13,7 +13,7 @@ fn of_fault_windows_a_budget_keeps_more_than_chance() {
     let Some(replay) = Replay::new(20, SEED) else {
         return println!("not run: the traces of the Online Boutique are not in ../shared/data");
     };
-    let ways = vec![Way::ours(SHARE, replay.rate), Way::uniform(SHARE)];
+    let ways = vec![Way::ours(SHARE, replay.rate, 1), Way::uniform(SHARE)];
     let [ours, uniform] = run(&replay, ways, SEED).try_into().expect("two ways");
     for (name, outcome) in [("ours", &ours), ("uniform", &uniform)] {
         println!("{name}: all {:?}, windows {:?}, visible {:?}", outcome.all, outcome.window(), outcome.visible());

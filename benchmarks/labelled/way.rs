@@ -1,31 +1,51 @@
-//! Policies on an engine of their own.
+//! Policies on engines of their own, which share the partitions and hear of each other two ticks late.
 
+use std::collections::VecDeque;
+
+use fastrand::Rng;
 use tailwater::{
     assemble::Start,
     engine::{Engine, Full, Record},
     model::RecordTime,
+    sample::Learned,
+    tick::Tick,
 };
 
 use super::support::{Form, feed::settings, policies::compile};
 
 pub struct Way {
-    engine: Engine,
-    offset: i64,
-    /// Milliseconds.
-    cut: i64,
+    /// Of four workers at most: a partition is the engine's that its place comes to, in turn.
+    engines: Vec<Engine>,
+    partitions: Vec<Partition>,
+    rng: Rng,
+    /// What engines have learned, with the tick in which others hear of it.
+    on_their_way: VecDeque<(u64, Learned)>,
+    ticks: u64,
+    /// Milliseconds of the last tick, or of the first record.
+    cut: Option<i64>,
     /// By the number of a trace, from 1 on: it is kept.
     kept: Vec<bool>,
 }
 
+#[derive(Clone, Default)]
+struct Partition {
+    offset: i64,
+    /// Something has come since the last tick.
+    moved: bool,
+}
+
 /// Milliseconds of record time.
 const TICK: i64 = 1000;
+/// Ticks.
+const LATE: u64 = 2;
+const WORKERS: usize = 4;
 
 // === impl Way ===
 
 impl Way {
-    /// Keeps a share of the traces, where so many come in a second.
-    pub fn ours(share: f64, rate: f64) -> Self {
-        Self::new(ours(share, rate))
+    /// Keeps a share of the traces, where so many come in a second, over so many partitions.
+    pub fn ours(share: f64, rate: f64, partitions: usize) -> Self {
+        Self::over(ours(share, rate), partitions)
     }
 
     pub fn uniform(share: f64) -> Self {
@@ -37,44 +57,118 @@ impl Way {
     }
 
     pub fn new(policies: String) -> Self {
-        let mut engine = Engine::new(settings(Form::Keyed), compile(policies));
-        engine.share(1);
-        engine.assign(Start::at(0));
-        Self { engine, offset: 0, cut: 0, kept: Vec::new() }
+        Self::over(policies, 1)
+    }
+
+    fn over(policies: String, partitions: usize) -> Self {
+        let policies = compile(policies);
+        let engine = || {
+            let mut engine = Engine::new(settings(Form::Keyed), policies.clone());
+            engine.share(partitions as u32);
+            engine
+        };
+        let mut engines: Vec<Engine> = (0..partitions.min(WORKERS)).map(|_| engine()).collect();
+        let count = engines.len();
+        for place in 0..partitions {
+            engines[place % count].assign(Start { rank: place as u32, ..Start::at(0) });
+        }
+        Self {
+            engines,
+            partitions: vec![Partition::default(); partitions],
+            rng: Rng::with_seed(partitions as u64),
+            on_their_way: VecDeque::new(),
+            ticks: 0,
+            cut: None,
+            kept: Vec::new(),
+        }
     }
 
     /// A record with a whole trace, in the order of time.
     pub fn take(&mut self, at_ms: i64, value: &[u8]) {
-        if at_ms >= self.cut + TICK {
-            self.cut = at_ms;
+        let passed = at_ms - *self.cut.get_or_insert(at_ms);
+        if passed >= TICK {
+            self.rest(passed);
+            self.cut = Some(at_ms);
             self.tick();
         }
+        let place = self.place();
+        let (worker, partition) = self.find(place);
         let timestamp = Some(RecordTime(at_ms));
-        let record = Record { partition: 0, offset: self.offset, timestamp, headers: &(), payload: Some(value) };
-        self.offset += 1;
-        while self.engine.ingest(record, RecordTime::END) == Err(Full) {
+        let Partition { offset, .. } = self.partitions[place];
+        self.partitions[place] = Partition { offset: offset + 1, moved: true };
+        let record = Record { partition, offset, timestamp, headers: &(), payload: Some(value) };
+        while self.engines[worker].ingest(record, RecordTime::END) == Err(Full) {
             self.tick();
         }
     }
 
     /// Of each trace, whether it is kept.
     pub fn finish(mut self) -> Vec<bool> {
-        self.engine.finish(0);
-        while self.engine.advance() == Err(Full) {
-            self.tick();
+        for place in 0..self.partitions.len() {
+            let (worker, partition) = self.find(place);
+            self.engines[worker].finish(partition);
         }
         self.tick();
         self.kept
     }
 
+    /// The first carries half of the traffic, where there are more.
+    fn place(&mut self) -> usize {
+        match self.partitions.len() {
+            1 => 0,
+            _ if self.rng.bool() => 0,
+            partitions => self.rng.usize(1..partitions),
+        }
+    }
+
+    /// Of a partition, the engine, and its number there.
+    fn find(&self, place: usize) -> (usize, u32) {
+        (place % self.engines.len(), (place / self.engines.len()) as u32)
+    }
+
+    /// Time passes where nothing comes, too.
+    fn rest(&mut self, ms: i64) {
+        for place in 0..self.partitions.len() {
+            if !std::mem::take(&mut self.partitions[place].moved) {
+                let (worker, partition) = self.find(place);
+                self.engines[worker].elapse(partition, ms as u64, RecordTime::END);
+            }
+        }
+    }
+
     fn tick(&mut self) {
-        let tick = self.engine.cut();
+        self.ticks += 1;
+        self.hear();
+        for worker in 0..self.engines.len() {
+            while self.engines[worker].advance() == Err(Full) {
+                let tick = self.engines[worker].cut();
+                self.settle(worker, tick);
+            }
+            let tick = self.engines[worker].cut();
+            self.settle(worker, tick);
+        }
+    }
+
+    fn hear(&mut self) {
+        while let Some((_, learned)) = self.on_their_way.pop_front_if(|(due, _)| *due <= self.ticks) {
+            let (owner, _) = self.find(learned.partition as usize);
+            for (_, engine) in self.engines.iter_mut().enumerate().filter(|(worker, _)| *worker != owner) {
+                engine.hear([learned.clone()].into_iter()).expect("as written");
+            }
+        }
+    }
+
+    fn settle(&mut self, worker: usize, tick: Tick) {
         for (_, decision) in &tick.decisions {
             let number = u64::from_be_bytes(decision.trace.0[..8].try_into().expect("8 of 16 bytes")) as usize;
             self.kept.resize(self.kept.len().max(number), false);
             self.kept[number - 1] = decision.verdict.keep;
         }
-        self.engine.settle(tick, &[]);
+        for learned in &tick.states {
+            let place = worker + learned.partition as usize * self.engines.len();
+            self.on_their_way.push_back((self.ticks + LATE, learned.clone().called(place as u32)));
+        }
+        self.engines[worker].settle(tick, &[]);
     }
 }
 
