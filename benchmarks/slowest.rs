@@ -83,13 +83,13 @@ fn one_operation() {
 
 /// On none of these seeds was anything chosen.
 fn other_seeds() {
-    println!("\none operation, a day of 144 windows, 4 partitions, seeds 2 to 10");
+    println!("\none operation, 48 windows, 4 partitions, seeds 2 to 10");
     println!("{:<44} |{:^27}|{:^16}", "", "coverage", "cost");
     println!("{:<44} |{:>9}{:>9}{:>9}|{:>8}{:>8}", "", "mean", "worst", "least", "mean", "worst");
     for rate in [100_000.0, 10_000.0] {
         for (name, shape, course) in CASES {
             let outcomes = (2..=10).map(|seed| {
-                let traces = traffic::traffic(vec![Operation { shape, course, rate }], WINDOWS, seed);
+                let traces = traffic::traffic(vec![Operation { shape, course, rate }], 48, seed);
                 run(traces, &mut Cluster::new(SPREADS[1], 10_000, seed), false)[0]
             });
             seeds_row(&format!("{rate} {name}"), &outcomes.collect::<Vec<_>>());
