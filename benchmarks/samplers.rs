@@ -48,6 +48,8 @@ const WARM_UP: usize = 60;
 
 /// So many seeded samples.
 const RUNS: u64 = 3_000;
+/// And through engines.
+const ENGINE_RUNS: u64 = 240;
 
 /// Keys of a minute, as they have come so far.
 #[derive(Default)]
@@ -74,6 +76,7 @@ fn main() {
         ("engines", engines),
         ("ceiling", ceiling),
         ("estimates", estimates),
+        ("truth", truth),
         ("costs", costs),
     ]);
 }
@@ -296,10 +299,41 @@ fn classes(partitions: usize, traffic: f64) -> (f64, [f64; 4], f64) {
 fn estimates() {
     println!("\nintervals of 95 % that cover the truth, in per cent of 3,000 runs (errors are never cut here)");
     let coverage = estimate::coverage(1, RUNS);
-    for (what, covered) in &coverage {
+    for (what, covered) in &coverage.shares {
         println!("{what:>20}{:>8.1}", 100.0 * covered);
     }
-    plots::estimates(&coverage, RUNS);
+    plots::estimates(&coverage.shares, RUNS);
+}
+
+fn truth() {
+    println!(
+        "\nthe same through engines, 1,000 traces/s, in {ENGINE_RUNS} runs; what gives way before the others: the sample of all, or nothing"
+    );
+    println!(
+        "from: the first of 8 seconds of verdicts; no chance: traces not kept whatever their randomness; estimated: traces; in per cent"
+    );
+    let names = ["traces", "spans", "errors", "long", "rated", "others", "no chance", "estimated"];
+    println!(
+        "{:>10}{:>11}{:>6}{}",
+        "partitions",
+        "gives way",
+        "from",
+        names.map(|name| format!("{name:>10}")).concat()
+    );
+    for give_way in ["all", ""] {
+        for partitions in PARTITIONS {
+            let windows = estimate::through_engines(1, ENGINE_RUNS, partitions, give_way);
+            for (from, coverage) in estimate::WINDOWS.iter().zip(windows) {
+                let shares = coverage.shares.iter().map(|(_, share)| format!("{:>10.1}", 100.0 * share));
+                println!(
+                    "{partitions:>10}{give_way:>11}{from:>6}{}{:>10.3}{:>10.1}",
+                    shares.collect::<String>(),
+                    100.0 * coverage.starved,
+                    100.0 * coverage.estimated
+                );
+            }
+        }
+    }
 }
 
 fn costs() {

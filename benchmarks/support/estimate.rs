@@ -8,23 +8,24 @@ use tailwater::{
 use super::{
     cluster::{candidates, thresholds},
     traces::{Trace, Traces},
-    workers::{self, Workers},
+    workers::{self, Workers, is_rated},
 };
-
-/// What came to engines.
-#[derive(Clone, Copy)]
-pub struct Traffic {
-    pub partitions: usize,
-    pub per_second: f64,
-    /// Spans of a trace are 1 to twice this less 1.
-    pub cost: u64,
-}
 
 /// Of many runs, in what share an interval of 95 % covered the truth.
 pub struct Coverage {
-    pub of: Vec<(&'static str, f64)>,
-    /// The share of traces that were not kept whatever their randomness.
+    pub shares: Vec<(&'static str, f64)>,
+    /// The share of traces that were not kept whatever their randomness: no estimate knows of them.
     pub starved: f64,
+    /// How many traces were estimated to one that came.
+    pub estimated: f64,
+}
+
+/// What is estimated adds up what traces are.
+struct Kind {
+    spans: f64,
+    is_error: bool,
+    is_long: bool,
+    is_rated: bool,
 }
 
 /// A sum over all traces, estimated from those that were kept.
@@ -35,53 +36,100 @@ struct Estimate {
     variance: f64,
 }
 
+/// What came of a run.
+#[derive(Clone, Copy, Default)]
+struct Sample {
+    estimates: [Estimate; QUANTITIES.len()],
+    starved: u64,
+}
+
 /// What is estimated, and what each trace adds to it.
-type Quantity = (&'static str, fn(&Trace) -> f64);
+type Quantity = (&'static str, fn(&Kind) -> f64);
 
 const QUANTITIES: [Quantity; 6] = [
     ("traces", |_| 1.0),
-    ("spans", |trace| trace.cost as f64),
-    ("errors", |trace| f64::from(u8::from(is_error(trace)))),
-    ("long traces", |trace| f64::from(u8::from(trace.cost > 20))),
-    ("traces of a rate", |trace| f64::from(u8::from(is_rated(trace)))),
-    ("others", |trace| f64::from(u8::from(!is_rated(trace) && !is_error(trace)))),
+    ("spans", |kind| kind.spans),
+    ("errors", |kind| f64::from(u8::from(kind.is_error))),
+    ("long traces", |kind| f64::from(u8::from(kind.is_long))),
+    ("traces of a rate", |kind| f64::from(u8::from(kind.is_rated))),
+    ("others", |kind| f64::from(u8::from(!kind.is_rated && !kind.is_error))),
 ];
+
+const KEYS: usize = 100;
 
 const SECONDS: i64 = 12;
 
 /// Seconds before anything is estimated: a bucket begins empty, and few traces have to stand for many.
 const WARM_UP: i64 = 4;
 
-/// Of so many runs, in what share an interval of 95 % covered the truth.
-pub fn coverage(seed: u64, runs: u64) -> Vec<(&'static str, f64)> {
-    let mut covered = [0_u64; QUANTITIES.len()];
-    for run in 0..runs {
-        for (covered, estimate) in covered.iter_mut().zip(run_once(seed * 1_000_000 + run)) {
-            *covered += u64::from((estimate.sum - estimate.truth).abs() <= 1.96 * estimate.variance.sqrt());
-        }
-    }
-    QUANTITIES.iter().zip(covered).map(|((what, _), covered)| (*what, covered as f64 / runs as f64)).collect()
+/// Seconds that are estimated together.
+const COUNTED: i64 = SECONDS - WARM_UP;
+
+/// Of engines, when these begin: as soon after their first batch, which closes in the third second, and when buckets are as they will be.
+pub const WINDOWS: [i64; 2] = [2 + WARM_UP, 2 + WARM_UP + COUNTED];
+
+/// Seconds after which engines have decided what came: a trace waits for one, and a batch for another.
+const REST: i64 = 3;
+
+/// Traces a second that come to engines.
+const TRAFFIC: f64 = 1_000.0;
+
+/// Of these, spans are 1 to twice this less 1.
+const SPANS: u64 = 3;
+
+/// Of the spans that come, what there is for the rate and the budget.
+const SHARES: [f64; 2] = [1_300.0 / 15_000.0, 2_700.0 / 15_000.0];
+
+/// By the arithmetic of samplers on one partition.
+pub fn coverage(seed: u64, runs: u64) -> Coverage {
+    let [coverage] = cover(seed, runs, |seed| [by_arithmetic(seed)]);
+    coverage
 }
 
-fn run_once(seed: u64) -> [Estimate; QUANTITIES.len()] {
-    let mut traces = Traces::new(seed, 100, 1_000.0);
+/// Through engines, in each of the windows. `give_way` are policies.
+pub fn through_engines(seed: u64, runs: u64, partitions: usize, give_way: &str) -> [Coverage; WINDOWS.len()] {
+    cover(seed, runs, |seed| by_engines(seed, partitions, give_way))
+}
+
+fn cover<const N: usize>(seed: u64, runs: u64, run: impl Fn(u64) -> [Sample; N]) -> [Coverage; N] {
+    let runs: Vec<[Sample; N]> = (0..runs).map(|number| run(seed * 1_000_000 + number)).collect();
+    std::array::from_fn(|window| Coverage::of(&runs.iter().map(|run| run[window]).collect::<Vec<_>>()))
+}
+
+fn by_arithmetic(seed: u64) -> Sample {
+    let mut traces = Traces::new(seed, KEYS, 1_000.0);
     traces.cost = 15;
     let mut policies = Policies {
         adaptive: Means::new(Adaptive::Probability(0.1), 1_000),
         rated: Account::default(),
         budgeted: Account::default(),
     };
-    let mut estimates = [Estimate::default(); QUANTITIES.len()];
+    let mut sample = Sample::default();
     for second in 0..SECONDS {
-        let traces = traces.second(|_| 1.0);
-        let thresholds = policies.second(RecordTime(second * 1000), &traces);
-        for (trace, threshold) in traces.iter().zip(thresholds).filter(|_| second >= WARM_UP) {
-            for (estimate, (_, of)) in estimates.iter_mut().zip(QUANTITIES) {
-                estimate.add(of(trace), trace, threshold);
-            }
+        let all = traces.second(|_| 1.0);
+        let thresholds = policies.second(RecordTime(second * 1000), &all);
+        for (trace, threshold) in all.iter().zip(thresholds).filter(|_| second >= WARM_UP) {
+            sample.add(&Kind::of(trace, traces.cost, is_error(trace)), trace, threshold);
         }
     }
-    estimates
+    sample
+}
+
+fn by_engines(seed: u64, partitions: usize, give_way: &str) -> [Sample; WINDOWS.len()] {
+    let mut traces = Traces::new(seed, KEYS, TRAFFIC);
+    (traces.partitions, traces.cost) = (partitions, SPANS);
+    let [rate, budget] = SHARES.map(|share| (share * TRAFFIC * SPANS as f64) as u32);
+    let mut workers = Workers::new(seed, partitions, &workers::overlapping(rate, budget, give_way), 60);
+    let last = WINDOWS[WINDOWS.len() - 1] + COUNTED + REST;
+    (0..last).for_each(|_| workers.second(traces.second(|_| 1.0)));
+    WINDOWS.map(|from| {
+        let mut sample = Sample::default();
+        for decided in workers.decided.iter().filter(|decided| (from..from + COUNTED).contains(&decided.second)) {
+            let kind = Kind::of(&decided.trace, SPANS, workers::fails(&decided.trace));
+            sample.add(&kind, &decided.trace, decided.threshold);
+        }
+        sample
+    })
 }
 
 /// All keep; errors are protected, and what only the sample of all keeps gives way first.
@@ -95,10 +143,6 @@ const EVERY_TWENTIETH: Threshold = Threshold(Threshold::NEVER.0 / 20 * 19);
 
 fn is_error(trace: &Trace) -> bool {
     trace.cost % 29 == 7
-}
-
-fn is_rated(trace: &Trace) -> bool {
-    trace.key.is_multiple_of(3)
 }
 
 // === impl Policies ===
@@ -136,6 +180,44 @@ impl Policies {
     }
 }
 
+// === impl Coverage ===
+
+impl Coverage {
+    fn of(samples: &[Sample]) -> Self {
+        let sum = |of: fn(&Sample) -> f64| samples.iter().map(of).sum::<f64>();
+        let share = |(at, (what, _)): (usize, &Quantity)| {
+            let covered = samples.iter().filter(|sample| sample.estimates[at].covers()).count();
+            (*what, covered as f64 / samples.len() as f64)
+        };
+        let traces = sum(|sample| sample.estimates[0].truth);
+        Self {
+            shares: QUANTITIES.iter().enumerate().map(share).collect(),
+            starved: sum(|sample| sample.starved as f64) / traces,
+            estimated: sum(|sample| sample.estimates[0].sum) / traces,
+        }
+    }
+}
+
+// === impl Kind ===
+
+impl Kind {
+    /// Where spans of a trace are `mean` on average.
+    fn of(trace: &Trace, mean: u64, is_error: bool) -> Self {
+        Self { spans: trace.cost as f64, is_error, is_long: 3 * trace.cost > 4 * mean, is_rated: is_rated(trace) }
+    }
+}
+
+// === impl Sample ===
+
+impl Sample {
+    fn add(&mut self, kind: &Kind, trace: &Trace, threshold: Threshold) {
+        self.starved += u64::from(threshold == Threshold::NEVER);
+        for (estimate, (_, of)) in self.estimates.iter_mut().zip(QUANTITIES) {
+            estimate.add(of(kind), trace, threshold);
+        }
+    }
+}
+
 // === impl Estimate ===
 
 impl Estimate {
@@ -146,5 +228,9 @@ impl Estimate {
             self.sum += value / probability;
             self.variance += (1.0 - probability) * value * value / (probability * probability);
         }
+    }
+
+    fn covers(&self) -> bool {
+        (self.sum - self.truth).abs() <= 1.96 * self.variance.sqrt()
     }
 }

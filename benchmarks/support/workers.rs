@@ -74,10 +74,10 @@ const DOWN: i64 = 7;
 const QUIET: i64 = 1000;
 /// The first second, in milliseconds: a multiple of all periods.
 const EPOCH: i64 = 28_000_000 * 60_000;
+/// As in OTLP.
+const SERVER: i32 = 2;
 /// One of so many traces fails.
 const FAILS: u64 = 20;
-/// Keys of which the last digit is below this have a rate of their own, where policies overlap.
-const RATED: u64 = 5;
 
 pub const RARE: &str = "policies: [{ name: each, keep: { rare: { by: [root.name], at_least: 1, per: 1m } } }]";
 
@@ -103,26 +103,25 @@ pub fn adaptive(goal: u32) -> String {
     format!("policies: [{{ name: some, keep: {{ adaptive: {{ traces_per_second: {goal}, by: [root.name] }} }} }}]")
 }
 
-/// All at once: what failed is protected, and what only the sample of all keeps gives way first. Spans a second, of the rate and of the
-/// budget.
-pub fn overlapping(rate: u64, budget: u64) -> String {
+/// All at once, in spans a second: what failed is protected, and some keys have a rate.
+pub fn overlapping(rate: u32, budget: u32, give_way: &str) -> String {
     format!(
         "
 policies:
   - {{ name: errors, when: any(status.code == STATUS_CODE_ERROR), keep: always, protect: true }}
-  - {{ name: seldom, keep: {{ adaptive: {{ probability: 10%, by: [root.name] }} }} }}
+  - {{ name: some, keep: {{ adaptive: {{ probability: 10%, by: [root.name] }} }} }}
   - name: rated
-    when: 'IsMatch(root.name, \"[0-{last}]$\")'
+    when: root.kind == SPAN_KIND_SERVER
     keep: {{ rate: {{ spans_per_second: {rate}, by: [root.name] }} }}
   - {{ name: all, keep: {{ probability: 5% }} }}
-budget: {{ spans_per_second: {budget}, give_way: [all] }}
-",
-        last = RATED - 1
+budget: {{ spans_per_second: {budget}, give_way: [{give_way}] }}
+"
     )
 }
 
+/// A server's.
 pub fn is_rated(trace: &Trace) -> bool {
-    trace.key % 16 < RATED
+    trace.key.is_multiple_of(3)
 }
 
 pub fn fails(trace: &Trace) -> bool {
@@ -305,6 +304,7 @@ fn encode(number: usize, trace: &Trace) -> Vec<u8> {
         span_id: number.to_be_bytes().to_vec(),
         parent_span_id: if number == 1 { Vec::new() } else { 1_u64.to_be_bytes().to_vec() },
         name: if number == 1 { format!("{:x}", trace.key) } else { String::new() },
+        kind: if number == 1 && is_rated(trace) { SERVER } else { 0 },
         start_time_unix_nano: 1,
         end_time_unix_nano: 2,
         status: (number == 1 && fails(trace))
