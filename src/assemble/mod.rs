@@ -16,6 +16,7 @@ mod leaps;
 mod links;
 mod marks;
 mod memory;
+mod most;
 mod remembered;
 mod slab;
 mod time;
@@ -46,6 +47,7 @@ use completion::Structure;
 use deadline::IDLE;
 use links::Links;
 use marks::Mark;
+use most::Most;
 use slab::{Linked, NIL, Rows, Slab};
 use time::Time;
 use verdicts::{Verdicts, Written};
@@ -88,8 +90,9 @@ pub struct Assembly<C, V> {
     learns: usize,
     /// Alarms ring in batches.
     together: bool,
-    /// Held traces by the logarithm of how many spans they have.
-    lengths: [u32; u32::BITS as usize],
+    /// Of the spans of held traces, and of their bytes with what stands around them.
+    lengths: Most,
+    sizes: Most,
 }
 
 /// What policies remember of the traces that begin under them.
@@ -275,7 +278,8 @@ impl<C, V: Copy> Assembly<C, V> {
             arrivals: Rows::new(learns),
             learns,
             together: false,
-            lengths: [0; u32::BITS as usize],
+            lengths: Most::default(),
+            sizes: Most::default(),
         }
     }
 
@@ -461,18 +465,14 @@ impl<C, V: Copy> Assembly<C, V> {
         }
         entry.spans = at;
         entry.span_count += 1;
-        if entry.span_count.is_power_of_two() {
-            let at = entry.span_count.ilog2() as usize;
-            self.lengths[at] += 1;
-            if at > 0 {
-                self.lengths[at - 1] -= 1;
-            }
-        }
+        self.lengths.grow(u64::from(entry.span_count) - 1, u64::from(entry.span_count));
+        let before = entry.size();
         entry.bytes += bytes.len() as u64;
         if entry.scope != scope {
             entry.scope = scope;
             entry.around += self.envelopes.around(scope) as u64;
         }
+        self.sizes.grow(before, entry.size());
         entry.first_seen = entry.first_seen.min(seen.0);
         entry.last_seen = entry.last_seen.max(seen.0);
         entry.torn = false;
@@ -683,8 +683,10 @@ impl<C, V: Copy> Assembly<C, V> {
 
     /// Lets a trace go: with a verdict, which is remembered, or without, where it is given back undecided.
     pub fn release(&mut self, trace: u32, verdict: Option<(V, RecordTime)>) {
-        let Trace { id, spans, span_count, anchors, links, domain, generation, .. } = self.traces[trace].clone();
-        self.lengths[span_count.ilog2() as usize] -= 1;
+        let entry = self.traces[trace].clone();
+        self.lengths.leave(u64::from(entry.span_count));
+        self.sizes.leave(entry.size());
+        let Trace { id, spans, anchors, links, domain, generation, .. } = entry;
         self.generations[usize::from(generation)].held -= 1;
         let mut at = spans;
         while at != NIL {
@@ -787,8 +789,12 @@ impl<C, V: Copy> Assembly<C, V> {
 
     /// Spans that a held trace has at most; less than twice as many as one has.
     pub fn longest(&self) -> usize {
-        let at = self.lengths.iter().rposition(|traces| *traces > 0);
-        at.map_or(0, |at| (2 << at) - 1)
+        self.lengths.bound() as usize
+    }
+
+    /// Bytes that a held trace has at most, with what stands around its spans; less than twice as many as one has.
+    pub fn largest(&self) -> usize {
+        self.sizes.bound() as usize
     }
 
     pub fn traces_held(&self) -> u32 {
@@ -855,6 +861,14 @@ impl<C, V: Copy> Assembly<C, V> {
 }
 
 // === impl Trace ===
+
+impl Trace {
+    /// Bytes of its spans, and of what stands around them.
+    #[inline(always)]
+    fn size(&self) -> u64 {
+        self.bytes + self.around
+    }
+}
 
 impl Linked for Trace {
     fn link(&mut self) -> &mut u32 {

@@ -111,17 +111,18 @@ impl Engine {
     /// was not too large before that record.
     pub(super) fn reserve(&self, need: usize) -> usize {
         let Settings { tick_bytes, completion, output_record_bytes, buffer, .. } = self.settings;
-        let tree = if self.sets.ask_tree() { self.tree_bytes() } else { 0 };
-        let links = if self.sets.ask_links() { completion.max_trace_bytes } else { 0 };
-        let stamped = if self.settings.stamps.is_none() { 0 } else { self.stamped_bytes() };
+        let trace = self.largest(need);
+        let tree = if self.sets.ask_tree() { self.tree_bytes(need) } else { 0 };
+        let links = if self.sets.ask_links() { trace } else { 0 };
+        let stamped = if self.settings.stamps.is_none() { 0 } else { self.stamped_bytes(trace) };
         let states = if self.states.bytes() > 0 { 2 * STATE_BYTES } else { 0 };
         // Of two ticks, as above.
         let states = states + 2 * self.states.at_once() + self.batch_bytes();
-        // What is recalled is in memory twice when it is written.
+        // What is recalled is in memory twice when it is written, and is none of what is held then.
         let recall = if self.settings.recall.is_some() { completion.max_trace_bytes + self.sought_bytes() } else { 0 };
         tick_bytes
             + states
-            + completion.max_trace_bytes
+            + trace
             + recall
             + tree
             + links
@@ -129,15 +130,19 @@ impl Engine {
             + output_record_bytes.min(buffer / 8).max(LOOK).max(need)
     }
 
+    /// Bytes of the largest trace when it is decided: until this is asked again, so much may come to one.
+    fn largest(&self, need: usize) -> usize {
+        self.settings.completion.max_trace_bytes.min(self.assembly.largest() + need.max(LOOK))
+    }
+
     /// What the call tree of a trace may take, and the values in it: a node is about twice the smallest span, and so are the
     /// values of two paths.
-    pub(super) fn tree_bytes(&self) -> usize {
-        self.settings.completion.max_trace_bytes * (2 + self.sets.notes().saturating_sub(NOTES))
+    pub(super) fn tree_bytes(&self, need: usize) -> usize {
+        self.largest(need) * (2 + self.sets.notes().saturating_sub(NOTES))
     }
 
     /// What is stamped on a trace may take: its trace states once more, and, there and in the tick, what is added to its spans.
-    fn stamped_bytes(&self) -> usize {
-        let trace = self.settings.completion.max_trace_bytes;
+    fn stamped_bytes(&self, trace: usize) -> usize {
         trace + 2 * self.longest() * encode::SPAN_STAMP
     }
 
