@@ -680,8 +680,8 @@ impl Group {
 
     /// By topic and partition, all of one moment.
     pub fn committed(&self) -> Vec<Committed> {
-        // A new group's coordinator may have yet to be found.
-        let committed = wait_for("the committed offsets", PATIENCE, || {
+        // A new group's coordinator may have yet to be found, and on a busy machine one that was killed is not back for minutes.
+        let committed = wait_for("the committed offsets", PATIENCE * 3, || {
             self.consumer.committed_offsets(self.partitions.clone(), REQUEST).ok()
         });
         let offset = |offset| if let Offset::Offset(offset) = offset { Some(offset) } else { None };
