@@ -218,7 +218,7 @@ impl Engine {
         }
         let layout = layout(&edition.policies);
         let grows_trees = edition.policies.asks_tree() && !self.sets.ask_tree();
-        let more = self.assembly.turning(&layout) + if grows_trees { self.tree_bytes(0) } else { 0 };
+        let more = self.assembly.turning(&layout) + if grows_trees { self.tree_bytes(self.largest(0)) } else { 0 };
         if more > 0 && self.evict(more + self.assembly.growth(0) + self.reserve(0), 0).is_err() {
             return false;
         }

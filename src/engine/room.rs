@@ -112,7 +112,7 @@ impl Engine {
     pub(super) fn reserve(&self, need: usize) -> usize {
         let Settings { tick_bytes, completion, output_record_bytes, buffer, .. } = self.settings;
         let trace = self.largest(need);
-        let tree = if self.sets.ask_tree() { self.tree_bytes(need) } else { 0 };
+        let tree = if self.sets.ask_tree() { self.tree_bytes(trace) } else { 0 };
         let links = if self.sets.ask_links() { trace } else { 0 };
         let stamped = if self.settings.stamps.is_none() { 0 } else { self.stamped_bytes(trace) };
         let states = if self.states.bytes() > 0 { 2 * STATE_BYTES } else { 0 };
@@ -131,14 +131,14 @@ impl Engine {
     }
 
     /// Bytes of the largest trace when it is decided: until this is asked again, so much may come to one.
-    fn largest(&self, need: usize) -> usize {
+    pub(super) fn largest(&self, need: usize) -> usize {
         self.settings.completion.max_trace_bytes.min(self.assembly.largest() + need.max(LOOK))
     }
 
     /// What the call tree of a trace may take, and the values in it: a node is about twice the smallest span, and so are the
     /// values of two paths.
-    pub(super) fn tree_bytes(&self, need: usize) -> usize {
-        self.largest(need) * (2 + self.sets.notes().saturating_sub(NOTES))
+    pub(super) fn tree_bytes(&self, trace: usize) -> usize {
+        trace * (2 + self.sets.notes().saturating_sub(NOTES))
     }
 
     /// What is stamped on a trace may take: its trace states once more, and, there and in the tick, what is added to its spans.
