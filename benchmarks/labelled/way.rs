@@ -1,26 +1,27 @@
 //! Policies on engines of their own, which share the partitions and hear of each other two ticks late.
 
-use std::collections::VecDeque;
-
 use fastrand::Rng;
 use tailwater::{
     assemble::Start,
     engine::{Engine, Full, Record},
     model::RecordTime,
-    sample::Learned,
     tick::Tick,
 };
 
-use super::support::{Form, feed::settings, policies::compile};
+use super::support::{
+    Form,
+    feed::settings,
+    partitions::{Told, draw},
+    policies::compile,
+};
 
 pub struct Way {
     /// Of four workers at most: a partition is the engine's that its place comes to, in turn.
     engines: Vec<Engine>,
     partitions: Vec<Partition>,
     rng: Rng,
-    /// What engines have learned, with the tick in which others hear of it.
-    on_their_way: VecDeque<(u64, Learned)>,
-    ticks: u64,
+    told: Told,
+    ticks: i64,
     /// Milliseconds of the last tick, or of the first record.
     cut: Option<i64>,
     /// By the number of a trace, from 1 on: it is kept.
@@ -36,8 +37,6 @@ struct Partition {
 
 /// Milliseconds of record time.
 const TICK: i64 = 1000;
-/// Ticks.
-const LATE: u64 = 2;
 const WORKERS: usize = 4;
 
 // === impl Way ===
@@ -76,7 +75,7 @@ impl Way {
             engines,
             partitions: vec![Partition::default(); partitions],
             rng: Rng::with_seed(partitions as u64),
-            on_their_way: VecDeque::new(),
+            told: Told::default(),
             ticks: 0,
             cut: None,
             kept: Vec::new(),
@@ -91,7 +90,7 @@ impl Way {
             self.cut = Some(at_ms);
             self.tick();
         }
-        let place = self.place();
+        let place = draw(&mut self.rng, self.partitions.len());
         let (worker, partition) = self.find(place);
         let timestamp = Some(RecordTime(at_ms));
         let Partition { offset, .. } = self.partitions[place];
@@ -112,15 +111,6 @@ impl Way {
         self.kept
     }
 
-    /// The first carries half of the traffic, where there are more.
-    fn place(&mut self) -> usize {
-        match self.partitions.len() {
-            1 => 0,
-            _ if self.rng.bool() => 0,
-            partitions => self.rng.usize(1..partitions),
-        }
-    }
-
     /// Of a partition, the engine, and its number there.
     fn find(&self, place: usize) -> (usize, u32) {
         (place % self.engines.len(), (place / self.engines.len()) as u32)
@@ -138,7 +128,7 @@ impl Way {
 
     fn tick(&mut self) {
         self.ticks += 1;
-        self.hear();
+        self.told.hear(self.ticks, self.engines.len(), self.engines.iter_mut().enumerate());
         for worker in 0..self.engines.len() {
             while self.engines[worker].advance() == Err(Full) {
                 let tick = self.engines[worker].cut();
@@ -146,15 +136,6 @@ impl Way {
             }
             let tick = self.engines[worker].cut();
             self.settle(worker, tick);
-        }
-    }
-
-    fn hear(&mut self) {
-        while let Some((_, learned)) = self.on_their_way.pop_front_if(|(due, _)| *due <= self.ticks) {
-            let (owner, _) = self.find(learned.partition as usize);
-            for (_, engine) in self.engines.iter_mut().enumerate().filter(|(worker, _)| *worker != owner) {
-                engine.hear([learned.clone()].into_iter()).expect("as written");
-            }
         }
     }
 
@@ -166,7 +147,7 @@ impl Way {
         }
         for learned in &tick.states {
             let place = worker + learned.partition as usize * self.engines.len();
-            self.on_their_way.push_back((self.ticks + LATE, learned.clone().called(place as u32)));
+            self.told.tell(self.ticks, learned.clone().called(place as u32));
         }
         self.engines[worker].settle(tick, &[]);
     }

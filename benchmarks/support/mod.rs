@@ -5,6 +5,7 @@ pub mod cases;
 pub mod counting;
 pub mod feed;
 pub mod instructions;
+pub mod partitions;
 pub mod policies;
 pub mod records;
 

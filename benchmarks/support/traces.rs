@@ -3,6 +3,8 @@
 use fastrand::Rng;
 use tailwater::model::{Randomness, Threshold};
 
+use super::support::partitions::draw;
+
 #[derive(Clone, Copy, Debug)]
 pub struct Trace {
     pub key: u64,
@@ -51,11 +53,7 @@ impl Traces {
 
     /// One of a key.
     pub fn trace(&mut self, key: u64) -> Trace {
-        let partition = match self.partitions {
-            1 => 0,
-            _ if self.rng.bool() => 0,
-            partitions => self.rng.usize(1..partitions),
-        };
+        let partition = draw(&mut self.rng, self.partitions);
         Trace {
             // As a hash: anything can be made of its digits.
             key: (key + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15),

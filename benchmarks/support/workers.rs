@@ -1,10 +1,7 @@
 //! Partitions of several workers, each of which is an engine: what samplers learn is told two ticks late, and a worker that is killed falls
 //! back to what its ticks have written.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use fastrand::Rng;
 use prost::Message;
@@ -21,7 +18,7 @@ use tailwater::{
 
 use super::{
     cluster::Second,
-    support::{Form, feed, policies::compile},
+    support::{Form, feed, partitions::Told, policies::compile},
     traces::Trace,
 };
 
@@ -34,7 +31,7 @@ pub struct Workers {
     /// When a worker that is down is back.
     back: Vec<i64>,
     partitions: Vec<Partition>,
-    on_their_way: VecDeque<(i64, Learned)>,
+    told: Told,
     /// All that came, by number.
     traces: Vec<Trace>,
     /// By period and key: traces, and how many of them were kept.
@@ -68,7 +65,6 @@ struct Partition {
     learned: BTreeMap<Name, Vec<u8>>,
 }
 
-const LATE: i64 = 2;
 const DOWN: i64 = 7;
 /// Milliseconds. So much earlier than it is counted a trace comes: then it is decided in the second in which it is counted.
 const QUIET: i64 = 1000;
@@ -141,7 +137,7 @@ impl Workers {
             engines: (0..workers).map(|_| None).collect(),
             back: vec![0; workers],
             partitions: (0..partitions).map(|_| Partition::default()).collect(),
-            on_their_way: VecDeque::new(),
+            told: Told::default(),
             traces: Vec::new(),
             kept: BTreeMap::new(),
             decided: Vec::new(),
@@ -163,13 +159,9 @@ impl Workers {
             self.partitions[trace.partition].log.push((time, self.traces.len()));
             self.traces.push(trace);
         }
-        while let Some((_, learned)) = self.on_their_way.pop_front_if(|(due, _)| *due <= self.now) {
-            let owner = learned.partition as usize % self.engines.len();
-            for (_, engine) in self.engines.iter_mut().enumerate().filter(|(worker, _)| *worker != owner) {
-                let told = [learned.clone()].into_iter();
-                engine.iter_mut().for_each(|engine| engine.hear(told.clone()).expect("as written"));
-            }
-        }
+        let workers = self.engines.len();
+        let engines = self.engines.iter_mut().enumerate();
+        self.told.hear(self.now, workers, engines.filter_map(|(worker, engine)| Some((worker, engine.as_mut()?))));
         let killed = self.kills.contains(&self.now).then(|| self.rng.usize(..self.engines.len()));
         for worker in 0..self.engines.len() {
             if self.engines[worker].is_none() && self.now >= self.back[worker] {
@@ -227,7 +219,7 @@ impl Workers {
         for learned in &tick.states {
             let place = own[learned.partition as usize];
             self.partitions[place].learned.insert(learned.name, learned.value.clone());
-            self.on_their_way.push_back((self.now + LATE, learned.clone().called(place as u32)));
+            self.told.tell(self.now, learned.clone().called(place as u32));
         }
         engine.settle(tick, &logged);
     }
