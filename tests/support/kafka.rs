@@ -680,7 +680,7 @@ impl Group {
 
     /// By topic and partition, all of one moment.
     pub fn committed(&self) -> Vec<Committed> {
-        // A new group's coordinator may have yet to be found, and on a busy machine one that was killed is not back for minutes.
+        // A new group's coordinator may have yet to be found, and one whose broker was killed may take its time.
         let committed = wait_for("the committed offsets", PATIENCE * 3, || {
             self.consumer.committed_offsets(self.partitions.clone(), REQUEST).ok()
         });
