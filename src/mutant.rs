@@ -24,6 +24,8 @@ pub enum Mutant {
     ClockOfAll,
     /// The end of what can be read is the end of the log.
     StableEndIsHead,
+    /// What was fetched and is not to be polled has been polled.
+    EmptyQueueIsPolled,
     /// Records are rejected again when they are read again.
     RejectedAgain,
     /// What was handled before a restart is handled again.
@@ -51,7 +53,7 @@ pub enum Mutant {
 }
 
 #[cfg(test)]
-pub const MUTANTS: [Mutant; 22] = [
+pub const MUTANTS: [Mutant; 23] = [
     Mutant::NoBarrier,
     Mutant::PositionFallsBack,
     Mutant::OneFirstOffset,
@@ -62,6 +64,7 @@ pub const MUTANTS: [Mutant; 22] = [
     Mutant::MembershipOfLater,
     Mutant::ClockOfAll,
     Mutant::StableEndIsHead,
+    Mutant::EmptyQueueIsPolled,
     Mutant::RejectedAgain,
     Mutant::NothingSkipped,
     Mutant::RevokedStaysInTick,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::{
     assemble::{Clock, Moment},
     model::RecordTime,
-    source::{Beginning, Head, Partition},
+    source::{Beginning, Head, Partition, Polled},
     tick::Watermark,
 };
 
@@ -43,6 +43,8 @@ pub struct Lane {
     pub flows: Option<bool>,
     /// Statistics to be passed over: what was fetched before a pause is gone, and they do not know it yet.
     stale: u8,
+    /// What statistics said.
+    polled: Polled,
 }
 
 /// So many statistics after a pause or its end may still speak of records that were fetched before.
@@ -80,6 +82,7 @@ impl Lane {
             at_head: None,
             flows: None,
             stale: 0,
+            polled: Polled::default(),
         }
     }
 
@@ -111,7 +114,7 @@ impl Lane {
     pub fn regulate(&mut self, flows: bool) -> bool {
         let news = self.flows.replace(flows) != Some(flows);
         if news {
-            self.stale = STALE;
+            (self.stale, self.polled) = (STALE, Polled::default());
         }
         news
     }
@@ -166,7 +169,8 @@ impl Lane {
             self.at_head = None;
             return;
         }
-        let all_polled = |up_to: i64| head.next >= up_to && (self.position >= up_to || head.queued == 0);
+        let polled = self.polled.below(head, self.position);
+        let all_polled = |up_to: i64| head.next >= up_to && polled >= up_to;
         if head.fresh && all_polled(head.next) {
             self.read = self.read.max(head.next);
         }
@@ -206,7 +210,8 @@ mod tests {
 
     /// Of a partition that has been fetched up to its head.
     fn head(partition: &Partition, high: i64) -> Head {
-        Head { partition: partition.clone(), high, next: high, queued: 0, fresh: true, at: Instant::now() }
+        let at = Instant::now();
+        Head { partition: partition.clone(), high, next: high, queued: 0, broker: 1, fetches: 0, fresh: true, at }
     }
 
     fn clock(lane: &Lane) -> Option<i64> {
@@ -272,7 +277,10 @@ mod tests {
         assert!(lane.takes(0) && !lane.finished);
         lane.pass(0, RecordTime(0), CEILING);
         // What is left are markers.
-        lane.look(&head(&lane.partition, 3), STATISTICS, CEILING, LEAP);
+        for fetches in [0, 2] {
+            assert!(!lane.finished);
+            lane.look(&Head { fetches, ..head(&lane.partition, 3) }, STATISTICS, CEILING, LEAP);
+        }
         assert!(lane.finished && !lane.takes(3) && !lane.is_done());
         lane.committed = lane.watermark();
         assert!(lane.is_done());

@@ -46,6 +46,10 @@ pub struct Head {
     pub next: i64,
     /// Records fetched and not yet polled, of all partitions.
     pub queued: i64,
+    /// The one that leads it.
+    pub broker: i32,
+    /// How often that broker was asked for records.
+    pub fetches: i64,
     /// A fetch is going on and its broker answered within the last second.
     pub fresh: bool,
     /// When stock was taken.
@@ -158,6 +162,15 @@ struct Broker {
     state: String,
     /// Microseconds since anything was received.
     rxidle: i64,
+    #[serde(default)]
+    req: Requests,
+}
+
+/// How many were sent.
+#[derive(Default, Deserialize)]
+struct Requests {
+    #[serde(rename = "Fetch", default)]
+    fetch: i64,
 }
 
 #[derive(Deserialize)]
@@ -183,16 +196,17 @@ const FRESH_US: i64 = 1_000_000;
 
 impl Statistics {
     fn heads(self) -> Vec<Head> {
-        let answering = |id: i32| {
-            self.brokers.values().any(|b| b.nodeid == id && b.state == "UP" && (0..FRESH_US).contains(&b.rxidle))
-        };
+        let leader = |id: i32| self.brokers.values().find(|b| b.nodeid == id);
+        let answering = |b: &Broker| b.state == "UP" && (0..FRESH_US).contains(&b.rxidle);
         let at = Instant::now();
         let of = |topic: Arc<str>, p: TopicPartition| Head {
             partition: (topic, p.partition),
             high: p.hi_offset,
             next: p.next_offset,
             queued: p.fetchq_cnt,
-            fresh: p.fetch_state == "active" && answering(p.broker),
+            broker: p.broker,
+            fetches: leader(p.broker).map_or(0, |broker| broker.req.fetch),
+            fresh: p.fetch_state == "active" && leader(p.broker).is_some_and(answering),
             at,
         };
         self.topics

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::{
     engine::Engine,
-    source::{Metadata, Partition},
+    source::{Metadata, Partition, Polled},
     tick::Watermark,
 };
 
@@ -57,6 +57,8 @@ pub struct Owned {
     pub flows: Option<bool>,
     /// Statistics to be passed over: what was fetched before a pause is gone, and they do not know it yet.
     pub stale: u8,
+    /// What statistics said.
+    pub polled: Polled,
 }
 
 /// Longer than it takes to look at a partition twice, every half second.

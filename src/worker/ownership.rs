@@ -11,7 +11,7 @@ use crate::{
     model::RecordTime,
     mutant::{self, Mutant},
     sample::Learned,
-    source::{Beginning, Event, Head, Memory, Metadata, NoBeginning, Partition, Restored, Wanted},
+    source::{Beginning, Event, Head, Memory, Metadata, NoBeginning, Partition, Polled, Restored, Wanted},
 };
 
 /// For a tick in flight when a partition is revoked: well below the session timeout of 45 s.
@@ -133,6 +133,7 @@ impl<I: Io> Worker<I> {
                 delay: metadata.wall.zip(metadata.clock).map(|(wall, clock)| wall - clock),
                 flows: None,
                 stale: 0,
+                polled: Polled::default(),
             });
         }
         let partial = self.orders.keying == Keying::Unkeyed && self.owned.len() < self.orders.partitions.len();
@@ -208,7 +209,7 @@ impl<I: Io> Worker<I> {
         for owned in self.owned.iter_mut() {
             let flows = !waits && owned.begun && !self.waiting.holds_up(owned.at);
             if owned.flows.replace(flows) != Some(flows) {
-                owned.stale = STALE;
+                (owned.stale, owned.polled) = (STALE, Polled::default());
                 (if flows { &mut flowing } else { &mut paused }).push(owned.partition.clone());
             }
         }
@@ -267,7 +268,8 @@ impl<I: Io> Worker<I> {
             owned.stale = owned.stale.saturating_sub(1);
             return;
         }
-        let all_polled = |up_to: i64| head.next >= up_to && (owned.fetched >= up_to || head.queued == 0);
+        let polled = owned.polled.below(head, owned.fetched);
+        let all_polled = |up_to: i64| head.next >= up_to && polled >= up_to;
         let waits = self.waiting.has(owned.at);
         if head.fresh && !waits && all_polled(head.next) {
             // What lies before may be markers of transactions, which never come.

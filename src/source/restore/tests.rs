@@ -227,7 +227,7 @@ fn log(floor: i64, last: Option<i64>, watermarks: (i64, i64), to_end: bool) -> a
 }
 
 fn head(next: i64, queued: i64) -> Head {
-    Head { partition: ("d".into(), 0), high: 100, next, queued, fresh: true, at: Instant::now() }
+    Head { partition: ("d".into(), 0), high: 100, next, queued, broker: 1, fetches: 0, fresh: true, at: Instant::now() }
 }
 
 #[test]

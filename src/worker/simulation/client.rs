@@ -67,6 +67,10 @@ struct Consumer {
     lost: bool,
     events: VecDeque<Event>,
     positions: BTreeMap<usize, Fetch>,
+    /// How often the broker was asked for records, and how often it had been when the group last rebalanced: what was fetched by
+    /// then is thrown away, and statistics do not know it until it is asked again.
+    fetches: i64,
+    rebalanced: i64,
     /// Records that may still be polled before the worker has to look at something else.
     left: usize,
     latest: usize,
@@ -223,6 +227,7 @@ impl Client {
             }
         }
         consumer.told = broker.group.generation;
+        consumer.rebalanced = consumer.fetches;
         let (target, free) = broker.group.target(member);
         let revoked: BTreeSet<usize> = consumer.owned.difference(target).copied().collect();
         let known = broker.group.members.get_mut(&member).expect("looked at above");
@@ -242,11 +247,13 @@ impl Client {
     pub fn take_stock(&self) {
         let consumer = &mut *self.consumer.borrow_mut();
         let broker = self.world.broker.borrow();
+        consumer.fetches += self.world.random.borrow_mut().i64(0..4);
+        let (fetches, knows) = (consumer.fetches, consumer.fetches > consumer.rebalanced);
         let of = |(&at, fetch): (&usize, &Fetch)| {
             let log = &broker.input[at];
             // Fetched, or not yet: both happen.
             let (next, queued) = match log.next(fetch.next) {
-                Some((_, _)) if self.world.random.borrow_mut().bool() => (log.stable(), 1),
+                Some((_, _)) if self.world.random.borrow_mut().bool() => (log.stable(), usize::from(knows)),
                 Some((next, _)) => (next, 0),
                 None => (log.stable().max(fetch.next), 0),
             };
@@ -254,7 +261,9 @@ impl Client {
                 partition: self.world.partitions[at].clone(),
                 high: log.high() as i64,
                 next: next as i64,
-                queued,
+                queued: queued as i64,
+                broker: 0,
+                fetches,
                 fresh: !fetch.paused,
                 at: self.now(),
             }
