@@ -24,6 +24,9 @@ pub struct Account {
 pub struct Funds {
     pub capacity: f64,
     pub full: bool,
+    /// What has flowed in since the batch before. A part of it may be spent though the bucket owes more: then nothing is without
+    /// a chance, and what is owed is paid by the rest.
+    pub flow: f64,
     /// What may be held back of it: half of what the bucket holds, but there is always room
     /// for what flows in within a second. Without it
     /// what gives way would use up each second what is to meet the bursts of what does not.
@@ -44,10 +47,11 @@ impl Account {
         self.changed = true;
         let depth = burst * share.per_second;
         let passed = self.bucket.fill(now, share.per_second, depth);
-        self.demand.learn(passed, asked);
+        self.demand.learn(passed, burst, asked);
         let capacity = self.bucket.tokens();
+        let flow = (share.per_second * passed as f64 / 1000.0).min(depth);
         let reserve = (burst / 2.0).min(burst - 1.0).max(0.0) * share.per_second;
-        Funds { capacity: capacity.max(0.0), full: capacity > 0.0 && capacity >= depth, reserve }
+        Funds { capacity: capacity.max(0.0), full: capacity > 0.0 && capacity >= depth, flow, reserve }
     }
 
     pub fn spend(&mut self, cost: f64) {

@@ -2,13 +2,14 @@
 //!
 //! What policies keep comes in classes; the lower gives way later, and class 0 is what is protected. A class for which there
 //! is no room is cut by randomness: of its traces those stay whose randomness is highest, down to the first that does not
-//! fit, and each has the threshold of its policy or of the cut, whichever is higher.
+//! fit, and each has the threshold of its policy or of the cut, whichever is higher. Where one of them costs more than there is room for,
+//! each is kept with the probability at which the room is used on average, and what that spends too much is owed.
 
 use std::cmp::Reverse;
 
 use super::{
     account::Account,
-    candidate::{Candidate, above, fitting},
+    candidate::{Candidate, above, by_chance, fitting},
     ceiling::Ceiling,
     fair::Claim,
     rate::cost,
@@ -26,12 +27,12 @@ pub struct Class {
     pub spent: f64,
     /// Traces that policies kept and the budget does not. Of class 0 this is to be told: even what is protected is cut.
     pub cut: u64,
-    /// Of these, how many had no chance, whatever their randomness: estimates miss them.
+    /// Of these, how many had no chance, whatever their randomness: nothing had flowed in, and the bucket was empty. Estimates miss them.
     pub starved: u64,
 }
 
-/// Of the budget a second, what each class that asks has though those before it would take it all. Without it nothing of a class might
-/// be kept for long, and no weight can make up for that.
+/// Of what flows in, what each class that asks has though those before it would take it all, and though the bucket owes as much and
+/// more. Without it nothing of a class might be kept for long, and no weight can make up for that.
 const FLOOR: f64 = 0.05;
 
 /// The class of what is protected.
@@ -53,7 +54,7 @@ pub fn close(
     let asked: Vec<(u64, f64)> =
         batch.chunk_by(|a, b| a.key == b.key).map(|traces| (traces[0].key, cost(traces))).collect();
     let funds = account.open(now, share, budget.burst, &asked);
-    let granted = in_turn(&asked, funds.capacity, funds.reserve, funds.capacity.min(share.per_second));
+    let granted = in_turn(&asked, funds.capacity, funds.reserve, funds.flow);
     let mut classes = Vec::with_capacity(asked.len());
     let mut threshold = Threshold::ALWAYS;
     for (at, traces) in batch.chunk_by_mut(|a, b| a.key == b.key).enumerate() {
@@ -70,16 +71,17 @@ pub fn close(
 
 /// Cuts a class, the highest randomness first, to what fits, and raises the threshold of the class before to its own. How many
 /// traces had no chance.
-fn cut(traces: &mut [Candidate], capacity: f64, full: bool, threshold: &mut Threshold) -> u64 {
-    let has_chance = |candidate: &Candidate| full || candidate.cost as f64 <= capacity;
-    let order: Vec<Candidate> = traces.iter().copied().filter(has_chance).collect();
-    let kept = fitting(order.iter().map(|candidate| candidate.cost), capacity, full);
-    if let Some(first) = order.get(kept) {
-        *threshold = above(first.randomness).max(*threshold);
-    }
+fn cut(traces: &mut [Candidate], granted: f64, full: bool, threshold: &mut Threshold) -> u64 {
+    let all_may_fit = full || traces.iter().all(|candidate| candidate.cost as f64 <= granted);
+    let cut = if all_may_fit {
+        let kept = fitting(traces.iter().map(|candidate| candidate.cost), granted, full);
+        traces.get(kept).map_or(Threshold::ALWAYS, |first| above(first.randomness))
+    } else {
+        by_chance(traces, granted)
+    };
+    *threshold = cut.max(*threshold);
     traces.iter_mut().for_each(|candidate| candidate.raise(*threshold));
-    traces.iter_mut().filter(|one| !has_chance(one)).for_each(|candidate| candidate.raise(Threshold::NEVER));
-    (traces.len() - order.len()) as u64
+    if *threshold == Threshold::NEVER { traces.len() as u64 } else { 0 }
 }
 
 /// A budget, class after class. What of its floor a class does not ask for is free, and of the reserve only what is protected
@@ -88,8 +90,8 @@ fn in_turn(asked: &[(u64, f64)], capacity: f64, reserve: f64, flow: f64) -> Vec<
     let floor = |demand: f64| demand.min(FLOOR * flow);
     let mut free = capacity - asked.iter().map(|(_, demand)| floor(*demand)).sum::<f64>();
     let grant = |&(class, demand): &(u64, f64)| {
-        let open = if class == PROTECTED { free } else { (free - reserve).max(0.0) };
-        let more = (demand - floor(demand)).min(open);
+        let open = if class == PROTECTED { free } else { free - reserve };
+        let more = (demand - floor(demand)).min(open.max(0.0));
         free -= more;
         floor(demand) + more
     };

@@ -3,7 +3,7 @@
 use super::share::Summary;
 use crate::model::RecordTime;
 
-/// Per second of record time, an exponential mean over [`SMOOTHING`].
+/// Per second of record time, an exponential mean over as long as a bucket holds, or [`SMOOTHING`].
 #[derive(Clone, Debug, Default)]
 pub struct Demand {
     keys: Keys<f64>,
@@ -19,16 +19,17 @@ pub type Keys<V> = hashbrown::HashMap<u64, V, foldhash::fast::FixedState>;
 /// of these a summary lists an eighth.
 const TRACKED: usize = 1024;
 
-/// In seconds. Long enough that a summary is not the noise of one second, short beside what people call a step.
+/// In seconds, at least. Long enough that a summary is not the noise of one second, short beside what people call a step.
 const SMOOTHING: f64 = 5.0;
 
 // === impl Demand ===
 
 impl Demand {
-    /// What the batch of the last `passed` milliseconds asked for, each key once.
-    pub fn learn(&mut self, passed: u64, batch: &[(u64, f64)]) {
+    /// What the batch of the last `passed` milliseconds asked for, each key once. Buckets hold `burst` seconds: who asks seldom saves
+    /// up for that long, and is to have as much of the goal all the time.
+    pub fn learn(&mut self, passed: u64, burst: f64, batch: &[(u64, f64)]) {
         let seconds = passed.max(1) as f64 / 1000.0;
-        let weight = seconds / (seconds + SMOOTHING);
+        let weight = seconds / (seconds + burst.max(SMOOTHING));
         self.keys.values_mut().for_each(|rate| *rate *= 1.0 - weight);
         for &(key, cost) in batch {
             *self.keys.entry(key).or_default() += weight * cost / seconds;
@@ -79,7 +80,7 @@ mod tests {
         for second in 0..60 {
             let mut batch: Vec<(u64, f64)> = (0..50).map(|key| (key, 100.0)).collect();
             batch.extend((0..5_000).map(|key| (1_000 + second * 5_000 + key, 1.0)));
-            demand.learn(1000, &batch);
+            demand.learn(1000, 0.0, &batch);
         }
         let summary = demand.summary(RecordTime(0));
         let heavy = summary.keys[..50].iter().filter(|(key, rate)| *key < 50 && (rate - 100.0).abs() < 1.0);

@@ -5,10 +5,13 @@
 //! all: sequential Poisson sampling (Ohlsson 1998), also known as priority sampling (Duffield, Lund and Thorup 2007). So a
 //! key's traces are kept with the probability of its share, though that be less than a trace, and the bucket never gives
 //! more than it holds, whatever the number of keys.
+//!
+//! Where a trace costs more than the bucket holds, each is kept with the probability of its key's share, and what that spends too much
+//! is owed.
 
 use super::{
     account::{Account, Funds},
-    candidate::{Candidate, above, fitting},
+    candidate::{Candidate, above, below, by_chance, fitting},
     ceiling::Ceiling,
     fair::{Claim, level},
     share::Share,
@@ -20,10 +23,12 @@ use crate::model::{RecordTime, Threshold};
 pub struct Closed {
     pub asked: f64,
     pub spent: f64,
-    /// Traces that were not kept whatever their randomness: the bucket was empty, or they cost more than it held. Estimates
-    /// miss them.
+    /// Traces that were not kept whatever their randomness: nothing had flowed in, and the bucket was empty. Estimates miss them.
     pub starved: u64,
 }
+
+/// Of what flows in, what may be spent though the bucket owes as much and more.
+const OWING: f64 = 0.5;
 
 /// Decides the batch that closes at `now`: raises the thresholds, and reorders it.
 pub fn close(rate: &Ceiling, account: &mut Account, now: RecordTime, share: &Share, batch: &mut [Candidate]) -> Closed {
@@ -31,10 +36,11 @@ pub fn close(rate: &Ceiling, account: &mut Account, now: RecordTime, share: &Sha
     let asked: Vec<(u64, f64)> = by_key(batch).map(|traces| (traces[0].key, cost(traces))).collect();
     let funds = account.open(now, share, rate.burst, &asked);
     let mut claims: Vec<Claim> = asked.iter().map(|&(key, demand)| Claim { demand, weight: share.part(key) }).collect();
-    let level = level(&mut claims, funds.capacity);
+    let capacity = funds.capacity.max(OWING * funds.flow);
+    let level = level(&mut claims, capacity);
     let part = |&(key, demand): &(u64, f64)| (level * share.part(key) / demand).min(1.0);
     let parts: Vec<f64> = asked.iter().map(part).collect();
-    let starved = cut(batch, &parts, funds);
+    let starved = cut(batch, &parts, Funds { capacity, ..funds });
     let spent = batch.iter().filter(|candidate| candidate.is_kept()).map(|candidate| candidate.cost as f64).sum();
     account.spend(spent);
     Closed { asked: asked.iter().map(|(_, cost)| cost).sum(), spent, starved }
@@ -42,14 +48,16 @@ pub fn close(rate: &Ceiling, account: &mut Account, now: RecordTime, share: &Sha
 
 /// Cuts a batch, sorted by key, to what fits; of each key there is room for a part. How many traces had no chance.
 fn cut(batch: &mut [Candidate], parts: &[f64], funds: Funds) -> u64 {
-    if funds.capacity == 0.0 {
-        batch.iter_mut().for_each(|candidate| candidate.raise(Threshold::NEVER));
-        return batch.len() as u64;
+    if !funds.full && batch.iter().any(|candidate| candidate.cost as f64 > funds.capacity) {
+        for (traces, part) in batch.chunk_by_mut(|a, b| a.key == b.key).zip(parts) {
+            let threshold = by_chance(traces, part * cost(traces));
+            traces.iter_mut().for_each(|candidate| candidate.raise(threshold));
+        }
+        return if funds.capacity > 0.0 { 0 } else { batch.len() as u64 };
     }
-    let has_chance = |candidate: &Candidate| funds.full || candidate.cost as f64 <= funds.capacity;
     let mut order: Vec<(f64, Candidate)> = Vec::with_capacity(batch.len());
     for (traces, part) in by_key(batch).zip(parts) {
-        order.extend(traces.iter().filter(|one| has_chance(one)).map(|one| (one.rank() / part, *one)));
+        order.extend(traces.iter().map(|one| (one.rank() / part, *one)));
     }
     order.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.trace.cmp(&b.1.trace)));
     let kept = fitting(order.iter().map(|(_, candidate)| candidate.cost), funds.capacity, funds.full);
@@ -59,14 +67,7 @@ fn cut(batch: &mut [Candidate], parts: &[f64], funds: Funds) -> u64 {
             traces.iter_mut().for_each(|candidate| candidate.raise(threshold));
         }
     }
-    batch.iter_mut().filter(|one| !has_chance(one)).for_each(|candidate| candidate.raise(Threshold::NEVER));
-    (batch.len() - order.len()) as u64
-}
-
-/// Keeps what ranks lower than this.
-fn below(rank: f64) -> Threshold {
-    // A cast from float to integer saturates.
-    Threshold(Threshold::NEVER.0 + 1 - (rank.ceil() as u64).clamp(1, Threshold::NEVER.0 + 1))
+    0
 }
 
 fn by_key(batch: &[Candidate]) -> impl Iterator<Item = &[Candidate]> {
