@@ -49,7 +49,7 @@ const WARM_UP: usize = 60;
 /// So many seeded samples.
 const RUNS: u64 = 3_000;
 /// And through engines.
-const ENGINE_RUNS: u64 = 240;
+const ENGINE_RUNS: u64 = 1_000;
 
 /// Keys of a minute, as they have come so far.
 #[derive(Default)]

@@ -272,6 +272,7 @@ pub fn candidates(traces: &[Trace], key: impl Fn(&Trace) -> u64) -> Vec<Candidat
         cost: trace.cost,
         randomness: trace.randomness,
         threshold: Threshold::ALWAYS,
+        elsewhere: false,
     };
     traces.iter().enumerate().map(candidate).collect()
 }

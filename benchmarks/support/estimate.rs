@@ -168,8 +168,8 @@ impl Policies {
                 (false, false) => (2, EVERY_TWENTIETH),
             };
             all.push(threshold);
-            let one =
-                Candidate { trace: number as u32, key, cost: trace.cost, randomness: trace.randomness, threshold };
+            let Trace { cost, randomness, .. } = *trace;
+            let one = Candidate { trace: number as u32, key, cost, randomness, threshold, elsewhere: false };
             batch.extend(Some(one).filter(Candidate::is_kept));
         }
         self.adaptive.advance(now, &Share::whole(0.0));

@@ -3,10 +3,7 @@
 use super::{Facts, PolicySet};
 use crate::{
     model::Threshold,
-    sample::{
-        Ceiling,
-        budget::{Class, PROTECTED},
-    },
+    sample::{Ceiling, budget::Class},
 };
 
 #[derive(Clone, Debug, PartialEq)]
@@ -35,23 +32,32 @@ pub const OUTSIDE: u8 = u8::MAX;
 // === impl Budget ===
 
 impl Budget {
-    /// The class of a trace that policies keep: the best one that is enough to keep it. None where what the budget is over makes no
-    /// difference to it. `cuts` is scratch space.
-    pub fn class(&self, set: &PolicySet, facts: Facts<'_>, cuts: &mut Vec<Threshold>) -> Option<u64> {
-        let mut ask = |best: Option<u64>| {
-            let open = |class: &u8| *class == OUTSIDE || best.is_some_and(|best| u64::from(*class) <= best);
+    /// The classes that are enough to keep a trace that policies keep, the best one first, and with what threshold each would alone. None
+    /// where what the budget is over makes no difference to it. `cuts` is scratch space.
+    pub fn classes(
+        &self,
+        set: &PolicySet,
+        facts: Facts<'_>,
+        cuts: &mut Vec<Threshold>,
+        mut claim: impl FnMut(u64, Threshold),
+    ) {
+        let mut ask = |open: Option<u8>| {
+            let cut = |class: &u8| match *class == OUTSIDE || Some(*class) == open {
+                true => Threshold::ALWAYS,
+                false => Threshold::NEVER,
+            };
             cuts.clear();
-            cuts.extend(
-                self.classes.iter().map(|class| if open(class) { Threshold::ALWAYS } else { Threshold::NEVER }),
-            );
+            cuts.extend(self.classes.iter().map(cut));
             set.decide(Facts { cuts, ..facts })
         };
         let outside = ask(None).threshold;
-        let most = self.classes.iter().filter(|class| **class != OUTSIDE).max()?;
-        (PROTECTED..=u64::from(*most)).find(|class| {
-            let with = ask(Some(*class));
-            with.keep && with.threshold < outside
-        })
+        let most = self.classes.iter().copied().filter(|class| *class != OUTSIDE).max();
+        for class in 0..=most.unwrap_or_default() {
+            let with = ask(Some(class));
+            if with.keep && with.threshold < outside {
+                claim(class.into(), with.threshold);
+            }
+        }
     }
 
     /// Lowers `cuts` to what is left of each policy's traces: by the classes of a batch, the best first.

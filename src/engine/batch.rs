@@ -145,7 +145,7 @@ impl Engine {
                 let Some(measured) = vote.measured else { return };
                 let cost = measured.value.round() as u64;
                 let (key, randomness) = (measured.key.0, known.randomness);
-                let candidate = Candidate { trace: at, key, cost, randomness, threshold };
+                let candidate = Candidate { trace: at, key, cost, randomness, threshold, elsewhere: false };
                 asked.push(Asked { rate, sampler: vote.sampler, policy: edition.number(vote.policy), candidate });
             });
         }
@@ -189,7 +189,7 @@ impl Engine {
                 let budgets = sets.asked(*generation).policies().budgets();
                 budgets.iter().filter(|budget| budget.state == name).for_each(|budget| budget.cut(&classes, cuts));
             }
-            for candidate in batch.iter().filter(|candidate| !candidate.is_kept()) {
+            for candidate in batch.iter().filter(|candidate| !candidate.elsewhere && !candidate.is_kept()) {
                 let at = left[candidate.trace as usize].candidate.trace;
                 is_kept[at as usize] = false;
                 if candidate.threshold == Threshold::NEVER {
@@ -289,18 +289,18 @@ impl Batch {
     }
 
     /// Notes what a trace that policies keep would take of budgets.
-    pub fn claim(&mut self, at: u32, policies: &PolicySet, facts: Facts<'_>, threshold: Threshold) {
+    pub fn claim(&mut self, at: u32, policies: &PolicySet, facts: Facts<'_>) {
         if policies.budgets().is_empty() {
             return;
         }
         for (order, budget) in (0..).zip(policies.budgets()) {
-            if let Some(key) = budget.class(policies, facts, &mut self.cuts) {
-                let (cost, randomness) = (budget.unit.cost(&facts), facts.randomness);
-                // What goes with one of a sample gives way by its own randomness.
-                let threshold = if threshold == Threshold::NEVER { Threshold::ALWAYS } else { threshold };
-                let candidate = Candidate { trace: at, key, cost, randomness, threshold };
+            let (cost, randomness) = (budget.unit.cost(&facts), facts.randomness);
+            let mut elsewhere = false;
+            budget.classes(policies, facts, &mut self.cuts, |key, threshold| {
+                let candidate = Candidate { trace: at, key, cost, randomness, threshold, elsewhere };
                 self.claims.push(Claim { budget: budget.state, order, candidate });
-            }
+                elsewhere = true;
+            });
         }
     }
 

@@ -66,7 +66,7 @@ impl Engine {
         }
         let matching = if self.weighed.is_some() { weighed(edition, facts) } else { Vec::new() };
         if verdict.keep && is_one_of_many {
-            batch.claim(at, policies, facts, verdict.threshold);
+            batch.claim(at, policies, facts);
             policies.expect(facts.votes, states);
         }
         let protected = verdict.policy.is_some_and(|policy| policies.policies()[usize::from(policy)].is_protected());

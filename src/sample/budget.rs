@@ -31,6 +31,15 @@ pub struct Class {
     pub starved: u64,
 }
 
+/// What a class of a batch asks for.
+struct Asked {
+    class: u64,
+    /// For what no better class keeps.
+    own: f64,
+    /// For all that it would keep.
+    all: f64,
+}
+
 /// Of what flows in, what each class that asks has though those before it would take it all, and though the bucket owes as much and
 /// more. Without it nothing of a class might be kept for long, and no weight can make up for that.
 const FLOOR: f64 = 0.05;
@@ -42,7 +51,7 @@ pub const PROTECTED: u64 = 0;
 pub const CLASSES: usize = 8;
 
 /// Decides what of a batch stays, in which all are kept by policies: raises the thresholds, and reorders it. A candidate's
-/// key is its class.
+/// key is its class; in each class that would keep a trace alone it is one, and all but the best have it for the threshold's sake.
 pub fn close(
     budget: &Ceiling,
     account: &mut Account,
@@ -51,51 +60,54 @@ pub fn close(
     batch: &mut [Candidate],
 ) -> Vec<Class> {
     batch.sort_unstable_by_key(|candidate| (candidate.key, Reverse(candidate.randomness), candidate.trace));
-    let asked: Vec<(u64, f64)> =
-        batch.chunk_by(|a, b| a.key == b.key).map(|traces| (traces[0].key, cost(traces))).collect();
-    let funds = account.open(now, share, budget.burst, &asked);
-    let granted = in_turn(&asked, funds.capacity, funds.reserve, funds.flow);
+    let asked: Vec<Asked> = batch.chunk_by(|a, b| a.key == b.key).map(Asked::of).collect();
+    let own: Vec<(u64, f64)> = asked.iter().map(|asked| (asked.class, asked.own)).collect();
+    let funds = account.open(now, share, budget.burst, &own);
+    let floors: Vec<f64> = asked.iter().map(|asked| asked.floor(FLOOR * funds.flow)).collect();
+    let granted = in_turn(&own, &floors, funds.capacity, funds.reserve);
     let mut classes = Vec::with_capacity(asked.len());
     let mut threshold = Threshold::ALWAYS;
     for (at, traces) in batch.chunk_by_mut(|a, b| a.key == b.key).enumerate() {
-        let (class, asked) = asked[at];
+        let Asked { class, own, all } = asked[at];
         let full = funds.full && at == 0;
-        let starved = cut(traces, granted[at], full, &mut threshold);
-        let kept = traces.iter().filter(|candidate| candidate.is_kept());
+        // Of its floor, what others keep has its part, or the cut would depend on whether they do.
+        let cut = match own > granted[at] && granted[at] <= floors[at] && !full {
+            true => cut(traces.iter(), all.min(FLOOR * funds.flow), false),
+            false => cut(traces.iter().filter(|candidate| !candidate.elsewhere), granted[at], full),
+        };
+        threshold = cut.max(threshold);
+        traces.iter_mut().for_each(|candidate| candidate.raise(threshold));
+        let own = || traces.iter().filter(|candidate| !candidate.elsewhere);
+        let kept = own().filter(|candidate| candidate.is_kept());
         let (count, spent) = kept.fold((0, 0.0), |(count, spent), kept| (count + 1, spent + kept.cost as f64));
         account.spend(spent);
-        classes.push(Class { class, threshold, asked, spent, cut: traces.len() as u64 - count, starved });
+        let cut = own().count() as u64 - count;
+        let starved = if threshold == Threshold::NEVER { cut } else { 0 };
+        classes.push(Class { class, threshold, asked: asked[at].own, spent, cut, starved });
     }
     classes
 }
 
-/// Cuts a class, the highest randomness first, to what fits, and raises the threshold of the class before to its own. How many
-/// traces had no chance.
-fn cut(traces: &mut [Candidate], granted: f64, full: bool, threshold: &mut Threshold) -> u64 {
-    let all_may_fit = full || traces.iter().all(|candidate| candidate.cost as f64 <= granted);
-    let cut = if all_may_fit {
-        let kept = fitting(traces.iter().map(|candidate| candidate.cost), granted, full);
-        traces.get(kept).map_or(Threshold::ALWAYS, |first| above(first.randomness))
-    } else {
-        by_chance(traces, granted)
-    };
-    *threshold = cut.max(*threshold);
-    traces.iter_mut().for_each(|candidate| candidate.raise(*threshold));
-    if *threshold == Threshold::NEVER { traces.len() as u64 } else { 0 }
+/// What keeps of these, of which the highest randomness comes first, as many as fit.
+fn cut<'a>(traces: impl Iterator<Item = &'a Candidate>, granted: f64, full: bool) -> Threshold {
+    let traces: Vec<Candidate> = traces.copied().collect();
+    if !full && traces.iter().any(|candidate| candidate.cost as f64 > granted) {
+        return by_chance(&traces, granted);
+    }
+    let kept = fitting(traces.iter().map(|candidate| candidate.cost), granted, full);
+    traces.get(kept).map_or(Threshold::ALWAYS, |first| above(first.randomness))
 }
 
-/// A budget, class after class. What of its floor a class does not ask for is free, and of the reserve only what is protected
-/// is given more than its floor.
-fn in_turn(asked: &[(u64, f64)], capacity: f64, reserve: f64, flow: f64) -> Vec<f64> {
-    let floor = |demand: f64| demand.min(FLOOR * flow);
-    let mut free = capacity - asked.iter().map(|(_, demand)| floor(*demand)).sum::<f64>();
-    let grant = |&(class, demand): &(u64, f64)| {
+/// A budget, class after class, each with its floor. Of the reserve only what is protected is given more than that.
+fn in_turn(asked: &[(u64, f64)], floors: &[f64], capacity: f64, reserve: f64) -> Vec<f64> {
+    let mut free = capacity - floors.iter().sum::<f64>();
+    let grant = |(&(class, demand), floor): (&(u64, f64), &f64)| {
         let open = if class == PROTECTED { free } else { free - reserve };
-        let more = (demand - floor(demand)).min(open.max(0.0));
+        let more = (demand - floor).min(open.max(0.0));
         free -= more;
-        floor(demand) + more
+        floor + more
     };
-    asked.iter().map(grant).collect()
+    asked.iter().zip(floors).map(grant).collect()
 }
 
 /// A budget over all partitions.
@@ -104,8 +116,23 @@ pub fn by_class(claims: &[(u64, Claim)], goal: f64) -> Vec<f64> {
     order.sort_unstable_by_key(|&at| claims[at].0);
     let asked: Vec<(u64, f64)> = order.iter().map(|&at| (claims[at].0, claims[at].1.demand)).collect();
     let mut granted = vec![0.0; claims.len()];
-    order.into_iter().zip(in_turn(&asked, goal, 0.0, goal)).for_each(|(at, grant)| granted[at] = grant);
+    let floors: Vec<f64> = asked.iter().map(|(_, demand)| demand.min(FLOOR * goal)).collect();
+    order.into_iter().zip(in_turn(&asked, &floors, goal, 0.0)).for_each(|(at, grant)| granted[at] = grant);
     granted
+}
+
+// === impl Asked ===
+
+impl Asked {
+    fn of(traces: &[Candidate]) -> Self {
+        let own = traces.iter().filter(|candidate| !candidate.elsewhere).map(|candidate| candidate.cost as f64).sum();
+        Self { class: traces[0].key, own, all: cost(traces) }
+    }
+
+    /// What it needs of a floor for all that it would keep.
+    fn floor(&self, floor: f64) -> f64 {
+        if self.all > 0.0 { self.all.min(floor) * self.own / self.all } else { 0.0 }
+    }
 }
 
 #[cfg(test)]
@@ -123,6 +150,7 @@ mod tests {
             cost: 1,
             randomness: Randomness(rng.u64(0..Threshold::NEVER.0)),
             threshold: Threshold::ALWAYS,
+            elsewhere: false,
         };
         classes.enumerate().map(trace).collect()
     }

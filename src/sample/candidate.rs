@@ -23,6 +23,8 @@ pub struct Candidate {
     pub randomness: Randomness,
     /// Of whoever would keep it; closing the batch raises it. The trace is kept iff its randomness reaches it.
     pub threshold: Threshold,
+    /// A better class keeps it, too: of this one it takes nothing.
+    pub elsewhere: bool,
 }
 
 /// How many of the first fit: as many as their costs are within the capacity, up to the first that is not. A bucket that is
@@ -105,6 +107,7 @@ mod tests {
                 cost,
                 randomness: Randomness(rng.u64(0..Threshold::NEVER.0)),
                 threshold,
+                elsewhere: false,
             });
             let candidates: Vec<Candidate> = all.filter(Candidate::is_kept).collect();
             let threshold = by_chance(&candidates, granted);

@@ -16,7 +16,7 @@ use super::{
     fair::{Claim, level},
     share::Share,
 };
-use crate::model::{RecordTime, Threshold};
+use crate::model::RecordTime;
 
 /// What became of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -83,7 +83,10 @@ mod tests {
     use fastrand::Rng;
 
     use super::*;
-    use crate::{model::Randomness, sample::ceiling::BURST};
+    use crate::{
+        model::{Randomness, Threshold},
+        sample::ceiling::BURST,
+    };
 
     fn batch(rng: &mut Rng, counts: &[(u64, u32)], cost: u64) -> Vec<Candidate> {
         let traces = counts.iter().flat_map(|&(key, count)| (0..count).map(move |_| key));
@@ -93,6 +96,7 @@ mod tests {
             cost: rng.u64(1..2 * cost),
             randomness: Randomness(rng.u64(0..Threshold::NEVER.0)),
             threshold: Threshold::ALWAYS,
+            elsewhere: false,
         };
         traces.enumerate().map(trace).collect()
     }
@@ -145,7 +149,7 @@ mod tests {
     #[test]
     fn what_costs_more_than_the_bucket_holds_passes_a_full_one() {
         let (rate, mut account) = (Ceiling::rate(0.0, 1.0), Account::default());
-        let large = Candidate { trace: 0, key: 0, cost: 30, randomness: Randomness(9), threshold: Threshold::ALWAYS };
+        let large = Candidate { cost: 30, ..batch(&mut Rng::with_seed(7), &[(0, 1)], 1)[0] };
         let mut kept = 0;
         for now in 0..60 {
             close(&rate, &mut account, second(now), &Share::whole(10.0), &mut [large]);
