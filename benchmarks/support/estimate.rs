@@ -1,5 +1,12 @@
 //! Whether a kept sample tells the truth: Horvitz–Thompson estimates under overlapping policies and a budget's cuts.
 
+use std::{
+    iter,
+    num::NonZero,
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+};
+
 use tailwater::{
     model::{RecordTime, Threshold},
     sample::{Account, Adaptive, Candidate, Ceiling, Share, adaptive::Means, budget, ceiling::BURST, rate},
@@ -32,7 +39,11 @@ struct Kind {
 #[derive(Clone, Copy, Debug, Default)]
 struct Estimate {
     truth: f64,
-    sum: f64,
+    /// Of what was kept for certain.
+    certain: f64,
+    /// Of what was sampled: as it was seen, and with its weights.
+    seen: f64,
+    sampled: f64,
     variance: f64,
 }
 
@@ -77,6 +88,9 @@ const TRAFFIC: f64 = 1_000.0;
 /// Of these, spans are 1 to twice this less 1.
 const SPANS: u64 = 3;
 
+/// The normal distribution's 97.5th percentile.
+const Z: f64 = 1.96;
+
 /// Of the spans that come, what there is for the rate and the budget.
 const SHARES: [f64; 2] = [1_300.0 / 15_000.0, 2_700.0 / 15_000.0];
 
@@ -91,8 +105,18 @@ pub fn through_engines(seed: u64, runs: u64, partitions: usize, give_way: &str) 
     cover(seed, runs, |seed| by_engines(seed, partitions, give_way))
 }
 
-fn cover<const N: usize>(seed: u64, runs: u64, run: impl Fn(u64) -> [Sample; N]) -> [Coverage; N] {
-    let runs: Vec<[Sample; N]> = (0..runs).map(|number| run(seed * 1_000_000 + number)).collect();
+fn cover<const N: usize>(seed: u64, runs: u64, run: impl Fn(u64) -> [Sample; N] + Sync) -> [Coverage; N] {
+    let next = AtomicU64::new(0);
+    let some = || {
+        let numbers = iter::from_fn(|| Some(next.fetch_add(1, Ordering::Relaxed)).filter(|number| *number < runs));
+        numbers.map(|number| run(seed * 1_000_000 + number)).collect()
+    };
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let runs: Vec<[Sample; N]> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(some)).collect();
+        let done = workers.into_iter().map(|worker| worker.join().expect("a run that ends"));
+        done.flat_map(|runs: Vec<[Sample; N]>| runs).collect()
+    });
     std::array::from_fn(|window| Coverage::of(&runs.iter().map(|run| run[window]).collect::<Vec<_>>()))
 }
 
@@ -193,7 +217,7 @@ impl Coverage {
         Self {
             shares: QUANTITIES.iter().enumerate().map(share).collect(),
             starved: sum(|sample| sample.starved as f64) / traces,
-            estimated: sum(|sample| sample.estimates[0].sum) / traces,
+            estimated: sum(|sample| sample.estimates[0].certain + sample.estimates[0].sampled) / traces,
         }
     }
 }
@@ -223,14 +247,27 @@ impl Sample {
 impl Estimate {
     fn add(&mut self, value: f64, trace: &Trace, threshold: Threshold) {
         self.truth += value;
-        if trace.randomness.0 >= threshold.0 {
-            let probability = 1.0 - threshold.0 as f64 / Threshold::NEVER.0 as f64;
-            self.sum += value / probability;
-            self.variance += (1.0 - probability) * value * value / (probability * probability);
+        if trace.randomness.0 < threshold.0 {
+            return;
         }
+        if threshold == Threshold::ALWAYS {
+            self.certain += value;
+            return;
+        }
+        let probability = 1.0 - threshold.0 as f64 / Threshold::NEVER.0 as f64;
+        self.seen += value;
+        self.sampled += value / probability;
+        self.variance += (1.0 - probability) * value * value / (probability * probability);
     }
 
+    /// By the interval of `tailwater estimate`, with the values of traces where that counts them.
     fn covers(&self) -> bool {
-        (self.sum - self.truth).abs() <= 1.96 * self.variance.sqrt()
+        let Self { truth, certain, seen, sampled, variance } = *self;
+        if sampled == 0.0 {
+            return truth == certain;
+        }
+        let square = Z * Z * variance / sampled;
+        let (middle, reach) = (sampled + square / 2.0, (square * sampled + square * square / 4.0).sqrt());
+        (certain + (middle - reach).max(seen)..=certain + middle + reach).contains(&truth)
     }
 }

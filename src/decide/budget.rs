@@ -3,7 +3,10 @@
 use super::{Facts, PolicySet};
 use crate::{
     model::Threshold,
-    sample::{Ceiling, budget::Class},
+    sample::{
+        Ceiling,
+        budget::{CLASSES, Class},
+    },
 };
 
 #[derive(Clone, Debug, PartialEq)]
@@ -32,8 +35,8 @@ pub const OUTSIDE: u8 = u8::MAX;
 // === impl Budget ===
 
 impl Budget {
-    /// The classes that are enough to keep a trace that policies keep, the best one first, and with what threshold each would alone. None
-    /// where what the budget is over makes no difference to it. `cuts` is scratch space.
+    /// The classes that are enough to keep a trace that policies keep, the best one first, and with what threshold each would alone: none where
+    /// what the budget is over makes no difference to it. `cuts` is scratch space.
     pub fn classes(
         &self,
         set: &PolicySet,
@@ -51,13 +54,21 @@ impl Budget {
             set.decide(Facts { cuts, ..facts })
         };
         let outside = ask(None).threshold;
-        let most = self.classes.iter().copied().filter(|class| *class != OUTSIDE).max();
-        for class in 0..=most.unwrap_or_default() {
+        for class in self.present() {
             let with = ask(Some(class));
             if with.keep && with.threshold < outside {
                 claim(class.into(), with.threshold);
             }
         }
+    }
+
+    /// Classes that a trace may be kept by, at most.
+    pub fn claims(&self) -> usize {
+        self.present().count()
+    }
+
+    fn present(&self) -> impl Iterator<Item = u8> {
+        (0..CLASSES as u8).filter(|class| self.classes.contains(class))
     }
 
     /// Lowers `cuts` to what is left of each policy's traces: by the classes of a batch, the best first.
@@ -66,12 +77,6 @@ impl Budget {
             let last = classes.iter().take_while(|of| of.class <= u64::from(*class)).last();
             *cut = last.map_or(*cut, |of| of.threshold.max(*cut));
         }
-    }
-
-    /// Lets nothing through of what the budget is over.
-    pub fn close(&self, cuts: &mut [Threshold]) {
-        let inside = cuts.iter_mut().zip(&self.classes).filter(|(_, class)| **class != OUTSIDE);
-        inside.for_each(|(cut, _)| *cut = Threshold::NEVER);
     }
 }
 

@@ -31,6 +31,8 @@ pub struct PolicySet {
     pub(super) samplers: Vec<Sampler<Place>>,
     /// Those of groups before those around them.
     pub(super) budgets: Vec<Budget>,
+    /// Classes of all budgets.
+    pub(super) claims: usize,
     pub(super) followers: Vec<Follower>,
     pub(super) has_shadows: bool,
     randomness: randomness::Source,
@@ -80,6 +82,7 @@ impl PolicySet {
             list: read.list,
             policies,
             samplers,
+            claims: read.budgets.iter().map(Budget::claims).sum(),
             budgets: read.budgets,
             followers: read.followers,
             has_shadows,

@@ -140,6 +140,11 @@ impl PolicySet {
         self.samplers.len()
     }
 
+    /// Classes of budgets that a trace may be kept by, at most.
+    pub fn claims(&self) -> usize {
+        self.claims
+    }
+
     /// Whether there is something that goes by what was.
     pub fn learns(&self) -> bool {
         !self.samplers.is_empty() || !self.budgets.is_empty()

@@ -62,8 +62,10 @@ struct Claim {
 /// What a rate lets through of a trace, by its sampler.
 pub type Granted = (u16, Threshold);
 
-/// Bytes that a trace may take while its batch is judged, beside its votes: see the types above, and [`Judged`].
+/// Bytes that a trace may take while its batch is judged, beside its votes and what it claims: see the types above, and [`Judged`].
 const TRACE_BYTES: usize = 384;
+/// Of each class of a budget that keeps it: the claim, and twice a candidate when the budget closes.
+const CLAIM_BYTES: usize = size_of::<Claim>() + 2 * size_of::<Candidate>();
 
 // === impl Engine ===
 
@@ -75,7 +77,7 @@ impl Engine {
 
     /// What the next batch may take.
     pub(super) fn batch_bytes(&self) -> usize {
-        let each = TRACE_BYTES + self.sets.votes() * size_of::<Vote>();
+        let each = TRACE_BYTES + self.sets.votes() * size_of::<Vote>() + self.sets.claims() * CLAIM_BYTES;
         if self.assembly.rings_together() { self.assembly.traces_held() as usize * each } else { 0 }
     }
 
@@ -174,52 +176,49 @@ impl Engine {
         }
         let Self { sets, states, batch: Batch { claims, .. }, .. } = self;
         let mut cuts = sets.each(|policies| vec![Threshold::ALWAYS; policies.policies().len() + 1]);
-        // Of the budgets that a trace has no chance below, whatever its randomness.
-        let mut closed: Vec<(u32, u64)> = Vec::new();
-        let mut is_kept = vec![true; judged.len()];
+        // What lets each trace through so far; none where a budget drops it.
+        let mut left = vec![Some(Threshold::ALWAYS); judged.len()];
         // Those of groups before those around them.
         claims.sort_by_key(|claim| (claim.order, claim.budget));
         for claims in claims.chunk_by(|a, b| (a.order, a.budget) == (b.order, b.budget)) {
             let name = claims[0].budget;
             let Some(Rule::Budget(rule)) = sets.rule(name) else { continue };
-            let left: Vec<_> = claims.iter().filter(|claim| is_kept[claim.candidate.trace as usize]).collect();
-            let mut batch = candidates(left.iter().map(|claim| &claim.candidate));
+            let asking: Vec<Candidate> = claims
+                .iter()
+                .filter_map(|Claim { candidate, .. }| {
+                    let before = left[candidate.trace as usize]?;
+                    Some(Candidate { threshold: candidate.threshold.max(before), ..*candidate })
+                })
+                .collect();
+            let mut batch = candidates(asking.iter());
             let classes = states.budget(name, &rule, (together[0].spender, together[0].decided), &mut batch);
             for (generation, cuts) in &mut cuts {
                 let budgets = sets.asked(*generation).policies().budgets();
                 budgets.iter().filter(|budget| budget.state == name).for_each(|budget| budget.cut(&classes, cuts));
             }
-            for candidate in batch.iter().filter(|candidate| !candidate.elsewhere && !candidate.is_kept()) {
-                let at = left[candidate.trace as usize].candidate.trace;
-                is_kept[at as usize] = false;
-                if candidate.threshold == Threshold::NEVER {
-                    closed.push((at, name));
-                }
+            for candidate in batch.iter().filter(|candidate| !candidate.elsewhere) {
+                let at = asking[candidate.trace as usize].trace;
+                left[at as usize] = candidate.is_kept().then_some(candidate.threshold);
             }
         }
-        closed.sort_unstable();
-        for (at, judged) in (0..).zip(judged).filter(|(_, judged)| judged.verdict.keep && !judged.bound) {
-            self.cut_one(judged, &cuts, of(&closed, at));
+        for judged in judged.iter_mut().filter(|judged| judged.verdict.keep && !judged.bound) {
+            self.cut_one(judged, &cuts);
         }
     }
 
     /// Judges a trace of the batch again, which is kept if budgets leave it.
-    fn cut_one(&mut self, judged: &mut Judged, cuts: &[(usize, Vec<Threshold>)], closed: &[(u32, u64)]) {
-        let Self { assembly, sets, batch, stats, scratch, .. } = self;
+    fn cut_one(&mut self, judged: &mut Judged, cuts: &[(usize, Vec<Threshold>)]) {
+        let Self { assembly, sets, stats, scratch, .. } = self;
         let Due { trace, reason, decided, .. } = judged.due;
         let generation = assembly.generation_of(trace);
         let Some((_, cuts)) = cuts.iter().find(|(of, _)| *of == generation) else { return };
-        if closed.is_empty() && cuts.iter().all(|cut| *cut == Threshold::ALWAYS) {
+        if cuts.iter().all(|cut| *cut == Threshold::ALWAYS) {
             return;
         }
         let edition = &sets.asked(generation).edition;
         let policies = &edition.policies;
-        batch.cuts.clone_from(cuts);
-        for (_, name) in closed {
-            policies.budgets().iter().filter(|of| of.state == *name).for_each(|budget| budget.close(&mut batch.cuts));
-        }
         let known = facts(assembly, policies, scratch, trace, reason == Reason::Structure, decided);
-        let facts = Facts { votes: &judged.votes, cuts: &batch.cuts, ..known };
+        let facts = Facts { votes: &judged.votes, cuts, ..known };
         // What goes with one of a sample stands for no others, and still does.
         let mut verdict = edition.numbered(policies.decide(facts));
         if verdict.keep && judged.verdict.is_weightless() {

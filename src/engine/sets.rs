@@ -109,6 +109,11 @@ impl Sets {
         self.all().map(|live| live.policies().votes()).max().unwrap_or(0)
     }
 
+    /// What a trace claims of budgets, at most.
+    pub fn claims(&self) -> usize {
+        self.all().map(|live| live.policies().claims()).max().unwrap_or(0)
+    }
+
     pub fn have_ceilings(&self) -> bool {
         self.all().any(|live| live.policies().has_ceilings())
     }

@@ -170,14 +170,13 @@ impl Lane {
             return;
         }
         let polled = self.polled.below(head, self.position);
-        let all_polled = |up_to: i64| head.next >= up_to && polled >= up_to;
-        if head.fresh && all_polled(head.next) {
+        if head.fresh && polled >= head.next {
             self.read = self.read.max(head.next);
         }
         if let Some(end) = self.end {
-            self.finished |= head.fresh && all_polled(end);
+            self.finished |= head.fresh && polled >= end;
         }
-        if !head.fresh || head.high < 0 || !all_polled(head.high) {
+        if !head.fresh || head.high < 0 || polled < head.high {
             self.at_head = None;
             return;
         }

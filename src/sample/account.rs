@@ -24,8 +24,8 @@ pub struct Account {
 pub struct Funds {
     pub capacity: f64,
     pub full: bool,
-    /// What has flowed in since the batch before. A part of it may be spent though the bucket owes more: then nothing is without
-    /// a chance, and what is owed is paid by the rest.
+    /// A second of what there is. Where the bucket is empty, what has flowed in since the batch before, and less the more it owes: a part
+    /// of it may be spent all the same, so that nothing is without a chance, and what is owed is paid by the rest.
     pub flow: f64,
     /// What may be held back of it: half of what the bucket holds, but there is always room
     /// for what flows in within a second. Without it
@@ -49,7 +49,8 @@ impl Account {
         let passed = self.bucket.fill(now, share.per_second, depth);
         self.demand.learn(passed, burst, asked);
         let capacity = self.bucket.tokens();
-        let flow = (share.per_second * passed as f64 / 1000.0).min(depth);
+        let owing = (share.per_second * passed as f64 / 1000.0).min(depth) * patience(capacity, depth);
+        let flow = owing.max(capacity.min(share.per_second));
         let reserve = (burst / 2.0).min(burst - 1.0).max(0.0) * share.per_second;
         Funds { capacity: capacity.max(0.0), full: capacity > 0.0 && capacity >= depth, flow, reserve }
     }
@@ -112,6 +113,12 @@ impl Table for Account {
     fn bytes(&self) -> usize {
         size_of::<Self>() + State::bytes(self)
     }
+}
+
+/// Where randomness is not even, as behind somebody who samples by it, too, more is kept by chance than is meant, again and again.
+/// The more is owed the less is meant, until what comes out is what flows in.
+fn patience(tokens: f64, depth: f64) -> f64 {
+    if tokens < 0.0 && depth > 0.0 { (1.0 - tokens / depth).powi(-2) } else { 1.0 }
 }
 
 #[cfg(test)]

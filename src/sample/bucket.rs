@@ -8,7 +8,7 @@ use crate::model::RecordTime;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Bucket {
-    /// Below 0 after something that cost more than the whole bucket.
+    /// Below 0 after something that cost more than there was.
     tokens: f64,
     /// None: of a partition of which nothing is known.
     at: Option<RecordTime>,

@@ -32,12 +32,21 @@ pub struct Class {
 }
 
 /// What a class of a batch asks for.
+#[derive(Clone, Copy)]
 struct Asked {
     class: u64,
     /// For what no better class keeps.
     own: f64,
     /// For all that it would keep.
     all: f64,
+}
+
+/// What a class of a batch has.
+#[derive(Clone, Copy)]
+struct Room {
+    granted: f64,
+    /// There was more than its floor, whether it needed that or not.
+    is_open: bool,
 }
 
 /// Of what flows in, what each class that asks has though those before it would take it all, and though the bucket owes as much and
@@ -63,49 +72,55 @@ pub fn close(
     let asked: Vec<Asked> = batch.chunk_by(|a, b| a.key == b.key).map(Asked::of).collect();
     let own: Vec<(u64, f64)> = asked.iter().map(|asked| (asked.class, asked.own)).collect();
     let funds = account.open(now, share, budget.burst, &own);
-    let floors: Vec<f64> = asked.iter().map(|asked| asked.floor(FLOOR * funds.flow)).collect();
-    let granted = in_turn(&own, &floors, funds.capacity, funds.reserve);
+    let flow = FLOOR * funds.flow;
+    let floors: Vec<f64> = asked.iter().map(|asked| asked.floor(flow)).collect();
+    let rooms = in_turn(&own, &floors, funds.capacity, funds.reserve);
     let mut classes = Vec::with_capacity(asked.len());
     let mut threshold = Threshold::ALWAYS;
     for (at, traces) in batch.chunk_by_mut(|a, b| a.key == b.key).enumerate() {
-        let Asked { class, own, all } = asked[at];
-        let full = funds.full && at == 0;
-        // Of its floor, what others keep has its part, or the cut would depend on whether they do.
-        let cut = match own > granted[at] && granted[at] <= floors[at] && !full {
-            true => cut(traces.iter(), all.min(FLOOR * funds.flow), false),
-            false => cut(traces.iter().filter(|candidate| !candidate.elsewhere), granted[at], full),
+        let (Asked { class, own: asked, all }, Room { granted, is_open }) = (asked[at], rooms[at]);
+        let is_first = at == 0;
+        let own: Vec<Candidate> = traces.iter().copied().filter(|candidate| !candidate.elsewhere).collect();
+        let bound = match is_open {
+            // Of its floor, what others keep has its part, or the cut would depend on whether they do.
+            false if all > flow => cut(traces, flow, false),
+            _ if (funds.full && is_first) || fit_alone(&own, granted) => cut(&own, granted, funds.full && is_first),
+            // And so here: what others keep has been paid for.
+            _ => by_chance(traces, granted + all - asked),
         };
-        threshold = cut.max(threshold);
+        threshold = bound.max(threshold);
         traces.iter_mut().for_each(|candidate| candidate.raise(threshold));
-        let own = || traces.iter().filter(|candidate| !candidate.elsewhere);
-        let kept = own().filter(|candidate| candidate.is_kept());
+        let kept = own.iter().filter(|candidate| candidate.randomness.0 >= threshold.0.max(candidate.threshold.0));
         let (count, spent) = kept.fold((0, 0.0), |(count, spent), kept| (count + 1, spent + kept.cost as f64));
         account.spend(spent);
-        let cut = own().count() as u64 - count;
+        let cut = own.len() as u64 - count;
         let starved = if threshold == Threshold::NEVER { cut } else { 0 };
-        classes.push(Class { class, threshold, asked: asked[at].own, spent, cut, starved });
+        classes.push(Class { class, threshold, asked, spent, cut, starved });
     }
     classes
 }
 
 /// What keeps of these, of which the highest randomness comes first, as many as fit.
-fn cut<'a>(traces: impl Iterator<Item = &'a Candidate>, granted: f64, full: bool) -> Threshold {
-    let traces: Vec<Candidate> = traces.copied().collect();
-    if !full && traces.iter().any(|candidate| candidate.cost as f64 > granted) {
-        return by_chance(&traces, granted);
+fn cut(traces: &[Candidate], granted: f64, full: bool) -> Threshold {
+    if !full && !fit_alone(traces, granted) {
+        return by_chance(traces, granted);
     }
     let kept = fitting(traces.iter().map(|candidate| candidate.cost), granted, full);
     traces.get(kept).map_or(Threshold::ALWAYS, |first| above(first.randomness))
 }
 
+fn fit_alone(traces: &[Candidate], granted: f64) -> bool {
+    traces.iter().all(|candidate| candidate.cost as f64 <= granted)
+}
+
 /// A budget, class after class, each with its floor. Of the reserve only what is protected is given more than that.
-fn in_turn(asked: &[(u64, f64)], floors: &[f64], capacity: f64, reserve: f64) -> Vec<f64> {
+fn in_turn(asked: &[(u64, f64)], floors: &[f64], capacity: f64, reserve: f64) -> Vec<Room> {
     let mut free = capacity - floors.iter().sum::<f64>();
     let grant = |(&(class, demand), floor): (&(u64, f64), &f64)| {
         let open = if class == PROTECTED { free } else { free - reserve };
         let more = (demand - floor).min(open.max(0.0));
         free -= more;
-        floor + more
+        Room { granted: floor + more, is_open: open > 0.0 }
     };
     asked.iter().zip(floors).map(grant).collect()
 }
@@ -117,7 +132,7 @@ pub fn by_class(claims: &[(u64, Claim)], goal: f64) -> Vec<f64> {
     let asked: Vec<(u64, f64)> = order.iter().map(|&at| (claims[at].0, claims[at].1.demand)).collect();
     let mut granted = vec![0.0; claims.len()];
     let floors: Vec<f64> = asked.iter().map(|(_, demand)| demand.min(FLOOR * goal)).collect();
-    order.into_iter().zip(in_turn(&asked, &floors, goal, 0.0)).for_each(|(at, grant)| granted[at] = grant);
+    order.into_iter().zip(in_turn(&asked, &floors, goal, 0.0)).for_each(|(at, room)| granted[at] = room.granted);
     granted
 }
 
@@ -170,6 +185,70 @@ mod tests {
         let last = close(4, &[700, 700, 400]);
         assert_eq!(last[..2], [(90, 610), (5, 695)], "even what is protected is cut");
         assert!(last[2].0 <= 5, "no more of what gives way first than of what gives way later: {last:?}");
+    }
+
+    /// A trace counts for one on average over its own randomness, whatever that of the others is: it is drawn anew, with the others
+    /// as they are, and a class would keep some of them that a better one keeps.
+    #[test]
+    fn weights_are_true_whoever_keeps_a_trace() {
+        const STEPS: u64 = 400;
+        let mut rng = Rng::with_seed(9);
+        let (mut counted, mut rounds) = (0.0, 0.0);
+        for _ in 0..2_000 {
+            let mut account = Account::default();
+            let share = Share::whole(rng.f64() * 40.0 + 1.0);
+            let budget = Ceiling::budget(0.0, 1.0 + 4.0 * rng.f64());
+            // What came before has left less, or a debt.
+            let before = rng.u32(0..20);
+            super::close(&budget, &mut account, second(1), &share, &mut batch(&mut rng, &[before]));
+            // What three classes keep of each.
+            let traces: Vec<(u64, [u64; 3])> = (0..rng.u32(1..8))
+                .map(|_| {
+                    (rng.u64(1..20), [0; 3].map(|_| Threshold::NEVER.0 / 100 * [0, 50, 80, 95, 100][rng.usize(0..5)]))
+                })
+                .collect();
+            let others: Vec<u64> = traces.iter().map(|_| rng.u64(0..Threshold::NEVER.0)).collect();
+            rounds += 1.0;
+            for step in 0..STEPS {
+                let mut randomness = others.clone();
+                randomness[0] = Threshold::NEVER.0 / STEPS * step + rng.u64(0..Threshold::NEVER.0 / STEPS);
+                let mut batch = claims(&traces, &randomness);
+                let closed = super::close(&budget, &mut account.clone(), second(2), &share, &mut batch);
+                let cut = |class: u64| {
+                    let last = closed.iter().take_while(|of| of.class <= class).last();
+                    last.map_or(Threshold::ALWAYS, |of| of.threshold)
+                };
+                let least = (0..).zip(traces[0].1).map(|(class, keeps)| keeps.max(cut(class).0)).min().unwrap();
+                if randomness[0] >= least {
+                    let odds = (Threshold::NEVER.0 - least) as f64 / Threshold::NEVER.0 as f64;
+                    counted += 1.0 / odds / STEPS as f64;
+                }
+            }
+            // One that nobody keeps.
+            if traces[0].1.iter().all(|keeps| *keeps >= Threshold::NEVER.0 / 100 * 100) {
+                rounds -= 1.0;
+            }
+        }
+        let mean = counted / rounds;
+        assert!((0.97..1.03).contains(&mean), "{mean}");
+    }
+
+    /// Each trace in each class that keeps it.
+    fn claims(traces: &[(u64, [u64; 3])], randomness: &[u64]) -> Vec<Candidate> {
+        let mut all = Vec::new();
+        for (trace, (&(cost, keeps), &randomness)) in (0..).zip(traces.iter().zip(randomness)) {
+            let mut elsewhere = false;
+            for (key, keeps) in (0..).zip(keeps).filter(|(_, keeps)| randomness >= *keeps) {
+                let (randomness, threshold) = (Randomness(randomness), Threshold(keeps));
+                all.push(Candidate { trace, key, cost, randomness, threshold, elsewhere });
+                elsewhere = true;
+            }
+        }
+        all
+    }
+
+    fn second(second: i64) -> RecordTime {
+        RecordTime(second * 1000)
     }
 
     #[test]

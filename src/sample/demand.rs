@@ -10,6 +10,8 @@ pub struct Demand {
     total: f64,
     /// Distinct keys in a batch.
     distinct: f64,
+    /// Seconds that it is the mean of, while they are few.
+    learned: f64,
 }
 
 /// A map by hashes, which iterates in the same order wherever it was filled in the same order.
@@ -29,7 +31,8 @@ impl Demand {
     /// up for that long, and is to have as much of the goal all the time.
     pub fn learn(&mut self, passed: u64, burst: f64, batch: &[(u64, f64)]) {
         let seconds = passed.max(1) as f64 / 1000.0;
-        let weight = seconds / (seconds + burst.max(SMOOTHING));
+        let weight = seconds / (seconds + self.learned.min(burst.max(SMOOTHING)));
+        self.learned += seconds;
         self.keys.values_mut().for_each(|rate| *rate *= 1.0 - weight);
         for &(key, cost) in batch {
             *self.keys.entry(key).or_default() += weight * cost / seconds;
@@ -62,6 +65,7 @@ impl Demand {
             keys: summary.keys.iter().copied().collect(),
             total: listed + summary.rest,
             distinct: summary.keys.len() as f64 + summary.rest_keys,
+            learned: f64::INFINITY,
         }
     }
 

@@ -6,8 +6,8 @@
 //! key's traces are kept with the probability of its share, though that be less than a trace, and the bucket never gives
 //! more than it holds, whatever the number of keys.
 //!
-//! Where a trace costs more than the bucket holds, each is kept with the probability of its key's share, and what that spends too much
-//! is owed.
+//! Where a trace of the batch costs more than the bucket holds, each is kept with the probability of its key's share, and what that
+//! spends too much is owed.
 
 use super::{
     account::{Account, Funds},
@@ -144,6 +144,28 @@ mod tests {
         // 10, 45 and 45 with a standard error of 0.3 at most.
         assert!((9.0..=10.0).contains(&kept[0]), "{kept:?}");
         assert!((44.0..46.5).contains(&kept[1]) && (44.0..46.5).contains(&kept[2]), "{kept:?}");
+    }
+
+    /// Traces of which each costs more than flows in, whatever their randomness is like: even, or as somebody leaves it who keeps
+    /// one in a hundred by the same.
+    #[test]
+    fn what_is_owed_is_paid() {
+        let mut rng = Rng::with_seed(8);
+        for lowest in [0.0, 0.9, 0.99] {
+            let (rate, mut account) = (Ceiling::rate(0.0, BURST), Account::default());
+            let mut spent = 0.0;
+            for now in 0..10_000 {
+                let mut traces = batch(&mut rng, &[(0, 2), (1, 1)], 1);
+                for trace in &mut traces {
+                    trace.cost = 150;
+                    let least = (Threshold::NEVER.0 as f64 * lowest) as u64;
+                    trace.randomness = Randomness(rng.u64(least..Threshold::NEVER.0));
+                }
+                spent += close(&rate, &mut account, second(now), &Share::whole(100.0), &mut traces).spent;
+            }
+            // What is owed at the end is some bursts at most.
+            assert!((0.95..1.005).contains(&(spent / 1_000_000.0)), "{lowest}: {spent}");
+        }
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub struct Head {
     pub next: i64,
     /// Records fetched and not yet polled, of all partitions.
     pub queued: i64,
-    /// The one that leads it.
+    /// The one it is fetched from.
     pub broker: i32,
     /// How often that broker was asked for records.
     pub fetches: i64,
@@ -196,7 +196,7 @@ const FRESH_US: i64 = 1_000_000;
 
 impl Statistics {
     fn heads(self) -> Vec<Head> {
-        let leader = |id: i32| self.brokers.values().find(|b| b.nodeid == id);
+        let broker = |id: i32| self.brokers.values().find(|b| b.nodeid == id);
         let answering = |b: &Broker| b.state == "UP" && (0..FRESH_US).contains(&b.rxidle);
         let at = Instant::now();
         let of = |topic: Arc<str>, p: TopicPartition| Head {
@@ -205,8 +205,8 @@ impl Statistics {
             next: p.next_offset,
             queued: p.fetchq_cnt,
             broker: p.broker,
-            fetches: leader(p.broker).map_or(0, |broker| broker.req.fetch),
-            fresh: p.fetch_state == "active" && leader(p.broker).is_some_and(answering),
+            fetches: broker(p.broker).map_or(0, |broker| broker.req.fetch),
+            fresh: p.fetch_state == "active" && broker(p.broker).is_some_and(answering),
             at,
         };
         self.topics

@@ -25,16 +25,17 @@ const FETCHES: i64 = 2;
 // === impl Polled ===
 
 impl Polled {
-    /// The offset below which nothing is left to be polled; `fetched` is that after the last record that came.
+    /// The offset below which nothing is left to be polled, as far as statistics go; `fetched` is that after the last record that came.
     ///
     /// While a group rebalances, librdkafka pauses partitions that stay, too, and throws away what was fetched of them. Until its fetcher
     /// hears of that, statistics show an empty queue, and behind it the offset as it was. So they are believed when they still
-    /// say the same after more fetches: before each the fetcher looks at what it was told.
+    /// say the same after more fetches: before each the fetcher looks at what it was told. The queue is one for all partitions, so a
+    /// worker that always has something to poll hears of markers late.
     pub fn below(&mut self, head: &Head, fetched: i64) -> i64 {
         let Head { next, queued, broker, fetches, .. } = *head;
         if next <= fetched || queued > 0 || !head.fresh {
             self.claim = None;
-            return fetched;
+            return fetched.min(next);
         }
         let is_same = |claim: &Claim| (claim.fetched, claim.next, claim.broker) == (fetched, next, broker);
         let claim = self.claim.filter(is_same).unwrap_or(Claim { fetched, next, broker, fetches });
@@ -70,6 +71,7 @@ mod tests {
         let mut polled = Polled::default();
         assert_eq!(polled.below(&head(100, 0, 7), 40), 40, "the fetcher has not heard of it");
         assert_eq!(polled.below(&head(40, 0, 8), 40), 40, "it begins anew");
+        assert_eq!(polled.below(&head(30, 0, 8), 40), 30, "statistics are of before");
         assert_eq!(polled.below(&head(100, 60, 9), 40), 40);
         assert_eq!(polled.below(&head(100, 0, 10), 41), 41, "it is thrown away again");
         assert_eq!(polled.below(&head(100, 3, 12), 41), 41);

@@ -269,21 +269,20 @@ impl<I: Io> Worker<I> {
             return;
         }
         let polled = owned.polled.below(head, owned.fetched);
-        let all_polled = |up_to: i64| head.next >= up_to && polled >= up_to;
         let waits = self.waiting.has(owned.at);
-        if head.fresh && !waits && all_polled(head.next) {
+        if head.fresh && !waits && polled >= head.next {
             // What lies before may be markers of transactions, which never come.
             self.engine.reach(owned.at, head.next);
             owned.read = owned.read.max(head.next);
         }
         if let Some(end) = owned.end {
-            if head.fresh && all_polled(end) {
+            if head.fresh && polled >= end {
                 owned.end_here(&mut self.engine);
             }
             return;
         }
         let high = if mutant::is(Mutant::StableEndIsHead) { head.next } else { head.high };
-        if !head.fresh || head.high < 0 || !all_polled(high) {
+        if !head.fresh || head.high < 0 || polled < high {
             return;
         }
         if let Some(frontier) = self.orders.frontier.as_ref().and_then(|frontier| frontier.settled(head.at)) {

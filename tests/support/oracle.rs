@@ -75,14 +75,22 @@ impl Expected {
     /// Reads the topics twice: once to judge, once to cut out what is kept.
     pub fn of(inputs: &[&Topic]) -> Self {
         let mut traces: HashMap<TraceId, Facts> = HashMap::new();
+        let mut foreign = HashSet::new();
         for input in inputs {
-            input.each(|record| learn(&mut traces, &record.value));
+            input.each(|record| {
+                if !learn(&mut traces, &record.value) {
+                    foreign.insert((&input.name, record.partition, record.offset));
+                }
+            });
         }
         let spans = traces.values().map(|facts| facts.spans).sum();
         let mut kept: HashMap<TraceId, Vec<Carried>> = HashMap::new();
         for input in inputs {
             input.each(|record| {
-                for (id, carried) in carried(&record.value) {
+                if foreign.contains(&(&input.name, record.partition, record.offset)) {
+                    return;
+                }
+                for (id, carried) in scan(&record.value) {
                     if traces.get(&id).is_some_and(|facts| facts.must_be_kept(&id)) {
                         kept.entry(id).or_default().push(carried());
                     }
@@ -236,15 +244,16 @@ pub fn hex(id: &TraceId) -> String {
     })
 }
 
-/// Adds a record's spans; one that is not OTLP has none, nor counts a span without a proper trace id.
-fn learn(traces: &mut HashMap<TraceId, Facts>, record: &[u8]) {
-    let Ok(data) = TracesData::decode(record) else { return };
+/// Adds a record's spans; false where it is not OTLP and has none. A span without a proper trace id does not count.
+fn learn(traces: &mut HashMap<TraceId, Facts>, record: &[u8]) -> bool {
+    let Ok(data) = TracesData::decode(record) else { return false };
     let scopes = data.resource_spans.iter().flat_map(|resource| &resource.scope_spans);
     for span in scopes.flat_map(|scope| &scope.spans) {
         if let Some(id) = proper(&span.trace_id) {
             traces.entry(id).or_default().add(span);
         }
     }
+    true
 }
 
 /// A span as its record names it.
@@ -279,12 +288,14 @@ fn proper(id: &[u8]) -> Option<TraceId> {
 
 // === the scan ===
 
-/// Every span of a record that has a proper trace id; its bytes are copied only when asked for.
+/// The spans of a record; one that is not OTLP has none.
 fn carried(record: &[u8]) -> Vec<(TraceId, impl Fn() -> Carried)> {
+    if TracesData::decode(record).is_ok() { scan(record) } else { Vec::new() }
+}
+
+/// Every span of an OTLP record that has a proper trace id; its bytes are copied only when asked for.
+fn scan(record: &[u8]) -> Vec<(TraceId, impl Fn() -> Carried)> {
     let mut all = Vec::new();
-    if TracesData::decode(record).is_err() {
-        return all;
-    }
     for resource in fields(record).filter(|field| field.number == 1).map(|field| field.content) {
         for scope in fields(resource).filter(|field| field.number == 2).map(|field| field.content) {
             for span in fields(scope).filter(|field| field.number == 2).map(|field| field.content) {
