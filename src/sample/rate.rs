@@ -23,7 +23,7 @@ use crate::model::RecordTime;
 pub struct Closed {
     pub asked: f64,
     pub spent: f64,
-    /// Traces that were not kept whatever their randomness: nothing had flowed in, and the bucket was empty. Estimates miss them.
+    /// Traces that were not kept whatever their randomness: the bucket was empty, and nothing had flowed in. Estimates miss them.
     pub starved: u64,
 }
 
