@@ -8,6 +8,7 @@ use std::{
 };
 
 use tailwater::{
+    estimate::{Estimated, sum},
     model::{RecordTime, Threshold},
     sample::{Account, Adaptive, Candidate, Ceiling, Share, adaptive::Means, budget, ceiling::BURST, rate},
 };
@@ -87,9 +88,6 @@ const TRAFFIC: f64 = 1_000.0;
 
 /// Of these, spans are 1 to twice this less 1.
 const SPANS: u64 = 3;
-
-/// The normal distribution's 97.5th percentile.
-const Z: f64 = 1.96;
 
 /// Of the spans that come, what there is for the rate and the budget.
 const SHARES: [f64; 2] = [1_300.0 / 15_000.0, 2_700.0 / 15_000.0];
@@ -263,11 +261,7 @@ impl Estimate {
     /// By the interval of `tailwater estimate`, with the values of traces where that counts them.
     fn covers(&self) -> bool {
         let Self { truth, certain, seen, sampled, variance } = *self;
-        if sampled == 0.0 {
-            return truth == certain;
-        }
-        let square = Z * Z * variance / sampled;
-        let (middle, reach) = (sampled + square / 2.0, (square * sampled + square * square / 4.0).sqrt());
-        (certain + (middle - reach).max(seen)..=certain + middle + reach).contains(&truth)
+        let Estimated { low, high, .. } = sum(certain, seen, sampled, variance);
+        low <= truth && high.is_none_or(|high| truth <= high)
     }
 }

@@ -77,8 +77,11 @@ impl Engine {
 
     /// What the next batch may take.
     pub(super) fn batch_bytes(&self) -> usize {
+        if !self.assembly.rings_together() {
+            return 0;
+        }
         let each = TRACE_BYTES + self.sets.votes() * size_of::<Vote>() + self.sets.claims() * CLAIM_BYTES;
-        if self.assembly.rings_together() { self.assembly.traces_held() as usize * each } else { 0 }
+        self.assembly.traces_held() as usize * each
     }
 
     /// Judges what is due next in a domain; false where nothing is.

@@ -50,9 +50,6 @@ impl Unit {
 }
 
 /// How many there are of a kind, of which these were kept.
-///
-/// The interval is a score interval: the variance is taken to grow with the total, as it does, so that neither end is below what
-/// was seen and a few units do not make it too short. What was kept for certain is known exactly and has no part in it.
 pub fn total(kept: impl Iterator<Item = Unit>) -> Estimated {
     let (mut certain, mut seen, mut sampled, mut variance) = (0.0, 0.0, 0.0, 0.0);
     for unit in kept {
@@ -64,6 +61,15 @@ pub fn total(kept: impl Iterator<Item = Unit>) -> Estimated {
             variance += unit.variance();
         }
     }
+    sum(certain, seen, sampled, variance)
+}
+
+/// A sum over all, of which so much was kept for certain, and so much was `seen` of what was sampled, which with its weights comes
+/// to `sampled`.
+///
+/// The interval is a score interval: the variance is taken to grow with the sum, as it does, so that neither end is below what
+/// was seen and a few units do not make it too short. What was kept for certain is known exactly and has no part in it.
+pub fn sum(certain: f64, seen: f64, sampled: f64, variance: f64) -> Estimated {
     let value = certain + sampled;
     if seen == 0.0 {
         return Estimated { value, low: value, high: Some(value) };

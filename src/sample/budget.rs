@@ -79,18 +79,20 @@ pub fn close(
     let mut threshold = Threshold::ALWAYS;
     for (at, traces) in batch.chunk_by_mut(|a, b| a.key == b.key).enumerate() {
         let (Asked { class, own: asked, all }, Room { granted, is_open }) = (asked[at], rooms[at]);
-        let is_first = at == 0;
         let own: Vec<Candidate> = traces.iter().copied().filter(|candidate| !candidate.elsewhere).collect();
-        let bound = match is_open {
-            // Of its floor, what others keep has its part, or the cut would depend on whether they do.
-            false if all > flow => cut(traces, flow, false),
-            _ if (funds.full && is_first) || fit_alone(&own, granted) => cut(&own, granted, funds.full && is_first),
-            // And so here: what others keep has been paid for.
-            _ => by_chance(traces, granted + all - asked),
+        // Of a floor, and of what is kept by chance, what others keep has its part, or the cut would depend on whether they do.
+        let (ranked, room, for_all) = match is_open || all <= flow {
+            true => (&own[..], granted, granted + all - asked),
+            false => (&*traces, flow, flow),
+        };
+        let full = funds.full && at == 0;
+        let bound = match full || ranked.iter().all(|candidate| candidate.cost as f64 <= room) {
+            true => first_rejected(ranked, room, full),
+            false => by_chance(traces, for_all),
         };
         threshold = bound.max(threshold);
         traces.iter_mut().for_each(|candidate| candidate.raise(threshold));
-        let kept = own.iter().filter(|candidate| candidate.randomness.0 >= threshold.0.max(candidate.threshold.0));
+        let kept = traces.iter().filter(|candidate| !candidate.elsewhere && candidate.is_kept());
         let (count, spent) = kept.fold((0, 0.0), |(count, spent), kept| (count + 1, spent + kept.cost as f64));
         account.spend(spent);
         let cut = own.len() as u64 - count;
@@ -101,16 +103,9 @@ pub fn close(
 }
 
 /// What keeps of these, of which the highest randomness comes first, as many as fit.
-fn cut(traces: &[Candidate], granted: f64, full: bool) -> Threshold {
-    if !full && !fit_alone(traces, granted) {
-        return by_chance(traces, granted);
-    }
-    let kept = fitting(traces.iter().map(|candidate| candidate.cost), granted, full);
+fn first_rejected(traces: &[Candidate], room: f64, full: bool) -> Threshold {
+    let kept = fitting(traces.iter().map(|candidate| candidate.cost), room, full);
     traces.get(kept).map_or(Threshold::ALWAYS, |first| above(first.randomness))
-}
-
-fn fit_alone(traces: &[Candidate], granted: f64) -> bool {
-    traces.iter().all(|candidate| candidate.cost as f64 <= granted)
 }
 
 /// A budget, class after class, each with its floor. Of the reserve only what is protected is given more than that.
