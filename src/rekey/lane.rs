@@ -41,14 +41,10 @@ pub struct Lane {
     at_head: Option<Instant>,
     /// What librdkafka was told. It remembers a pause over a revocation, so None is not true.
     pub flows: Option<bool>,
-    /// Statistics to be passed over: what was fetched before a pause is gone, and they do not know it yet.
-    stale: u8,
     /// What statistics said.
     polled: Polled,
 }
 
-/// So many statistics after a pause or its end may still speak of records that were fetched before.
-const STALE: u8 = 2;
 /// The ceiling is a second ahead of the wall clock, and the fetch that found nothing may be a second old.
 const UNSEEN: i64 = 2000;
 /// The clock of an idle partition is worth a commit when it has moved by so many milliseconds: others wait for it.
@@ -81,7 +77,6 @@ impl Lane {
             delay: metadata.wall.zip(metadata.clock).map_or(0, |(wall, clock)| (wall - clock - UNSEEN).max(0)),
             at_head: None,
             flows: None,
-            stale: 0,
             polled: Polled::default(),
         }
     }
@@ -114,7 +109,7 @@ impl Lane {
     pub fn regulate(&mut self, flows: bool) -> bool {
         let news = self.flows.replace(flows) != Some(flows);
         if news {
-            (self.stale, self.polled) = (STALE, Polled::default());
+            self.polled = Polled::told();
         }
         news
     }
@@ -164,19 +159,18 @@ impl Lane {
     /// many milliseconds is not believed at once.
     pub fn look(&mut self, head: &Head, statistics: Duration, ceiling: RecordTime, leap: u64) {
         self.high = self.high.max(head.high);
-        if self.flows != Some(true) || self.stale > 0 {
-            self.stale = self.stale.saturating_sub(1);
+        let polled = self.polled.below(head, self.position);
+        let Some(polled) = polled.filter(|_| self.flows == Some(true)) else {
             self.at_head = None;
             return;
-        }
-        let polled = self.polled.below(head, self.position);
-        if head.fresh && polled >= head.next {
+        };
+        if polled >= head.next {
             self.read = self.read.max(head.next);
         }
         if let Some(end) = self.end {
-            self.finished |= head.fresh && polled >= end;
+            self.finished |= polled >= end;
         }
-        if !head.fresh || head.high < 0 || polled < head.high {
+        if head.high < 0 || polled < head.high {
             self.at_head = None;
             return;
         }
@@ -203,7 +197,7 @@ mod tests {
         let beginning = Beginning { offset, committed: true, expired: 0, metadata };
         let mut lane = Lane::new(("spans".into(), 0), 3, &beginning, end);
         lane.regulate(true);
-        (0..STALE).for_each(|_| lane.look(&head(&lane.partition, offset), STATISTICS, CEILING, LEAP));
+        (0..Polled::STALE).for_each(|_| lane.look(&head(&lane.partition, offset), STATISTICS, CEILING, LEAP));
         lane
     }
 
@@ -242,7 +236,7 @@ mod tests {
         let beginning = Beginning { offset: 7, committed: true, expired: 0, metadata };
         let mut lane = Lane::new(("spans".into(), 0), 3, &beginning, None);
         lane.regulate(true);
-        (0..=STALE).for_each(|_| lane.look(&head(&lane.partition, 7), STATISTICS, CEILING, LEAP));
+        (0..=Polled::STALE).for_each(|_| lane.look(&head(&lane.partition, 7), STATISTICS, CEILING, LEAP));
         let idle = CEILING.0 - LAG;
         assert!(clock(&lane).is_some_and(|clock| (idle - 1_000..=idle).contains(&clock)));
     }

@@ -55,8 +55,6 @@ pub struct Owned {
     pub delay: Option<i64>,
     /// What librdkafka was told. It remembers a pause over a revocation, so None is not true.
     pub flows: Option<bool>,
-    /// Statistics to be passed over: what was fetched before a pause is gone, and they do not know it yet.
-    pub stale: u8,
     /// What statistics said.
     pub polled: Polled,
 }

@@ -16,9 +16,6 @@ use crate::{
 
 /// For a tick in flight when a partition is revoked: well below the session timeout of 45 s.
 pub const REVOKE: Duration = Duration::from_secs(5);
-/// So many statistics after a pause or its end may still speak of records that were fetched before: one on its way, and one
-/// taken before the fetcher had heard of it.
-const STALE: u8 = 2;
 /// For all partitions of an unkeyed input to arrive (C9).
 const WHOLE: Duration = Duration::from_secs(30);
 
@@ -132,7 +129,6 @@ impl<I: Io> Worker<I> {
                 unheard: None,
                 delay: metadata.wall.zip(metadata.clock).map(|(wall, clock)| wall - clock),
                 flows: None,
-                stale: 0,
                 polled: Polled::default(),
             });
         }
@@ -209,7 +205,7 @@ impl<I: Io> Worker<I> {
         for owned in self.owned.iter_mut() {
             let flows = !waits && owned.begun && !self.waiting.holds_up(owned.at);
             if owned.flows.replace(flows) != Some(flows) {
-                (owned.stale, owned.polled) = (STALE, Polled::default());
+                owned.polled = Polled::told();
                 (if flows { &mut flowing } else { &mut paused }).push(owned.partition.clone());
             }
         }
@@ -264,25 +260,22 @@ impl<I: Io> Worker<I> {
     fn at_head(&mut self, head: &Head, at: i64) {
         let Some(owned) = self.owned.find(&head.partition.0, head.partition.1) else { return };
         owned.high = owned.high.max(head.high);
-        if owned.flows != Some(true) || owned.stale > 0 {
-            owned.stale = owned.stale.saturating_sub(1);
-            return;
-        }
         let polled = owned.polled.below(head, owned.fetched);
+        let Some(polled) = polled.filter(|_| owned.flows == Some(true)) else { return };
         let waits = self.waiting.has(owned.at);
-        if head.fresh && !waits && polled >= head.next {
+        if !waits && polled >= head.next {
             // What lies before may be markers of transactions, which never come.
             self.engine.reach(owned.at, head.next);
             owned.read = owned.read.max(head.next);
         }
         if let Some(end) = owned.end {
-            if head.fresh && polled >= end {
+            if polled >= end {
                 owned.end_here(&mut self.engine);
             }
             return;
         }
         let high = if mutant::is(Mutant::StableEndIsHead) { head.next } else { head.high };
-        if !head.fresh || head.high < 0 || polled < high {
+        if head.high < 0 || polled < high {
             return;
         }
         if let Some(frontier) = self.orders.frontier.as_ref().and_then(|frontier| frontier.settled(head.at)) {
