@@ -2,6 +2,7 @@
 
 use super::{
     Malformed,
+    allowances::Allowances,
     bucket::Bucket,
     demand::Demand,
     keys::Holder,
@@ -15,6 +16,8 @@ use crate::model::RecordTime;
 pub struct Account {
     bucket: Bucket,
     demand: Demand,
+    /// Of keys, where each has a ceiling of its own.
+    pub allowances: Allowances,
     /// It is to be written.
     changed: bool,
 }
@@ -33,6 +36,9 @@ pub struct Funds {
     pub reserve: f64,
 }
 
+/// Of what flows in, what may be spent though the bucket owes as much and more.
+const OWING: f64 = 0.5;
+
 /// Whose it is.
 const ALL: Holder = Holder::Group(0);
 
@@ -40,19 +46,14 @@ const ALL: Holder = Holder::Group(0);
 
 impl Account {
     /// Bytes of one that is written, at most.
-    pub const WRITTEN: usize = 1_600;
+    pub const WRITTEN: usize = 3_200;
 
     /// For the batch that closes at `now` and asks for this, each key once. The bucket holds so many seconds of the share.
     pub fn open(&mut self, now: RecordTime, share: &Share, burst: f64, asked: &[(u64, f64)]) -> Funds {
         self.changed = true;
-        let depth = burst * share.per_second;
-        let passed = self.bucket.fill(now, share.per_second, depth);
+        let (passed, funds) = Funds::of(&mut self.bucket, now, share.per_second, burst);
         self.demand.learn(passed, burst, asked);
-        let capacity = self.bucket.tokens();
-        let owing = (share.per_second * passed as f64 / 1000.0).min(depth) * patience(capacity, depth);
-        let flow = owing.max(capacity.min(share.per_second));
-        let reserve = (burst / 2.0).min(burst - 1.0).max(0.0) * share.per_second;
-        Funds { capacity: capacity.max(0.0), full: capacity > 0.0 && capacity >= depth, flow, reserve }
+        funds
     }
 
     pub fn spend(&mut self, cost: f64) {
@@ -69,12 +70,32 @@ impl Account {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut from = Reader::new(bytes)?;
         let bucket = Bucket::load(&mut from)?;
-        let demand = match bucket.at() {
-            Some(_) => Demand::restore(&Summary::load(&mut from)?),
-            None => Demand::default(),
+        let (demand, allowances) = match bucket.at() {
+            Some(at) => (Demand::restore(&Summary::load(&mut from)?), Allowances::load(&mut from, at)?),
+            None => Default::default(),
         };
         from.end()?;
-        Ok(Self { bucket, demand, changed: false })
+        Ok(Self { bucket, demand, allowances, changed: false })
+    }
+}
+
+// === impl Funds ===
+
+impl Funds {
+    /// What a bucket holds at `now`, into which so much flows and which holds so many seconds of it. And the milliseconds that passed.
+    pub fn of(bucket: &mut Bucket, now: RecordTime, per_second: f64, burst: f64) -> (u64, Self) {
+        let depth = burst * per_second;
+        let passed = bucket.fill(now, per_second, depth);
+        let capacity = bucket.tokens();
+        let owing = (per_second * passed as f64 / 1000.0).min(depth) * patience(capacity, depth);
+        let flow = owing.max(capacity.min(per_second));
+        let reserve = (burst / 2.0).min(burst - 1.0).max(0.0) * per_second;
+        (passed, Self { capacity: capacity.max(0.0), full: capacity > 0.0 && capacity >= depth, flow, reserve })
+    }
+
+    /// As much as may be spent though the bucket owe something.
+    pub fn or_owing(self) -> Self {
+        Self { capacity: self.capacity.max(OWING * self.flow), ..self }
     }
 }
 
@@ -92,6 +113,7 @@ impl Written for Account {
         self.bucket.save(&mut into);
         if let Some(summary) = self.summary() {
             summary.save(&mut into);
+            self.allowances.save(&mut into);
         }
         into.bytes()
     }
@@ -99,7 +121,7 @@ impl Written for Account {
 
 impl State for Account {
     fn bytes(&self) -> usize {
-        self.demand.bytes()
+        self.demand.bytes() + self.allowances.bytes()
     }
 }
 
@@ -132,7 +154,13 @@ mod tests {
         fn what_is_written_is_read(batches in vec(vec((any::<u64>(), 0.0..1e9_f64), 0..200), 0..4)) {
             let mut account = Account::default();
             for (second, batch) in batches.iter().enumerate() {
-                account.open(RecordTime(second as i64 * 1000), &Share::whole(100.0), 5.0, batch);
+                let now = RecordTime(second as i64 * 1000);
+                account.open(now, &Share::whole(100.0), 5.0, batch);
+                for &(key, cost) in batch {
+                    account.allowances.open(key, now, 10.0, 5.0);
+                    account.allowances.spend(key, cost);
+                }
+                account.allowances.trim();
             }
             let bytes = account.to_bytes();
             prop_assert!(bytes.len() <= Account::WRITTEN, "{}", bytes.len());
@@ -144,9 +172,10 @@ mod tests {
                 prop_assert!((sum(&read) - sum(&own)).abs() <= 1e-5 * sum(&own));
                 prop_assert_eq!(read.keys.len(), own.keys.len());
             }
-            // Every beginning, and every addition, is noticed.
+            // Every beginning, and every addition, is noticed, but for that which is as if keys had no ceilings.
             for end in 0..bytes.len() {
-                prop_assert!(Account::from_bytes(&bytes[..end]).is_err());
+                let read = Account::from_bytes(&bytes[..end]);
+                prop_assert!(read.is_err() || read.is_ok_and(|read| read.allowances.is_empty() && read.to_bytes() == bytes[..end]));
             }
             prop_assert!(Account::from_bytes(&[&bytes[..], &[0]].concat()).is_err());
         }

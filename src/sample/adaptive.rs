@@ -195,7 +195,7 @@ impl Remembers for Adaptive {
         let means = known.table(partition, self, now);
         means.goal = *self;
         if means.is_due(now) {
-            known.others.aim(self.per_second(), division.partitions as usize);
+            known.others.aim(self.per_second(), None, division.partitions as usize);
             let share = known.others.of(partition as usize, now, fairly);
             let means = known.table(partition, self, now);
             means.advance(now, &share);

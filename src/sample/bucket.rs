@@ -21,6 +21,10 @@ const FIRST: u64 = 1000;
 // === impl Bucket ===
 
 impl Bucket {
+    pub fn owing(owed: f64, at: RecordTime) -> Self {
+        Self { tokens: -owed, at: Some(at) }
+    }
+
     /// What has flowed in since, and no more than fits. Time that goes back brings nothing. Returns the milliseconds that passed.
     pub fn fill(&mut self, now: RecordTime, per_second: f64, depth: f64) -> u64 {
         let passed = self.at.map_or(FIRST, |at| now.since(at));

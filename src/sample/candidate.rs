@@ -67,7 +67,7 @@ impl Candidate {
     }
 
     /// Of how many, of 2^56, its threshold lets through.
-    fn odds(&self) -> f64 {
+    pub fn odds(&self) -> f64 {
         (Threshold::NEVER.0 - self.threshold.0.min(Threshold::NEVER.0 - 1)) as f64
     }
 }

@@ -13,6 +13,8 @@ use crate::model::RecordTime;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ceiling {
     pub per_second: f64,
+    /// What a key may have of that at most.
+    pub each: Option<f64>,
     /// Seconds of its share that a partition's bucket holds.
     pub burst: f64,
     pub between: Between,
@@ -39,12 +41,12 @@ const SILENT: u64 = 3_000;
 impl Ceiling {
     /// Between keys.
     pub fn rate(per_second: f64, burst: f64) -> Self {
-        Self { per_second, burst, between: Between::Keys }
+        Self { per_second, each: None, burst, between: Between::Keys }
     }
 
     /// Between classes.
     pub fn budget(per_second: f64, burst: f64) -> Self {
-        Self { per_second, burst, between: Between::Classes }
+        Self { per_second, each: None, burst, between: Between::Classes }
     }
 
     /// What was spent and may be spent in a partition, for the batch that closes at `now`: `close` does, and the others are told.
@@ -55,7 +57,7 @@ impl Ceiling {
         division: Division,
         close: impl FnOnce(&Self, &mut Account, RecordTime, &Share) -> T,
     ) -> T {
-        known.others.aim(self.per_second, division.partitions as usize);
+        known.others.aim(self.per_second, self.each, division.partitions as usize);
         let share = known.others.of(partition as usize, now, self.split());
         let account = known.table(partition, self, now);
         let closed = close(self, account, now, &share);

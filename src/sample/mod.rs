@@ -6,6 +6,7 @@
 
 mod account;
 pub mod adaptive;
+mod allowances;
 mod bucket;
 pub mod budget;
 pub mod candidate;

@@ -8,6 +8,9 @@
 //!
 //! Where a trace of the batch costs more than the bucket holds, each is kept with the probability of its key's share, and what that
 //! spends too much is owed.
+//!
+//! Where each key has a ceiling of its own, its traces are cut to that before, in the same way. What is left has a threshold then, and
+//! ranks by its randomness over what that lets through.
 
 use super::{
     account::{Account, Funds},
@@ -27,23 +30,36 @@ pub struct Closed {
     pub starved: u64,
 }
 
-/// Of what flows in, what may be spent though the bucket owes as much and more.
-const OWING: f64 = 0.5;
-
 /// Decides the batch that closes at `now`: raises the thresholds, and reorders it.
 pub fn close(rate: &Ceiling, account: &mut Account, now: RecordTime, share: &Share, batch: &mut [Candidate]) -> Closed {
     batch.sort_unstable_by_key(|candidate| (candidate.key, candidate.trace));
-    let asked: Vec<(u64, f64)> = by_key(batch).map(|traces| (traces[0].key, cost(traces))).collect();
-    let funds = account.open(now, share, rate.burst, &asked);
+    let wanted = costs(batch);
+    let funds = account.open(now, share, rate.burst, &wanted).or_owing();
+    let mut starved = 0;
+    for traces in batch.chunk_by_mut(|a, b| a.key == b.key) {
+        if let Some(each) = share.each(traces[0].key) {
+            let funds = account.allowances.open(traces[0].key, now, each, rate.burst).or_owing();
+            starved += cut(traces, &[(funds.capacity / cost(traces)).min(1.0)], funds);
+        }
+    }
+    batch.sort_unstable_by_key(|candidate| (!candidate.is_kept(), candidate.key, candidate.trace));
+    let left = batch.partition_point(Candidate::is_kept);
+    let batch = &mut batch[..left];
+    let asked = costs(batch);
     let mut claims: Vec<Claim> = asked.iter().map(|&(key, demand)| Claim { demand, weight: share.part(key) }).collect();
-    let capacity = funds.capacity.max(OWING * funds.flow);
-    let level = level(&mut claims, capacity);
+    let level = level(&mut claims, funds.capacity);
     let part = |&(key, demand): &(u64, f64)| (level * share.part(key) / demand).min(1.0);
     let parts: Vec<f64> = asked.iter().map(part).collect();
-    let starved = cut(batch, &parts, Funds { capacity, ..funds });
-    let spent = batch.iter().filter(|candidate| candidate.is_kept()).map(|candidate| candidate.cost as f64).sum();
+    starved += cut(batch, &parts, funds);
+    let mut spent = 0.0;
+    for traces in by_key(batch) {
+        let kept = traces.iter().filter(|candidate| candidate.is_kept()).map(|candidate| candidate.cost as f64).sum();
+        account.allowances.spend(traces[0].key, kept);
+        spent += kept;
+    }
+    account.allowances.trim();
     account.spend(spent);
-    Closed { asked: asked.iter().map(|(_, cost)| cost).sum(), spent, starved }
+    Closed { asked: wanted.iter().map(|(_, cost)| cost).sum(), spent, starved }
 }
 
 /// Cuts a batch, sorted by key, to what fits; of each key there is room for a part. How many traces had no chance.
@@ -57,17 +73,24 @@ fn cut(batch: &mut [Candidate], parts: &[f64], funds: Funds) -> u64 {
     }
     let mut order: Vec<(f64, Candidate)> = Vec::with_capacity(batch.len());
     for (traces, part) in by_key(batch).zip(parts) {
-        order.extend(traces.iter().map(|one| (one.rank() / part, *one)));
+        order.extend(traces.iter().map(|one| (one.rank() / (part * one.odds()), *one)));
     }
     order.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.trace.cmp(&b.1.trace)));
     let kept = fitting(order.iter().map(|(_, candidate)| candidate.cost), funds.capacity, funds.full);
     if let Some(&(bound, first)) = order.get(kept) {
         for (traces, part) in batch.chunk_by_mut(|a, b| a.key == b.key).zip(parts) {
-            let threshold = if traces[0].key == first.key { above(first.randomness) } else { below(bound * part) };
-            traces.iter_mut().for_each(|candidate| candidate.raise(threshold));
+            for candidate in traces {
+                let alike = candidate.key == first.key && candidate.threshold == first.threshold;
+                let reaches = || below(bound * part * candidate.odds());
+                candidate.raise(if alike { above(first.randomness) } else { reaches() });
+            }
         }
     }
     0
+}
+
+fn costs(batch: &[Candidate]) -> Vec<(u64, f64)> {
+    by_key(batch).map(|traces| (traces[0].key, cost(traces))).collect()
 }
 
 fn by_key(batch: &[Candidate]) -> impl Iterator<Item = &[Candidate]> {
@@ -85,7 +108,10 @@ mod tests {
     use super::*;
     use crate::{
         model::{Randomness, Threshold},
-        sample::ceiling::BURST,
+        sample::{
+            ceiling::BURST,
+            known::{Division, Known},
+        },
     };
 
     fn batch(rng: &mut Rng, counts: &[(u64, u32)], cost: u64) -> Vec<Candidate> {
@@ -166,6 +192,68 @@ mod tests {
             // What is owed at the end is some bursts at most.
             assert!((0.95..1.005).contains(&(spent / 1_000_000.0)), "{lowest}: {spent}");
         }
+    }
+
+    /// Four partitions, in which keys ask for parts that differ, and one has half of all. Key 0 asks for far too much; key 1, in some
+    /// seconds only; key 2, for less than it may have; each trace of key 3 costs what the key may have in two seconds.
+    #[test]
+    fn no_key_has_more_than_each_may() {
+        const SECONDS: i64 = 600;
+        const PARTS: [u64; 4] = [6, 3, 2, 1];
+        const COSTS: [u64; 4] = [1, 1, 1, 80];
+        let mut rng = Rng::with_seed(9);
+        let rule = Ceiling { each: Some(40.0), ..Ceiling::rate(500.0, BURST) };
+        let division = Division { partitions: 4, workers: 4 };
+        let mut known = Known::default();
+        let (mut kept, mut estimated, mut came) = ([0.0; 4], [0.0; 4], [0.0; 4]);
+        for now in 0..SECONDS {
+            for (partition, part) in (0..).zip(PARTS) {
+                let asks = [70, if now % 20 < 2 { 60 } else { 0 }, 2, u64::from(partition == 0 || now % 8 == 0)];
+                let counts: Vec<(u64, u32)> = (0..4)
+                    .zip(asks)
+                    .map(|(key, count)| (key, (if key == 3 { count } else { count * part }) as u32))
+                    .collect();
+                let mut traces = batch(&mut rng, &counts, 1);
+                traces.iter_mut().for_each(|trace| trace.cost = COSTS[trace.key as usize]);
+                traces.iter().for_each(|trace| came[trace.key as usize] += trace.cost as f64);
+                rule.close((partition, second(now)), &mut known, division, |rule, account, now, share| {
+                    close(rule, account, now, share, &mut traces)
+                });
+                for trace in traces.iter().filter(|trace| trace.is_kept()) {
+                    kept[trace.key as usize] += trace.cost as f64 / SECONDS as f64;
+                    estimated[trace.key as usize] += trace.cost as f64 * Threshold::NEVER.0 as f64 / trace.odds();
+                }
+            }
+        }
+        // 40 a second, and a burst in all.
+        assert!((39.0..40.4).contains(&kept[0]), "{kept:?}");
+        // Of each 20 seconds two are asked for, and five saved up: 14 at most.
+        assert!((10.0..14.4).contains(&kept[1]), "{kept:?}");
+        assert!(kept[2] > 23.9, "{kept:?}");
+        assert!((20.0..40.4).contains(&kept[3]), "{kept:?}");
+        for key in 0..4 {
+            let ratio = estimated[key] / came[key];
+            assert!((0.9..1.1).contains(&ratio), "{key}: {ratio}");
+        }
+    }
+
+    /// Keys with a ceiling that none of them reaches alone and all of them do together, and one that is cut before: all have as much.
+    #[test]
+    fn what_each_may_have_is_no_head_start() {
+        let mut rng = Rng::with_seed(10);
+        let (rule, mut known) = (Ceiling { each: Some(60.0), ..Ceiling::rate(100.0, BURST) }, Known::default());
+        let mut kept = [0.0; 3];
+        for now in 0..400 {
+            let mut traces = batch(&mut rng, &[(0, 1_000), (1, 50), (2, 55)], 1);
+            rule.close(
+                (0, second(now)),
+                &mut known,
+                Division { partitions: 1, workers: 1 },
+                |rule, account, now, share| close(rule, account, now, share, &mut traces),
+            );
+            traces.iter().filter(|trace| trace.is_kept()).for_each(|trace| kept[trace.key as usize] += 1.0 / 400.0);
+        }
+        assert!(kept.iter().all(|kept| (32.3..34.3).contains(kept)), "{kept:?}");
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub struct Summary {
 #[derive(Clone, Debug)]
 pub struct Shares {
     per_second: f64,
+    /// What a key may have of it at most.
+    each: Option<f64>,
     partitions: Vec<View>,
 }
 
@@ -50,6 +52,19 @@ pub struct Share {
     parts: Keys<f64>,
     /// The same of keys that nobody listed.
     rest: f64,
+    each: Option<Each>,
+}
+
+/// What a key may have in a partition, where it may have no more than so much in all of them.
+#[derive(Clone, Debug, PartialEq)]
+struct Each {
+    per_second: f64,
+    /// What keys asked for here. Of one that is not listed it was no more than the edge.
+    own: Keys<f64>,
+    edge: f64,
+    /// What keys asked for in all partitions beyond the edges, and the edges of all.
+    sums: Keys<f64>,
+    edges: f64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -66,6 +81,9 @@ pub const LAG: u64 = 3_000;
 /// So much later than that and a partition counts as not heard of: its worker is away, or it is far behind in record time.
 const PATIENCE: u64 = 5_000;
 
+/// A partition counts as asking for this part at least of what would be its even part of a key's: so it can begin with a key.
+const BEGINS: f64 = 1.0 / 16.0;
+
 /// Summaries kept of a partition: one for each second of `LAG` and `PATIENCE`.
 const HEARD: usize = 8;
 
@@ -76,12 +94,13 @@ impl Shares {
     /// Without partitions.
     pub fn new(per_second: f64, partitions: usize) -> Self {
         assert!(partitions > 0, "a goal is shared by someone");
-        Self { per_second, partitions: vec![View::default(); partitions] }
+        Self { per_second, each: None, partitions: vec![View::default(); partitions] }
     }
 
     /// From now on the goal is another, or shared by others. Partitions never become fewer.
-    pub fn aim(&mut self, per_second: f64, partitions: usize) {
+    pub fn aim(&mut self, per_second: f64, each: Option<f64>, partitions: usize) {
         self.per_second = per_second;
+        self.each = each;
         self.widen(partitions);
     }
 
@@ -108,9 +127,10 @@ impl Shares {
         let summaries: Option<Vec<&Summary>> = self.partitions.iter().map(|view| view.at(now)).collect();
         let last = self.partitions.get(partition).and_then(|view| view.last).unwrap_or(even);
         let Some(summaries) = summaries.filter(|_| partition < self.partitions.len()) else {
-            return Share { per_second: last.min(even), parts: Keys::default(), rest: 1.0 };
+            let each = self.each.map(|each| Each::even(each, self.partitions.len()));
+            return Share { per_second: last.min(even), parts: Keys::default(), rest: 1.0, each };
         };
-        let share = share(&summaries, partition, self.per_second, split);
+        let share = share(&summaries, partition, (self.per_second, self.each), split);
         self.partitions[partition].last = Some(share.per_second);
         share
     }
@@ -125,7 +145,7 @@ impl Shares {
 
 /// What is left when everybody has what they ask for goes out as room to grow: half by what is asked for, half evenly, so that
 /// a partition at rest can begin.
-fn share(summaries: &[&Summary], partition: usize, goal: f64, split: Split) -> Share {
+fn share(summaries: &[&Summary], partition: usize, (goal, each): (f64, Option<f64>), split: Split) -> Share {
     let mut sums: Keys<f64> = Keys::default();
     for summary in summaries {
         summary.keys.iter().for_each(|&(key, rate)| *sums.entry(key).or_default() += rate);
@@ -133,9 +153,10 @@ fn share(summaries: &[&Summary], partition: usize, goal: f64, split: Split) -> S
     let rest: f64 = summaries.iter().map(|summary| summary.rest).sum();
     // Traces of a key are in all partitions, mostly: these are not other keys than those of another partition.
     let rest_keys = summaries.iter().map(|summary| summary.rest_keys).fold(1.0, f64::max);
+    let most = each.unwrap_or(f64::INFINITY);
     let mut claims: Vec<(u64, Claim)> =
-        sums.iter().map(|(&key, &demand)| (key, Claim { demand, weight: 1.0 })).collect();
-    claims.push((u64::MAX, Claim { demand: rest, weight: rest_keys }));
+        sums.iter().map(|(&key, &demand)| (key, Claim { demand: demand.min(most), weight: 1.0 })).collect();
+    claims.push((u64::MAX, Claim { demand: rest.min(rest_keys * most), weight: rest_keys }));
     let granted = split(&claims, goal);
 
     let own = summaries[partition];
@@ -153,7 +174,8 @@ fn share(summaries: &[&Summary], partition: usize, goal: f64, split: Split) -> S
     per_second += left * (if asked > 0.0 { part } else { even } + even) / 2.0;
     // In a weight of 0 nobody could begin.
     parts.retain(|_, part| *part > 0.0);
-    Share { per_second, parts, rest: if rest_part > 0.0 { rest_part } else { even } }
+    let each = each.map(|each| Each::of(each, summaries, partition));
+    Share { per_second, parts, rest: if rest_part > 0.0 { rest_part } else { even }, each }
 }
 
 fn ratio(part: f64, whole: f64) -> f64 {
@@ -196,12 +218,44 @@ impl<S: Said> Hears<S> for Shares {
 impl Share {
     /// All of a goal, where there is one partition.
     pub fn whole(per_second: f64) -> Self {
-        Self { per_second, parts: Keys::default(), rest: 1.0 }
+        Self { per_second, parts: Keys::default(), rest: 1.0, each: None }
     }
 
     /// How much of what is asked for under a key is asked for here.
     pub fn part(&self, key: u64) -> f64 {
         self.parts.get(&key).copied().unwrap_or(self.rest)
+    }
+
+    /// What a key may have here at most, a second; of all partitions together it is no more than it may have. None where there is no such
+    /// ceiling.
+    pub fn each(&self, key: u64) -> Option<f64> {
+        self.each.as_ref().map(|each| each.of_key(key))
+    }
+}
+
+// === impl Each ===
+
+impl Each {
+    fn even(per_second: f64, partitions: usize) -> Self {
+        Self { per_second, own: Keys::default(), edge: 1.0, sums: Keys::default(), edges: partitions as f64 }
+    }
+
+    fn of(per_second: f64, summaries: &[&Summary], partition: usize) -> Self {
+        let begins = BEGINS * per_second / summaries.len() as f64;
+        let edges: Vec<f64> = summaries.iter().map(|summary| summary.edge().max(begins)).collect();
+        let mut sums: Keys<f64> = Keys::default();
+        for (summary, edge) in summaries.iter().zip(&edges) {
+            for (key, rate) in &summary.keys {
+                *sums.entry(*key).or_default() += (rate - edge).max(0.0);
+            }
+        }
+        let own = summaries[partition].keys.iter().copied().collect();
+        Self { per_second, own, edge: edges[partition], sums, edges: edges.iter().sum() }
+    }
+
+    fn of_key(&self, key: u64) -> f64 {
+        let own = self.own.get(&key).copied().unwrap_or(0.0).max(self.edge);
+        self.per_second * own / (self.sums.get(&key).copied().unwrap_or(0.0) + self.edges)
     }
 }
 
@@ -221,6 +275,11 @@ impl View {
 impl Summary {
     /// 2.6 kB of a partition and sampler on the wire at most.
     pub const LISTED: usize = 128;
+
+    /// What was asked for at most under a key that is not listed.
+    fn edge(&self) -> f64 {
+        if self.keys.len() < Self::LISTED { 0.0 } else { self.keys.last().map_or(0.0, |(_, rate)| *rate) }
+    }
 
     pub fn save(&self, into: &mut Writer) {
         into.time(Some(self.at));

@@ -135,15 +135,33 @@ impl<'a> Reader<'a, '_> {
 
     fn rate(&mut self, node: &'a Node, policy: &str) -> Option<(Sampler<Aspect>, &'a [Node])> {
         let mut fields = Fields::of(node, "`rate`", self.diagnostics)?;
-        let by = fields.take("by");
+        let (by, most) = (fields.take("by"), fields.take("each"));
         let ceiling = self.ceiling(&mut fields);
         fields.finish(self.diagnostics);
         let keys = self.list(by)?;
-        let (by, (unit, per_second, burst, said)) = (self.keys(keys, condition::read_key)?, ceiling?);
+        let (by, (unit, per_second, burst, mut said)) = (self.keys(keys, condition::read_key)?, ceiling?);
+        let mut rule = Ceiling::rate(per_second, burst);
+        if let Some(node) = most {
+            rule.each = Some(self.each(node, unit, per_second, keys)?);
+            said.push_str(&format!(", each: {}", node.text()));
+        }
         let of = unit.path().and_then(|path| condition::read_measure(path).ok());
         let written = format!("rate {{ {said}, by: [{}] }}", texts(keys).join(", "));
         let state = state(policy, ["rate", unit.name()].into_iter().chain(texts(keys)), 0);
-        Some((Sampler { state, by, rule: Rule::Rate(Ceiling::rate(per_second, burst)), of, written }, keys))
+        Some((Sampler { state, by, rule: Rule::Rate(rule), of, written }, keys))
+    }
+
+    /// What each key of a rate may have of what all have.
+    fn each(&mut self, node: &'a Node, unit: Unit, all: f64, keys: &[Node]) -> Option<f64> {
+        if keys.is_empty() {
+            return self.error(node, "`each` without a key", "say by `by` what each of is meant: `by: [root.service]`");
+        }
+        let each = units::read(node, "`each`", parse(unit), self.diagnostics)?;
+        if each > all {
+            let hint = format!("write less than `{}`, or leave `each` out", unit.name());
+            return self.error(node, "each may have more than all together", &hint);
+        }
+        Some(each)
     }
 
     /// What is counted, how much of it there may be in a second, how many seconds may be saved up, and all this as a policy says it.
@@ -161,8 +179,7 @@ impl<'a> Reader<'a, '_> {
                 return None;
             }
         };
-        let parse = if unit == Unit::Bytes { units::bytes_per_second } else { units::per_second };
-        let per_second = units::read(of, &format!("`{}`", unit.name()), parse, self.diagnostics);
+        let per_second = units::read(of, &format!("`{}`", unit.name()), parse(unit), self.diagnostics);
         let said = format!("{}: {}, burst: {}", unit.name(), of.text(), saved.map_or(BURST, Node::text));
         Some((unit, per_second?, burst?, said))
     }
@@ -198,6 +215,10 @@ impl<'a> Reader<'a, '_> {
             None => read(default).ok(),
         }
     }
+}
+
+fn parse(unit: Unit) -> fn(&str) -> Result<f64, units::Mistake> {
+    if unit == Unit::Bytes { units::bytes_per_second } else { units::per_second }
 }
 
 pub(super) fn texts(keys: &[Node]) -> Vec<&str> {

@@ -945,6 +945,9 @@ policies:
   - { name: c, keep: { rate: { bytes_per_second: 0B } } }
   - { name: d, keep: { rate: { traces_per_second: 1, burst: 1h } } }
   - { name: e, drop: { rate: { traces_per_second: 1 } } }
+  - { name: k, keep: { rate: { traces_per_second: 1, each: 1 } } }
+  - { name: l, keep: { rate: { bytes_per_second: 1KB, each: 1MB, by: [root.service] } } }
+  - { name: m, keep: { rate: { traces_per_second: 1, each: 1KB, by: [root.service] } } }
   - { name: f, keep: always, protect: true }
   - { name: g, budget: { spans_per_second: 1, give_way: [h, f] }, policies: [ { name: h, keep: always } ] }
 budget: { traces_per_second: 1, give_way: [f, h, 1] }
@@ -955,6 +958,9 @@ budget: { traces_per_second: 1, give_way: [f, h, 1] }
     `bytes_per_second`: nothing a second: write such as 10MiB
     `burst`: `1h` is not from 1s to 10m: write such as 5s
     `rate` outside of `keep`: it is for what a policy keeps: `keep: { rate: … }`
+    `each` without a key: say by `by` what each of is meant: `by: [root.service]`
+    each may have more than all together: write less than `bytes_per_second`, or leave `each` out
+    `each`: `1KB` is no number a second: write such as 200, or 0.5
     no policy `f` is under this budget: name policies or groups that stand directly under the budget
     ");
     let names = |names: &str| {
