@@ -74,6 +74,7 @@ fn main() {
         ("steps", steps),
         ("floor", floor),
         ("engines", engines),
+        ("each", each),
         ("ceiling", ceiling),
         ("estimates", estimates),
         ("truth", truth),
@@ -251,6 +252,36 @@ fn engines() {
                 share(&seconds[30..], *goal),
                 excess(seconds, *goal),
                 100.0 * failed.kept / failed.asked
+            );
+        }
+    }
+}
+
+/// Spans a second of each key, of which far fewer are asked for than of all.
+const EACH: f64 = 100.0;
+
+fn each() {
+    println!(
+        "\nthe same, with a rate of 100 spans/s for each key, where all have room: of keys that ask for twice as much and more"
+    );
+    println!("{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}", "partitions", "keys", "of them", "kept", "most", "above");
+    for partitions in PARTITIONS {
+        for keys in KEYS {
+            let mut traces = Traces::new(7, keys, TO_ENGINES);
+            (traces.partitions, traces.cost) = (partitions, 15);
+            let mut workers = Workers::new(1, partitions, &workers::each(1_000_000, EACH as u32), 60);
+            workers.kills = (1..=10).map(|kill| 20 + 20 * kill).collect();
+            (1..=250).for_each(|_| workers.second(traces.second(|_| 1.0)));
+            let keys_seen = workers.by_key(240);
+            let asks = |seconds: &[Second]| seconds.iter().map(|second| second.asked).sum::<f64>() / 240.0;
+            let large: Vec<_> = keys_seen.values().filter(|seconds| asks(seconds) >= 2.0 * EACH).collect();
+            let kept: Vec<f64> = large.iter().map(|seconds| share(&seconds[30..], EACH)).collect();
+            let above = keys_seen.values().map(|seconds| excess(seconds, EACH)).fold(0.0, f64::max);
+            println!(
+                "{partitions:>10}{keys:>10}{:>10}{:>10.1}{:>10.1}{above:>10.2}",
+                large.len(),
+                kept.iter().sum::<f64>() / kept.len() as f64,
+                kept.iter().copied().fold(0.0, f64::max),
             );
         }
     }

@@ -119,6 +119,30 @@ fn a_rate_and_a_budget_hold_over_engines_and_kills() {
 }
 
 #[test]
+fn no_key_has_more_than_each_may_over_engines_and_kills() {
+    const EACH: f64 = 40.0;
+    for (partitions, least) in [(1, 0.97), (4, 0.9), (32, 0.65)] {
+        let mut traces = Traces::new(8, 100, 400.0);
+        (traces.partitions, traces.cost) = (partitions, 5);
+        let mut workers = Workers::new(2, partitions, &workers::each(100_000, EACH as u32), 60);
+        workers.kills = (1..=10).map(|kill| 12 * kill).collect();
+        (0..140).for_each(|_| workers.second(traces.second(|_| 1.0)));
+        let keys = workers.by_key(130);
+        let asks = |seconds: &[Second]| seconds.iter().map(|second| second.asked).sum::<f64>() / 130.0;
+        let large = keys.values().filter(|seconds| asks(seconds) > 1.5 * EACH);
+        assert!(large.clone().count() > 3);
+        for seconds in large {
+            let kept = share(&seconds[20..], EACH);
+            println!("{partitions} partitions: {kept:.3} of what a key may have");
+            assert!((least..=1.05).contains(&kept), "{partitions} partitions: {kept} of what a key may have");
+        }
+        for seconds in keys.values() {
+            assert!(excess(seconds, EACH) <= BURST, "{partitions} partitions: {} s too much", excess(seconds, EACH));
+        }
+    }
+}
+
+#[test]
 fn an_adaptive_goal_holds_over_engines_and_kills() {
     for partitions in [1, 4, 32] {
         let mut traces = Traces::new(8, 500, 1_000.0);

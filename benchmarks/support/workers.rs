@@ -82,6 +82,11 @@ pub fn rate(goal: u32) -> String {
     format!("policies: [{{ name: some, keep: {{ rate: {{ spans_per_second: {goal}, by: [root.name] }} }} }}]")
 }
 
+/// Spans a second, of all and of each key.
+pub fn each(goal: u32, each: u32) -> String {
+    rate(goal).replace("by:", &format!("each: {each}, by:"))
+}
+
 /// Spans a second. What failed is protected.
 pub fn budget(goal: u32) -> String {
     format!(
@@ -148,6 +153,19 @@ impl Workers {
         };
         (0..workers).for_each(|worker| all.begin(worker));
         all
+    }
+
+    /// Of each key what became of it in each of the first seconds, so many.
+    pub fn by_key(&self, seconds: usize) -> BTreeMap<u64, Vec<Second>> {
+        let mut keys: BTreeMap<u64, Vec<Second>> = BTreeMap::new();
+        for Decided { second, trace, threshold } in &self.decided {
+            let of = keys.entry(trace.key).or_insert_with(|| vec![Second::default(); seconds]);
+            if let Some(place) = of.get_mut(*second as usize) {
+                place.asked += trace.cost as f64;
+                place.kept += if trace.randomness.0 >= threshold.0 { trace.cost as f64 } else { 0.0 };
+            }
+        }
+        keys
     }
 
     /// One second of the wall clock. What comes in it is decided in the next.

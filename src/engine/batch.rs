@@ -62,8 +62,9 @@ struct Claim {
 /// What a rate lets through of a trace, by its sampler.
 pub type Granted = (u16, Threshold);
 
-/// Bytes that a trace may take while its batch is judged, beside its votes and what it claims: see the types above, and [`Judged`].
-const TRACE_BYTES: usize = 384;
+/// Bytes that a trace may take while its batch is judged, beside its votes and what it claims: see the types above, [`Judged`], and the bucket
+/// of a key that nobody has seen before.
+const TRACE_BYTES: usize = 480;
 /// Of each class of a budget that keeps it: the claim, and twice a candidate when the budget closes.
 const CLAIM_BYTES: usize = size_of::<Claim>() + 2 * size_of::<Candidate>();
 
