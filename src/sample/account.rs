@@ -172,11 +172,10 @@ mod tests {
                 prop_assert!((sum(&read) - sum(&own)).abs() <= 1e-5 * sum(&own));
                 prop_assert_eq!(read.keys.len(), own.keys.len());
             }
-            // Every beginning, and every addition, is noticed, but for that which is as if keys had no ceilings.
-            for end in 0..bytes.len() {
-                let read = Account::from_bytes(&bytes[..end]);
-                prop_assert!(read.is_err() || read.is_ok_and(|read| read.allowances.is_empty() && read.to_bytes() == bytes[..end]));
-            }
+            // Every beginning, and every addition, is noticed, but for that of before keys had ceilings.
+            let beginnings = (0..bytes.len()).filter_map(|end| Account::from_bytes(&bytes[..end]).ok());
+            let without = beginnings.map(|read| read.allowances.is_empty()).collect::<Vec<_>>();
+            prop_assert_eq!(without, vec![true; usize::from(!account.allowances.is_empty())]);
             prop_assert!(Account::from_bytes(&[&bytes[..], &[0]].concat()).is_err());
         }
 
