@@ -33,8 +33,14 @@ use refinery::Refinery;
 use tailwater::{
     model::{RecordTime, Threshold},
     sample::{
-        Account, Adaptive, Ceiling, Measured, Rare, Rule, Share, States, adaptive::Means, budget, ceiling::BURST,
-        keys::Key, known::Table as _, rate, slowest::Fate,
+        Adaptive, Ceiling, Measured, Rare, Rule, Share, States,
+        adaptive::Means,
+        budget,
+        ceiling::{BURST, Between},
+        keys::Key,
+        known::{Division, Known, Table as _},
+        rate,
+        slowest::Fate,
     },
 };
 use traces::{Trace, Traces};
@@ -402,23 +408,29 @@ fn costs() {
     }
     line("rare", sampler.bytes(), start, 0);
 
-    let (mut account, mut candidates_ns, start) = (Account::default(), 0, Instant::now());
-    for now in 0..40 {
-        let before = Instant::now();
-        let mut batch = candidates(&all, |trace| trace.key);
-        candidates_ns += before.elapsed().as_nanos();
-        black_box(rate::close(&Ceiling::rate(0.0, BURST), &mut account, second(now), &share, &mut batch));
+    let whole: fn(&Trace) -> u64 = |trace| trace.key;
+    let rate = Ceiling::rate(10_000.0, BURST);
+    for (name, rule, key, cost) in [
+        ("rate", rate, whole, 1),
+        ("each", Ceiling { each: Some(0.5), ..rate }, whole, 1),
+        ("by chance", rate, whole, 100_000),
+        ("budget", Ceiling::budget(10_000.0, BURST), |trace: &Trace| trace.key % 4, 1),
+        ("by chance", Ceiling::budget(10_000.0, BURST), |trace: &Trace| trace.key % 4, 100_000),
+    ] {
+        let all: Vec<Trace> = all.iter().map(|trace| Trace { cost: cost * trace.cost, ..*trace }).collect();
+        let (mut known, mut candidates_ns, start) = (Known::default(), 0, Instant::now());
+        for now in 0..40 {
+            let before = Instant::now();
+            let mut batch = candidates(&all, key);
+            candidates_ns += before.elapsed().as_nanos();
+            let division = Division { partitions: 1, workers: 1 };
+            rule.close((0, second(now)), &mut known, division, |rule, account, now, share| match rule.between {
+                Between::Keys => _ = black_box(rate::close(rule, account, now, share, &mut batch)),
+                Between::Classes => _ = black_box(budget::close(rule, account, now, share, &mut batch)),
+            });
+        }
+        line(name, known.own[0].1.bytes(), start, candidates_ns);
     }
-    line("rate", account.bytes(), start, candidates_ns);
-
-    let (mut account, mut candidates_ns, start) = (Account::default(), 0, Instant::now());
-    for now in 0..40 {
-        let before = Instant::now();
-        let mut batch = candidates(&all, |trace| trace.key % 4);
-        candidates_ns += before.elapsed().as_nanos();
-        black_box(budget::close(&Ceiling::budget(0.0, BURST), &mut account, second(now), &share, &mut batch));
-    }
-    line("budget", account.bytes(), start, candidates_ns);
 }
 
 fn spans(partitions: usize, keys: usize) -> Traces {
