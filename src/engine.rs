@@ -695,6 +695,9 @@ impl Engine {
             }
         } else {
             let due = self.due(trace, reason);
+            if self.pledges(&due) {
+                return;
+            }
             let judged = self.judge(due, 0, &[]);
             if !judged.waits {
                 self.carry_out(judged);

@@ -12,13 +12,15 @@ use crate::{
     sample::Periods,
 };
 
-/// Why a trace was to be dropped that was put off.
+/// Why a trace was put off: what was to become of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PutOff {
     /// All such traces are dropped.
     ForCertain,
     /// Those of them that had more randomness were kept.
     ByChance,
+    /// It was not yet to be dropped or kept: others are to hear of it before.
+    Pledged,
 }
 
 /// Milliseconds between two looks at a trace that was put off.
@@ -107,19 +109,19 @@ impl<C, V: Copy> Assembly<C, V> {
         let entry = &self.traces[trace];
         let bound = entry.bound(&self.completion);
         let last = RecordTime(entry.first_seen).plus(entry.last.into());
-        if entry.put_off.is_some() { last.min(bound) } else { bound }.since(decided)
+        if entry.follows() { last.min(bound) } else { bound }.since(decided)
     }
 
-    /// Puts off a trace that is due, by so many milliseconds, which are left. It is due again before, for what it waits for may have come,
-    /// and others may wait for it.
+    /// Puts off a trace that is due, by so many milliseconds, which are left. One that is to be dropped is due again before, for what it waits
+    /// for may have come, and others may wait for it.
     pub fn put_off(&mut self, trace: u32, decided: RecordTime, ms: u64, by: PutOff) {
         let entry = &mut self.traces[trace];
         let after = |at: RecordTime| u32::try_from(at.since(RecordTime(entry.first_seen))).unwrap_or(u32::MAX);
-        let (again, last) = (after(decided.plus(ms.min(AGAIN))), after(decided.plus(ms)));
-        if entry.put_off.is_none() {
+        let last = after(decided.plus(ms));
+        if !entry.follows() {
             (entry.put_off, entry.last) = (Some(by), last);
         }
-        entry.again = again;
+        entry.again = if entry.follows() { after(decided.plus(ms.min(AGAIN))) } else { last };
         self.arm(trace);
     }
 
@@ -211,6 +213,11 @@ impl<C, V: Copy> Assembly<C, V> {
 // === impl Trace ===
 
 impl Trace {
+    /// It waits for another that it would follow.
+    fn follows(&self) -> bool {
+        matches!(self.put_off, Some(PutOff::ForCertain | PutOff::ByChance))
+    }
+
     /// When to look at it next, in milliseconds of record time.
     fn deadline(&self, periods: Periods, completion: &Completion) -> i64 {
         let bound = self.bound(completion);

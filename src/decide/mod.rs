@@ -17,6 +17,7 @@ mod look;
 mod memo;
 mod observe;
 mod part;
+mod pledge;
 mod policy;
 mod probability;
 mod program;

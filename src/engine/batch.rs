@@ -11,7 +11,7 @@ use super::{
     judge::{Judged, facts, weighed},
 };
 use crate::{
-    assemble::{Keying, Reason},
+    assemble::{Keying, PutOff, Reason},
     decide::{Answering, Facts, PolicySet, Vote},
     model::{RecordTime, Threshold},
     sample::{Candidate, Rule},
@@ -115,7 +115,10 @@ impl Engine {
         // What is too large rings at once, whatever its partition.
         rung.sort_by_key(|due| (due.decided, due.spender));
         for together in rung.chunk_by(|a, b| (a.decided, a.spender) == (b.decided, b.spender)) {
-            self.judge_all(together);
+            let together: Vec<Due> = together.iter().filter(|due| !self.pledges(due)).copied().collect();
+            if !together.is_empty() {
+                self.judge_all(&together);
+            }
         }
     }
 
@@ -139,7 +142,8 @@ impl Engine {
         let mut asked: Vec<Asked> = Vec::new();
         for (at, due) in (0..).zip(together) {
             let edition = &sets.asked(assembly.generation_of(due.trace)).edition;
-            let has_asked = assembly.bound(due.trace).is_some() || assembly.was_put_off(due.trace).is_some();
+            let has_followed = matches!(assembly.was_put_off(due.trace), Some(PutOff::ForCertain | PutOff::ByChance));
+            let has_asked = assembly.bound(due.trace).is_some() || has_followed;
             if has_asked || !edition.policies.has_rates() {
                 continue;
             }

@@ -8,6 +8,7 @@ use crate::{
     assemble::{Assembly, PutOff, Reason, Summary},
     decide::{Answering, Context, Edition, Facts, NOTES, Node, PolicySet, Tree, Values, Verdict, Vote, Weight, linked},
     model::{Fingerprint, RecordTime, Threshold},
+    sample::rare::HELD,
 };
 
 /// A verdict that is not carried out yet.
@@ -43,6 +44,7 @@ impl Engine {
         let policies = &edition.policies;
         let partition = assembly.rank(assembly.first_place(trace).0);
         let before = assembly.was_put_off(trace);
+        let was_pledged = before == Some(PutOff::Pledged);
         let is_full = matches!(reason, Reason::Size | Reason::Memory);
         let may_wait = policies.has_followers() && given.is_none() && !is_full;
         let left = if may_wait { assembly.time_left(trace, decided) } else { 0 };
@@ -50,7 +52,9 @@ impl Engine {
         let answering = given.as_deref().map_or(Answering::Learned(states, partition), Answering::Given);
         policies.vote(known, answering, votes);
         grant(votes, granted);
-        if before.is_some() {
+        if was_pledged {
+            policies.confirm(votes, states);
+        } else if before.is_some() {
             policies.ask_no_more(votes);
         }
         let mut verdict = policies.decide_following(votes, known);
@@ -87,6 +91,27 @@ impl Engine {
         }
     }
 
+    /// Puts a trace off that is to be judged, where it is pledged to be kept by a floor and others are to hear of that.
+    pub(super) fn pledges(&mut self, due: &Due) -> bool {
+        let Self { assembly, sets, states, given, votes, scratch, .. } = self;
+        let Due { trace, reason, decided, .. } = *due;
+        let policies = &sets.asked(assembly.generation_of(trace)).edition.policies;
+        let is_full = matches!(reason, Reason::Size | Reason::Memory);
+        let may_wait = policies.has_floors() && given.is_none() && !is_full;
+        let is_new = may_wait && assembly.bound(trace).is_none() && assembly.was_put_off(trace).is_none();
+        if !is_new || assembly.time_left(trace, decided) < HELD {
+            return false;
+        }
+        let partition = assembly.rank(assembly.first_place(trace).0);
+        let known = facts(assembly, policies, scratch, trace, reason == Reason::Structure, decided);
+        policies.vote(known, Answering::Learned(states, partition), votes);
+        if !policies.pledge(votes, known, states) {
+            return false;
+        }
+        assembly.put_off(trace, decided, HELD, PutOff::Pledged);
+        true
+    }
+
     /// Lets samplers learn of a verdict that is carried out.
     pub(super) fn teach(&mut self, judged: &Judged) {
         let Self { assembly, sets, states, stats, scratch, .. } = self;
@@ -101,6 +126,9 @@ impl Engine {
         edition.policies.teach(&judged.votes, randomness, judged.verdict.keep, states, |policy, over| {
             stats.over(edition.number(policy), over);
         });
+        if assembly.was_put_off(trace) == Some(PutOff::Pledged) {
+            edition.policies.settle(&judged.votes, judged.verdict.keep, states);
+        }
         if marks {
             let partition = assembly.rank(assembly.first_place(trace).0);
             let known = facts(assembly, &edition.policies, scratch, trace, reason == Reason::Structure, decided);

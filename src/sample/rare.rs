@@ -1,9 +1,13 @@
 //! At least so many kept traces of each key in each period, whoever keeps them.
 //!
 //! The first that come are kept, until there are enough; what other policies keep counts. Workers hear of each other some
-//! ticks late. So each keeps no more than its part of what is missing before it has heard of the others: of W workers and a
-//! floor of n, at most n + W − 1 are kept, and more only by other policies. Of a key that was frequent in the last period the
-//! partition that had most of it goes first, and the other workers wait for a part of the period: there it is n.
+//! ticks late. So what a worker would keep of what is missing it pledges first, and no more than its part: it is held until all
+//! have heard of that, and is kept then unless enough are kept already or pledged by partitions before it. Two that pledge without knowing of each
+//! other know of it when they decide, and who goes first is the same to both. Of a key that was frequent in the last period the
+//! partition that had most of it goes first and pledges nothing, and the other workers wait for a part of the period.
+//!
+//! Where a worker hears of nothing for that long, as it was away or reads faster than others speak, no more than its part is kept all the
+//! same: of W workers and a floor of n, at most n + W − 1.
 
 use std::{collections::VecDeque, ops::AddAssign};
 
@@ -49,6 +53,25 @@ pub struct Count {
     kept: u32,
     seen_before: u32,
     kept_before: u32,
+    pledges: Pledges,
+}
+
+/// Of one period, what was to be kept if nobody else does, how much of that came to a verdict, and when the last was, in milliseconds of
+/// the period.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Pledges {
+    made: u16,
+    settled: u16,
+    last: u32,
+}
+
+/// Whether one more is to be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    No,
+    /// If nobody else does.
+    Pledge,
+    Yes,
 }
 
 /// How far floors held, in periods that are over. A key counts once for each partition.
@@ -64,8 +87,8 @@ pub struct Coverage {
 #[derive(Clone, Copy, Debug, Default)]
 struct Counted {
     count: Count,
-    /// How many were kept here of which other workers may not have heard, and when the last was, in milliseconds of the period.
-    recent: u32,
+    /// How many were kept or pledged here of which other workers may not have heard, and when the last was, in milliseconds of the period.
+    recent: u16,
     last: u32,
     /// It is to be written.
     changed: bool,
@@ -79,6 +102,9 @@ const SHARED: u64 = 1024;
 
 /// What others keep is known here by then, in milliseconds: states are two ticks of a second late at most.
 const LAG: u32 = 3_000;
+
+/// Milliseconds for which a pledge is held. Of two that were made while nobody knew of the other, the first is held until the second is known.
+pub const HELD: u64 = 2 * LAG as u64;
 
 /// Who does not go first waits a tenth of the period.
 const WAIT: u64 = 10;
@@ -123,6 +149,91 @@ impl Rare {
     }
 }
 
+impl Rare {
+    fn answer(&self, measured: Measured, known: &Known<Self>, division: Division) -> Answer {
+        let Measured { key, time, .. } = measured;
+        let (period, passed) = self.period(time);
+        let (mut kept, mut pledged, mut most) = (0_u32, 0_u32, (0, 0));
+        for (partition, count) in known.counts(key) {
+            let Some((_, here)) = count.at(period) else { return Answer::No };
+            kept = kept.saturating_add(here);
+            pledged = pledged.saturating_add(count.pledged(period, passed));
+            most = most.max((count.frequency_before(period), partition));
+        }
+        let expected = known.own.iter().map(|(_, floors)| floors.expected(key)).sum::<u32>();
+        let promised = kept.saturating_add(expected).saturating_add(pledged);
+        // What was known of a period long gone is forgotten.
+        let is_gone = known.own.iter().any(|(_, floors)| floors.period > period + 1);
+        if is_gone || promised >= self.at_least {
+            return Answer::No;
+        }
+        if division.workers <= 1 {
+            return Answer::Yes;
+        }
+        let (most, first) = most;
+        if most >= FREQUENT && known.own.iter().any(|(of, _)| *of == first) {
+            return Answer::Yes;
+        }
+        let waits = most >= FREQUENT && u64::from(passed) < self.per / WAIT;
+        let recent = known.own.iter().map(|(_, floors)| floors.recent(key, period, passed)).sum::<u32>() + expected;
+        let missing = self.at_least - (promised - recent.min(promised));
+        if waits || recent >= missing.div_ceil(division.workers) {
+            return Answer::No;
+        }
+        // What is kept in the next period is none of this one's, and alarms ring a second late at most.
+        if u64::from(passed) + HELD + u64::from(LAG) < self.per { Answer::Pledge } else { Answer::Yes }
+    }
+
+    /// Whether a trace would be kept that has to be pledged.
+    pub fn would_pledge(&self, measured: Measured, known: &Known<Self>, division: Division) -> bool {
+        self.answer(measured, known, division) == Answer::Pledge
+    }
+
+    pub fn pledge(&self, measured: Measured, known: &mut Known<Self>) {
+        let Measured { partition, key, time, .. } = measured;
+        let (period, passed) = self.period(time);
+        let floors = known.table(partition, self, time);
+        floors.turn(period);
+        floors.change(key.0, |counted| {
+            counted.turn(period);
+            let is_pledged = counted.count.pledge(period, passed);
+            if is_pledged {
+                counted.note(passed);
+            }
+            is_pledged
+        });
+    }
+
+    /// Whether a trace is kept that was pledged: unless enough are, or were pledged by those that go before. One of which nothing is known, as a period
+    /// has begun since, or its key is another now, is kept as if there were no time to pledge it.
+    pub fn confirms(&self, measured: Measured, known: &Known<Self>, division: Division) -> bool {
+        let Measured { partition, key, time, .. } = measured;
+        let (period, passed) = self.period(time);
+        let own = known.find(partition).and_then(|floors| floors.get(key));
+        if own.is_none_or(|own| own.count.outstanding(period) == 0) {
+            return self.answer(measured, known, division) != Answer::No;
+        }
+        let mut sum = 0_u32;
+        for (of, count) in known.counts(key) {
+            let Some((_, kept)) = count.at(period) else { return false };
+            let expected = known.find(of).map_or(0, |floors| floors.expected(key));
+            let before = if of < partition { count.pledged(period, passed).saturating_sub(expected) } else { 0 };
+            sum = sum.saturating_add(kept).saturating_add(expected).saturating_add(before);
+        }
+        sum < self.at_least
+    }
+
+    /// A trace that was pledged has its verdict, and that was learned of. That it is kept all others have known before.
+    pub fn settle(&self, measured: Measured, kept: bool, known: &mut Known<Self>) {
+        let Measured { partition, key, time, .. } = measured;
+        let (period, _) = self.period(time);
+        known.table(partition, self, time).change(key.0, |counted| {
+            counted.recent -= u16::from(kept).min(counted.recent);
+            counted.count.settle(period)
+        });
+    }
+}
+
 impl Remembers for Rare {
     type State = Count;
     type Table = Floors;
@@ -145,6 +256,8 @@ impl Remembers for Rare {
         {
             floors.period = floors.period.max(count.period);
             floors.counts.insert(key, Counted { count, ..Counted::default() });
+            // What was pledged comes again, and is pledged again.
+            floors.change(key, |counted| counted.count.settle_all());
         }
     }
 
@@ -166,31 +279,7 @@ impl Learns for Rare {
 
     /// Whether one more trace of the key is to be kept, lest there be too few.
     fn probability(&self, measured: Measured, known: &Known<Self>, division: Division) -> f64 {
-        let Measured { key, time, .. } = measured;
-        let (period, passed) = self.period(time);
-        let (mut kept, mut most) = (0_u32, (0, 0));
-        for (partition, count) in known.counts(key) {
-            let Some((_, here)) = count.at(period) else { return 0.0 };
-            kept = kept.saturating_add(here);
-            most = most.max((count.frequency_before(period), partition));
-        }
-        let expected = known.own.iter().map(|(_, floors)| floors.expected(key)).sum::<u32>();
-        kept = kept.saturating_add(expected);
-        // What was known of a period long gone is forgotten.
-        let is_gone = known.own.iter().any(|(_, floors)| floors.period > period + 1);
-        if is_gone || kept >= self.at_least {
-            return 0.0;
-        }
-        if division.workers <= 1 {
-            return 1.0;
-        }
-        let (most, first) = most;
-        let is_first = most >= FREQUENT && known.own.iter().any(|(of, _)| *of == first);
-        let waits = most >= FREQUENT && u64::from(passed) < self.per / WAIT;
-        let recent = known.own.iter().map(|(_, floors)| floors.recent(key, period, passed)).sum::<u32>() + expected;
-        let missing = self.at_least - (kept - recent.min(kept));
-        let part = missing.div_ceil(division.workers);
-        f64::from(u8::from(is_first || (!waits && recent < part)))
+        f64::from(u8::from(self.answer(measured, known, division) != Answer::No))
     }
 
     fn learn(&self, measured: Measured, fate: Fate, known: &mut Known<Self>, _: Division) -> Coverage {
@@ -247,15 +336,22 @@ impl Floors {
         let place = self.place(key);
         self.crowded += u64::from(place != key);
         let counted = self.counts.entry(place).or_default();
-        if counted.count.period < period {
-            counted.recent = 0;
-        }
+        counted.turn(period);
         let Some(seen) = counted.count.add(period, kept) else { return };
         if kept {
-            counted.recent = counted.recent_at(passed).saturating_add(1);
-            counted.last = passed;
+            counted.note(passed);
         }
         if (kept || seen.is_power_of_two()) && !counted.changed {
+            counted.changed = true;
+            self.changed.push_back(place);
+        }
+    }
+
+    /// Changes what is pledged under a key, and says whether that is to be told.
+    fn change(&mut self, key: u64, change: impl FnOnce(&mut Counted) -> bool) {
+        let place = self.place(key);
+        let counted = self.counts.entry(place).or_default();
+        if change(counted) && !counted.changed {
             counted.changed = true;
             self.changed.push_back(place);
         }
@@ -325,12 +421,50 @@ impl Count {
         seen.checked_ilog2().map_or(0, |power| 1 << power)
     }
 
-    /// Counts one of a period, and says how many those are; none where it is long gone.
-    fn add(&mut self, period: u32, kept: bool) -> Option<u32> {
+    fn turn(&mut self, period: u32) {
         if self.period < period {
             let (seen_before, kept_before) = self.at(period - 1).unwrap_or_default();
             *self = Self { period, seen_before, kept_before, ..Self::default() };
         }
+    }
+
+    fn pledge(&mut self, period: u32, passed: u32) -> bool {
+        self.turn(period);
+        // A period that is over has no more to say.
+        if self.period != period {
+            return false;
+        }
+        let Pledges { made, last, .. } = &mut self.pledges;
+        (*made, *last) = (made.saturating_add(1), passed);
+        true
+    }
+
+    fn settle(&mut self, period: u32) -> bool {
+        let is_pledged = self.outstanding(period) > 0;
+        self.pledges.settled += u16::from(is_pledged);
+        is_pledged
+    }
+
+    fn settle_all(&mut self) -> bool {
+        let is_pledged = self.outstanding(self.period) > 0;
+        self.pledges.settled = self.pledges.made;
+        is_pledged
+    }
+
+    /// What was pledged in a period and has no verdict.
+    fn outstanding(&self, period: u32) -> u32 {
+        if self.period == period { self.pledges.made.saturating_sub(self.pledges.settled).into() } else { 0 }
+    }
+
+    /// The same, as long as others may count on it: what is pledged comes to a verdict, and that is heard of.
+    fn pledged(&self, period: u32, passed: u32) -> u32 {
+        let is_over = u64::from(passed.saturating_sub(self.pledges.last)) >= HELD + u64::from(LAG);
+        if is_over { 0 } else { self.outstanding(period) }
+    }
+
+    /// Counts one of a period, and says how many those are; none where it is long gone.
+    fn add(&mut self, period: u32, kept: bool) -> Option<u32> {
+        self.turn(period);
         let (all_seen, all_kept) = if self.period == period {
             (&mut self.seen, &mut self.kept)
         } else if self.period == period + 1 {
@@ -352,13 +486,20 @@ impl Count {
     fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut from = Reader::new(bytes)?;
         let mut number = || u32::try_from(from.number()?).map_err(|_| VALUE);
-        let count = Self {
+        let mut count = Self {
             period: number()?,
             seen: number()?,
             kept: number()?,
             seen_before: number()?,
             kept_before: number()?,
+            pledges: Pledges::default(),
         };
+        if !from.is_empty() {
+            let mut number = || u32::try_from(from.number()?).map_err(|_| VALUE);
+            let [made, settled, last] = [number()?, number()?, number()?];
+            let short = |number| u16::try_from(number).map_err(|_| VALUE);
+            count.pledges = Pledges { made: short(made)?, settled: short(settled)?, last };
+        }
         from.end()?;
         if count.period == u32::MAX { Err(VALUE) } else { Ok(count) }
     }
@@ -366,9 +507,13 @@ impl Count {
 
 impl Written for Count {
     fn to_bytes(&self) -> Vec<u8> {
-        let Self { period, seen, kept, seen_before, kept_before } = *self;
+        let Self { period, seen, kept, seen_before, kept_before, pledges: Pledges { made, settled, last } } = *self;
         let mut into = Writer::new();
-        [period, seen, kept, seen_before, kept_before].iter().for_each(|value| into.number(u64::from(*value)));
+        let mut numbers = |numbers: &[u32]| numbers.iter().for_each(|value| into.number(u64::from(*value)));
+        numbers(&[period, seen, kept, seen_before, kept_before]);
+        if made > 0 {
+            numbers(&[made.into(), settled.into(), last]);
+        }
         into.bytes()
     }
 }
@@ -382,8 +527,20 @@ impl known::State for Count {
 // === impl Counted ===
 
 impl Counted {
+    fn turn(&mut self, period: u32) {
+        if self.count.period < period {
+            self.recent = 0;
+        }
+    }
+
+    /// One more is kept or pledged.
+    fn note(&mut self, passed: u32) {
+        self.recent = u16::try_from(self.recent_at(passed) + 1).unwrap_or(u16::MAX);
+        self.last = passed;
+    }
+
     fn recent_at(&self, passed: u32) -> u32 {
-        if passed.saturating_sub(self.last) < LAG { self.recent } else { 0 }
+        if passed.saturating_sub(self.last) < LAG { self.recent.into() } else { 0 }
     }
 }
 
@@ -435,6 +592,23 @@ mod tests {
             keeps
         }
 
+        fn pledge(&mut self, partition: u32, key: u64, ms: i64) -> bool {
+            let measured = measured(partition, key, ms);
+            let pledges = self.rule.would_pledge(measured, &self.known, self.division);
+            if pledges {
+                self.rule.pledge(measured, &mut self.known);
+            }
+            pledges
+        }
+
+        fn confirm(&mut self, partition: u32, key: u64, ms: i64) -> bool {
+            let measured = measured(partition, key, ms);
+            let keeps = self.rule.confirms(measured, &self.known, self.division);
+            self.learn(partition, key, ms, keeps);
+            self.rule.settle(measured, keeps, &mut self.known);
+            keeps
+        }
+
         fn written(&mut self, partition: u32) -> Vec<(Holder, Vec<u8>)> {
             let mut written = Vec::new();
             self.known.table(partition, &self.rule, RecordTime(0)).write(&mut |holder, count| {
@@ -466,6 +640,48 @@ mod tests {
         assert!(worker.ask(7, 120_000));
         let over = worker.learn(0, 7, 120_000, true);
         assert_eq!(over, Coverage { keys: 3, uncovered: 1, crowded: 0 });
+    }
+
+    #[test]
+    fn of_two_who_pledge_without_knowing_one_keeps() {
+        let (mut here, mut there) = (Worker::new(1, &[0]), Worker::new(1, &[1]));
+        assert!(here.pledge(0, 7, 60_000));
+        assert!(there.pledge(1, 7, 61_000), "not heard of yet");
+        here.tell(0, &mut there);
+        there.tell(1, &mut here);
+        assert!(!here.pledge(0, 7, 64_000) && !there.pledge(1, 7, 64_000));
+        assert!(here.confirm(0, 7, 66_000), "partition 0 goes first");
+        assert!(!there.confirm(1, 7, 67_000), "its pledge is enough, though it is not heard yet that it is kept");
+        here.tell(0, &mut there);
+        assert!(!there.pledge(1, 7, 80_000), "it is kept");
+    }
+
+    #[test]
+    fn what_is_heard_to_be_pledged_counts_as_long_as_it_may_be_held() {
+        let (mut here, mut there) = (Worker::new(2, &[0]), Worker::new(2, &[1]));
+        assert!(here.pledge(0, 7, 60_000) && !here.pledge(0, 7, 60_001), "its part");
+        here.tell(0, &mut there);
+        assert!(there.pledge(1, 7, 63_000) && !there.pledge(1, 7, 67_000));
+        // The worker of partition 0 is away.
+        assert!(there.confirm(1, 7, 69_000));
+        assert!(there.pledge(1, 7, 73_000), "what was pledged has come to nothing");
+        assert!(there.confirm(1, 7, 79_000));
+        // It is back, and what it had pledged is to be pledged again.
+        let written = here.known.table(0, &here.rule, RecordTime(0)).get(Key(7)).expect("it was seen").count;
+        let mut back = Worker::new(2, &[0]);
+        Rare::put(back.known.table(0, &back.rule, RecordTime(0)), Holder::Key(Key(7)), written);
+        assert!(back.pledge(0, 7, 60_000) && back.confirm(0, 7, 66_000));
+    }
+
+    #[test]
+    fn at_the_end_of_a_period_there_is_no_time_to_pledge() {
+        let mut worker = Worker::new(1, &[0]);
+        assert!(!worker.pledge(0, 7, 112_000));
+        assert!(worker.come(0, 7, 112_000));
+        assert!(worker.pledge(0, 7, 120_000));
+        assert!(worker.confirm(0, 7, 126_000));
+        assert!(worker.pledge(0, 8, 130_000));
+        assert!(worker.confirm(0, 8, 180_000), "a period later nobody has kept one");
     }
 
     #[test]
@@ -554,12 +770,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(period in 0..u32::MAX, [seen, kept, seen_before, kept_before]: [u32; 4]) {
-            let count = Count { period, seen, kept, seen_before, kept_before };
+        fn what_is_written_is_read(
+            period in 0..u32::MAX,
+            [seen, kept, seen_before, kept_before] in any::<[u32; 4]>(),
+            ([made, settled], last) in any::<([u16; 2], u32)>(),
+        ) {
+            let pledges = if made > 0 { Pledges { made, settled, last } } else { Pledges::default() };
+            let count = Count { period, seen, kept, seen_before, kept_before, pledges };
             let bytes = count.to_bytes();
-            prop_assert!(bytes.len() <= 26);
+            prop_assert!(bytes.len() <= 41);
             prop_assert_eq!(Count::from_bytes(&bytes), Ok(count));
-            for end in 0..bytes.len() {
+            // But for that of before there were pledges.
+            let without = Count { pledges: Pledges::default(), ..count }.to_bytes().len();
+            for end in (0..bytes.len()).filter(|end| *end != without) {
                 prop_assert!(Count::from_bytes(&bytes[..end]).is_err());
             }
         }
@@ -569,7 +792,8 @@ mod tests {
             _ = Count::from_bytes(&bytes);
             _ = Count::from_bytes(&[&[1], &bytes[..]].concat());
             let (mut worker, most) = (Worker::new(3, &[0]), u32::MAX);
-            let count = Count { period, seen: most, kept: most, seen_before: most, kept_before: most };
+            let pledges = Pledges { made: u16::MAX, settled: 0, last: most };
+            let count = Count { period, seen: most, kept: most, seen_before: most, kept_before: most, pledges };
             worker.known.others.hear(1, Holder::Key(Key(7)), count);
             Rare::put(worker.known.table(0, &worker.rule, RecordTime(0)), Holder::Key(Key(7)), count);
             times.into_iter().for_each(|ms| _ = worker.come(0, 7, ms));

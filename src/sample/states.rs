@@ -176,6 +176,31 @@ impl States {
         }
     }
 
+    /// Whether a trace would be kept that has to be pledged to the other workers before.
+    pub fn would_pledge(&self, sampler: u64, rule: &Rare, measured: Measured) -> bool {
+        let measured = Measured { time: self.in_time(measured.time), ..measured };
+        let none = Known::default();
+        rule.would_pledge(measured, self.rare.get(&sampler).unwrap_or(&none), self.division())
+    }
+
+    pub fn pledge(&mut self, sampler: u64, rule: &Rare, measured: Measured) {
+        let measured = Measured { time: self.in_time(measured.time), ..measured };
+        rule.pledge(measured, self.rare.entry(sampler).or_default());
+    }
+
+    /// Whether a trace is kept that was pledged.
+    pub fn confirms(&self, sampler: u64, rule: &Rare, measured: Measured) -> bool {
+        let measured = Measured { time: self.in_time(measured.time), ..measured };
+        let none = Known::default();
+        rule.confirms(measured, self.rare.get(&sampler).unwrap_or(&none), self.division())
+    }
+
+    /// The verdict on a trace that was pledged is carried out, and was learned of.
+    pub fn settle(&mut self, sampler: u64, rule: &Rare, measured: Measured, kept: bool) {
+        let measured = Measured { time: self.in_time(measured.time), ..measured };
+        rule.settle(measured, kept, self.rare.entry(sampler).or_default());
+    }
+
     /// What was expected will be learned.
     pub fn expect_no_more(&mut self) {
         self.rare.values_mut().for_each(Known::expect_no_more);

@@ -124,3 +124,32 @@ fn a_goal_is_come_to_with_more_for_the_rare() {
     let all = traces.iter().filter(|(_, name, _)| *name == "seldom").count();
     assert!(seldom.len() * 100 > all * 80, "{} of {all}", seldom.len());
 }
+
+#[test]
+fn what_a_floor_would_keep_is_held_until_others_have_heard_of_it() {
+    let text = r#"policies:
+- { name: all, when: root.name == "sure", keep: always }
+- { name: each, keep: { rare: { by: [root.name], per: 1m } } }"#;
+    let decided = |partitions| {
+        let mut rig = Rig::keyed(text);
+        rig.engine.share(partitions);
+        // Others come each half a second, so that time passes.
+        let others = (0..100).map(|half| ("", half * 500));
+        let mut all: Vec<_> =
+            [("new", 20_010), ("sure", 20_020), ("new", 20_030), ("new", 40_010)].into_iter().chain(others).collect();
+        all.sort_by_key(|(_, at)| *at);
+        for (number, (name, at)) in (0..).zip(&all) {
+            rig.give(0, number as i64, *at, Some(&root(number, "shop", name, 1)));
+        }
+        rig.advance();
+        let name = |decision: &Decision| all[u128::from_be_bytes(decision.trace.0) as usize - 1].0;
+        let named = rig.decided.iter().filter(|decision| !name(decision).is_empty());
+        let mut decided: Vec<_> =
+            named.map(|decision| (name(decision), decision.decided.0 / 1000, decision.verdict.keep)).collect();
+        decided.sort_unstable();
+        decided
+    };
+    assert_eq!(decided(1), [("new", 21, false), ("new", 21, true), ("new", 41, false), ("sure", 21, true)]);
+    // Others may have as many partitions. What is kept for certain is kept at once, and what is dropped, dropped.
+    assert_eq!(decided(2), [("new", 21, false), ("new", 27, true), ("new", 41, false), ("sure", 21, true)]);
+}
