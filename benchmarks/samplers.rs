@@ -199,6 +199,9 @@ fn steps() {
     plots::steps();
 }
 
+/// Seconds that pass until a trace is decided: one, and the six of a pledge, and one by which alarms may be late.
+const DECIDED: i64 = 8;
+
 fn floor() {
     println!("\nrare, 1 trace a key and minute; 400 traces/s of 2,000 keys, 10 kills in 4 minutes, through engines");
     println!(
@@ -215,10 +218,10 @@ fn floor() {
             let traces = traces.second(|_| 1.0);
             before.push_back(traces.clone());
             floors.second(traces);
-            // What came a second ago is decided by now, unless its worker is away.
-            if let Some(traces) = before.pop_front_if(|_| second > 1) {
-                seen.note(second - 1, &traces);
-                seen.count(second - 1, &floors);
+            // What came so long ago is decided by now, though it was pledged, unless its worker is away.
+            if let Some(traces) = before.pop_front_if(|_| second > DECIDED) {
+                seen.note(second - DECIDED, &traces);
+                seen.count(second - DECIDED, &floors);
             }
         }
         let kept = || floors.kept.values().map(|(_, kept)| *kept);

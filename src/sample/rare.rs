@@ -94,7 +94,7 @@ struct Counted {
     changed: bool,
 }
 
-/// Keys of a partition that have a floor of their own, at most: that is 6 MB.
+/// Keys of a partition that have a floor of their own, at most: that is 7 MB.
 const KEYS_MAX: usize = 100_000;
 
 /// Places that keys share when there are as many as there may be: each has a floor, and a key is always in the same one.
