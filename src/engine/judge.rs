@@ -97,7 +97,7 @@ impl Engine {
         let Due { trace, reason, decided, .. } = *due;
         let policies = &sets.asked(assembly.generation_of(trace)).edition.policies;
         let is_full = matches!(reason, Reason::Size | Reason::Memory);
-        let may_wait = policies.has_floors() && given.is_none() && !is_full;
+        let may_wait = policies.has_floors() && states.are_shared() && given.is_none() && !is_full;
         let is_new = may_wait && assembly.bound(trace).is_none() && assembly.was_put_off(trace).is_none();
         if !is_new || assembly.time_left(trace, decided) < HELD {
             return false;

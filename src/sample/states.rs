@@ -176,6 +176,11 @@ impl States {
         }
     }
 
+    /// Whether there are other workers.
+    pub fn are_shared(&self) -> bool {
+        self.division().workers > 1
+    }
+
     /// Whether a trace would be kept that has to be pledged to the other workers before.
     pub fn would_pledge(&self, sampler: u64, rule: &Rare, measured: Measured) -> bool {
         let measured = Measured { time: self.in_time(measured.time), ..measured };
