@@ -411,14 +411,15 @@ fn costs() {
     }
     line("rare", sampler.bytes(), start, 0);
 
-    let whole: fn(&Trace) -> u64 = |trace| trace.key;
-    let rate = Ceiling::rate(10_000.0, BURST);
+    let own: fn(&Trace) -> u64 = |trace| trace.key;
+    let class: fn(&Trace) -> u64 = |trace| trace.key % 4;
+    let (rate, budget) = (Ceiling::rate(10_000.0, BURST), Ceiling::budget(10_000.0, BURST));
     for (name, rule, key, cost) in [
-        ("rate", rate, whole, 1),
-        ("each", Ceiling { each: Some(0.5), ..rate }, whole, 1),
-        ("by chance", rate, whole, 100_000),
-        ("budget", Ceiling::budget(10_000.0, BURST), |trace: &Trace| trace.key % 4, 1),
-        ("by chance", Ceiling::budget(10_000.0, BURST), |trace: &Trace| trace.key % 4, 100_000),
+        ("rate", rate, own, 1),
+        ("each", Ceiling { each: Some(0.5), ..rate }, own, 1),
+        ("by chance", rate, own, 100_000),
+        ("budget", budget, class, 1),
+        ("by chance", budget, class, 100_000),
     ] {
         let all: Vec<Trace> = all.iter().map(|trace| Trace { cost: cost * trace.cost, ..*trace }).collect();
         let (mut known, mut candidates_ns, start) = (Known::default(), 0, Instant::now());

@@ -30,6 +30,15 @@ pub(super) const DUE: i64 = i64::MIN;
 /// The grain of a trace that is in neither: new, or in the hands of whoever asked for the next.
 pub(super) const IDLE: i64 = i64::MIN + 1;
 
+// === impl PutOff ===
+
+impl PutOff {
+    /// It waits for another that it would follow.
+    pub fn follows(self) -> bool {
+        self != Self::Pledged
+    }
+}
+
 // === impl Assembly ===
 
 impl<C, V: Copy> Assembly<C, V> {
@@ -213,9 +222,8 @@ impl<C, V: Copy> Assembly<C, V> {
 // === impl Trace ===
 
 impl Trace {
-    /// It waits for another that it would follow.
     fn follows(&self) -> bool {
-        matches!(self.put_off, Some(PutOff::ForCertain | PutOff::ByChance))
+        self.put_off.is_some_and(PutOff::follows)
     }
 
     /// When to look at it next, in milliseconds of record time.

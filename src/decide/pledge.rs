@@ -16,19 +16,18 @@ impl PolicySet {
 
     /// Pledges a trace where that makes a difference to it, whatever its randomness, or what is kept would not be the same part of all there is.
     pub fn pledge(&self, votes: &[Vote], known: Facts<'_>, states: &mut States) -> bool {
-        let pledges = |vote: &Vote| {
-            let (state, rule, measured) = self.floor(vote)?;
-            states.would_pledge(state, &rule, measured).then_some((state, rule, measured))
-        };
-        let pledged: Vec<_> = votes.iter().filter_map(pledges).collect();
+        let (mut pledged, mut others) = (Vec::new(), votes.to_vec());
+        for vote in &mut others {
+            if let Some((state, rule, measured)) = self.floor(vote)
+                && states.would_pledge(state, &rule, measured)
+            {
+                vote.threshold = Threshold::NEVER;
+                pledged.push((state, rule, measured));
+            }
+        }
         if pledged.is_empty() {
             return false;
         }
-        let without = |vote: &Vote| Vote {
-            threshold: if pledges(vote).is_some() { Threshold::NEVER } else { vote.threshold },
-            ..*vote
-        };
-        let others: Vec<Vote> = votes.iter().map(without).collect();
         let [with, without] = [votes, &others].map(|votes| self.decide(Facts { votes, ..known }).threshold);
         if with >= without {
             return false;

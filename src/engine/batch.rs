@@ -68,6 +68,15 @@ const TRACE_BYTES: usize = 480;
 /// Of each class of a budget that keeps it: the claim, and twice a candidate when the budget closes.
 const CLAIM_BYTES: usize = size_of::<Claim>() + 2 * size_of::<Candidate>();
 
+// === impl Due ===
+
+impl Due {
+    /// There is no room to hold it any longer.
+    pub fn is_full(&self) -> bool {
+        matches!(self.reason, Reason::Size | Reason::Memory)
+    }
+}
+
 // === impl Engine ===
 
 impl Engine {
@@ -114,11 +123,9 @@ impl Engine {
     pub(super) fn judge_batch(&mut self, mut rung: Vec<Due>) {
         // What is too large rings at once, whatever its partition.
         rung.sort_by_key(|due| (due.decided, due.spender));
+        rung.retain(|due| !self.pledges(due));
         for together in rung.chunk_by(|a, b| (a.decided, a.spender) == (b.decided, b.spender)) {
-            let together: Vec<Due> = together.iter().filter(|due| !self.pledges(due)).copied().collect();
-            if !together.is_empty() {
-                self.judge_all(&together);
-            }
+            self.judge_all(together);
         }
     }
 
@@ -142,8 +149,8 @@ impl Engine {
         let mut asked: Vec<Asked> = Vec::new();
         for (at, due) in (0..).zip(together) {
             let edition = &sets.asked(assembly.generation_of(due.trace)).edition;
-            let has_followed = matches!(assembly.was_put_off(due.trace), Some(PutOff::ForCertain | PutOff::ByChance));
-            let has_asked = assembly.bound(due.trace).is_some() || has_followed;
+            let has_waited = assembly.was_put_off(due.trace).is_some_and(PutOff::follows);
+            let has_asked = assembly.bound(due.trace).is_some() || has_waited;
             if has_asked || !edition.policies.has_rates() {
                 continue;
             }

@@ -45,8 +45,7 @@ impl Engine {
         let partition = assembly.rank(assembly.first_place(trace).0);
         let before = assembly.was_put_off(trace);
         let was_pledged = before == Some(PutOff::Pledged);
-        let is_full = matches!(reason, Reason::Size | Reason::Memory);
-        let may_wait = policies.has_followers() && given.is_none() && !is_full;
+        let may_wait = policies.has_followers() && given.is_none() && !due.is_full();
         let left = if may_wait { assembly.time_left(trace, decided) } else { 0 };
         let known = facts(assembly, policies, scratch, trace, reason == Reason::Structure, decided);
         let answering = given.as_deref().map_or(Answering::Learned(states, partition), Answering::Given);
@@ -96,8 +95,7 @@ impl Engine {
         let Self { assembly, sets, states, given, votes, scratch, .. } = self;
         let Due { trace, reason, decided, .. } = *due;
         let policies = &sets.asked(assembly.generation_of(trace)).edition.policies;
-        let is_full = matches!(reason, Reason::Size | Reason::Memory);
-        let may_wait = policies.has_floors() && states.are_shared() && given.is_none() && !is_full;
+        let may_wait = policies.has_floors() && states.are_shared() && given.is_none() && !due.is_full();
         let is_new = may_wait && assembly.bound(trace).is_none() && assembly.was_put_off(trace).is_none();
         if !is_new || assembly.time_left(trace, decided) < HELD {
             return false;

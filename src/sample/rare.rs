@@ -147,9 +147,7 @@ impl Rare {
         }
         coverage
     }
-}
 
-impl Rare {
     fn answer(&self, measured: Measured, known: &Known<Self>, division: Division) -> Answer {
         let Measured { key, time, .. } = measured;
         let (period, passed) = self.period(time);
@@ -194,7 +192,7 @@ impl Rare {
         let (period, passed) = self.period(time);
         let floors = known.table(partition, self, time);
         floors.turn(period);
-        floors.change(key.0, |counted| {
+        floors.change(floors.place(key.0), |counted| {
             counted.turn(period);
             let is_pledged = counted.count.pledge(period, passed);
             if is_pledged {
@@ -227,7 +225,8 @@ impl Rare {
     pub fn settle(&self, measured: Measured, kept: bool, known: &mut Known<Self>) {
         let Measured { partition, key, time, .. } = measured;
         let (period, _) = self.period(time);
-        known.table(partition, self, time).change(key.0, |counted| {
+        let floors = known.table(partition, self, time);
+        floors.change(floors.place(key.0), |counted| {
             counted.recent -= u16::from(kept).min(counted.recent);
             counted.count.settle(period)
         });
@@ -335,21 +334,18 @@ impl Floors {
     fn learn(&mut self, key: u64, (period, passed): (u32, u32), kept: bool) {
         let place = self.place(key);
         self.crowded += u64::from(place != key);
-        let counted = self.counts.entry(place).or_default();
-        counted.turn(period);
-        let Some(seen) = counted.count.add(period, kept) else { return };
-        if kept {
-            counted.note(passed);
-        }
-        if (kept || seen.is_power_of_two()) && !counted.changed {
-            counted.changed = true;
-            self.changed.push_back(place);
-        }
+        self.change(place, |counted| {
+            counted.turn(period);
+            let Some(seen) = counted.count.add(period, kept) else { return false };
+            if kept {
+                counted.note(passed);
+            }
+            kept || seen.is_power_of_two()
+        });
     }
 
-    /// Changes what is pledged under a key, and says whether that is to be told.
-    fn change(&mut self, key: u64, change: impl FnOnce(&mut Counted) -> bool) {
-        let place = self.place(key);
+    /// Changes what is counted in a place; `change` says whether that is to be told.
+    fn change(&mut self, place: u64, change: impl FnOnce(&mut Counted) -> bool) {
         let counted = self.counts.entry(place).or_default();
         if change(counted) && !counted.changed {
             counted.changed = true;

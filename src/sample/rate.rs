@@ -33,19 +33,17 @@ pub struct Closed {
 /// Decides the batch that closes at `now`: raises the thresholds, and reorders it.
 pub fn close(rate: &Ceiling, account: &mut Account, now: RecordTime, share: &Share, batch: &mut [Candidate]) -> Closed {
     batch.sort_unstable_by_key(|candidate| (candidate.key, candidate.trace));
-    let wanted = costs(batch);
-    let funds = account.open(now, share, rate.burst, &wanted).or_owing();
-    let mut starved = 0;
-    for traces in batch.chunk_by_mut(|a, b| a.key == b.key) {
-        if let Some(each) = share.each(traces[0].key) {
-            let funds = account.allowances.open(traces[0].key, now, each, rate.burst).or_owing();
-            starved += cut(traces, &[(funds.capacity / cost(traces)).min(1.0)], funds);
-        }
+    let mut asked = costs(batch);
+    let wanted = asked.iter().map(|(_, cost)| cost).sum();
+    let funds = account.open(now, share, rate.burst, &asked).or_owing();
+    let (mut left, mut starved) = (batch.len(), 0);
+    if rate.each.is_some() {
+        starved = cut_each(rate, account, now, share, batch);
+        batch.sort_unstable_by_key(|candidate| (!candidate.is_kept(), candidate.key, candidate.trace));
+        left = batch.partition_point(Candidate::is_kept);
+        asked = costs(&batch[..left]);
     }
-    batch.sort_unstable_by_key(|candidate| (!candidate.is_kept(), candidate.key, candidate.trace));
-    let left = batch.partition_point(Candidate::is_kept);
     let batch = &mut batch[..left];
-    let asked = costs(batch);
     let mut claims: Vec<Claim> = asked.iter().map(|&(key, demand)| Claim { demand, weight: share.part(key) }).collect();
     let level = level(&mut claims, funds.capacity);
     let part = |&(key, demand): &(u64, f64)| (level * share.part(key) / demand).min(1.0);
@@ -59,13 +57,25 @@ pub fn close(rate: &Ceiling, account: &mut Account, now: RecordTime, share: &Sha
     }
     account.allowances.trim();
     account.spend(spent);
-    Closed { asked: wanted.iter().map(|(_, cost)| cost).sum(), spent, starved }
+    Closed { asked: wanted, spent, starved }
+}
+
+/// Cuts the traces of each key to what the key may have. How many had no chance.
+fn cut_each(rate: &Ceiling, account: &mut Account, now: RecordTime, share: &Share, batch: &mut [Candidate]) -> u64 {
+    let mut starved = 0;
+    for traces in by_key_mut(batch) {
+        if let Some(each) = share.each(traces[0].key) {
+            let funds = account.allowances.open(traces[0].key, now, each, rate.burst).or_owing();
+            starved += cut(traces, &[(funds.capacity / cost(traces)).min(1.0)], funds);
+        }
+    }
+    starved
 }
 
 /// Cuts a batch, sorted by key, to what fits; of each key there is room for a part. How many traces had no chance.
 fn cut(batch: &mut [Candidate], parts: &[f64], funds: Funds) -> u64 {
     if !funds.full && batch.iter().any(|candidate| candidate.cost as f64 > funds.capacity) {
-        for (traces, part) in batch.chunk_by_mut(|a, b| a.key == b.key).zip(parts) {
+        for (traces, part) in by_key_mut(batch).zip(parts) {
             let threshold = by_chance(traces, part * cost(traces));
             traces.iter_mut().for_each(|candidate| candidate.raise(threshold));
         }
@@ -78,7 +88,7 @@ fn cut(batch: &mut [Candidate], parts: &[f64], funds: Funds) -> u64 {
     order.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.trace.cmp(&b.1.trace)));
     let kept = fitting(order.iter().map(|(_, candidate)| candidate.cost), funds.capacity, funds.full);
     if let Some(&(bound, first)) = order.get(kept) {
-        for (traces, part) in batch.chunk_by_mut(|a, b| a.key == b.key).zip(parts) {
+        for (traces, part) in by_key_mut(batch).zip(parts) {
             for candidate in traces {
                 let alike = candidate.key == first.key && candidate.threshold == first.threshold;
                 let reaches = || below(bound * part * candidate.odds());
@@ -95,6 +105,10 @@ fn costs(batch: &[Candidate]) -> Vec<(u64, f64)> {
 
 fn by_key(batch: &[Candidate]) -> impl Iterator<Item = &[Candidate]> {
     batch.chunk_by(|a, b| a.key == b.key)
+}
+
+fn by_key_mut(batch: &mut [Candidate]) -> impl Iterator<Item = &mut [Candidate]> {
+    batch.chunk_by_mut(|a, b| a.key == b.key)
 }
 
 pub fn cost(traces: &[Candidate]) -> f64 {

@@ -142,7 +142,7 @@ impl States {
 
     /// With what probability a trace of a partition of this worker is to be kept.
     pub fn probability(&self, sampler: u64, rule: &Rule, measured: Measured) -> f64 {
-        let measured = Measured { time: self.in_time(measured.time), ..measured };
+        let measured = self.timely(measured);
         match rule {
             Rule::Slowest(rule) => probability(&self.slowest, sampler, rule, measured, self.division()),
             Rule::Rare(rule) => probability(&self.rare, sampler, rule, measured, self.division()),
@@ -154,7 +154,7 @@ impl States {
 
     /// Learns of one, and tells what came of what is over now.
     pub fn learn(&mut self, sampler: u64, rule: &Rule, measured: Measured, fate: Fate) -> Over {
-        let measured = Measured { time: self.in_time(measured.time), ..measured };
+        let measured = self.timely(measured);
         let division = self.division();
         self.latest = self.latest.max(Some(measured.time));
         match rule {
@@ -171,7 +171,7 @@ impl States {
     /// It is to learn of a trace that is kept, when the verdict is carried out. Others are judged before.
     pub fn expect(&mut self, sampler: u64, rule: &Rule, measured: Measured) {
         if let Rule::Rare(rule) = rule {
-            let measured = Measured { time: self.in_time(measured.time), ..measured };
+            let measured = self.timely(measured);
             self.rare.entry(sampler).or_default().expect(rule, measured);
         }
     }
@@ -183,26 +183,24 @@ impl States {
 
     /// Whether a trace would be kept that has to be pledged to the other workers before.
     pub fn would_pledge(&self, sampler: u64, rule: &Rare, measured: Measured) -> bool {
-        let measured = Measured { time: self.in_time(measured.time), ..measured };
-        let none = Known::default();
-        rule.would_pledge(measured, self.rare.get(&sampler).unwrap_or(&none), self.division())
+        let measured = self.timely(measured);
+        self.of_floors(sampler, |known| rule.would_pledge(measured, known, self.division()))
     }
 
     pub fn pledge(&mut self, sampler: u64, rule: &Rare, measured: Measured) {
-        let measured = Measured { time: self.in_time(measured.time), ..measured };
+        let measured = self.timely(measured);
         rule.pledge(measured, self.rare.entry(sampler).or_default());
     }
 
     /// Whether a trace is kept that was pledged.
     pub fn confirms(&self, sampler: u64, rule: &Rare, measured: Measured) -> bool {
-        let measured = Measured { time: self.in_time(measured.time), ..measured };
-        let none = Known::default();
-        rule.confirms(measured, self.rare.get(&sampler).unwrap_or(&none), self.division())
+        let measured = self.timely(measured);
+        self.of_floors(sampler, |known| rule.confirms(measured, known, self.division()))
     }
 
     /// The verdict on a trace that was pledged is carried out, and was learned of.
     pub fn settle(&mut self, sampler: u64, rule: &Rare, measured: Measured, kept: bool) {
-        let measured = Measured { time: self.in_time(measured.time), ..measured };
+        let measured = self.timely(measured);
         rule.settle(measured, kept, self.rare.entry(sampler).or_default());
     }
 
@@ -372,6 +370,18 @@ impl States {
     fn division(&self) -> Division {
         let partitions = self.shared.max(self.assigned).max(1);
         Division { partitions, workers: partitions.div_ceil(self.assigned.max(1)) }
+    }
+
+    /// Asks what is known by one floor: nothing, at first.
+    fn of_floors(&self, sampler: u64, ask: impl FnOnce(&Known<Rare>) -> bool) -> bool {
+        match self.rare.get(&sampler) {
+            Some(known) => ask(known),
+            None => ask(&Known::default()),
+        }
+    }
+
+    fn timely(&self, measured: Measured) -> Measured {
+        Measured { time: self.in_time(measured.time), ..measured }
     }
 
     /// When the input has ended, time stands where it was.
