@@ -29,6 +29,10 @@ pub struct Sender {
     /// For transactions. None with at-least-once delivery where the cluster allows none: then what fences another worker's
     /// commits is the group alone, and nothing fences its decisions.
     transactional: Option<BaseProducer<Deliveries>>,
+    /// What it is made from.
+    client: ClientConfig,
+    /// The cluster ends a transaction that is open for longer.
+    transaction_timeout: Duration,
     /// For what is in no transaction, with at-least-once delivery.
     plain: Option<BaseProducer<Deliveries>>,
     /// Tells this life of the worker from others, in metadata and decisions.
@@ -65,11 +69,12 @@ enum Piece {
 }
 
 /// Why a tick did not go out.
-enum Fault {
-    /// Its transaction cannot be committed; another with the same content can.
-    Abort(KafkaError),
-    /// The producer is of no more use.
-    Fatal(KafkaError),
+struct Fault {
+    error: KafkaError,
+    /// Its transaction can be aborted, and another with the same content committed; else the producer is of no more use.
+    aborts: bool,
+    /// Since when its transaction is open, if nobody was asked to commit it.
+    open: Option<Instant>,
 }
 
 /// What came of records, noted while the producer is polled; a record is known by its place among the pieces.
@@ -91,8 +96,9 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("queue.buffering.max.kbytes", "65536"),
     // A dead worker's transaction holds back the readers of the output for so long, if nobody takes its name. Below the
     // group's session timeout, so that it is over before its partitions are somebody else's.
-    ("transaction.timeout.ms", "30000"),
+    (TRANSACTION_TIMEOUT, "30000"),
 ];
+const TRANSACTION_TIMEOUT: &str = "transaction.timeout.ms";
 /// A partition that is in no tick of ours.
 const UNNAMED: KafkaError = KafkaError::MessageProduction(RDKafkaErrorCode::UnknownPartition);
 /// A record's key, headers and framing beside its value.
@@ -132,8 +138,13 @@ impl Sender {
             Delivery::AtLeastOnce => Some(client.create_with_context(Deliveries::default())?),
         };
         client.set("transactional.id", transactional_id);
+        let transactional = client.create_with_context(Deliveries::default())?;
+        // librdkafka has taken it for a number.
+        let timeout = client.get(TRANSACTION_TIMEOUT).and_then(|timeout| timeout.trim().parse().ok());
         Ok(Self {
-            transactional: Some(client.create_with_context(Deliveries::default())?),
+            transactional: Some(transactional),
+            transaction_timeout: timeout.map_or(Duration::MAX, Duration::from_millis),
+            client,
             plain,
             incarnation: fastrand::u64(..),
             config: config.clone(),
@@ -152,7 +163,7 @@ impl Sender {
     /// # Errors
     /// The producer is of no use, or nobody waits any more.
     pub fn begin(&mut self) -> KafkaResult<()> {
-        match self.persist(|producer| producer.init_transactions(TRY)).map_err(Fault::into_inner) {
+        match self.persist(|producer| producer.init_transactions(TRY)).map_err(|fault| fault.error) {
             Err(error) if self.plain.is_some() && are_not_to_be_had(&error) => {
                 tracing::warn!(
                     %error,
@@ -178,16 +189,7 @@ impl Sender {
         };
         let (logged, outcome) = match result {
             Ok(out) => out,
-            Err(Fault::Abort(error)) => {
-                let error = self.cause().unwrap_or(error);
-                let aborted = self.abort();
-                if is_denied(&error) {
-                    return Err(error);
-                }
-                aborted?;
-                (Vec::new(), Outcome::Aborted(error))
-            }
-            Err(Fault::Fatal(error)) => return Err(error),
+            Err(fault) => (Vec::new(), Outcome::Aborted(self.undo(fault)?)),
         };
         let commits = match outcome {
             Outcome::Committed => contents::commits(&parcel, &logged, self.incarnation).map(owned).collect(),
@@ -247,7 +249,7 @@ impl Sender {
         self.send_all(plain, parcel, output)?;
         self.shared.acknowledge();
         self.shared.disown(parcel);
-        let offsets = self.offsets(parcel, &logged).map_err(Fault::Fatal)?;
+        let offsets = self.offsets(parcel, &logged).map_err(Fault::fatal)?;
         let outcome = self.committer.commit(&offsets).map_or_else(Outcome::Uncommitted, |()| Outcome::Committed);
         Ok((logged, outcome))
     }
@@ -259,14 +261,17 @@ impl Sender {
         pieces: Vec<Piece>,
         offsets: impl FnOnce(&Parcel, &[Logged]) -> KafkaResult<TopicPartitionList>,
     ) -> Result<Vec<Logged>, Fault> {
-        let producer = self.transactional.as_ref().ok_or(Fault::Fatal(KafkaError::Canceled))?;
-        producer.begin_transaction().map_err(fault)?;
-        let logged = self.send_all(producer, parcel, pieces)?;
-        let offsets = offsets(parcel, &logged).map_err(Fault::Fatal)?;
+        let producer = self.transactional.as_ref().ok_or(Fault::fatal(KafkaError::Canceled))?;
+        let open = Instant::now();
+        producer.begin_transaction().map_err(Fault::of)?;
+        let uncommitted = |fault| Fault { open: Some(open), ..fault };
+        let logged = self.send_all(producer, parcel, pieces).map_err(uncommitted)?;
+        let offsets = offsets(parcel, &logged).map_err(Fault::fatal)?;
         self.shared.committing(true);
         let committed = (|| {
             if let (Some(membership), true) = (&parcel.membership, offsets.count() > 0) {
-                self.persist(|producer| producer.send_offsets_to_transaction(&offsets, membership, TRY))?;
+                let send = |producer: &BaseProducer<_>| producer.send_offsets_to_transaction(&offsets, membership, TRY);
+                self.persist(send).map_err(uncommitted)?;
             }
             self.persist(|producer| producer.commit_transaction(TRY))
         })();
@@ -295,6 +300,41 @@ impl Sender {
         }
     }
 
+    /// Makes sure that nothing of a tick is out; returns why it had to be.
+    ///
+    /// # Errors
+    /// Another try is pointless, or nobody knows what is out.
+    fn undo(&mut self, fault: Fault) -> KafkaResult<KafkaError> {
+        let Fault { error, aborts, open } = fault;
+        let (error, ended) = match aborts {
+            true => (self.cause().unwrap_or(error), self.abort()),
+            false => (error.clone(), Err(error)),
+        };
+        if is_denied(&error) {
+            return Err(error);
+        }
+        match ended {
+            // The cluster has ended it, and says of its producer that it is fenced, or amid nothing: as it does where another
+            // has our name. That one would not have waited for so long.
+            Err(reason) if open.is_some_and(|open| self.is_too_old(open)) => {
+                tracing::warn!(%reason, "a transaction was open for longer than {TRANSACTION_TIMEOUT}: another producer goes on");
+                self.renew()?;
+            }
+            ended => ended?,
+        }
+        Ok(error)
+    }
+
+    fn is_too_old(&self, open: Instant) -> bool {
+        open.elapsed() >= self.transaction_timeout && !self.shared.is_abandoned()
+    }
+
+    /// Another producer of the same name; what the one before it has left open is aborted.
+    fn renew(&mut self) -> KafkaResult<()> {
+        self.transactional = Some(self.client.create_with_context(Deliveries::default())?);
+        self.begin()
+    }
+
     /// Ends a transaction that cannot be committed. Its content is still ours.
     fn abort(&self) -> KafkaResult<()> {
         let Some(producer) = &self.transactional else { return Ok(()) };
@@ -303,7 +343,7 @@ impl Sender {
         while producer.in_flight_count() > 0 && !self.shared.is_abandoned() {
             producer.poll(STEP);
         }
-        self.persist(|producer| producer.abort_transaction(TRY)).map_err(Fault::into_inner)
+        self.persist(|producer| producer.abort_transaction(TRY)).map_err(|fault| fault.error)
     }
 
     /// Does a transaction's step again for as long as librdkafka says that it may succeed.
@@ -312,9 +352,9 @@ impl Sender {
         loop {
             match step(producer) {
                 Ok(()) => return Ok(()),
-                Err(error) if self.shared.is_abandoned() => return Err(Fault::Fatal(error)),
+                Err(error) if self.shared.is_abandoned() => return Err(Fault::fatal(error)),
                 Err(error) if is_retriable(&error) => tracing::warn!(%error, "a transaction takes its time; going on"),
-                Err(error) => return Err(fault(error)),
+                Err(error) => return Err(Fault::of(error)),
             }
         }
     }
@@ -344,10 +384,10 @@ impl Sender {
                 self.undelivered(&mut parcel.tick, &mut pieces[piece], code);
                 let error = KafkaError::MessageProduction(code);
                 if is_transaction {
-                    return Err(Fault::Abort(error));
+                    return Err(Fault::abort(error));
                 }
                 if is_denied(&error) {
-                    return Err(Fault::Fatal(error));
+                    return Err(Fault::fatal(error));
                 }
                 rest.push(piece);
             }
@@ -356,12 +396,12 @@ impl Sender {
                 return deliveries.logged(&pieces);
             }
             if self.shared.is_abandoned() {
-                return Err(Fault::Fatal(KafkaError::Canceled));
+                return Err(Fault::fatal(KafkaError::Canceled));
             }
             producer.poll(STEP);
             if let Some((code, reason)) = producer.client().fatal_error() {
                 tracing::error!(reason, "the producer cannot go on");
-                return Err(Fault::Fatal(KafkaError::MessageProduction(code)));
+                return Err(Fault::fatal(KafkaError::MessageProduction(code)));
             }
         }
     }
@@ -380,7 +420,7 @@ impl Sender {
                 Err(error) => {
                     let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
                     if self.is_transactional(producer) && !is_too_large(code) {
-                        return Err(Fault::Abort(error));
+                        return Err(Fault::abort(error));
                     }
                     self.undelivered(&mut parcel.tick, &mut pieces[piece], code);
                     return Ok(());
@@ -516,19 +556,22 @@ fn are_not_to_be_had(error: &KafkaError) -> bool {
     error.rdkafka_error_code().is_some_and(|code| codes.contains(&code))
 }
 
-fn fault(error: KafkaError) -> Fault {
-    match &error {
-        KafkaError::Transaction(inner) if inner.txn_requires_abort() && !inner.is_fatal() => Fault::Abort(error),
-        _ => Fault::Fatal(error),
-    }
-}
-
 // === impl Fault ===
 
 impl Fault {
-    fn into_inner(self) -> KafkaError {
-        let (Self::Abort(error) | Self::Fatal(error)) = self;
-        error
+    fn of(error: KafkaError) -> Self {
+        match &error {
+            KafkaError::Transaction(inner) if inner.txn_requires_abort() && !inner.is_fatal() => Self::abort(error),
+            _ => Self::fatal(error),
+        }
+    }
+
+    fn abort(error: KafkaError) -> Self {
+        Self { error, aborts: true, open: None }
+    }
+
+    fn fatal(error: KafkaError) -> Self {
+        Self { error, aborts: false, open: None }
     }
 }
 
@@ -567,7 +610,7 @@ impl Deliveries {
             let Piece::Decisions { partition, .. } = pieces[piece] else { continue };
             if offset < 0 {
                 // A retry that the broker knew already. Without its place it could not be found again.
-                return Err(Fault::Abort(KafkaError::MessageProduction(RDKafkaErrorCode::InvalidRecord)));
+                return Err(Fault::abort(KafkaError::MessageProduction(RDKafkaErrorCode::InvalidRecord)));
             }
             match logged.iter_mut().find(|known| known.partition == partition) {
                 Some(known) => {

@@ -41,7 +41,7 @@ fn a_broker_in_trouble() {
     for _ in 0..2 {
         wait_until("an open transaction", PATIENCE, || siege.is_open());
         kafka.kill();
-        goes_on(&mut processor);
+        processor = it_or_the_next_goes_on(&siege, processor);
     }
     drop(open);
     // Connections hold for a moment only.
@@ -57,6 +57,32 @@ fn a_broker_in_trouble() {
     load.end();
     siege.judge(AWAY_MS);
     witness("fault-broker");
+}
+
+/// The cluster ends a transaction that takes too long by itself, and knows of none when it is asked to end it.
+#[test]
+fn transactions_that_take_too_long() {
+    let kafka = Kafka::start(1);
+    let mut siege = Siege::new(&kafka, "fault-timeout", &["spans"], 4);
+    siege.job.keyed = "yes";
+    siege.job.more.push_str("workers: 2\n");
+    siege.job.properties.push_str("transaction.timeout.ms: 3000, ");
+    siege.job.brokers = format!("127.0.0.1:{}", kafka.outside.port);
+    let load = siege.load(seed(), keyed);
+    let mut open = kafka.outside.open();
+    let mut processor = siege.job.run();
+    processor.wait_until("it to deliver", |metrics| metrics.forwarded() > 0);
+    for _ in 0..3 {
+        wait_until("an open transaction", PATIENCE, || siege.is_open());
+        drop(open);
+        wait_until("the cluster to end it", PATIENCE, || !siege.is_open());
+        open = kafka.outside.open();
+        goes_on(&mut processor);
+    }
+    siege.kill(processor, "at last", State::Anything);
+    load.end();
+    siege.judge(AWAY_MS);
+    witness("fault-timeout");
 }
 
 /// The commit markers of a transaction reach the partitions one by one, and one of their leaders stands still for longer than
