@@ -74,6 +74,10 @@ impl Engine {
         }
         let protected = verdict.policy.is_some_and(|policy| policies.policies()[usize::from(policy)].is_protected());
         if waits {
+            if was_pledged {
+                // As if it were not to be kept, and it may never be; if it is, that is learned of as it always is.
+                policies.settle(votes, false, states);
+            }
             let by = if verdict.threshold == Threshold::NEVER { PutOff::ForCertain } else { PutOff::ByChance };
             assembly.put_off(trace, decided, patience, by);
         }

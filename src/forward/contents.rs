@@ -5,7 +5,7 @@ use crate::{
     assemble::Moment,
     decisions,
     model::RecordTime,
-    source::{Metadata, Partition},
+    source::{Committed, Metadata, Partition},
     tick::{Logged, Tick, Watermark},
 };
 
@@ -45,4 +45,49 @@ pub fn commits<'p>(
         };
         Some((&name.partition, watermark.offset, metadata))
     })
+}
+
+/// Whether a transaction was committed, by what the group has of its partitions: what was to be committed or what was before. One
+/// of them tells of all. None where all of it is something else, which others have committed since.
+pub fn is_committed(
+    new: &[(&Partition, i64, Metadata)],
+    standing: &[(Partition, i64, Metadata)],
+    committed: &[(Partition, Committed)],
+) -> Option<bool> {
+    new.iter().find_map(|&(partition, offset, metadata)| {
+        let (_, now) = committed.iter().find(|(of, _)| of == partition)?;
+        let before = standing.iter().find(|(of, ..)| of == partition).map(|&(_, offset, metadata)| (offset, metadata));
+        match *now {
+            Some(now) if now == (offset, metadata) => Some(true),
+            now if now.is_none() || now == before => Some(false),
+            _ => None,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_group_has_tells_whether_a_transaction_was_committed() {
+        let [first, second]: [Partition; 2] = [("spans".into(), 0), ("spans".into(), 1)];
+        // Neither its offset nor its position has moved: timers decided.
+        let of = |incarnation, tick| Metadata { incarnation, tick, ..Metadata::at(10, None) };
+        let (before, ours, theirs) = (of(1, 8), of(1, 9), of(2, 1));
+        let new = [(&first, 10, ours), (&second, 10, ours)];
+        let standing = [(first.clone(), 10, before), (second.clone(), 10, before)];
+        let committed = |committed: &[(&Partition, Committed)]| {
+            let committed = committed.iter().map(|(partition, of)| ((*partition).clone(), *of)).collect::<Vec<_>>();
+            is_committed(&new, &standing, &committed)
+        };
+        assert_eq!(committed(&[(&first, Some((10, ours))), (&second, Some((10, ours)))]), Some(true));
+        assert_eq!(committed(&[(&first, Some((10, before))), (&second, Some((10, before)))]), Some(false));
+        assert_eq!(committed(&[(&first, None), (&second, None)]), Some(false), "the group has nothing yet");
+        // One of them is another's by now.
+        assert_eq!(committed(&[(&first, Some((10, theirs))), (&second, Some((10, ours)))]), Some(true));
+        assert_eq!(committed(&[(&first, Some((10, theirs))), (&second, Some((10, before)))]), Some(false));
+        assert_eq!(committed(&[(&first, Some((10, theirs))), (&second, Some((10, theirs)))]), None);
+        assert_eq!(committed(&[]), None, "another program has");
+    }
 }

@@ -5,8 +5,10 @@
 //! librdkafka answers a plain commit only to somebody who waits for it, so it is this thread that waits and not the worker's.
 
 pub mod contents;
+mod deliveries;
 mod retry;
 mod sender;
+mod transactions;
 
 pub use retry::{Retry, watch};
 pub use sender::{FRAMING, Route};
@@ -48,8 +50,8 @@ pub struct Parcel {
     pub tick: Tick,
     /// What its partitions are called.
     pub names: Vec<Name>,
-    /// What the group has committed of its partitions: with at-least-once delivery, what is sent along to learn whether they
-    /// are still ours before anything goes out.
+    /// What the group has committed of its partitions: where there is no word of a transaction's end, what tells that it was
+    /// aborted; with at-least-once delivery, what is sent along to learn whether they are still ours before anything goes out.
     pub standing: Vec<(Partition, i64, Metadata)>,
     /// The wall clock when it was cut.
     pub wall: RecordTime,

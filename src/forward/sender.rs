@@ -2,21 +2,23 @@
 
 use std::{
     collections::HashSet,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
 use rdkafka::{
-    ClientConfig, ClientContext, TopicPartitionList,
+    ClientConfig, TopicPartitionList,
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
-    message::{DeliveryResult, Header, Message, OwnedHeaders},
-    producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig},
+    message::{Header, OwnedHeaders},
+    producer::{BaseProducer, BaseRecord, Producer},
 };
 
-use super::{Delivered, Outcome, Parcel, Shared, contents};
+use super::{
+    Delivered, Outcome, Parcel, Shared, contents,
+    deliveries::Deliveries,
+    transactions::{self, End, Fault, STEP, Transactions, is_denied},
+};
 use crate::{
     config::{Config, Delivery},
     recall, rekey,
@@ -28,11 +30,7 @@ use crate::{
 pub struct Sender {
     /// For transactions. None with at-least-once delivery where the cluster allows none: then what fences another worker's
     /// commits is the group alone, and nothing fences its decisions.
-    transactional: Option<BaseProducer<Deliveries>>,
-    /// What it is made from.
-    client: ClientConfig,
-    /// The cluster ends a transaction that is open for longer.
-    transaction_timeout: Duration,
+    transactions: Option<Transactions>,
     /// For what is in no transaction, with at-least-once delivery.
     plain: Option<BaseProducer<Deliveries>>,
     /// Tells this life of the worker from others, in metadata and decisions.
@@ -68,24 +66,6 @@ enum Piece {
     State(usize),
 }
 
-/// Why a tick did not go out.
-struct Fault {
-    error: KafkaError,
-    /// Its transaction can be aborted, and another with the same content committed; else the producer is of no more use.
-    aborts: bool,
-    /// Since when its transaction is open, if nobody was asked to commit it.
-    open: Option<Instant>,
-}
-
-/// What came of records, noted while the producer is polled; a record is known by its place among the pieces.
-#[derive(Default)]
-struct Deliveries {
-    acknowledged: AtomicUsize,
-    failed: Mutex<Vec<(usize, RDKafkaErrorCode)>>,
-    /// Offsets of all that were acknowledged.
-    offsets: Mutex<Vec<(usize, i64)>>,
-}
-
 /// Tuned for kept traces: few, large, worth waiting 50 ms for company. Any of them can be set in `kafka.properties`.
 const DEFAULTS: &[(&str, &str)] = &[
     ("linger.ms", "50"),
@@ -96,19 +76,16 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("queue.buffering.max.kbytes", "65536"),
     // A dead worker's transaction holds back the readers of the output for so long, if nobody takes its name. Below the
     // group's session timeout, so that it is over before its partitions are somebody else's.
-    (TRANSACTION_TIMEOUT, "30000"),
+    (transactions::TIMEOUT, "30000"),
 ];
-const TRANSACTION_TIMEOUT: &str = "transaction.timeout.ms";
 /// A partition that is in no tick of ours.
 const UNNAMED: KafkaError = KafkaError::MessageProduction(RDKafkaErrorCode::UnknownPartition);
 /// A record's key, headers and framing beside its value.
 pub const FRAMING: usize = 512;
-/// Between two looks at what is not acknowledged yet.
-const STEP: Duration = Duration::from_millis(20);
 /// What goes on is not said with every tick.
 const TELL: Duration = Duration::from_secs(30);
-/// One try of a transaction's step; then it is looked at whether anybody still waits.
-const TRY: Duration = Duration::from_secs(5);
+/// Before the group is asked again.
+const PAUSE: Duration = Duration::from_secs(1);
 
 // === impl Sender ===
 
@@ -138,13 +115,8 @@ impl Sender {
             Delivery::AtLeastOnce => Some(client.create_with_context(Deliveries::default())?),
         };
         client.set("transactional.id", transactional_id);
-        let transactional = client.create_with_context(Deliveries::default())?;
-        // librdkafka has taken it for a number.
-        let timeout = client.get(TRANSACTION_TIMEOUT).and_then(|timeout| timeout.trim().parse().ok());
         Ok(Self {
-            transactional: Some(transactional),
-            transaction_timeout: timeout.map_or(Duration::MAX, Duration::from_millis),
-            client,
+            transactions: Some(Transactions::new(client, shared.clone())?),
             plain,
             incarnation: fastrand::u64(..),
             config: config.clone(),
@@ -163,14 +135,15 @@ impl Sender {
     /// # Errors
     /// The producer is of no use, or nobody waits any more.
     pub fn begin(&mut self) -> KafkaResult<()> {
-        match self.persist(|producer| producer.init_transactions(TRY)).map_err(|fault| fault.error) {
+        let Some(transactions) = &self.transactions else { return Ok(()) };
+        match transactions.take_name() {
             Err(error) if self.plain.is_some() && are_not_to_be_had(&error) => {
                 tracing::warn!(
                     %error,
                     "no transactions are to be had: a worker that was put out of the group and does not know it yet may still \
                      decide and send"
                 );
-                self.transactional = None;
+                self.transactions = None;
                 Ok(())
             }
             done => done,
@@ -189,7 +162,7 @@ impl Sender {
         };
         let (logged, outcome) = match result {
             Ok(out) => out,
-            Err(fault) => (Vec::new(), Outcome::Aborted(self.undo(fault)?)),
+            Err(fault) => self.recover(fault, &parcel)?,
         };
         let commits = match outcome {
             Outcome::Committed => contents::commits(&parcel, &logged, self.incarnation).map(owned).collect(),
@@ -239,7 +212,7 @@ impl Sender {
         parcel: &mut Parcel,
     ) -> Result<(Vec<Logged>, Outcome), Fault> {
         let decisions: Vec<_> = self.decision_pieces(&parcel.tick).collect();
-        let logged = if self.transactional.is_some() && !decisions.is_empty() {
+        let logged = if self.transactions.is_some() && !decisions.is_empty() {
             // The group is told nothing new, and refuses it if the partitions are no longer ours: then nothing is sent.
             self.transaction(parcel, decisions, |parcel, _| source::offsets(parcel.standing.iter().map(borrowed)))?
         } else {
@@ -261,19 +234,18 @@ impl Sender {
         pieces: Vec<Piece>,
         offsets: impl FnOnce(&Parcel, &[Logged]) -> KafkaResult<TopicPartitionList>,
     ) -> Result<Vec<Logged>, Fault> {
-        let producer = self.transactional.as_ref().ok_or(Fault::fatal(KafkaError::Canceled))?;
-        let open = Instant::now();
-        producer.begin_transaction().map_err(Fault::of)?;
-        let uncommitted = |fault| Fault { open: Some(open), ..fault };
-        let logged = self.send_all(producer, parcel, pieces).map_err(uncommitted)?;
+        let transactions = self.transactions.as_ref().ok_or(Fault::fatal(KafkaError::Canceled))?;
+        let open = Some(Instant::now());
+        let unasked = |fault| Fault { open, ..fault };
+        transactions.begin().map_err(unasked)?;
+        let logged = self.send_all(transactions.producer(), parcel, pieces).map_err(unasked)?;
         let offsets = offsets(parcel, &logged).map_err(Fault::fatal)?;
         self.shared.committing(true);
         let committed = (|| {
             if let (Some(membership), true) = (&parcel.membership, offsets.count() > 0) {
-                let send = |producer: &BaseProducer<_>| producer.send_offsets_to_transaction(&offsets, membership, TRY);
-                self.persist(send).map_err(uncommitted)?;
+                transactions.send_offsets(&offsets, membership).map_err(unasked)?;
             }
-            self.persist(|producer| producer.commit_transaction(TRY))
+            transactions.commit().map_err(|fault| Fault { open, asked: Some(logged.as_slice().into()), ..fault })
         })();
         self.shared.committing(false);
         committed.map(|()| logged)
@@ -291,72 +263,44 @@ impl Sender {
         }
     }
 
-    /// Why a transaction has to be aborted, where librdkafka knows: it only says so to who goes on with it. Records that
-    /// failed were taken out of its queue, and have nothing to tell.
-    fn cause(&self) -> Option<KafkaError> {
-        match self.transactional.as_ref()?.begin_transaction() {
-            Err(KafkaError::Transaction(error)) if error.txn_requires_abort() => Some(KafkaError::Transaction(error)),
-            _ => None,
-        }
-    }
-
-    /// Makes sure that nothing of a tick is out; returns why it had to be.
+    /// Finds out what became of a tick that did not go out as it should: nothing of it is out, or all of it.
     ///
     /// # Errors
     /// Another try is pointless, or nobody knows what is out.
-    fn undo(&mut self, fault: Fault) -> KafkaResult<KafkaError> {
-        let Fault { error, aborts, open } = fault;
-        let (error, ended) = match aborts {
-            true => (self.cause().unwrap_or(error), self.abort()),
-            false => (error.clone(), Err(error)),
+    fn recover(&mut self, fault: Fault, parcel: &Parcel) -> KafkaResult<(Vec<Logged>, Outcome)> {
+        let asked = fault.asked.clone();
+        let (error, end) = match &mut self.transactions {
+            Some(transactions) => transactions.end(fault)?,
+            None if fault.aborts => (fault.error, End::Aborted),
+            None => return Err(fault.error),
         };
-        if is_denied(&error) {
-            return Err(error);
+        if let (End::Unknown(reason), Some(logged)) = (end, asked)
+            && self.is_committed(parcel, &logged, reason)?
+        {
+            return Ok((logged.into(), Outcome::Committed));
         }
-        match ended {
-            // The cluster has ended it, and says of its producer that it is fenced, or amid nothing: as it does where another
-            // has our name. That one would not have waited for so long.
-            Err(reason) if open.is_some_and(|open| self.is_too_old(open)) => {
-                tracing::warn!(%reason, "a transaction was open for longer than {TRANSACTION_TIMEOUT}: another producer goes on");
-                self.renew()?;
+        Ok((Vec::new(), Outcome::Aborted(error)))
+    }
+
+    /// Whether the group has what a transaction was to commit, of whose end there was no word but this `reason`.
+    ///
+    /// # Errors
+    /// That cannot be told: what is committed is neither this nor what was before, as another has gone on, or as decisions are
+    /// all that was in it.
+    fn is_committed(&self, parcel: &Parcel, logged: &[Logged], reason: KafkaError) -> KafkaResult<bool> {
+        if self.plain.is_some() {
+            return Err(reason);
+        }
+        let new = contents::commits(parcel, logged, self.incarnation).collect::<Vec<_>>();
+        let committed = loop {
+            match self.committer.committed(new.iter().map(|(partition, ..)| *partition)) {
+                Ok(committed) => break committed,
+                Err(error) if self.shared.is_abandoned() || is_denied(&error) => return Err(error),
+                Err(error) => tracing::warn!(%error, "what is committed is not to be had; asking again"),
             }
-            ended => ended?,
-        }
-        Ok(error)
-    }
-
-    fn is_too_old(&self, open: Instant) -> bool {
-        open.elapsed() >= self.transaction_timeout && !self.shared.is_abandoned()
-    }
-
-    /// Another producer of the same name; what the one before it has left open is aborted.
-    fn renew(&mut self) -> KafkaResult<()> {
-        self.transactional = Some(self.client.create_with_context(Deliveries::default())?);
-        self.begin()
-    }
-
-    /// Ends a transaction that cannot be committed. Its content is still ours.
-    fn abort(&self) -> KafkaResult<()> {
-        let Some(producer) = &self.transactional else { return Ok(()) };
-        // What has not gone out is not to; its reports have to be heard before librdkafka is done with it.
-        producer.purge(PurgeConfig::default().queue().inflight());
-        while producer.in_flight_count() > 0 && !self.shared.is_abandoned() {
-            producer.poll(STEP);
-        }
-        self.persist(|producer| producer.abort_transaction(TRY)).map_err(|fault| fault.error)
-    }
-
-    /// Does a transaction's step again for as long as librdkafka says that it may succeed.
-    fn persist(&self, step: impl Fn(&BaseProducer<Deliveries>) -> KafkaResult<()>) -> Result<(), Fault> {
-        let Some(producer) = &self.transactional else { return Ok(()) };
-        loop {
-            match step(producer) {
-                Ok(()) => return Ok(()),
-                Err(error) if self.shared.is_abandoned() => return Err(Fault::fatal(error)),
-                Err(error) if is_retriable(&error) => tracing::warn!(%error, "a transaction takes its time; going on"),
-                Err(error) => return Err(Fault::of(error)),
-            }
-        }
+            thread::sleep(PAUSE);
+        };
+        contents::is_committed(&new, &parcel.standing, &committed).ok_or(reason)
     }
 
     fn offsets(&self, parcel: &Parcel, logged: &[Logged]) -> KafkaResult<TopicPartitionList> {
@@ -392,8 +336,8 @@ impl Sender {
                 rest.push(piece);
             }
             self.hand_over(producer, parcel, &mut pieces, &mut rest)?;
-            if deliveries.acknowledged.load(Ordering::Relaxed) == pieces.len() {
-                return deliveries.logged(&pieces);
+            if deliveries.acknowledged() == pieces.len() {
+                return logged(deliveries, &pieces);
             }
             if self.shared.is_abandoned() {
                 return Err(Fault::fatal(KafkaError::Canceled));
@@ -480,7 +424,7 @@ impl Sender {
     }
 
     fn is_transactional(&self, producer: &BaseProducer<Deliveries>) -> bool {
-        self.transactional.as_ref().is_some_and(|transactional| std::ptr::eq(transactional, producer))
+        self.transactions.as_ref().is_some_and(|transactions| std::ptr::eq(transactions.producer(), producer))
     }
 
     /// What the broker will never take becomes a pointer in the dead letters; all else is sent again as it is.
@@ -524,28 +468,6 @@ fn is_too_large(code: RDKafkaErrorCode) -> bool {
     matches!(code, RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize)
 }
 
-/// Sent again, it would be refused again.
-fn is_denied(error: &KafkaError) -> bool {
-    matches!(
-        error.rdkafka_error_code(),
-        Some(
-            RDKafkaErrorCode::TopicAuthorizationFailed
-                | RDKafkaErrorCode::GroupAuthorizationFailed
-                | RDKafkaErrorCode::ClusterAuthorizationFailed
-                | RDKafkaErrorCode::TransactionalIdAuthorizationFailed
-        )
-    )
-}
-
-fn is_retriable(error: &KafkaError) -> bool {
-    match error {
-        KafkaError::Transaction(error) => error.is_retriable() && !error.txn_requires_abort() && !error.is_fatal(),
-        // `commit_transaction` flushes first, and says so when that takes its time.
-        KafkaError::Flush(code) => *code == RDKafkaErrorCode::OperationTimedOut,
-        _ => false,
-    }
-}
-
 /// The cluster has no transactions, or none for us.
 fn are_not_to_be_had(error: &KafkaError) -> bool {
     use RDKafkaErrorCode::{
@@ -554,25 +476,6 @@ fn are_not_to_be_had(error: &KafkaError) -> bool {
     let codes =
         [ClusterAuthorizationFailed, TransactionalIdAuthorizationFailed, UnsupportedFeature, UnsupportedVersion];
     error.rdkafka_error_code().is_some_and(|code| codes.contains(&code))
-}
-
-// === impl Fault ===
-
-impl Fault {
-    fn of(error: KafkaError) -> Self {
-        match &error {
-            KafkaError::Transaction(inner) if inner.txn_requires_abort() && !inner.is_fatal() => Self::abort(error),
-            _ => Self::fatal(error),
-        }
-    }
-
-    fn abort(error: KafkaError) -> Self {
-        Self { error, aborts: true, open: None }
-    }
-
-    fn fatal(error: KafkaError) -> Self {
-        Self { error, aborts: false, open: None }
-    }
 }
 
 /// Where a dead letter came from, and why.
@@ -590,63 +493,22 @@ fn headers(dead: &Dead, name: Option<&Partition>) -> OwnedHeaders {
     })
 }
 
-// === impl Deliveries ===
-
-impl Deliveries {
-    fn clear(&self) {
-        self.acknowledged.store(0, Ordering::Relaxed);
-        lock(&self.failed).clear();
-        lock(&self.offsets).clear();
-    }
-
-    fn take_failed(&self) -> Vec<(usize, RDKafkaErrorCode)> {
-        std::mem::take(&mut lock(&self.failed))
-    }
-
-    /// The first and the last record of each partition's decisions.
-    fn logged(&self, pieces: &[Piece]) -> Result<Vec<Logged>, Fault> {
-        let mut logged: Vec<Logged> = Vec::new();
-        for &(piece, offset) in &*lock(&self.offsets) {
-            let Piece::Decisions { partition, .. } = pieces[piece] else { continue };
-            if offset < 0 {
-                // A retry that the broker knew already. Without its place it could not be found again.
-                return Err(Fault::abort(KafkaError::MessageProduction(RDKafkaErrorCode::InvalidRecord)));
-            }
-            match logged.iter_mut().find(|known| known.partition == partition) {
-                Some(known) => {
-                    known.first = known.first.min(offset);
-                    known.last = known.last.max(offset);
-                }
-                None => logged.push(Logged { partition, first: offset, last: offset }),
-            }
+/// The first and the last record of each partition's decisions.
+fn logged(deliveries: &Deliveries, pieces: &[Piece]) -> Result<Vec<Logged>, Fault> {
+    let mut logged: Vec<Logged> = Vec::new();
+    for &(piece, offset) in &*deliveries.offsets() {
+        let Piece::Decisions { partition, .. } = pieces[piece] else { continue };
+        if offset < 0 {
+            // Without its place it could not be found again.
+            return Err(Fault::abort(KafkaError::MessageProduction(RDKafkaErrorCode::InvalidRecord)));
         }
-        Ok(logged)
-    }
-}
-
-impl ClientContext for Deliveries {
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, reason, "Kafka");
-    }
-}
-
-impl ProducerContext for Deliveries {
-    type DeliveryOpaque = usize;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, piece: usize) {
-        match result {
-            Ok(message) => {
-                lock(&self.offsets).push((piece, message.offset()));
-                self.acknowledged.fetch_add(1, Ordering::Relaxed);
+        match logged.iter_mut().find(|known| known.partition == partition) {
+            Some(known) => {
+                known.first = known.first.min(offset);
+                known.last = known.last.max(offset);
             }
-            Err((error, _)) => {
-                let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
-                lock(&self.failed).push((piece, code));
-            }
+            None => logged.push(Logged { partition, first: offset, last: offset }),
         }
     }
-}
-
-fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    of.lock().unwrap_or_else(PoisonError::into_inner)
+    Ok(logged)
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::{
     assemble::{Clock, Moment},
     model::RecordTime,
-    source::{Beginning, Head, Partition, Polled},
+    source::{Beginning, Head, Metadata, Partition, Polled},
     tick::Watermark,
 };
 
@@ -24,8 +24,8 @@ pub struct Lane {
     /// Where its finite input ends.
     end: Option<i64>,
     pub finished: bool,
-    /// As [`crate::source::Metadata::began_with`] has it.
-    pub began_with: i32,
+    /// What the group has committed of it, or will have before anything is read.
+    pub standing: (i64, Metadata),
     /// Its start is committed: it may be read.
     pub begun: bool,
     /// Held back: its clock is far ahead of the slowest.
@@ -68,7 +68,7 @@ impl Lane {
             clock,
             end,
             finished: end.is_some_and(|end| offset >= end),
-            began_with: metadata.began_with,
+            standing: (offset, metadata),
             begun: committed,
             ahead: false,
             committed: None,

@@ -352,12 +352,16 @@ impl Rekey {
         }
         self.tick += 1;
         let names = self.lanes.iter().map(|lane| {
-            let Lane { at, ref partition, began_with, .. } = *lane;
-            Name { at, partition: partition.clone(), began_with }
+            let Lane { at, ref partition, standing: (_, standing), .. } = *lane;
+            Name { at, partition: partition.clone(), began_with: standing.began_with }
         });
         let names = names.collect();
-        let (standing, wall) = (Vec::new(), wall_clock());
-        self.send(Parcel { tick, names, standing, wall, membership: None })
+        let standing = self.lanes.iter().map(|lane| {
+            let (offset, metadata) = lane.standing;
+            (lane.partition.clone(), offset, metadata)
+        });
+        let standing = standing.collect();
+        self.send(Parcel { tick, names, standing, wall: wall_clock(), membership: None })
     }
 
     /// Sends a parcel as a member of the group as of now (C19).
@@ -375,7 +379,7 @@ impl Rekey {
     }
 
     fn settle(&mut self, delivered: Delivered) -> anyhow::Result<()> {
-        let Delivered { mut parcel, outcome, revoked, .. } = delivered;
+        let Delivered { mut parcel, commits, outcome, revoked, .. } = delivered;
         let committed = match outcome {
             Outcome::Committed => true,
             Outcome::Uncommitted(error) => {
@@ -399,6 +403,12 @@ impl Rekey {
             lane.committed = committed.then_some(*watermark);
             if committed && !lane.begun {
                 (lane.begun, begun) = (true, true);
+            }
+        }
+        for (partition, offset, metadata) in commits {
+            let lane = self.lanes.iter_mut().find(|lane| lane.partition == partition);
+            if let Some(lane) = lane.filter(|_| !revoked.contains(&partition)) {
+                lane.standing = (offset, metadata);
             }
         }
         if let Some(ends) = &self.orders.ends {

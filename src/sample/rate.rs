@@ -14,6 +14,7 @@
 
 use super::{
     account::{Account, Funds},
+    allowances::Allowances,
     candidate::{Candidate, above, below, by_chance, fitting},
     ceiling::Ceiling,
     fair::{Claim, level},
@@ -42,6 +43,9 @@ pub fn close(rate: &Ceiling, account: &mut Account, now: RecordTime, share: &Sha
         batch.sort_unstable_by_key(|candidate| (!candidate.is_kept(), candidate.key, candidate.trace));
         left = batch.partition_point(Candidate::is_kept);
         asked = costs(&batch[..left]);
+    } else {
+        // The policy may have been another before.
+        account.allowances = Allowances::default();
     }
     let batch = &mut batch[..left];
     let mut claims: Vec<Claim> = asked.iter().map(|&(key, demand)| Claim { demand, weight: share.part(key) }).collect();

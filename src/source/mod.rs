@@ -59,6 +59,9 @@ pub struct Source {
 /// Commits offsets for a source, from another thread.
 pub struct Committer(Arc<BaseConsumer<Context>>);
 
+/// An offset and what rides along with it.
+pub type Committed = Option<(i64, Metadata)>;
+
 /// Where a partition's records begin for us.
 #[derive(Clone, Copy, Debug)]
 pub struct Beginning {
@@ -275,6 +278,26 @@ impl Committer {
     /// They are not committed; another worker may own the partitions.
     pub fn commit(&self, offsets: &TopicPartitionList) -> KafkaResult<()> {
         if offsets.count() == 0 { Ok(()) } else { self.0.commit(offsets, CommitMode::Sync) }
+    }
+
+    /// What the group has committed of some partitions, None where it is nothing; without those of which another program has.
+    ///
+    /// # Errors
+    /// The brokers do not say in time.
+    pub fn committed<'a>(&self, of: impl Iterator<Item = &'a Partition>) -> KafkaResult<Vec<(Partition, Committed)>> {
+        let mut wanted = TopicPartitionList::new();
+        of.for_each(|(topic, partition)| _ = wanted.add_partition(topic, *partition));
+        let known = self.0.committed_offsets(wanted, REQUEST)?;
+        let mut all = Vec::new();
+        for element in known.elements() {
+            element.error()?;
+            let committed = match element.offset() {
+                Offset::Offset(offset) => Metadata::parse(element.metadata(), offset).ok().map(|of| Some((offset, of))),
+                _ => Some(None),
+            };
+            all.extend(committed.map(|committed| ((element.topic().into(), element.partition()), committed)));
+        }
+        Ok(all)
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use crate::support::{
     kafka::Kafka,
-    processor::{Metrics, Processor},
+    processor::Processor,
     seed::seed,
     siege::{Siege, State},
     traffic::keyed,
@@ -41,7 +41,7 @@ fn a_broker_in_trouble() {
     for _ in 0..2 {
         wait_until("an open transaction", PATIENCE, || siege.is_open());
         kafka.kill();
-        processor = it_or_the_next_goes_on(&siege, processor);
+        goes_on(&mut processor);
     }
     drop(open);
     // Connections hold for a moment only.
@@ -116,10 +116,10 @@ fn leaders_that_stand_still_at_the_end_of_a_transaction() {
     wait_until("an open transaction", PATIENCE, || siege.is_open());
     kafka.freeze(coordinator);
     wait_until("another coordinator", PATIENCE, || kafka.coordinator(&id) != coordinator);
-    let processor = it_or_the_next_goes_on(&siege, processor);
+    goes_on(&mut processor);
     kafka.thaw(coordinator);
     // What went on may have been told before the coordinator stood still, and its call still wait for that one.
-    let processor = it_or_the_next_goes_on(&siege, processor);
+    goes_on(&mut processor);
     siege.kill(processor, "when its coordinator had moved", State::Anything);
     load.end();
     siege.judge(AWAY_MS);
@@ -139,26 +139,12 @@ fn a_rolling_restart_of_three_brokers() {
     for broker in 0..3 {
         wait_until("an open transaction", PATIENCE, || siege.is_open());
         kafka.restart(broker);
-        processor = it_or_the_next_goes_on(&siege, processor);
+        goes_on(&mut processor);
     }
     siege.kill(processor, "at last", State::Anything);
     load.end();
     siege.judge(AWAY_MS);
     witness("fault-rolling-brokers");
-}
-
-/// Where a coordinator does not know what became of a transaction, a processor ends with the reason, and the next goes on.
-fn it_or_the_next_goes_on(siege: &Siege, mut processor: Processor) -> Processor {
-    let forwarded = processor.metrics().map_or(0, |metrics| metrics.forwarded());
-    let goes_on = |metrics: &Metrics| metrics.forwarded() > forwarded && metrics.lost() == 0;
-    if processor.runs_until("it to go on", goes_on) {
-        return processor;
-    }
-    let ended = processor.ends_within(PATIENCE);
-    assert!(!ended.status.success() && ended.said.contains("error: "), "{}", ended.said);
-    let mut next = siege.job.run();
-    next.wait_until("the next to go on", |metrics| metrics.forwarded() > 0 && metrics.lost() == 0);
-    next
 }
 
 pub fn goes_on(processor: &mut Processor) {

@@ -154,7 +154,11 @@ impl<'a> Reader<'a, '_> {
     /// What each key of a rate may have of what all have.
     fn each(&mut self, node: &'a Node, unit: Unit, all: f64, keys: &[Node]) -> Option<f64> {
         if keys.is_empty() {
-            return self.error(node, "`each` without a key", "say by `by` what each of is meant: `by: [root.service]`");
+            return self.error(
+                node,
+                "`each` without a key",
+                "name what has a ceiling of its own: `by: [root.service]`",
+            );
         }
         let each = units::read(node, "`each`", parse(unit), self.diagnostics)?;
         if each > all {

@@ -958,7 +958,7 @@ budget: { traces_per_second: 1, give_way: [f, h, 1] }
     `bytes_per_second`: nothing a second: write such as 10MiB
     `burst`: `1h` is not from 1s to 10m: write such as 5s
     `rate` outside of `keep`: it is for what a policy keeps: `keep: { rate: … }`
-    `each` without a key: say by `by` what each of is meant: `by: [root.service]`
+    `each` without a key: name what has a ceiling of its own: `by: [root.service]`
     each may have more than all together: write less than `bytes_per_second`, or leave `each` out
     `each`: `1KB` is no number a second: write such as 200, or 0.5
     no policy `f` is under this budget: name policies or groups that stand directly under the budget
