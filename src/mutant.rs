@@ -36,6 +36,8 @@ pub enum Mutant {
     AbortedIsForgotten,
     /// Decisions of a partition of which nothing else has changed are in no commit.
     DecisionsUnnamed,
+    /// What tells of a transaction's end is how far the committed position is.
+    PositionIsWitness,
     /// The oldest trace is not decided where memory is full.
     BudgetIgnored,
     /// What is complete is looked for once a turn, and not before each record.
@@ -53,7 +55,7 @@ pub enum Mutant {
 }
 
 #[cfg(test)]
-pub const MUTANTS: [Mutant; 23] = [
+pub const MUTANTS: [Mutant; 24] = [
     Mutant::NoBarrier,
     Mutant::PositionFallsBack,
     Mutant::OneFirstOffset,
@@ -70,6 +72,7 @@ pub const MUTANTS: [Mutant; 23] = [
     Mutant::RevokedStaysInTick,
     Mutant::AbortedIsForgotten,
     Mutant::DecisionsUnnamed,
+    Mutant::PositionIsWitness,
     Mutant::BudgetIgnored,
     Mutant::DeadlinesPerTurn,
     Mutant::FirstEnvelope,

@@ -5,6 +5,7 @@ use crate::{
     assemble::Moment,
     decisions,
     model::RecordTime,
+    mutant::{self, Mutant},
     source::{Committed, Metadata, Partition},
     tick::{Logged, Tick, Watermark},
 };
@@ -58,6 +59,7 @@ pub fn is_committed(
         let (_, now) = committed.iter().find(|(of, _)| of == partition)?;
         let before = standing.iter().find(|(of, ..)| of == partition).map(|&(_, offset, metadata)| (offset, metadata));
         match *now {
+            Some((_, now)) if mutant::is(Mutant::PositionIsWitness) => Some(now.position == metadata.position),
             Some(now) if now == (offset, metadata) => Some(true),
             now if now.is_none() || now == before => Some(false),
             _ => None,

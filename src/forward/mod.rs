@@ -97,7 +97,8 @@ struct Shared {
     abandoned: AtomicBool,
     /// Every record of what is out, which leaves a commit that may be done without.
     acknowledged: AtomicBool,
-    /// Since when a transaction's offsets are being sent, or it is being committed: calls that may never return.
+    /// Since when a transaction's offsets are being sent, it is being committed, or it is found out what became of it: calls that
+    /// may never return.
     committing: Mutex<Option<Instant>>,
     /// Partitions taken away since the tick went out: their watermarks are no longer ours to commit.
     revoked: Mutex<HashSet<Partition>>,

@@ -17,7 +17,7 @@ use rdkafka::{
 use super::{
     Delivered, Outcome, Parcel, Shared, contents,
     deliveries::Deliveries,
-    transactions::{self, End, Fault, STEP, Transactions, is_denied},
+    transactions::{self, End, Fault, STEP, Transactions, is_denied, is_fenced},
 };
 use crate::{
     config::{Config, Delivery},
@@ -162,7 +162,12 @@ impl Sender {
         };
         let (logged, outcome) = match result {
             Ok(out) => out,
-            Err(fault) => self.recover(fault, &parcel)?,
+            Err(fault) => {
+                self.shared.committing(true);
+                let recovered = self.recover(fault, &parcel);
+                self.shared.committing(false);
+                recovered?
+            }
         };
         let commits = match outcome {
             Outcome::Committed => contents::commits(&parcel, &logged, self.incarnation).map(owned).collect(),
@@ -240,12 +245,15 @@ impl Sender {
         transactions.begin().map_err(unasked)?;
         let logged = self.send_all(transactions.producer(), parcel, pieces).map_err(unasked)?;
         let offsets = offsets(parcel, &logged).map_err(Fault::fatal)?;
+        let asked = |fault| Fault { open, asked: Some(logged.as_slice().into()), ..fault };
         self.shared.committing(true);
         let committed = (|| {
             if let (Some(membership), true) = (&parcel.membership, offsets.count() > 0) {
-                transactions.send_offsets(&offsets, membership).map_err(unasked)?;
+                // A commit of the one before that arrives late would commit these.
+                let sent = transactions.send_offsets(&offsets, membership);
+                sent.map_err(|fault| if self.plain.is_none() { asked(fault) } else { unasked(fault) })?;
             }
-            transactions.commit().map_err(|fault| Fault { open, asked: Some(logged.as_slice().into()), ..fault })
+            transactions.commit().map_err(asked)
         })();
         self.shared.committing(false);
         committed.map(|()| logged)
@@ -269,38 +277,47 @@ impl Sender {
     /// Another try is pointless, or nobody knows what is out.
     fn recover(&mut self, fault: Fault, parcel: &Parcel) -> KafkaResult<(Vec<Logged>, Outcome)> {
         let asked = fault.asked.clone();
-        let (error, end) = match &mut self.transactions {
-            Some(transactions) => transactions.end(fault)?,
-            None if fault.aborts => (fault.error, End::Aborted),
-            None => return Err(fault.error),
+        let Some(transactions) = &mut self.transactions else {
+            return if fault.aborts { Ok((Vec::new(), Outcome::Aborted(fault.error))) } else { Err(fault.error) };
         };
-        if let (End::Unknown(reason), Some(logged)) = (end, asked)
-            && self.is_committed(parcel, &logged, reason)?
-        {
-            return Ok((logged.into(), Outcome::Committed));
-        }
-        Ok((Vec::new(), Outcome::Aborted(error)))
-    }
-
-    /// Whether the group has what a transaction was to commit, of whose end there was no word but this `reason`.
-    ///
-    /// # Errors
-    /// That cannot be told: what is committed is neither this nor what was before, as another has gone on, or as decisions are
-    /// all that was in it.
-    fn is_committed(&self, parcel: &Parcel, logged: &[Logged], reason: KafkaError) -> KafkaResult<bool> {
-        if self.plain.is_some() {
+        let (error, end) = transactions.end(fault)?;
+        let End::Unknown(reason) = end else { return Ok((Vec::new(), Outcome::Aborted(error))) };
+        let logged = asked.as_deref().unwrap_or_default();
+        if is_fenced(&reason) && self.is_committed(parcel, logged)?.is_none() {
+            tracing::error!("others have committed since a transaction began, and may have this one's name");
             return Err(reason);
         }
+        tracing::warn!(%reason, "the producer is of no more use; another goes on");
+        if let Some(transactions) = &mut self.transactions {
+            transactions.renew()?;
+        }
+        let is_committed = match asked {
+            None => Some(false),
+            // Decisions were all that was in it, and no commit says whether they are there.
+            Some(_) if self.plain.is_some() => None,
+            Some(_) => self.is_committed(parcel, logged)?,
+        };
+        match is_committed {
+            Some(true) => Ok((logged.into(), Outcome::Committed)),
+            Some(false) => Ok((Vec::new(), Outcome::Aborted(error))),
+            None => {
+                tracing::error!("what became of a transaction is not known before the next start");
+                Err(reason)
+            }
+        }
+    }
+
+    /// Whether the group has what a transaction was to commit. None where others have committed since.
+    fn is_committed(&self, parcel: &Parcel, logged: &[Logged]) -> KafkaResult<Option<bool>> {
         let new = contents::commits(parcel, logged, self.incarnation).collect::<Vec<_>>();
-        let committed = loop {
+        loop {
             match self.committer.committed(new.iter().map(|(partition, ..)| *partition)) {
-                Ok(committed) => break committed,
+                Ok(committed) => return Ok(contents::is_committed(&new, &parcel.standing, &committed)),
                 Err(error) if self.shared.is_abandoned() || is_denied(&error) => return Err(error),
                 Err(error) => tracing::warn!(%error, "what is committed is not to be had; asking again"),
             }
             thread::sleep(PAUSE);
-        };
-        contents::is_committed(&new, &parcel.standing, &committed).ok_or(reason)
+        }
     }
 
     fn offsets(&self, parcel: &Parcel, logged: &[Logged]) -> KafkaResult<TopicPartitionList> {

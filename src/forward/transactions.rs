@@ -31,7 +31,7 @@ pub struct Fault {
     pub aborts: bool,
     /// Since when its transaction is open.
     pub open: Option<Instant>,
-    /// Where its decisions stand, if the cluster was asked to commit it.
+    /// Where its decisions stand, if it may have been committed.
     pub asked: Option<Box<[Logged]>>,
 }
 
@@ -39,7 +39,7 @@ pub struct Fault {
 pub enum End {
     /// Nothing of it is out.
     Aborted,
-    /// Nothing of it is out, or all of it if that was asked for: there was no word of it but this.
+    /// The producer is of no more use, for this reason. Nothing of it is out, or all of it if that was asked for.
     Unknown(KafkaError),
 }
 
@@ -87,11 +87,11 @@ impl Transactions {
         self.persist(|producer| producer.commit_transaction(TRY))
     }
 
-    /// Brings one to its end that could not be committed, which may take another producer. Returns what was wrong with it.
+    /// Brings one to its end that could not be committed. Returns what was wrong with it.
     ///
     /// # Errors
-    /// Another try is pointless, or its end is not to be had.
-    pub fn end(&mut self, Fault { error, aborts, open, .. }: Fault) -> KafkaResult<(KafkaError, End)> {
+    /// Another try is pointless, or another has our name.
+    pub fn end(&self, Fault { error, aborts, open, .. }: Fault) -> KafkaResult<(KafkaError, End)> {
         let (error, ended) = match aborts {
             true => (self.cause().unwrap_or(error), self.abort()),
             false => (error.clone(), Err(error)),
@@ -99,13 +99,24 @@ impl Transactions {
         if is_denied(&error) {
             return Err(error);
         }
-        let Err(reason) = ended else { return Ok((error, End::Aborted)) };
-        if !open.is_some_and(|open| self.may_renew(&reason, open)) {
-            return Err(reason);
+        match ended {
+            Ok(()) => Ok((error, End::Aborted)),
+            Err(reason) if open.is_some_and(|open| self.may_renew(&reason, open)) => Ok((error, End::Unknown(reason))),
+            Err(reason) => Err(reason),
         }
-        tracing::warn!(%reason, "the producer is of no more use; another goes on");
-        self.renew()?;
-        Ok((error, End::Unknown(reason)))
+    }
+
+    /// Another producer of the same name. When it has that, what the one before it has left is committed or aborted, and nothing
+    /// of it that is still under way changes that.
+    ///
+    /// # Errors
+    /// As [`Self::take_name`].
+    pub fn renew(&mut self) -> KafkaResult<()> {
+        self.producer = self.client.create_with_context(Deliveries::default())?;
+        if self.shared.is_abandoned() {
+            return Err(KafkaError::Canceled);
+        }
+        self.take_name()
     }
 
     /// Why a transaction has to be aborted, where librdkafka knows: it only says so to who goes on with it. Records that
@@ -129,15 +140,7 @@ impl Transactions {
     /// Whether another producer may go on. Who has our name now is not to be fenced in turn; but the cluster says the same of a
     /// producer whose transaction was open for too long.
     fn may_renew(&self, reason: &KafkaError, open: Instant) -> bool {
-        let is_fenced = reason.rdkafka_error_code() == Some(RDKafkaErrorCode::Fenced);
-        !self.shared.is_abandoned() && (!is_fenced || open.elapsed() >= self.timeout)
-    }
-
-    /// Another producer of the same name. When it has that, what the one before it has left is committed or aborted, and nothing
-    /// of it that is still under way changes that.
-    fn renew(&mut self) -> KafkaResult<()> {
-        self.producer = self.client.create_with_context(Deliveries::default())?;
-        self.take_name()
+        !self.shared.is_abandoned() && (!is_fenced(reason) || open.elapsed() >= self.timeout)
     }
 
     /// Does a transaction's step again for as long as librdkafka says that it may succeed.
@@ -164,6 +167,11 @@ pub fn is_denied(error: &KafkaError) -> bool {
                 | RDKafkaErrorCode::TransactionalIdAuthorizationFailed
         )
     )
+}
+
+/// Another has its name, or its transaction was open for too long.
+pub fn is_fenced(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fenced)
 }
 
 fn is_retriable(error: &KafkaError) -> bool {

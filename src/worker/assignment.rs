@@ -38,7 +38,7 @@ pub struct Owned {
     pub begun: bool,
     /// What was last committed; None where nothing is, or a commit failed.
     pub committed: Option<Watermark>,
-    /// What the group has committed.
+    /// What the group has committed, or will have before anything is read.
     pub standing: (i64, Metadata),
     /// Records removed before they were read, until its first commit passes over them: a next owner would find them gone too.
     pub expired: u64,

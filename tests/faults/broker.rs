@@ -59,7 +59,7 @@ fn a_broker_in_trouble() {
     witness("fault-broker");
 }
 
-/// The cluster ends a transaction that takes too long by itself, and knows of none when it is asked to end it.
+/// The cluster ends a transaction that takes too long by itself, and then says of its producer what it says of a fenced one.
 #[test]
 fn transactions_that_take_too_long() {
     let kafka = Kafka::start(1);

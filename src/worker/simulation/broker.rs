@@ -55,6 +55,8 @@ pub enum Place {
 struct Producer {
     epoch: u32,
     open: Option<Txn>,
+    /// The last epoch that was fenced for a transaction that took too long.
+    timed_out: Option<u32>,
 }
 
 /// Why a request of a producer fails.
@@ -206,9 +208,16 @@ impl Broker {
         if let Some(name) = self.txns[txn].owner.clone()
             && self.txns[txn].end.is_none()
         {
-            self.producers.entry(name).or_default().epoch += 1;
+            let producer = self.producers.entry(name).or_default();
+            producer.timed_out = Some(producer.epoch);
+            producer.epoch += 1;
             self.decide_txn(txn, false);
         }
+    }
+
+    /// Whether a transaction of a producer took too long, whoever has its name by now.
+    pub fn has_timed_out(&self, name: &str, epoch: u32) -> bool {
+        self.producers.get(name).is_some_and(|producer| producer.timed_out == Some(epoch))
     }
 
     /// Transactions of ours that are not decided.

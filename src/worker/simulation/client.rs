@@ -115,6 +115,8 @@ struct Out {
     reply: Option<(Outcome, Commits)>,
     logged: Vec<Logged>,
     stage: Stage,
+    /// The cluster was asked to commit it.
+    asked: bool,
 }
 
 enum Piece {
@@ -138,6 +140,8 @@ pub enum Stage {
     /// Decided; its markers are being written.
     Marking,
     Aborting,
+    /// Of its end there is no word: another producer has taken the name, and finds out.
+    Renewing,
     /// With at-least-once delivery, the output after the decisions, and then the offsets.
     Output,
     Committing,
@@ -332,11 +336,19 @@ impl Client {
                     let consumer = self.consumer.borrow();
                     membership = (consumer.member.unwrap_or_default(), consumer.told);
                 }
-                out.stage = Stage::Ending;
+                (out.stage, out.asked) = (Stage::Ending, !self.world.at_least_once);
                 if offsets.is_empty() { Ok(()) } else { broker.send_offsets(&self.name, epoch, membership, offsets) }
             }
+            Stage::Ending | Stage::Marking if fails => {
+                // It arrives, or not.
+                if out.stage == Stage::Ending && self.world.random.borrow_mut().bool() {
+                    _ = broker.end(&self.name, epoch, true);
+                }
+                out.asked = true;
+                return self.producer.renew();
+            }
             Stage::Ending => {
-                out.stage = Stage::Marking;
+                (out.stage, out.asked) = (Stage::Marking, true);
                 broker.end(&self.name, epoch, true)
             }
             Stage::Marking | Stage::Aborting if !broker.is_done(&self.name) => Ok(()),
@@ -379,18 +391,37 @@ impl Client {
                 out.reply = Some((outcome, commits));
                 Ok(())
             }
-            Stage::Aborting => {
-                return self.producer.finish(&self.world, Outcome::Aborted(KafkaError::Canceled), Vec::new());
+            Stage::Aborting => return self.producer.abort(&self.world),
+            Stage::Renewing if !out.asked => return self.producer.abort(&self.world),
+            // All that was to be committed were decisions.
+            Stage::Renewing if self.world.at_least_once => return self.producer.fence(),
+            Stage::Renewing => {
+                let new: Vec<_> = contents::commits(&out.parcel, &out.logged, self.incarnation).collect();
+                let of = |partition: &Partition| broker.offsets[self.world.index(partition)];
+                let committed: Vec<_> = new.iter().map(|&(partition, ..)| (partition.clone(), of(partition))).collect();
+                if new.iter().any(|(partition, ..)| broker.is_unstable(self.world.index(partition))) {
+                    return;
+                }
+                let fate = contents::is_committed(&new, &out.parcel.standing, &committed);
+                let commits = self.world.commits(out, self.incarnation);
+                return match fate {
+                    Some(true) => self.producer.finish(&self.world, Outcome::Committed, commits),
+                    Some(false) => self.producer.abort(&self.world),
+                    None => self.producer.fence(),
+                };
             }
         };
         match result {
             Ok(()) | Err(Refusal::Busy) => {}
             Err(Refusal::Generation) => {
                 out.stage = Stage::Aborting;
-                if broker.end(&self.name, epoch, false) == Err(Refusal::Fenced) {
-                    self.producer.fence();
+                match broker.end(&self.name, epoch, false) {
+                    Err(Refusal::Fenced) if broker.has_timed_out(&self.name, epoch) => self.producer.renew(),
+                    Err(Refusal::Fenced) => self.producer.fence(),
+                    _ => {}
                 }
             }
+            Err(Refusal::Fenced) if broker.has_timed_out(&self.name, epoch) => self.producer.renew(),
             Err(Refusal::Fenced) => self.producer.fence(),
         }
     }
@@ -423,6 +454,18 @@ impl Producer {
     fn fence(&mut self) {
         self.out = None;
         self.done = Some(Err(anyhow::anyhow!("fenced")));
+    }
+
+    /// Takes the name anew, whoever has it.
+    fn renew(&mut self) {
+        self.epoch = None;
+        if let Some(out) = &mut self.out {
+            out.stage = Stage::Renewing;
+        }
+    }
+
+    fn abort(&mut self, world: &World) {
+        self.finish(world, Outcome::Aborted(KafkaError::Canceled), Vec::new());
     }
 
     fn finish(&mut self, world: &World, outcome: Outcome, commits: Commits) {
@@ -622,6 +665,7 @@ impl Io for Client {
             reply: None,
             logged: Vec::new(),
             stage,
+            asked: false,
         });
         Ok(())
     }

@@ -120,7 +120,7 @@ pub enum Moment {
 }
 
 /// An aborted tick is sent again at once: nothing strikes in between.
-pub const MOMENTS: [Moment; 13] = [
+pub const MOMENTS: [Moment; 14] = [
     Moment::Starting,
     Moment::Waiting,
     Moment::Restoring,
@@ -132,6 +132,7 @@ pub const MOMENTS: [Moment; 13] = [
     Moment::Sending(Stage::Ending),
     Moment::Sending(Stage::Marking),
     Moment::Sending(Stage::Aborting),
+    Moment::Sending(Stage::Renewing),
     Moment::Sending(Stage::Output),
     Moment::Sending(Stage::Committing),
 ];
@@ -178,13 +179,16 @@ const BACKLOG_MS: u64 = 2 * 3_600_000;
 const LARGE: std::ops::Range<usize> = 50_000..300_000;
 const SLOTS: usize = 3;
 
+/// Once more each: often there is no transaction to time out, and no place for one more process.
+const OFTEN: [Fault; 5] = [Fault::TimeOut, Fault::TimeOut, Fault::TimeOut, Fault::TimeOut, Fault::Start];
+
 /// The actions of a seed.
 pub fn actions(seed: u64) -> Vec<Action> {
     let mut random = fastrand::Rng::with_seed(seed);
     // The median is 200.
     let count = random.usize(60..340);
     // Some histories are calm, some are wild.
-    let faults = [3, 8, 20][random.usize(..3)];
+    let faults = [4, 11, 28][random.usize(..3)];
     let mut action = |_| {
         let worker = random.u8(..);
         match random.usize(..100 + faults) {
@@ -196,9 +200,9 @@ pub fn actions(seed: u64) -> Vec<Action> {
             87..90 => Action::TakeStock { worker },
             90..94 => Action::Marker { dice: random.u64(..) },
             94..100 => Action::Time { ms: [50, 250, 1_000, 3_000, 9_000][random.usize(..5)] },
-            // Often there is no transaction to time out.
             _ => {
-                let fault = FAULTS.get(random.usize(..=FAULTS.len())).copied().unwrap_or(Fault::TimeOut);
+                let fault = random.usize(..FAULTS.len() + OFTEN.len());
+                let fault = FAULTS.get(fault).copied().unwrap_or_else(|| OFTEN[fault - FAULTS.len()]);
                 Action::Fault { fault, dice: random.u64(..) }
             }
         }
