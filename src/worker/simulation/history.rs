@@ -509,6 +509,7 @@ impl Run {
 
     fn moment(worker: &Worker<Client>) -> Moment {
         match (&worker.arriving, worker.io.stage()) {
+            (_, Stage::Renewing) => Moment::Sending(Stage::Renewing),
             _ if !worker.io.has_name() => Moment::Starting,
             (Some(Arrival::Restoring(..)), _) => Moment::Restoring,
             (_, Stage::Idle) if worker.owned.is_empty() => Moment::Waiting,

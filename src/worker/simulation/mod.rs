@@ -191,7 +191,7 @@ fn number(name: &str) -> Option<u64> {
 fn histories_lose_split_and_double_nothing() {
     // An unkeyed input has one worker, and that are four of ten.
     const LEAST: u64 = 270_000;
-    // Of each fault at each moment, so that the rare ones are tried as well: some take 600,000 histories.
+    // Of each fault at each moment, so that the rare ones are tried as well: some take 350,000 histories.
     const TIMES: u64 = 1_000;
     const MOST: u64 = 4 * LEAST;
     let setups = setups();
