@@ -276,7 +276,9 @@ impl Telemetry {
             total.shadows.extend(traces.into_iter().filter(|(_, traces)| *traces > 0));
         }
         // Where windows or periods are over, none covered or uncovered is a figure.
-        for (policy, coverage) in names.iter().zip(&stats.slowest).filter(|(_, coverage)| coverage.beyond > 0) {
+        for (policy, coverage) in
+            names.iter().zip(&stats.slowest).filter(|(_, coverage)| coverage.beyond + coverage.chosen > 0)
+        {
             let Coverage { beyond, covered, chosen } = *coverage;
             let traces = [("beyond", beyond), ("covered", covered), ("chosen", chosen)];
             total.slowest.extend(which(policy, "which", traces));

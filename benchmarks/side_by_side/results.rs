@@ -1,6 +1,7 @@
 //! The file with everything that was measured: part by part, each with its date, so that parts of several runs stand in one.
 
 use std::{
+    cell::OnceCell,
     collections::BTreeMap,
     env, fs,
     path::{Path, PathBuf},
@@ -26,8 +27,8 @@ pub struct Results {
     file: PathBuf,
     /// By name, as the file has them.
     parts: Map<String, Value>,
-    /// Where, and with what: the same for all parts of this run.
-    setting: Value,
+    /// Where, and with what: the same for all parts of this run. Found out when the first is there, for it takes the Collector.
+    setting: OnceCell<Value>,
 }
 
 /// What is committed, and shown in the documentation: `make bench` names it.
@@ -43,11 +44,7 @@ impl Results {
         let file = given.map_or(target.join("side-by-side.json"), |file| repository().join(file));
         let text = fs::read_to_string(&file).unwrap_or("{}".to_owned());
         let parts = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        let contenders =
-            Contender::of_drains(Asks::Cost).into_iter().filter(|contender| *contender != Contender::Again);
-        let configurations = contenders.filter(|of| !of.configs().is_empty()).map(configuration).collect::<Vec<_>>();
-        let setting = json!({ "machine": machine(), "versions": versions(), "configurations": configurations });
-        Self { file, parts, setting }
+        Self { file, parts, setting: OnceCell::new() }
     }
 
     pub fn all(&self) -> &Map<String, Value> {
@@ -61,7 +58,7 @@ impl Results {
 
     /// In the place of what was measured before; it is in the file when this returns.
     pub fn put(&mut self, name: &str, mut part: Value) {
-        let setting = self.setting.as_object().expect("a map").clone();
+        let setting = self.setting.get_or_init(setting).as_object().expect("a map").clone();
         let part_of = part.as_object_mut().expect("a map");
         part_of.extend(setting);
         part_of.insert("date".to_owned(), jiff::Timestamp::now().to_string().into());
@@ -77,6 +74,12 @@ impl Results {
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn setting() -> Value {
+    let contenders = Contender::of_drains(Asks::Cost).into_iter().filter(|contender| *contender != Contender::Again);
+    let configurations = contenders.filter(|of| !of.configs().is_empty()).map(configuration).collect::<Vec<_>>();
+    json!({ "machine": machine(), "versions": versions(), "configurations": configurations })
 }
 
 fn configuration(contender: Contender) -> Value {

@@ -63,7 +63,7 @@ pub fn fill(page: &str, parts: &Parts) -> String {
 fn table(name: &str, parts: &Parts) -> String {
     let names: Vec<&str> = match name {
         "main" => MAIN.map(|(name, _)| name).into(),
-        "rows" => OTHERS.map(|(name, _)| name).into(),
+        "rows" | "wall" => OTHERS.map(|(name, _)| name).into(),
         "memory" => HELD.map(|(name, _)| name).into(),
         "steady" => STEADY.into(),
         "kills" => vec!["kills"],
@@ -79,6 +79,7 @@ fn table(name: &str, parts: &Parts) -> String {
     let table = match name {
         "main" => main(parts),
         "rows" => rows(parts),
+        "wall" => wall(parts),
         "memory" => memory(parts),
         "steady" => steady(parts),
         "kills" => kills(&parts["kills"]),
@@ -162,6 +163,24 @@ fn rows(parts: &Parts) -> String {
     text
 }
 
+/// By the clock.
+fn wall(parts: &Parts) -> String {
+    let mut text = head(&[
+        "spans/s by the clock, in thousands",
+        "spans of the topic",
+        "Tailwater",
+        "Collector, default",
+        "Collector, tuned",
+    ]);
+    for (name, what) in MAIN.iter().chain(&OTHERS) {
+        let Some(part) = parts.get(*name) else { continue };
+        let [ours, default, tuned] = [OURS, DEFAULT, TUNED].map(|whose| of(part, whose, "spans_per_second", 1e3));
+        let spans = thousand(number(part, "spans"));
+        _ = writeln!(text, "| {what} | {spans} | {ours} | {default} | {tuned} |");
+    }
+    text
+}
+
 fn memory(parts: &Parts) -> String {
     let mut text = head(&[
         "spans held",
@@ -189,6 +208,7 @@ fn steady(parts: &Parts) -> String {
         "offered",
         "",
         "cores",
+        "times Tailwater's",
         "broker's cores",
         "resident MiB",
         "last span → output, ms: p50",
@@ -201,22 +221,22 @@ fn steady(parts: &Parts) -> String {
             part["of_capacity"],
             thousand(number(part, "offered_spans_per_second"))
         );
+        let ours = line(part, OURS).and_then(|ours| middle(ours, "/cores"));
         for line in lines(part) {
             let name = line["contender"].as_str().unwrap_or_default();
             if let Some(reason) = line["void"].as_str() {
-                _ = writeln!(text, "| {offered} | {name} | void: {reason} | | | | | |");
+                _ = writeln!(text, "| {offered} | {name} | void: {reason} | | | | | | |");
                 continue;
             }
             let of = |path: &str, unit: f64, decimals: usize| {
-                let runs = line["runs"].as_array().into_iter().flatten();
-                let mut runs: Vec<f64> = runs.filter_map(|run| run.pointer(path)?.as_f64()).collect();
-                runs.sort_by(f64::total_cmp);
-                runs.get(runs.len() / 2).map_or("–".to_owned(), |middle| format!("{:.decimals$}", middle / unit))
+                middle(line, path).map_or("–".to_owned(), |middle| format!("{:.decimals$}", middle / unit))
             };
+            let times = middle(line, "/cores").zip(ours.filter(|_| name != OURS));
             _ = writeln!(
                 text,
-                "| {offered} | {name} | {} | {} | {} | {} | {} | {} |",
+                "| {offered} | {name} | {} | {} | {} | {} | {} | {} | {} |",
                 of("/cores", 1.0, 3),
+                times.map_or(String::new(), |(cores, ours)| format!("× {:.1}", cores / ours)),
                 of("/broker_cores", 1.0, 3),
                 of("/resident_bytes", MIB, 0),
                 of("/last_span_to_output_ms/median", 1.0, 0),
@@ -226,6 +246,14 @@ fn steady(parts: &Parts) -> String {
         }
     }
     text
+}
+
+/// The median of a line's runs.
+fn middle(line: &Value, path: &str) -> Option<f64> {
+    let runs = line["runs"].as_array().into_iter().flatten();
+    let mut runs: Vec<f64> = runs.filter_map(|run| run.pointer(path)?.as_f64()).collect();
+    runs.sort_by(f64::total_cmp);
+    runs.get(runs.len() / 2).copied()
 }
 
 fn kills(part: &Value) -> String {

@@ -131,8 +131,8 @@ impl Explanation {
         if let Some(policy) = self.unknown(*verdict) {
             return writeln!(
                 f,
-                "kept by `{}` if it says so, which depends on what it had learned of the traces before: that is in the decision log, \
-                 and `tailwater backtest` judges all of them; complete by {}",
+                "kept by `{}` if it says so, which depends on what it had learned of the traces before: what it said is in the decision \
+                 log, and `tailwater backtest` judges all of them; complete by {}",
                 policy.name,
                 reason.name(),
             );
