@@ -112,7 +112,7 @@ $(TARGET)/tools/deny-$(DENY_VERSION):
 # Each of these tests leaves its name when it has passed on a real Kafka. A run without one of them was no run.
 WITNESSES := bad-input-dead-letters bad-input-huge bad-input-oversize ceilings collector collector-different collector-limits crash-batched crash-keyed \
   crash-matrix-keyed crash-matrix-rekeyed crash-matrix-spread crash-matrix-topics crash-pair crash-rest crash-run-batched \
-  crash-run-keyed crash-twice dry-run-end dry-run-live end-to-end-batched end-to-end-keyed expired-decisions expired-input \
+  crash-run-keyed crash-twice dry-run-end dry-run-live dry-run-shared end-to-end-batched end-to-end-keyed expired-decisions expired-input \
   fault-broker fault-decisions fault-fenced fault-floor fault-held fault-late fault-leaders fault-namesake fault-nap fault-open \
   fault-parts fault-pressure fault-retention fault-rolling fault-rolling-brokers fault-scale fault-scale-eager fault-scale-newer \
   fault-sleeper fault-sleeper-fenced fault-storm fault-timeout fault-watchdog fault-wire follow lifecycle-away lifecycle-empty lifecycle-missing \

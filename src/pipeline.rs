@@ -313,11 +313,14 @@ impl Plan {
         if dry_run.is_none() {
             let Orders { config, partitions, telemetry, .. } = &orders;
             tokio::spawn(floors::watch(config.clone(), partitions.clone(), telemetry.clone()));
-            if orders.keying == Keying::Keyed {
-                // In a worker's memory they take some four times as much: an eighth of its share.
-                let most = config.memory.buffer as usize / count / 32;
-                orders.board = Some(Board::follow(config, most, orders.stop.clone())?);
-            }
+        }
+        if orders.keying == Keying::Keyed {
+            // In a worker's memory they take some four times as much: an eighth of its share.
+            let most = orders.config.memory.buffer as usize / count / 32;
+            orders.board = Some(match dry_run {
+                None => Board::follow(&orders.config, most, orders.stop.clone())?,
+                Some(_) => Arc::new(Board::new(most)),
+            });
         }
         for number in 0..count {
             let transactional_id = instance.transactional_id(number);

@@ -111,3 +111,39 @@ fn beside_a_processor_it_counts_the_same_from_then_on() {
     assert_eq!(output.records().iter().map(|record| count(&record.value)).sum::<u64>(), 3, "the processor's alone");
     witness("dry-run-live");
 }
+
+/// Of what is rare one trace is kept, and not one for each worker.
+#[test]
+fn its_workers_tell_each_other_what_they_learn() {
+    let input = kafka().topic("dry-shared-spans", 2);
+    let job = Job {
+        keyed: "yes",
+        policies: "policies: [ { name: each, when: any(status.code == STATUS_CODE_ERROR), \
+                   keep: { rare: { by: [root.service], per: 1h } } } ]"
+            .to_owned(),
+        more: "workers: 2\n".to_owned(),
+        ..Job::named("dry-shared")
+    };
+    let mut dry = job.start(&["--dry-run"]);
+    dry.wait_until("its beginning", |metrics| {
+        ["0", "1"].iter().all(|partition| {
+            let place = [("topic", "dry-shared-spans"), ("partition", *partition)];
+            metrics.value("tailwater_position_lag_records", &place).is_some()
+        })
+    });
+    let produce = |partition: i32, at: i64| {
+        let time = (0..2).flat_map(|partition| passing_time(partition, at + 1_000, at + 20_000));
+        let failing = vec![failed(span(trace(partition as u64), 1, 0, at))];
+        input.produce([keyed(partition, at, failing)].into_iter().chain(time));
+    };
+    produce(0, 0);
+    dry.wait_until("one to be kept", |metrics| metrics.forwarded() == 1 && metrics.held() == 0);
+    wait_for("the other to hear of it", Duration::from_secs(60), || {
+        dry.said().contains("states of samplers are known of other workers").then_some(())
+    });
+    produce(1, 30_000);
+    dry.wait_until("the next", |metrics| metrics.received() == 2 * (1 + 2 * 210) && metrics.held() == 0);
+    assert_eq!(dry.metrics().expect("it runs").forwarded(), 1);
+    assert!(dry.terminate().status.success());
+    witness("dry-run-shared");
+}

@@ -16,9 +16,12 @@ use crate::{
     sample::{Learned, Name},
 };
 
-/// The last state of each name and partition, in the order they came.
-#[derive(Default)]
-pub struct Board(Mutex<Entries>);
+/// The last state of each name and partition, in the order they came. Where there is more than `most` bytes, what was written last
+/// is known.
+pub struct Board {
+    entries: Mutex<Entries>,
+    most: usize,
+}
 
 #[derive(Default)]
 struct Entries {
@@ -40,8 +43,11 @@ const QUEUE_KBYTES: &str = "4096";
 // === impl Board ===
 
 impl Board {
-    /// Begins to follow the topics of samplers from their start, until `stop`. Where there is more than `most` bytes, what was
-    /// written last is known.
+    pub fn new(most: usize) -> Self {
+        Self { entries: Mutex::default(), most }
+    }
+
+    /// Begins to follow the topics of samplers from their start, until `stop`.
     ///
     /// # Errors
     /// As those of [`follow`].
@@ -58,16 +64,20 @@ impl Board {
             ],
         };
         let inputs: Vec<Arc<str>> = config.input.topics.iter().map(|topic| topic.name.as_str().into()).collect();
-        let board = Arc::new(Self::default());
+        let board = Arc::new(Self::new(most));
         let following = board.clone();
         follow(config, followed, stop, move |topic, record| {
             // What somebody else wrote there is no state of ours.
             if let Some(name) = record.key().and_then(Name::from_bytes) {
                 let value = record.payload().unwrap_or_default().to_vec();
-                following.entries().put(((inputs[topic].clone(), record.partition()), name), value, most);
+                following.put(Learned { partition: (inputs[topic].clone(), record.partition()), name, value });
             }
         })?;
         Ok(board)
+    }
+
+    pub fn put(&self, Learned { partition, name, value }: Learned<Partition>) {
+        self.entries().put((partition, name), value, self.most);
     }
 
     /// What came from a number on, which then is that of the next to come.
@@ -83,7 +93,7 @@ impl Board {
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -123,8 +133,11 @@ mod tests {
 
     #[test]
     fn what_is_new_is_told_once() {
-        let (board, mut next) = (Board::default(), 0);
-        let put = |partition, group, value: &str| board.entries().put(of(partition, group), value.into(), 1 << 20);
+        let (board, mut next) = (Board::new(1 << 20), 0);
+        let put = |partition, group, value: &str| {
+            let (partition, name) = of(partition, group);
+            board.put(Learned { partition, name, value: value.into() });
+        };
         let mut new = || {
             let new = board.since(&mut next).into_iter();
             new.map(|of| (of.partition.1, of.name, String::from_utf8(of.value).expect("text"))).collect::<Vec<_>>()
@@ -141,10 +154,11 @@ mod tests {
 
     #[test]
     fn there_is_a_bound() {
-        let board = Board::default();
         let most = 3 * bytes(b"abc");
+        let board = Board::new(most);
         for group in [1, 2, 3, 1, 4] {
-            board.entries().put(of(0, group), b"abc".to_vec(), most);
+            let (partition, name) = of(0, group);
+            board.put(Learned { partition, name, value: b"abc".to_vec() });
         }
         let known: Vec<_> = board.since(&mut 0).into_iter().map(|learned| learned.name).collect();
         assert_eq!(known, [of(0, 3).1, of(0, 1).1, of(0, 4).1], "that which was not written for longest goes");

@@ -16,13 +16,15 @@ use super::{
 use crate::{
     forward::{Delivered, Outcome, Parcel},
     model::RecordTime,
-    source::{Beginning, Event, Memory, NoBeginning, Partition, Refusal, Source, Wanted},
+    source::{Beginning, Board, Event, Memory, NoBeginning, Partition, Refusal, Source, Wanted},
 };
 
 /// The brokers as a reader sees them. Nothing is restored: no life before has left anything.
 pub struct DryRun {
     source: Source,
     accept_expired: bool,
+    /// Where the workers of this process tell each other what they learn.
+    board: Option<Arc<Board>>,
     /// The tick that is out.
     parcel: Option<Parcel>,
 }
@@ -39,7 +41,7 @@ impl DryRun {
         let is_mine = |(_, partition): &&Partition| *partition as usize % orders.workers == orders.number;
         let mine = partitions.iter().filter(is_mine).cloned().collect();
         let source = Source::standalone(&orders.config, STATISTICS, mine).context("the consumer's configuration")?;
-        Ok(Self { source, accept_expired: orders.accept_expired, parcel: None })
+        Ok(Self { source, accept_expired: orders.accept_expired, board: orders.board.clone(), parcel: None })
     }
 }
 
@@ -100,6 +102,13 @@ impl Io for DryRun {
     }
 
     fn send(&mut self, parcel: Parcel) -> anyhow::Result<()> {
+        if let Some(board) = &self.board {
+            for learned in &parcel.tick.states {
+                if let Some(name) = parcel.names.iter().find(|name| name.at == learned.partition) {
+                    board.put(learned.clone().called(name.partition.clone()));
+                }
+            }
+        }
         self.parcel = Some(parcel);
         Ok(())
     }
