@@ -22,11 +22,11 @@ demo: build-tools
 	@$(TARGET)/release/tailwater demo $(demo_flags)
 
 test:
-	@echo "make test, on a fresh machine with two cores about 33 minutes, later less:"
+	@echo "make test, on a fresh machine with two cores 35 to 55 minutes, later less:"
 	@echo "  fetches   about 240 crates, 54 MB of Apache Kafka with Maven, the sources of cargo-deny and of the Collector"
-	@echo "  builds    the dependencies twice, to check and to run (8 minutes), cargo-deny (2 minutes), the OpenTelemetry"
+	@echo "  builds    the dependencies twice, to check and to run (8 to 16 minutes), cargo-deny (2 minutes), the OpenTelemetry"
 	@echo "            Collector (2 minutes), Tailwater (1 minute)"
-	@echo "  runs      formatting, lints, licences, unit tests, the core under Valgrind, then all of it on a real Kafka (22 minutes)"
+	@echo "  runs      formatting, lints, licences, unit tests (7 minutes), the core under Valgrind, then all of it on a real Kafka (23)"
 	@$(MAKE) --no-print-directory prerequisites
 	@$(MAKE) --no-print-directory jars
 	@$(MAKE) --no-print-directory collector
