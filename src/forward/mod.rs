@@ -209,7 +209,8 @@ impl Drop for Forward {
 // === impl Parcel ===
 
 impl Parcel {
-    fn name(&self, partition: u32) -> Option<&Partition> {
+    /// What a partition of the tick is called.
+    pub fn name(&self, partition: u32) -> Option<&Partition> {
         name(&self.names, partition).map(|name| &name.partition)
     }
 }

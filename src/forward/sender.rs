@@ -275,8 +275,8 @@ impl Sender {
     ///
     /// # Errors
     /// Another try is pointless, or nobody knows what is out.
-    fn recover(&mut self, fault: Fault, parcel: &Parcel) -> KafkaResult<(Vec<Logged>, Outcome)> {
-        let asked = fault.asked.clone();
+    fn recover(&mut self, mut fault: Fault, parcel: &Parcel) -> KafkaResult<(Vec<Logged>, Outcome)> {
+        let asked = fault.asked.take();
         let Some(transactions) = &mut self.transactions else {
             return if fault.aborts { Ok((Vec::new(), Outcome::Aborted(fault.error))) } else { Err(fault.error) };
         };

@@ -104,8 +104,8 @@ impl Io for DryRun {
     fn send(&mut self, parcel: Parcel) -> anyhow::Result<()> {
         if let Some(board) = &self.board {
             for learned in &parcel.tick.states {
-                if let Some(name) = parcel.names.iter().find(|name| name.at == learned.partition) {
-                    board.put(learned.clone().called(name.partition.clone()));
+                if let Some(partition) = parcel.name(learned.partition) {
+                    board.put(learned.clone().called(partition.clone()));
                 }
             }
         }

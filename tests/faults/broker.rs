@@ -22,10 +22,7 @@ const AWAY_MS: i64 = 3_600_000;
 #[test]
 fn a_broker_in_trouble() {
     let kafka = Kafka::start(1);
-    let mut siege = Siege::new(&kafka, "fault-broker", &["spans"], 4);
-    siege.job.keyed = "yes";
-    siege.job.more.push_str("workers: 2\n");
-    siege.job.brokers = format!("127.0.0.1:{}", kafka.outside.port);
+    let mut siege = outside(&kafka, "fault-broker");
     let load = siege.load(seed(), keyed);
     let open = kafka.outside.open();
     let mut processor = siege.job.run();
@@ -63,11 +60,8 @@ fn a_broker_in_trouble() {
 #[test]
 fn transactions_that_take_too_long() {
     let kafka = Kafka::start(1);
-    let mut siege = Siege::new(&kafka, "fault-timeout", &["spans"], 4);
-    siege.job.keyed = "yes";
-    siege.job.more.push_str("workers: 2\n");
+    let mut siege = outside(&kafka, "fault-timeout");
     siege.job.properties.push_str("transaction.timeout.ms: 3000, ");
-    siege.job.brokers = format!("127.0.0.1:{}", kafka.outside.port);
     let load = siege.load(seed(), keyed);
     let mut open = kafka.outside.open();
     let mut processor = siege.job.run();
@@ -145,6 +139,15 @@ fn a_rolling_restart_of_three_brokers() {
     load.end();
     siege.judge(AWAY_MS);
     witness("fault-rolling-brokers");
+}
+
+/// Of two workers, on a way to the broker that can be cut.
+fn outside(kafka: &Kafka, name: &str) -> Siege {
+    let mut siege = Siege::new(kafka, name, &["spans"], 4);
+    siege.job.keyed = "yes";
+    siege.job.more.push_str("workers: 2\n");
+    siege.job.brokers = format!("127.0.0.1:{}", kafka.outside.port);
+    siege
 }
 
 pub fn goes_on(processor: &mut Processor) {

@@ -444,8 +444,7 @@ fn pieces(world: &World, parcel: &Parcel, incarnation: u64, judge: &mut Judge) -
 
 /// Which partition of the world a tick knows by this number.
 fn place(world: &World, parcel: &Parcel, number: u32) -> usize {
-    let name = parcel.names.iter().find(|name| name.at == number).expect("its partitions have names");
-    world.index(&name.partition)
+    world.index(parcel.name(number).expect("its partitions have names"))
 }
 
 // === impl Producer ===
