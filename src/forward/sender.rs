@@ -17,7 +17,7 @@ use rdkafka::{
 use super::{
     Delivered, Outcome, Parcel, Shared, contents,
     deliveries::Deliveries,
-    transactions::{self, End, Fault, STEP, Transactions, is_denied, is_fenced},
+    transactions::{self, End, Fault, STEP, Transactions, is_denied},
 };
 use crate::{
     config::{Config, Delivery},
@@ -282,28 +282,20 @@ impl Sender {
         };
         let (error, end) = transactions.end(fault)?;
         let End::Unknown(reason) = end else { return Ok((Vec::new(), Outcome::Aborted(error))) };
-        let logged = asked.as_deref().unwrap_or_default();
-        if is_fenced(&reason) && self.is_committed(parcel, logged)?.is_none() {
-            tracing::error!("others have committed since a transaction began, and may have this one's name");
-            return Err(reason);
-        }
         tracing::warn!(%reason, "the producer is of no more use; another goes on");
         if let Some(transactions) = &mut self.transactions {
             transactions.renew()?;
         }
-        let is_committed = match asked {
-            None => Some(false),
+        let Some(logged) = asked else { return Ok((Vec::new(), Outcome::Aborted(error))) };
+        if self.plain.is_some() {
             // Decisions were all that was in it, and no commit says whether they are there.
-            Some(_) if self.plain.is_some() => None,
-            Some(_) => self.is_committed(parcel, logged)?,
-        };
-        match is_committed {
+            tracing::error!("what became of a transaction is not known before the next start");
+            return Err(reason);
+        }
+        match self.is_committed(parcel, &logged)? {
             Some(true) => Ok((logged.into(), Outcome::Committed)),
-            Some(false) => Ok((Vec::new(), Outcome::Aborted(error))),
-            None => {
-                tracing::error!("what became of a transaction is not known before the next start");
-                Err(reason)
-            }
+            // What others have committed since was taken away before, and is not sent from here again.
+            Some(false) | None => Ok((Vec::new(), Outcome::Aborted(error))),
         }
     }
 

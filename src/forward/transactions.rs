@@ -170,7 +170,7 @@ pub fn is_denied(error: &KafkaError) -> bool {
 }
 
 /// Another has its name, or its transaction was open for too long.
-pub fn is_fenced(error: &KafkaError) -> bool {
+fn is_fenced(error: &KafkaError) -> bool {
     error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fenced)
 }
 

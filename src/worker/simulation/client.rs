@@ -406,8 +406,7 @@ impl Client {
                 let commits = self.world.commits(out, self.incarnation);
                 return match fate {
                     Some(true) => self.producer.finish(&self.world, Outcome::Committed, commits),
-                    Some(false) => self.producer.abort(&self.world),
-                    None => self.producer.fence(),
+                    Some(false) | None => self.producer.abort(&self.world),
                 };
             }
         };
