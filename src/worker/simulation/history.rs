@@ -660,7 +660,8 @@ impl Run {
         }
         let mut time = now + random.i64(-JITTER..=JITTER);
         let (sane, last) = self.sane[partition];
-        let wrong_clock = sane > 16 && random.u8(..) < 40;
+        // Of one as long as a trace may wait, not even a rest tells that it is over.
+        let wrong_clock = sane > 16 && now - last < MAX_WAIT && random.u8(..) < 40;
         if wrong_clock {
             // Nothing tells when the first after a lull came if it does not say so itself.
             let ahead = random.bool() || now - last > JITTER;
