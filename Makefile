@@ -9,8 +9,8 @@ build_tools := cc c++ cmake perl cargo
 
 FOR ?= 60s
 RUNS ?= 20
-# Those that the documentation shows, unless they are of no use, or wanted elsewhere.
-results = $(or $(RESULTS),$(if $(QUICK),,benchmarks/side_by_side/results.json))
+# Those that the documentation shows, unless they are of no use, of another Collector, or wanted elsewhere.
+results = $(or $(RESULTS),$(if $(QUICK)$(COLLECTOR_BIN)$(COLLECTOR_CONFIG),,benchmarks/side_by_side/results.json))
 demo_flags := --for $(FOR) $(if $(KAFKA),--kafka $(KAFKA)) $(if $(BREAK),--break $(BREAK))
 
 .PHONY: demo test simulate fuzz soak overload proof instructions measure bench side-by-side tables build-tools prerequisites jars collector formatting lints dependencies unit-and-integration

@@ -249,3 +249,15 @@ fn a_secret_in_the_file_is_a_warning() {
     assert_eq!(checked.status.code(), Some(1), "{}", checked.said);
     assert!(checked.said.contains("`linger.ms`") && !checked.said.contains("hunter3"), "{}", checked.said);
 }
+
+#[test]
+fn ticks_too_long_for_shared_goals_are_a_warning() {
+    let mut job = Job::named("seldom");
+    job.more = "tick: { interval: 5s }\n".to_owned();
+    let shares_nothing = job.check(&[]);
+    assert!(shares_nothing.status.success() && !shares_nothing.said.contains("warning"), "{}", shares_nothing.said);
+    job.policies = "policies: [ { name: some, keep: { rate: { traces_per_second: 10 } } } ]\n".to_owned();
+    has(&job.check(&[]), "warning", &["`tick.interval: 5s`", "write 2s or less"]);
+    job.more = "tick: { interval: 2s }\n".to_owned();
+    assert!(!job.check(&[]).said.contains("warning"));
+}

@@ -1,6 +1,6 @@
 //! `tailwater check`
 
-use std::{process::ExitCode, sync::Arc};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -12,6 +12,7 @@ use super::{
 use crate::{
     cases,
     config::{Config, Policies},
+    decide::PolicySet,
     diagnostic::Diagnostics,
     pipeline::{self, Finding, Level},
 };
@@ -69,6 +70,10 @@ behind it.
 Exit codes: 0 no error, 1 an error or a mistake in a file, or with --deny-warnings a warning,
 2 the command line has mistakes.";
 
+/// Shares are computed of what was said three seconds ago, which comes up to two ticks late: with longer ones partitions go by
+/// different moments.
+const SELDOM: Duration = Duration::from_secs(2);
+
 /// # Errors
 /// The program itself cannot work. What the checks find is no error: it is printed, and the exit code says it.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -90,7 +95,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     }
     let findings = match config {
-        Some(config) => findings(Arc::new(config), args.preflight)?,
+        Some(config) => findings(Arc::new(config), &policies.set, args.preflight)?,
         None => Vec::new(),
     };
     match args.format {
@@ -133,8 +138,9 @@ fn tell(format: Format, mistakes: &Diagnostics) -> anyhow::Result<()> {
     }
 }
 
-fn findings(config: Arc<Config>, preflight: bool) -> anyhow::Result<Vec<Finding>> {
+fn findings(config: Arc<Config>, policies: &PolicySet, preflight: bool) -> anyhow::Result<Vec<Finding>> {
     let mut findings = exposed(&config);
+    findings.extend(seldom(config.tick.interval, policies));
     if preflight {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         findings.extend(runtime.block_on(pipeline::preflight(&config)));
@@ -151,6 +157,17 @@ fn exposed(config: &Config) -> Vec<Finding> {
         message: format!("`{name}` stands in the file for all to read; write {{ env: VARIABLE }} or {{ file: PATH }}"),
     };
     config.kafka.exposed.iter().map(of).collect()
+}
+
+/// What one partition has learned comes to the others with a tick.
+fn seldom(interval: Duration, policies: &PolicySet) -> Option<Finding> {
+    let learns = policies.policies().iter().any(|policy| policies.samplers(policy).next().is_some());
+    let message = format!(
+        "with `tick.interval: {interval:?}` partitions hear of each other so seldom that goals which they share are met on average only; \
+         write {SELDOM:?} or less"
+    );
+    let finding = Finding { level: Level::Warning, subject: "configuration", message };
+    (interval > SELDOM && (learns || !policies.budgets().is_empty())).then_some(finding)
 }
 
 /// As the mistakes in files are shown.

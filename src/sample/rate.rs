@@ -274,6 +274,24 @@ mod tests {
         assert!(kept.iter().all(|kept| (32.3..34.3).contains(kept)), "{kept:?}");
     }
 
+    /// The same sampler, of a policy that was changed in between and changed back: what keys owed is not held against them.
+    #[test]
+    fn without_a_ceiling_of_its_own_a_key_owes_nothing() {
+        let rate = Ceiling::rate(100.0, BURST);
+        let each = Ceiling { each: Some(1.0), ..rate };
+        let (mut rng, mut known) = (Rng::with_seed(11), Known::default());
+        let mut owes = |rule: &Ceiling, now| {
+            let mut traces = batch(&mut rng, &[(0, 50)], 1);
+            let division = Division { partitions: 1, workers: 1 };
+            rule.close((0, second(now)), &mut known, division, |rule, account, now, share| {
+                close(rule, account, now, share, &mut traces);
+                !account.allowances.is_empty()
+            })
+        };
+        assert!(owes(&each, 1));
+        assert!(!owes(&rate, 2));
+    }
+
     #[test]
     fn what_costs_more_than_the_bucket_holds_passes_a_full_one() {
         let (rate, mut account) = (Ceiling::rate(0.0, 1.0), Account::default());
