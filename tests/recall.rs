@@ -5,11 +5,12 @@ use std::{collections::BTreeMap, time::Duration};
 use opentelemetry_proto::tonic::trace::v1::Span;
 
 use crate::support::{
-    kafka::{Record, Topic, kafka},
+    kafka::{Kafka, Record, Topic, kafka},
     oracle::{self, TraceId, hex},
     processor::{Job, Metrics},
     spans::{failed, heavy, keyed, record, span, trace},
     wait::wait_until,
+    way::{Held, Request},
     witness,
 };
 
@@ -19,6 +20,8 @@ const SPANS: u64 = 4;
 const BYTES: usize = 4_000;
 const PARTITIONS: u64 = 2;
 const PATIENCE: Duration = Duration::from_secs(120);
+/// One of so many is kept, and how many of a hundred that is.
+const PARTS: [(u64, u64); 3] = [(100, 1), (10, 10), (1, 100)];
 
 /// The first spans of all traces, then the second ones, …; every so many of the traces failed.
 fn spans(every: u64) -> impl Iterator<Item = (u64, Span)> {
@@ -60,6 +63,22 @@ fn job(name: &str) -> Job {
     job
 }
 
+/// The same job on the way that is straight, and on the one where it can be held up.
+fn jobs(kafka: &Kafka, name: &str) -> [Job; 2] {
+    let job = Job { keyed: "yes", brokers: kafka.bootstrap.clone(), ..job(name) };
+    let slow = Job { brokers: format!("127.0.0.1:{}", kafka.outside.port), ..job.clone() };
+    [job, slow]
+}
+
+fn topics(kafka: &Kafka, name: &str) -> (Topic, Topic) {
+    (kafka.topic(&format!("{name}-spans"), PARTITIONS as i32), kafka.topic(&format!("{name}-kept"), 1))
+}
+
+/// Waits until it asks for what it gave up, which is held back.
+fn recalls(held: &Held<'_>) {
+    wait_until("it to recall", PATIENCE, || held.is_reached());
+}
+
 /// The ids of the spans that are out, by trace; each trace is in one record.
 fn kept(output: &Topic) -> BTreeMap<TraceId, Vec<u64>> {
     let mut traces = BTreeMap::new();
@@ -98,28 +117,39 @@ fn is_over(input: &Topic, group: &str) -> bool {
     committed == input.ends()
 }
 
-/// One, ten and a hundred of a hundred are kept; the process is killed while it recalls, and a second one takes a part over.
+/// One, ten and a hundred of a hundred are kept; the process is killed while it recalls, and of the next one a part is taken over while it
+/// does.
 #[test]
 fn ten_times_what_fits_into_memory_is_kept_whole() {
-    for (every, percent) in [(100, 1), (10, 10), (1, 100)] {
+    let kafka = Kafka::start(1);
+    let _open = kafka.outside.open();
+    for (every, percent) in PARTS {
         let name = format!("recall-{percent}");
-        let input = kafka().topic(&format!("{name}-spans"), PARTITIONS as i32);
-        let output = kafka().topic(&format!("{name}-kept"), 1);
+        let (input, output) = topics(&kafka, &name);
         input.produce(by_trace(every));
-        let job = Job { keyed: "yes", ..job(&name) };
-        let mut first = job.run();
-        first.wait_until("a part to be decided", |metrics| metrics.decided("structure") > TRACES / 100);
+        let [job, slow] = jobs(&kafka, &name);
+        let held = kafka.outside.hold(Request::Recall);
+        let first = slow.run();
+        recalls(&held);
         let before = first.metrics().expect("it runs");
         first.kill();
-        let mut second = job.run();
-        second.wait_until("more of it to be decided", |metrics| metrics.decided("structure") > TRACES / 50);
-        let third = job.run();
+        drop(held);
+
+        let held = kafka.outside.hold(Request::Recall);
+        let mut second = slow.run();
+        recalls(&held);
+        let mut third = job.run();
+        third.wait_until("it to decide of what it took over", |metrics| metrics.decided("structure") > 0);
+        drop(held);
         wait_until("all to be committed", PATIENCE, || is_over(&input, &job.group));
-        second.wait_until("all to be counted", |metrics| metrics.held() == 0);
-        tell(&name, &[before, second.metrics().expect("it runs")]);
-        for processor in [second, third] {
+        let [second, third] = [second, third].map(|mut processor| {
+            processor.wait_until("all to be counted", |metrics| metrics.held() == 0);
+            let metrics = processor.metrics().expect("it runs");
             assert!(processor.terminate().status.success());
-        }
+            metrics
+        });
+        assert!(second.sum("tailwater_spans_returned_total") > 0, "it gave up nothing undecided");
+        tell(&name, &[before, second, third]);
         assert!(kept(&output) == all_of(every), "{percent} %");
     }
     witness("recall");
@@ -137,42 +167,54 @@ fn what_is_not_keyed_is_recalled_from_all_partitions() {
     witness("recall-unkeyed");
 }
 
-/// The log begins behind the first spans of all traces, while these are being recalled.
+/// The log begins behind the first spans of all traces, while these are being recalled: the first of them, or where many are kept, some.
 #[test]
 fn what_the_log_has_lost_meanwhile_is_named() {
-    let input = kafka().topic("recall-gone-spans", PARTITIONS as i32);
-    let output = kafka().topic("recall-gone-kept", 1);
-    input.produce(by_trace(1));
-    let job = Job { keyed: "yes", ..job("recall-gone") };
-    let mut processor = job.run();
-    processor.wait_until("a part to be out", |metrics| metrics.forwarded() > TRACES / 10);
-    let first = (TRACES / PARTITIONS) as i64;
-    input.expire(&[first; PARTITIONS as usize]);
-    wait_until("all to be committed", PATIENCE, || is_over(&input, &job.group));
-    processor.wait_until("all to be counted", |metrics| metrics.held() == 0);
-    let metrics = processor.metrics().expect("it runs");
-    let gone = metrics.sum("tailwater_spans_gone_total");
-    assert_eq!((metrics.lost(), metrics.sum("tailwater_traces_recalled_in_part_total")), (0, gone));
-    let ended = processor.terminate();
-    assert!(ended.said.contains("traces were removed from the log before they were read again"), "{}", ended.said);
+    let kafka = Kafka::start(1);
+    let _open = kafka.outside.open();
+    for (every, percent) in PARTS {
+        let name = format!("recall-gone-{percent}");
+        let (input, output) = topics(&kafka, &name);
+        input.produce(by_trace(every));
+        let [job, slow] = jobs(&kafka, &name);
+        let are_some_out = every == 1;
+        let at_once = (!are_some_out).then(|| kafka.outside.hold(Request::Recall));
+        let mut processor = slow.run();
+        if are_some_out {
+            processor.wait_until("a part to be out", |metrics| metrics.forwarded() > TRACES / 10);
+        }
+        let held = at_once.unwrap_or_else(|| kafka.outside.hold(Request::Recall));
+        recalls(&held);
+        let first = (TRACES / PARTITIONS) as i64;
+        input.expire(&[first; PARTITIONS as usize]);
+        drop(held);
+        wait_until("all to be committed", PATIENCE, || is_over(&input, &job.group));
+        processor.wait_until("all to be counted", |metrics| metrics.held() == 0);
+        let metrics = processor.metrics().expect("it runs");
+        let gone = metrics.sum("tailwater_spans_gone_total");
+        assert_eq!((metrics.lost(), metrics.sum("tailwater_traces_recalled_in_part_total")), (0, gone));
+        let ended = processor.terminate();
+        assert!(ended.said.contains("traces were removed from the log before they were read again"), "{}", ended.said);
 
-    let out = kept(&output);
-    assert!(out.values().all(|ids| *ids == [1, 2, 3, 4]), "no trace is kept in part");
-    let letters = kafka().existing(&job.dead_letters(), PARTITIONS as i32).records();
-    let mut named: Vec<TraceId> = Vec::new();
-    for letter in &letters {
-        let left = oracle::named(&letter.value);
-        assert_eq!(left.len(), 3, "what is left of it is there");
-        named.push(left[0].trace);
-        let says = |(key, value): &(String, Vec<u8>)| {
-            let reason = format!("1 of the 4 spans of trace {} were removed", hex(&left[0].trace));
-            key == "tailwater.reason" && value.starts_with(reason.as_bytes())
-        };
-        assert!(letter.headers.iter().any(says), "{:?}", letter.headers);
+        let out = kept(&output);
+        assert!(out.values().all(|ids| *ids == [1, 2, 3, 4]), "no trace is kept in part");
+        assert_eq!(out.is_empty(), !are_some_out);
+        let letters = kafka.existing(&job.dead_letters(), PARTITIONS as i32).records();
+        let mut named: Vec<TraceId> = letters.iter().map(of_what_is_gone).collect();
+        assert_eq!(letters.len() as u64, gone);
+        named.extend(out.keys());
+        named.sort_unstable();
+        assert!(named == all_of(every).into_keys().collect::<Vec<_>>(), "{percent} %");
     }
-    named.extend(out.keys());
-    named.sort_unstable();
-    assert_eq!(letters.len() as u64, gone);
-    assert!(!out.is_empty() && named == all_of(1).into_keys().collect::<Vec<_>>());
     witness("recall-gone");
+}
+
+/// The trace of a dead letter, which holds what is left of it.
+fn of_what_is_gone(letter: &Record) -> TraceId {
+    let left = oracle::named(&letter.value);
+    assert_eq!(left.len(), 3, "what is left of it is there");
+    let reason = format!("1 of the 4 spans of trace {} were removed", hex(&left[0].trace));
+    let says = |(key, value): &(String, Vec<u8>)| key == "tailwater.reason" && value.starts_with(reason.as_bytes());
+    assert!(letter.headers.iter().any(says), "{:?}", letter.headers);
+    left[0].trace
 }

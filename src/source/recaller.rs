@@ -113,6 +113,9 @@ fn create(config: &Config) -> KafkaResult<BaseConsumer<Trouble>> {
     let mut client = reader(config, &config.input.group, Duration::ZERO);
     // What is gone is noticed by what comes instead.
     client.set("auto.offset.reset", "earliest");
+    // So that a broker's quotas and metrics tell what is read again from the rest.
+    let id = format!("{}-recall", client.get("client.id").unwrap_or_default());
+    client.set("client.id", id);
     for (name, value) in DEFAULTS {
         client.set(*name, *value);
     }

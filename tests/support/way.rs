@@ -19,12 +19,14 @@ pub struct Way {
     gate: Arc<Gate>,
 }
 
-/// A kind of request, by its number in Kafka's protocol.
-#[derive(Clone, Copy)]
+/// A kind of request.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Request {
-    Produce = 0,
-    AddOffsetsToTxn = 25,
-    EndTxn = 26,
+    Produce,
+    /// For records that are read again.
+    Recall,
+    AddOffsetsToTxn,
+    EndTxn,
 }
 
 /// The way is open for as long as this lives; its end cuts every connection.
@@ -38,7 +40,7 @@ pub struct Held<'way>(&'way Gate);
 #[derive(Default)]
 struct Gate {
     /// The kind that does not pass, and how many have come.
-    closed: Mutex<Option<(i16, usize)>>,
+    closed: Mutex<Option<(Request, usize)>>,
     opened: Condvar,
     /// Bytes of requests, and of answers.
     passed: [AtomicU64; 2],
@@ -78,7 +80,7 @@ impl Way {
     }
 
     pub fn hold(&self, request: Request) -> Held<'_> {
-        let before = lock(&self.gate.closed).replace((request as i16, 0));
+        let before = lock(&self.gate.closed).replace((request, 0));
         assert!(before.is_none(), "requests are held back already");
         Held(&self.gate)
     }
@@ -113,11 +115,30 @@ impl Drop for Held<'_> {
     }
 }
 
+// === impl Request ===
+
+impl Request {
+    /// By its head in Kafka's protocol: two bytes are the kind, two the version, four a number, and then its client says who it is. None
+    /// of what is never held back.
+    fn of(head: &[u8]) -> Option<Self> {
+        let (kind, rest) = head.split_first_chunk()?;
+        let (length, rest) = rest.get(6..)?.split_first_chunk()?;
+        let client = rest.get(..u16::from_be_bytes(*length).into()).unwrap_or_default();
+        match i16::from_be_bytes(*kind) {
+            0 => Some(Self::Produce),
+            1 if client.ends_with(b"-recall") => Some(Self::Recall),
+            25 => Some(Self::AddOffsetsToTxn),
+            26 => Some(Self::EndTxn),
+            _ => None,
+        }
+    }
+}
+
 // === impl Gate ===
 
 impl Gate {
-    fn pass(&self, request: i16) {
-        let is_held = |closed: &mut Option<(i16, usize)>| closed.is_some_and(|(held, _)| held == request);
+    fn pass(&self, request: Request) {
+        let is_held = |closed: &mut Option<(Request, usize)>| closed.is_some_and(|(held, _)| held == request);
         let mut closed = lock(&self.closed);
         if is_held(&mut closed) {
             *closed = closed.map(|(held, waiting)| (held, waiting + 1));
@@ -147,15 +168,16 @@ fn pass_on(near: TcpStream, target: u16, streams: &mut Vec<TcpStream>, gate: &Ar
     Ok(())
 }
 
-/// One by one, until there are no more: a length, then as much, of which two bytes are the kind.
+/// One by one, until there are no more: a length, then as much.
 fn pass_requests(from: &mut TcpStream, to: &mut TcpStream, gate: &Gate) -> io::Result<()> {
     loop {
         let mut length = [0; 4];
         from.read_exact(&mut length)?;
         let mut request = vec![0; u32::from_be_bytes(length) as usize];
         from.read_exact(&mut request)?;
-        let kind = request.first_chunk().ok_or(io::ErrorKind::InvalidData)?;
-        gate.pass(i16::from_be_bytes(*kind));
+        if let Some(request) = Request::of(&request) {
+            gate.pass(request);
+        }
         let request = [&length, &request[..]].concat();
         to.write_all(&request)?;
         gate.passed[0].fetch_add(request.len() as u64, Ordering::Relaxed);
