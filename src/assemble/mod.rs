@@ -9,17 +9,22 @@ mod anchors;
 mod arena;
 mod clock;
 mod completion;
+mod cut;
 mod deadline;
 mod floor;
+mod generation;
 mod intern;
 mod leaps;
 mod links;
 mod marks;
 mod memory;
 mod most;
+mod release;
 mod remembered;
+mod seen;
 mod slab;
 mod time;
+mod trace;
 mod verdicts;
 mod wheel;
 
@@ -30,28 +35,30 @@ use hashbrown::{HashMap, HashTable, hash_table::Entry as TableEntry};
 
 pub use clock::{Clock, Moment, Stamps, WINDOW as CLOCK_WINDOW};
 pub use completion::{Completion, Reason};
+pub use cut::Cut;
 pub use deadline::PutOff;
+pub use generation::Layout;
 pub use intern::{Envelope, Interner};
+pub use seen::Origin;
 pub use time::{Keying, Start};
+pub use trace::Summary;
 pub use verdicts::Standing;
 
 use crate::{
     decode::Span,
-    model::{self, Randomness, RecordTime, TraceId},
-    mutant::{self, Mutant},
+    model::{self, RecordTime},
     sample::{Link, Periods, Wait, keys::Key},
 };
 use anchors::Anchors;
 use arena::{Arena, Owner, Place};
 use completion::Structure;
-use deadline::IDLE;
+use generation::Generation;
 use links::Links;
-use marks::Mark;
 use most::Most;
 use slab::{Linked, NIL, Rows, Slab};
 use time::Time;
-use verdicts::{Verdicts, Written};
-use wheel::{Armed, Timer};
+use trace::{Root, Trace};
+use verdicts::Verdicts;
 
 /// The traces of one worker. `C` is remembered with each distinct scope, `V` is a verdict; both are opaque here.
 pub struct Assembly<C, V> {
@@ -95,24 +102,6 @@ pub struct Assembly<C, V> {
     sizes: Most,
 }
 
-/// What policies remember of the traces that begin under them.
-#[derive(Clone, Debug, Default)]
-pub struct Layout {
-    /// The bits of a trace of which nothing was seen.
-    pub blank: Box<[u64]>,
-    /// Counters of a trace.
-    pub counts: usize,
-    /// Words of each span.
-    pub notes: usize,
-}
-
-/// Traces that began under the same policies.
-#[derive(Default)]
-struct Generation {
-    layout: Layout,
-    held: u32,
-}
-
 /// How long a held trace waits, by its operation, which is opaque here.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Expected {
@@ -126,18 +115,6 @@ struct Arrival {
     at: RecordTime,
     /// It is a root that has ended.
     ends: bool,
-}
-
-/// The record a span came in.
-#[derive(Clone, Copy, Debug)]
-pub struct Origin {
-    pub partition: u32,
-    pub offset: i64,
-    /// When its spans were seen: never before the partition's clock, and not at it where the record is later, for the
-    /// clock stands for some records after a lull and then leaps.
-    pub seen: RecordTime,
-    /// That is so far ahead of the clock that the record's producer may be wrong.
-    leaps: bool,
 }
 
 /// The record a held span came in, and which of its spans it is.
@@ -159,79 +136,6 @@ pub enum Placed<V> {
     Skipped,
 }
 
-/// Where a partition stands when a tick is cut.
-pub struct Cut {
-    pub offset: i64,
-    /// What the clock was there.
-    pub since: Moment,
-    /// Milliseconds of record time that the first held trace has waited.
-    pub age: u64,
-    pub position: i64,
-    pub floor: i64,
-    pub last: Option<i64>,
-    pub settled: bool,
-    pub clock: Option<RecordTime>,
-}
-
-/// What a decision needs to know of a trace.
-#[derive(Clone, Copy, Debug)]
-pub struct Summary {
-    pub id: TraceId,
-    pub span_count: u32,
-    /// Of the spans.
-    pub bytes: u64,
-    /// Last end − first start, in nanoseconds.
-    pub duration: u64,
-    pub has_root: bool,
-    /// There is one, and it has ended.
-    pub root_ended: bool,
-    /// `rv` where a span carries it, else from the trace id.
-    pub randomness: Randomness,
-    /// Touched more than one partition.
-    pub spread: bool,
-}
-
-#[derive(Clone)]
-struct Trace {
-    id: [u8; 16],
-    timer: Timer,
-    /// Record time of the first and the last span.
-    first_seen: i64,
-    last_seen: i64,
-    /// Nanoseconds: least start and greatest end.
-    start: u64,
-    end: u64,
-    root: Option<Root>,
-    randomness: Option<Randomness>,
-    bytes: u64,
-    /// Of what stands around its spans, as often as a span has another scope than the one before it, which is the last one's.
-    around: u64,
-    scope: u32,
-    /// The latest span; each leads to the one before.
-    spans: u32,
-    span_count: u32,
-    anchors: u32,
-    links: u32,
-    domain: u32,
-    /// A parent was missing when last looked at, and nothing has arrived since.
-    torn: bool,
-    generation: u8,
-    put_off: Option<PutOff>,
-    /// Of one that was put off, milliseconds after its first span: when it is judged again, and when for the last time.
-    again: u32,
-    last: u32,
-}
-
-/// The root is one that acts as such, if the configuration says what does; then the ended one, then the earliest, then the
-/// one with the least id: it does not depend on arrival.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Root {
-    plain: bool,
-    running: bool,
-    start: u64,
-    id: u64,
-}
-
 #[derive(Clone)]
 struct Held {
     id: u64,
@@ -246,7 +150,9 @@ struct Held {
     next: u32,
 }
 
+/// Of a place in the table: it is that of a verdict.
 const REMEMBERED: u32 = 1 << 31;
+
 // === impl Assembly ===
 
 impl<C, V: Copy> Assembly<C, V> {
@@ -285,134 +191,6 @@ impl<C, V: Copy> Assembly<C, V> {
 
     pub fn time(&mut self) -> &mut Time {
         &mut self.time
-    }
-
-    /// The generation of policies that new traces begin under.
-    pub fn generation(&self) -> usize {
-        self.generation
-    }
-
-    /// The generation of policies that a held trace began under.
-    #[inline(always)]
-    pub fn generation_of(&self, trace: u32) -> usize {
-        usize::from(self.traces[trace].generation)
-    }
-
-    /// Traces begin under other policies from now on. Those before have to be [retired](Self::retire).
-    pub fn turn(&mut self, layout: Layout) {
-        self.generation ^= 1;
-        self.generations[self.generation].layout = layout;
-        self.envelopes.turn();
-        self.fit();
-    }
-
-    /// Forgets what policies before the present ones remember, unless traces are held that began under them.
-    pub fn retire(&mut self) -> bool {
-        let before = self.generation ^ 1;
-        let retires = self.generations[before].held == 0;
-        if retires {
-            self.generations[before].layout = Layout::default();
-            self.envelopes.retire();
-            self.fit();
-        }
-        retires
-    }
-
-    /// Bytes that a turn to policies with this layout takes.
-    pub fn turning(&self, layout: &Layout) -> usize {
-        let Layout { blank, counts, notes } = layout;
-        let bytes = self.bits.bytes_at(blank.len()).saturating_sub(self.bits.bytes());
-        let bytes = bytes + self.counts.bytes_at(*counts).saturating_sub(self.counts.bytes());
-        bytes + self.notes.bytes_at(*notes).saturating_sub(self.notes.bytes()) + self.envelopes.turning()
-    }
-
-    fn fit(&mut self) {
-        let width = |of: fn(&Layout) -> usize| self.generations.iter().map(|at| of(&at.layout)).max().unwrap_or(0);
-        let (bits, counts, notes) = (width(|of| of.blank.len()), width(|of| of.counts), width(|of| of.notes));
-        self.bits.resize(bits);
-        self.counts.resize(counts);
-        self.notes.resize(notes);
-    }
-
-    /// Takes a record's time.
-    pub fn observe(&mut self, partition: u32, timestamp: RecordTime, ceiling: RecordTime) {
-        self.time.observe(partition, timestamp, ceiling);
-        self.stamp_early(partition, ceiling);
-        self.judge_leaps(partition);
-    }
-
-    /// The partition is at the head of its log, where `ms` of wall-clock time passed, at `rest` or without anybody looking.
-    pub fn elapse(&mut self, partition: u32, ms: u64, rest: bool, ceiling: RecordTime) {
-        self.time.partition(partition).clock.establish(ceiling);
-        self.stamp_early(partition, ceiling);
-        self.time.elapse(partition, ms, rest, ceiling, self.completion.max_wait);
-        self.judge_leaps(partition);
-    }
-
-    /// Judges who was right a window ago, or before a long rest: a trace waits no longer for a wrong producer.
-    fn judge_leaps(&mut self, partition: u32) {
-        let max_wait = self.completion.max_wait;
-        loop {
-            let (leap, now) = (self.time.next_leap(partition, max_wait), self.time.partition(partition).clock.now());
-            let (Some((stamp, trace)), Some(now)) = (leap, now) else { break };
-            if stamp.since(now) > max_wait {
-                self.pull_back(&trace, now);
-            }
-        }
-    }
-
-    /// What came before its clock was established was seen no earlier than the latest of those records: there was nothing
-    /// to tell a producer by whose clock is behind.
-    fn stamp_early(&mut self, partition: u32, ceiling: RecordTime) {
-        let at = self.time.partition(partition);
-        if !at.early || !at.clock.is_established() {
-            return;
-        }
-        at.early = false;
-        let now = at.clock.now().unwrap_or_default();
-        let bound = now.plus(self.completion.max_wait);
-        let seen = at.clock.caught_up(now, if at.is_limited() { bound.min(ceiling) } else { bound });
-        for trace in self.anchors.traces(&at.queue) {
-            let entry = &mut self.traces[trace];
-            entry.first_seen = entry.first_seen.max(seen.0);
-            entry.last_seen = entry.last_seen.max(seen.0);
-        }
-    }
-
-    /// A record whose time has been observed.
-    pub fn origin(
-        &mut self,
-        partition: u32,
-        offset: i64,
-        timestamp: Option<RecordTime>,
-        ceiling: RecordTime,
-    ) -> Origin {
-        let at = self.time.partition(partition);
-        at.early |= !at.clock.is_established();
-        let now = at.clock.now();
-        let behind = now.filter(|&now| timestamp < Some(now));
-        let seen = match (behind, at.is_limited()) {
-            // Its producer's clock may be behind. It came after the records before it, with which the partition's clock has
-            // not caught up.
-            (Some(now), false) => at.clock.greatest().unwrap_or_default().max(now),
-            // Where it is not told who was right, a wrong producer's time must not be taken.
-            (Some(now), true) => at.clock.caught_up(now, now.plus(self.completion.max_wait).min(ceiling)),
-            // One from the future, too: what was seen when must not depend on when it is read, and it is judged soon.
-            (None, false) => timestamp.unwrap_or_default(),
-            (None, true) => timestamp.unwrap_or_default().min(ceiling),
-        };
-        let leaps = !at.is_limited() && now.is_none_or(|now| seen.since(now) > self.completion.max_wait);
-        Origin { partition, offset, seen, leaps }
-    }
-
-    /// Whether a span comes so long after its end that its trace, if it was decided, is forgotten: nobody knows it, and the
-    /// longest wait and the late window are over.
-    #[inline(always)]
-    pub fn is_past(&self, origin: Origin, span: &Span) -> bool {
-        let ended = (span.end.max(span.start) / 1_000_000) as i64;
-        let lateness = self.completion.max_wait.saturating_add(self.late_window);
-        let now = self.time.assigned(origin.partition).clock.now().unwrap_or_default();
-        ended != 0 && now.since(RecordTime(ended)) > lateness && self.find(&span.trace_id).is_none()
     }
 
     /// The place of a partition among all.
@@ -569,50 +347,9 @@ impl<C, V: Copy> Assembly<C, V> {
         self.anchors.partitions(self.traces[trace].anchors, partitions);
     }
 
-    /// A tick is cut: where a partition stands, if it is not behind. Of an unkeyed input another may be: then nothing is
-    /// decided, but late spans and bad records of this one are in the tick, and are not to be read again.
-    pub fn cut(&mut self, partition: u32) -> Option<Cut> {
-        if self.time.partition(partition).is_behind() && !mutant::is(Mutant::PositionFallsBack) {
-            return None;
-        }
-        let domain = self.time.domain(partition);
-        let (watermark, first_seen) = self.watermark(partition);
-        let oldest = self.time.in_domain(domain).fallen.oldest().map(|written| written.tick);
-        let tick = self.tick;
-        // A verdict of a life before whose trace is held again was not acted on; nor may one be whose trace is still to come.
-        let settled = self.bound.is_empty() && !self.time.is_behind(domain);
-        let at = self.time.partition(partition);
-        let Mark { offset, moment: since } = at.marks.last_before(watermark, at.next, &at.clock);
-        at.floor.cut(tick, at.next, offset);
-        let (floor, last) = (at.floor.rise(oldest), at.floor.settle(settled));
-        let clock = at.clock.now();
-        let age = clock.zip(first_seen).map_or(0, |(clock, first_seen)| clock.since(first_seen));
-        Some(Cut { offset, since, age, position: at.next, floor, last, settled, clock })
-    }
-
     /// A trace that is held, by its id.
     pub fn held(&self, id: &[u8; 16]) -> Option<u32> {
         self.find(id).filter(|at| at & REMEMBERED == 0)
-    }
-
-    /// The id of the span that is a held trace's root by now.
-    pub fn root(&self, trace: u32) -> Option<u64> {
-        self.traces[trace].root.map(|root| root.id)
-    }
-
-    /// What policies have seen of a held trace.
-    pub fn facts(&mut self, trace: u32) -> (&mut [u64], &mut [u32]) {
-        let Layout { blank, counts, .. } = &self.generations[self.generation_of(trace)].layout;
-        (self.bits.row(trace, blank.len()), self.counts.row(trace, *counts))
-    }
-
-    /// The same, with what is remembered with a scope, and of a span.
-    #[inline(always)]
-    pub fn facts_in(&mut self, trace: u32, span: u32, scope: u32) -> (&C, &mut [u64], &mut [u32], &mut [u64]) {
-        let generation = self.generation_of(trace);
-        let Layout { blank, counts, notes } = &self.generations[generation].layout;
-        let context = self.envelopes.get(scope).context(generation != self.generation).expect("scopes have one");
-        (context, self.bits.row(trace, blank.len()), self.counts.row(trace, *counts), self.notes.row(span, *notes))
     }
 
     /// The id of a span of a held trace, its parent's, what is remembered with its scope, and what policies keep of it.
@@ -626,21 +363,6 @@ impl<C, V: Copy> Assembly<C, V> {
     /// The partition a trace was last seen first in, and the offset.
     pub fn first_place(&self, trace: u32) -> (u32, i64) {
         self.anchors.place(self.traces[trace].anchors)
-    }
-
-    pub fn summary(&self, trace: u32) -> Summary {
-        let entry = &self.traces[trace];
-        let id = TraceId(entry.id);
-        Summary {
-            id,
-            span_count: entry.span_count,
-            bytes: entry.bytes,
-            duration: entry.end.saturating_sub(entry.start),
-            has_root: entry.root.is_some(),
-            root_ended: entry.root.is_some_and(|root| !root.running),
-            randomness: entry.randomness.unwrap_or_else(|| id.randomness()),
-            spread: self.anchors.spread(entry.anchors),
-        }
     }
 
     /// The spans of a trace in the order they came.
@@ -681,102 +403,11 @@ impl<C, V: Copy> Assembly<C, V> {
         Source { partition, offset, id, parent }
     }
 
-    /// Lets a trace go: with a verdict, which is remembered, or without, where it is given back undecided.
-    pub fn release(&mut self, trace: u32, verdict: Option<(V, RecordTime)>) {
-        let entry = self.traces[trace].clone();
-        self.lengths.leave(u64::from(entry.span_count));
-        self.sizes.leave(entry.size());
-        let Trace { id, spans, anchors, links, domain, generation, .. } = entry;
-        self.generations[usize::from(generation)].held -= 1;
-        let mut at = spans;
-        while at != NIL {
-            let Held { place, len, scope, next, .. } = self.spans[at].clone();
-            if place != Place::NOWHERE {
-                self.arena.release(place, len);
-            }
-            self.envelopes.release(scope);
-            self.spans[at].place = Place::NOWHERE;
-            self.spans.remove(at);
-            at = next;
-        }
-        self.anchors.remove(anchors, &mut self.time);
-        self.links.remove(links);
-        self.disarm(trace);
-        let hash = self.hasher.hash_one(id);
-        let entry = self.table.find_entry(hash, |&at| at == trace);
-        match (entry, verdict) {
-            (Ok(mut entry), Some((verdict, decided))) => {
-                let fallen = &mut self.time.in_domain(domain).fallen;
-                let written = Written { tick: self.tick, decided, touched: self.tick };
-                *entry.get_mut() = self.verdicts.push(fallen, id, verdict, Standing::Here, written) | REMEMBERED;
-            }
-            (Ok(entry), None) => _ = entry.remove(),
-            (Err(_), _) => debug_assert!(false, "a held trace is in the table"),
-        }
-        if !self.bound.is_empty() {
-            self.bound.remove(&trace);
-        }
-        self.traces.remove(trace);
-    }
-
-    /// Takes a partition away. Its undecided traces are given back: `returned` is told of each before it goes. A trace of a
-    /// keyed topic that is also in a partition still here stays with that one, or its spans there would be lost.
-    pub fn revoke(&mut self, partition: u32, mut returned: impl FnMut(&Self, u32)) {
-        loop {
-            let queue = *anchors::Queues::queue(&mut self.time, partition);
-            let Some((_, trace)) = self.anchors.first(&queue) else { break };
-            if self.time.keying() == Keying::Keyed && self.anchors.spread(self.traces[trace].anchors) {
-                self.leave(trace, partition);
-            } else {
-                returned(self, trace);
-                self.release(trace, None);
-            }
-        }
-        if self.time.is_alone(partition) {
-            let domain = self.time.domain(partition);
-            while self.time.in_domain(domain).fallen.oldest().is_some() {
-                self.forget_tick(domain);
-            }
-        }
-        self.time.remove(partition);
-    }
-
-    /// Takes a trace out of a partition, and out of its time.
-    fn leave(&mut self, trace: u32, partition: u32) {
-        // Nobody knows where they stand any more, so what is here of them stays.
-        let mut at = self.traces[trace].spans;
-        while at != NIL {
-            let span = &mut self.spans[at];
-            if span.partition == partition {
-                span.partition = NIL;
-            }
-            at = span.next;
-        }
-        let anchors = self.anchors.remove_in(self.traces[trace].anchors, partition, &mut self.time);
-        self.traces[trace].anchors = anchors;
-        let domain = self.traces[trace].domain;
-        if domain == self.time.domain(partition) {
-            self.disarm(trace);
-            let (stays, _) = self.anchors.place(anchors);
-            self.traces[trace].domain = self.time.domain(stays);
-            self.arm(trace);
-        }
-    }
-
     /// The held trace that came first, of those that may be decided: not while a part of it may still have to be read again.
     pub fn oldest(&self) -> Option<u32> {
         let heads = self.time.partitions().filter_map(|(_, partition)| self.anchors.first(&partition.queue));
         let ready = heads.map(|(_, trace)| trace).filter(|&trace| !self.time.is_behind(self.traces[trace].domain));
         ready.min_by_key(|&trace| (self.traces[trace].first_seen, self.traces[trace].id))
-    }
-
-    /// The watermark, below which no record holds a span of a held trace (I4), and since when the trace at it is held.
-    pub fn watermark(&self, partition: u32) -> (i64, Option<RecordTime>) {
-        let partition = self.time.assigned(partition);
-        match self.anchors.first(&partition.queue) {
-            Some((offset, trace)) => (offset, Some(RecordTime(self.traces[trace].first_seen))),
-            None => (partition.next, None),
-        }
     }
 
     pub fn is_behind(&self) -> bool {
@@ -814,29 +445,7 @@ impl<C, V: Copy> Assembly<C, V> {
             }
             TableEntry::Vacant(vacant) => vacant,
         };
-        let trace = Trace {
-            id: *id,
-            timer: Timer { grain: IDLE, previous: NIL, next: NIL },
-            first_seen: i64::MAX,
-            last_seen: i64::MIN,
-            start: u64::MAX,
-            end: 0,
-            root: None,
-            randomness: None,
-            bytes: 0,
-            around: 0,
-            scope: NIL,
-            spans: NIL,
-            span_count: 0,
-            anchors: NIL,
-            links: NIL,
-            domain: self.time.domain(partition),
-            torn: false,
-            generation: self.generation as u8,
-            put_off: None,
-            again: 0,
-            last: 0,
-        };
+        let trace = Trace::new(*id, self.time.domain(partition), self.generation as u8);
         let at = traces.insert(trace);
         vacant.insert(at);
         self.bits.cover(self.traces.pages());
@@ -850,37 +459,6 @@ impl<C, V: Copy> Assembly<C, V> {
         Ok(at)
     }
 
-    /// A held trace was not seen after `now`, whatever it was stamped with.
-    fn pull_back(&mut self, id: &[u8; 16], now: RecordTime) {
-        let Some(trace) = self.held(id) else { return };
-        let entry = &mut self.traces[trace];
-        entry.first_seen = entry.first_seen.min(now.0);
-        entry.last_seen = entry.last_seen.min(now.0);
-        self.arm(trace);
-    }
-}
-
-// === impl Trace ===
-
-impl Trace {
-    /// Bytes of its spans, and of what stands around them.
-    #[inline(always)]
-    fn size(&self) -> u64 {
-        self.bytes + self.around
-    }
-}
-
-impl Linked for Trace {
-    fn link(&mut self) -> &mut u32 {
-        &mut self.timer.next
-    }
-}
-
-impl Armed for Slab<Trace> {
-    #[inline(always)]
-    fn timer(&mut self, at: u32) -> &mut Timer {
-        &mut self[at].timer
-    }
 }
 
 // === impl Held ===
