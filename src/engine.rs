@@ -5,6 +5,8 @@
 
 mod batch;
 mod carry_out;
+mod cut;
+mod ingest;
 mod judge;
 mod late;
 mod lessons;
@@ -19,23 +21,21 @@ mod workspace;
 use std::sync::Arc;
 
 use crate::{
-    assemble::{Assembly, Completion, Cut, Keying, Origin, Placed, Reason, Standing, Start},
-    decide::{Context, Edition, Facts, PolicySet, Tree, Values, Verdict, Vote, Weight, linked},
+    assemble::{Assembly, Completion, Keying, Reason, Standing, Start},
+    decide::{Context, Edition, Facts, PolicySet, Verdict, Vote, Weight},
     decisions::Decision,
-    decode::{Batch, Headers, detail},
     encode::{Carried, Stamps},
-    limits,
-    model::{self, Fingerprint, RecordTime, TraceId},
+    model::{Fingerprint, RecordTime, TraceId},
     mutant::{self, Mutant},
     recall::Terms,
     sample::{self, Learned, States},
     stats::Stats,
-    tick::{Logged, Tick, Watermark},
+    tick::Tick,
 };
+pub use ingest::{Past, Record};
 use judge::facts;
 use lessons::Lessons;
-use output::Given;
-use sets::{Live, Sets, layout};
+use sets::{Sets, layout};
 use workspace::Workspace;
 
 pub struct Engine {
@@ -93,25 +93,6 @@ pub struct Settings {
     pub recall: Option<Terms>,
 }
 
-/// What becomes of a span that comes when the verdict on its trace is forgotten.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Past {
-    /// As if its trace began with it.
-    Decide,
-    Drop,
-    DeadLetter,
-}
-
-/// A record of a partition.
-#[derive(Clone, Copy)]
-pub struct Record<'a> {
-    pub partition: u32,
-    pub offset: i64,
-    pub timestamp: Option<RecordTime>,
-    pub headers: &'a dyn Headers,
-    pub payload: Option<&'a [u8]>,
-}
-
 /// A verdict of a life before, out of the decision log.
 #[derive(Clone, Copy, Debug)]
 pub struct Remembered {
@@ -149,9 +130,6 @@ const LOOK: usize = 1 << 20;
 /// are all written in 16 s; what a crash takes of them is some seconds of ten minutes.
 const STATE_BYTES: usize = 1 << 16;
 
-/// Of a span that is set aside because it is late beyond memory.
-const PAST: &str = "the span came so late that the verdict on its trace, if there was one, is forgotten";
-
 // === impl Engine ===
 
 impl Engine {
@@ -161,23 +139,6 @@ impl Engine {
         settings.tick_bytes = settings.tick_bytes.min(share);
         settings.completion.max_trace_bytes = settings.completion.max_trace_bytes.min(share);
         let Settings { keying, completion, late_window, .. } = settings;
-        let scratch = Workspace {
-            batch: Batch::default(),
-            scopes: Vec::new(),
-            resources: Vec::new(),
-            late: Vec::new(),
-            past: Vec::new(),
-            bits: Vec::new(),
-            counts: Vec::new(),
-            notes: Vec::new(),
-            tree: Tree::default(),
-            values: Values::default(),
-            links: Vec::new(),
-            spans: Vec::new(),
-            items: Vec::new(),
-            stamped: Vec::new(),
-            partitions: Vec::new(),
-        };
         let mut engine = Self {
             assembly: Assembly::new(keying, completion, late_window, layout(&policies)),
             stats: Stats::new(policies.policies().len()),
@@ -197,7 +158,7 @@ impl Engine {
             crowded: false,
             stuck: false,
             observed: None,
-            scratch,
+            scratch: Workspace::default(),
         };
         if keying == Keying::Unkeyed {
             engine.states.pool();
@@ -343,51 +304,6 @@ impl Engine {
         self.assembly.time().announce(partition, timestamp);
     }
 
-    /// Takes a record in: first its time, which completes traces, then its spans. `ceiling` bounds the time it may set.
-    ///
-    /// # Errors
-    /// `Full`: nothing of the record was taken in.
-    pub fn ingest(&mut self, record: Record<'_>, ceiling: RecordTime) -> Result<(), Full> {
-        let Record { partition, offset, timestamp, headers, payload } = record;
-        self.reach(partition, offset);
-        let (domain, is_keyed) = (self.assembly.time().domain(partition), self.settings.keying == Keying::Keyed);
-        if self.observed != Some((partition, offset)) {
-            // By turns it is as late as the partition's clock said before. What it says then is time when all have reached it, and
-            // how soon they do may depend on the wall clock, where one of them rests.
-            if !is_keyed {
-                self.complete(domain)?;
-            }
-            if let Some(timestamp) = timestamp {
-                self.observe(partition, timestamp, ceiling);
-            }
-            self.observed = Some((partition, offset));
-        }
-        if is_keyed && !mutant::is(Mutant::DeadlinesPerTurn) {
-            self.complete(domain)?;
-        }
-        match payload {
-            None => self.reject_record(partition, offset, "the record has no value".into(), &[]),
-            Some(payload) if payload.len() > limits::RECORD_BYTES => {
-                let reason = format!("the record has {} bytes, more than {}", payload.len(), limits::RECORD_BYTES);
-                self.reject_record(partition, offset, reason.into(), &[]);
-            }
-            Some(payload) => {
-                if let Some(Terms { shelf_life, .. }) = self.settings.recall {
-                    // A log is removed in pieces, by the latest of their records: one wrong producer shortens no record's life.
-                    let at = self.assembly.time().partition(partition);
-                    if at.clock.now().or(timestamp).is_some_and(|time| ceiling.since(time) > shelf_life) {
-                        at.fragile = offset + 1;
-                    }
-                }
-                let origin = self.assembly.origin(partition, offset, timestamp, ceiling);
-                self.take(origin, headers, payload)?;
-            }
-        }
-        self.observed = None;
-        self.reach(partition, offset + 1);
-        Ok(())
-    }
-
     /// Lets a partition's clock go no further, from now on, than to where everything has come that is earlier: of a log that
     /// others write to in no order of time. `START` where that is not known.
     pub fn limit(&mut self, partition: u32, frontier: RecordTime) {
@@ -428,66 +344,6 @@ impl Engine {
     #[inline(always)]
     pub fn turn(&mut self) -> Option<u32> {
         self.assembly.time().turn()
-    }
-
-    /// Freezes what happened since the last cut, and the watermarks as of now. A partition that is not yet where it was
-    /// before has none.
-    pub fn cut(&mut self) -> Tick {
-        self.retire();
-        let mut tick = std::mem::replace(&mut self.tick, std::mem::take(&mut self.spare));
-        tick.number = self.assembly.tick;
-        tick.names.clone_from(&self.edition().names);
-        tick.decisions.sort_unstable_by_key(|&(partition, _)| partition);
-        if !self.concluding {
-            self.rest();
-        }
-        self.forget_trails();
-        let room = if self.concluding { self.settings.tick_bytes } else { STATE_BYTES };
-        let time = self.assembly.time();
-        self.states.write(room, |of| {
-            let at = time.partitions().find(|(_, partition)| partition.rank == of.partition);
-            tick.states.extend(at.map(|(at, _)| of.called(at)));
-        });
-        self.watermarks(&mut tick.watermarks);
-        self.assembly.time().weigh_ticks();
-        self.assembly.tick += 1;
-        self.out = (tick.allocated(), tick.spans());
-        tick
-    }
-
-    pub(crate) fn watermarks(&mut self, watermarks: &mut Vec<Watermark>) {
-        let partitions = self.assembly.time().partitions().map(|(at, _)| at).collect::<Vec<_>>();
-        watermarks.extend(partitions.into_iter().filter_map(|partition| {
-            let Cut { offset, since, age, position, floor, last, settled, clock } = self.assembly.cut(partition)?;
-            Some(Watermark { partition, offset, position, floor, last, settled, since, clock, age })
-        }));
-    }
-
-    /// The ticks from now on are the last ones.
-    pub fn conclude(&mut self) {
-        self.concluding = true;
-    }
-
-    /// A tick is out and committed; `logged` is where its decisions stand.
-    pub fn settle(&mut self, mut tick: Tick, logged: &[Logged]) {
-        // What nobody has recalled nobody sends either: a dry run.
-        let recalled = tick.recall.spans();
-        self.stats.forwarded += recalled + tick.kept.iter().map(|kept| u64::from(kept.spans)).sum::<u64>();
-        self.stats.recall += tick.recall.read;
-        self.stats.rejected += tick.dead.iter().map(|dead| u64::from(dead.spans)).sum::<u64>();
-        self.stats.rejected_records += tick.dead.iter().filter(|dead| dead.spans == 0).count() as u64;
-        let owned = |at: u32| tick.watermarks.iter().any(|watermark| watermark.partition == at);
-        for &Logged { partition, first, last } in logged.iter().filter(|logged| owned(logged.partition)) {
-            self.assembly.time().partition(partition).floor.logged(tick.number, first, last);
-        }
-        tick.clear();
-        self.out = (0, 0);
-        self.room = 0;
-        // A tick that was blown up by one moment keeps its memory no longer than that.
-        if tick.allocated() <= self.settings.tick_bytes * 2 {
-            self.spare = tick;
-        }
-        self.wrote();
     }
 
     /// Whether there is as much output as there may be before a tick is cut, or settled.
@@ -548,17 +404,6 @@ impl Engine {
         Some((facts(assembly, policies, scratch, trace, false, RecordTime::START), root))
     }
 
-    fn observe(&mut self, partition: u32, timestamp: RecordTime, ceiling: RecordTime) {
-        // A clock that is held back says nothing of a record that is ahead of it.
-        let at = self.assembly.time().partition(partition);
-        if let Some(now) = at.clock.now().filter(|_| !at.is_limited())
-            && now.since(timestamp).max(timestamp.since(now)) > self.settings.completion.max_wait
-        {
-            self.stats.skewed += 1;
-        }
-        self.assembly.observe(partition, timestamp, ceiling);
-    }
-
     fn complete(&mut self, domain: u32) -> Result<(), Full> {
         if self.assembly.time().is_behind(domain) {
             return Ok(());
@@ -582,109 +427,6 @@ impl Engine {
         Ok(())
     }
 
-    fn take(&mut self, origin: Origin, headers: &dyn Headers, payload: &[u8]) -> Result<(), Full> {
-        let Origin { partition, offset, .. } = origin;
-        let mut batch = std::mem::take(&mut self.scratch.batch);
-        let taken = match self.sets.decode(payload, headers, &mut batch) {
-            Ok(()) => self.make_room(self.need(payload, &batch), batch.spans.len()).map(|fits| {
-                if fits {
-                    self.place(origin, payload, &batch);
-                } else {
-                    let reason = format!("{} spans in one record are more than the buffer takes", batch.spans.len());
-                    self.reject_record(partition, offset, reason.into(), payload);
-                }
-            }),
-            Err(malformed) => self.make_room(payload.len(), 0).map(|_| {
-                self.reject_record(partition, offset, malformed.to_string().into(), payload);
-            }),
-        };
-        self.scratch.batch = batch;
-        self.scratch.trim();
-        self.lessons.trim(LOOK);
-        self.sets.trim(LOOK);
-        taken
-    }
-
-    fn place(&mut self, origin: Origin, payload: &[u8], batch: &Batch) {
-        let Self { assembly, sets, scratch, .. } = self;
-        let Workspace { scopes, resources, .. } = scratch;
-        assembly.envelopes.sweep();
-        resources.clear();
-        scopes.clear();
-        for resource in &batch.resources {
-            resources.push(assembly.envelopes.resource(resource.rest.of(&batch.rest), resource.outer));
-        }
-        for scope in &batch.scopes {
-            let resource = resources[scope.resource as usize];
-            let scope = assembly.envelopes.scope(resource, scope.rest.of(&batch.rest), sets.now().context());
-            if let Some(before) = sets.before() {
-                assembly.envelopes.remind(scope, before.context());
-            }
-            scopes.push(scope);
-        }
-        self.stats.received += (batch.spans.len() + batch.rejected.len()) as u64;
-        let mut late = std::mem::take(&mut self.scratch.late);
-        let mut past = std::mem::take(&mut self.scratch.past);
-        late.clear();
-        past.clear();
-        for (at, span) in batch.spans.iter().enumerate() {
-            let scope = if mutant::is(Mutant::FirstEnvelope) { 0 } else { span.scope as usize };
-            let scope = self.scratch.scopes[scope];
-            if self.assembly.is_past(origin, span) {
-                self.stats.past += 1;
-                if self.settings.past != Past::Decide {
-                    past.push(at as u32);
-                    continue;
-                }
-            }
-            match self.assembly.place(origin, span, scope, payload) {
-                Placed::Held { trace, span } => self.hold((trace, span), scope, at, payload, batch),
-                Placed::Late { verdict, old } => {
-                    self.stats.late(verdict.reason);
-                    self.learn_waits_of_late(origin, span);
-                    if old {
-                        self.renew(verdict, origin.partition, span);
-                    }
-                    if verdict.verdict.keep {
-                        late.push((at as u32, verdict.verdict.threshold));
-                    } else {
-                        self.stats.late_dropped += 1;
-                        self.stats.dropped += 1;
-                        self.regret(origin, scope, payload, batch, span);
-                    }
-                }
-                Placed::Skipped => self.stats.skipped += 1,
-            }
-        }
-        let given = Given { payload, batch };
-        if !late.is_empty() {
-            self.forward_late(origin, &mut late, &given);
-        }
-        self.scratch.late = late;
-        self.set_aside(origin, &past, &given);
-        self.scratch.past = past;
-        self.reject_spans(origin, &given);
-    }
-
-    /// Shows a span of a batch that joined a held trace to the policies this one began with.
-    fn hold(&mut self, (trace, held): (u32, u32), scope: u32, at: usize, payload: &[u8], batch: &Batch) {
-        let Self { assembly, sets, .. } = self;
-        let (Live { edition, scratch, .. }, batch) = sets.of(assembly.generation_of(trace), batch);
-        let (policies, span) = (&edition.policies, &batch.spans[at]);
-        let (context, bits, counts, notes) = assembly.facts_in(trace, held, scope);
-        policies.observe(context, payload, batch, span, scratch, bits, counts, notes);
-        let (acts, service, name) = (model::acts(notes), context.service, span.name);
-        if policies.asks_links() {
-            let links = detail::links(span.bytes.of(payload)).filter(|link| is_trace_id(link.trace_id));
-            links.for_each(|link| assembly.note_link(trace, linked(link.trace_id)));
-        }
-        if (acts || span.is_root()) && assembly.crown(trace, span, acts) {
-            policies.crown(payload, batch, span, scratch, assembly.facts(trace).0);
-            self.expect(trace, service, name.of(payload));
-        }
-        self.assembly.arm(trace);
-    }
-
     /// Decides a trace, if need be before what else is due with it.
     fn decide(&mut self, trace: u32, reason: Reason) {
         if self.assembly.rings_together() {
@@ -704,11 +446,6 @@ impl Engine {
             }
         }
     }
-}
-
-/// Those of a context that is not valid name nothing.
-fn is_trace_id(id: &[u8]) -> bool {
-    id.try_into().is_ok_and(|id: [u8; 16]| id != [0; 16])
 }
 
 /// All is done, whatever fails.

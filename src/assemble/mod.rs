@@ -458,7 +458,6 @@ impl<C, V: Copy> Assembly<C, V> {
         self.counts.row(at, *counts).fill(0);
         Ok(at)
     }
-
 }
 
 // === impl Held ===

@@ -1,7 +1,7 @@
 //! Spans that come when there is a verdict on their trace: they follow it, and say what it would have been with them (I2).
 
 use super::{
-    Decided, Engine, PAST, Past, Workspace,
+    Decided, Engine, Past, Workspace,
     judge::{noted, of_values},
     output::{Given, Named, Output},
     sets::Live,
@@ -14,6 +14,9 @@ use crate::{
     encode::{Notes, Stamp, Stamps},
     model::{self, Threshold, TraceId},
 };
+
+/// Of a span that is set aside because it is late beyond memory.
+const PAST: &str = "the span came so late that the verdict on its trace, if there was one, is forgotten";
 
 impl Engine {
     /// Late spans follow the verdict of their trace, to keep them, in as few records as hold them.

@@ -23,9 +23,11 @@ use prost::Message;
 use super::*;
 use crate::{
     decide::Part,
-    decode::{self, Keys},
+    decode::{self, Batch, Keys},
     diagnostic::{Diagnostics, Source},
+    limits,
     model::Threshold,
+    tick::Watermark,
     yaml,
 };
 

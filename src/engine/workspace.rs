@@ -9,6 +9,7 @@ use crate::{
 };
 
 /// Scratch space that outlives a record, so that records cost no allocation.
+#[derive(Default)]
 pub struct Workspace {
     pub batch: Batch,
     /// The interned scope of each of the batch's.
