@@ -6,12 +6,13 @@
 
 pub mod contents;
 mod deliveries;
+mod piece;
 mod retry;
 mod sender;
 mod transactions;
 
+pub use piece::{FRAMING, Route};
 pub use retry::{Retry, watch};
-pub use sender::{FRAMING, Route};
 
 use std::{
     collections::HashSet,

@@ -1,4 +1,4 @@
-//! The producer, and what is done with a tick.
+//! What is done with a tick: its records are sent, its offsets committed.
 
 use std::{
     collections::HashSet,
@@ -10,21 +10,20 @@ use std::{
 use rdkafka::{
     ClientConfig, TopicPartitionList,
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
-    message::{Header, OwnedHeaders},
-    producer::{BaseProducer, BaseRecord, Producer},
+    producer::{BaseProducer, Producer},
 };
 
 use super::{
     Delivered, Outcome, Parcel, Shared, contents,
     deliveries::Deliveries,
+    piece::{FRAMING, Piece, Route, is_too_large},
     transactions::{self, End, Fault, STEP, Transactions, is_denied},
 };
 use crate::{
     config::{Config, Delivery},
-    recall, rekey,
-    sample::Learned,
+    recall,
     source::{self, Committer, Metadata, Partition, Recaller, Refusal, Use},
-    tick::{Dead, Logged, Tick},
+    tick::{Logged, Tick},
 };
 
 pub struct Sender {
@@ -45,27 +44,6 @@ pub struct Sender {
     shared: Arc<Shared>,
 }
 
-/// Where kept traces go.
-pub struct Route {
-    pub topic: String,
-    /// How many of it there are, where each trace has one of its own; else the producer chooses by the key.
-    pub partitions: Option<i32>,
-    /// The largest record it takes, in bytes.
-    pub record_bytes: usize,
-}
-
-/// A record on its way.
-enum Piece {
-    /// In `Tick::kept`.
-    Kept(usize),
-    /// In `Tick::dead`.
-    Dead(usize),
-    /// Decisions of a partition.
-    Decisions { partition: u32, value: Vec<u8> },
-    /// In `Tick::states`.
-    State(usize),
-}
-
 /// Tuned for kept traces: few, large, worth waiting 50 ms for company. Any of them can be set in `kafka.properties`.
 const DEFAULTS: &[(&str, &str)] = &[
     ("linger.ms", "50"),
@@ -78,10 +56,6 @@ const DEFAULTS: &[(&str, &str)] = &[
     // group's session timeout, so that it is over before its partitions are somebody else's.
     (transactions::TIMEOUT, "30000"),
 ];
-/// A partition that is in no tick of ours.
-const UNNAMED: KafkaError = KafkaError::MessageProduction(RDKafkaErrorCode::UnknownPartition);
-/// A record's key, headers and framing beside its value.
-pub const FRAMING: usize = 512;
 /// What goes on is not said with every tick.
 const TELL: Duration = Duration::from_secs(30);
 /// Before the group is asked again.
@@ -205,7 +179,7 @@ impl Sender {
 
     /// All of it or nothing: readers of committed records never see anything undone.
     fn transact(&self, parcel: &mut Parcel) -> Result<(Vec<Logged>, Outcome), Fault> {
-        let pieces = self.decision_pieces(&parcel.tick).chain(output_pieces(&parcel.tick)).collect();
+        let pieces = self.decisions(&parcel.tick).chain(Piece::output(&parcel.tick)).collect();
         let logged = self.transaction(parcel, pieces, |parcel, logged| self.offsets(parcel, logged))?;
         Ok((logged, Outcome::Committed))
     }
@@ -216,14 +190,14 @@ impl Sender {
         plain: &BaseProducer<Deliveries>,
         parcel: &mut Parcel,
     ) -> Result<(Vec<Logged>, Outcome), Fault> {
-        let decisions: Vec<_> = self.decision_pieces(&parcel.tick).collect();
+        let decisions: Vec<_> = self.decisions(&parcel.tick).collect();
         let logged = if self.transactions.is_some() && !decisions.is_empty() {
             // The group is told nothing new, and refuses it if the partitions are no longer ours: then nothing is sent.
             self.transaction(parcel, decisions, |parcel, _| source::offsets(parcel.standing.iter().map(borrowed)))?
         } else {
             self.send_all(plain, parcel, decisions)?
         };
-        let output = output_pieces(&parcel.tick).collect();
+        let output = Piece::output(&parcel.tick).collect();
         self.send_all(plain, parcel, output)?;
         self.shared.acknowledge();
         self.shared.disown(parcel);
@@ -316,9 +290,8 @@ impl Sender {
         source::offsets(contents::commits(parcel, logged, self.incarnation))
     }
 
-    fn decision_pieces(&self, tick: &Tick) -> impl Iterator<Item = Piece> + use<> {
-        let packed = contents::decisions(tick, self.incarnation, self.route.record_bytes);
-        packed.into_iter().map(|(partition, value)| Piece::Decisions { partition, value })
+    fn decisions(&self, tick: &Tick) -> impl Iterator<Item = Piece> + use<> {
+        Piece::decisions(tick, self.incarnation, self.route.record_bytes)
     }
 
     /// Sends records until every one is acknowledged; returns where the decisions among them stand.
@@ -334,7 +307,7 @@ impl Sender {
         let mut rest: Vec<usize> = (0..pieces.len()).rev().collect();
         loop {
             for (piece, code) in deliveries.take_failed() {
-                self.undelivered(&mut parcel.tick, &mut pieces[piece], code);
+                pieces[piece].undelivered(&mut parcel.tick, &self.route.topic, code);
                 let error = KafkaError::MessageProduction(code);
                 if is_transaction {
                     return Err(Fault::abort(error));
@@ -367,7 +340,7 @@ impl Sender {
         rest: &mut Vec<usize>,
     ) -> Result<(), Fault> {
         while let Some(&piece) = rest.last() {
-            match self.send(producer, parcel, &pieces[piece], piece) {
+            match pieces[piece].send(piece, parcel, (&self.route, &self.config.input), producer) {
                 Ok(()) => _ = rest.pop(),
                 Err(KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)) => return Ok(()),
                 Err(error) => {
@@ -375,7 +348,7 @@ impl Sender {
                     if self.is_transactional(producer) && !is_too_large(code) {
                         return Err(Fault::abort(error));
                     }
-                    self.undelivered(&mut parcel.tick, &mut pieces[piece], code);
+                    pieces[piece].undelivered(&mut parcel.tick, &self.route.topic, code);
                     return Ok(());
                 }
             }
@@ -383,76 +356,8 @@ impl Sender {
         Ok(())
     }
 
-    fn send(
-        &self,
-        producer: &BaseProducer<Deliveries>,
-        parcel: &Parcel,
-        piece: &Piece,
-        number: usize,
-    ) -> KafkaResult<()> {
-        let tick = &parcel.tick;
-        match piece {
-            Piece::Kept(kept) => {
-                let kept = &tick.kept[*kept];
-                let key = kept.trace.hex();
-                let payload = &tick.bytes[kept.bytes.clone()];
-                let mut record = BaseRecord::with_opaque_to(&self.route.topic, number).key(&key[..]).payload(payload);
-                record.partition = self.route.partitions.map(|count| rekey::partition(kept.trace, count));
-                record.timestamp = kept.timestamp.map(|timestamp| timestamp.0);
-                if self.route.partitions.is_some()
-                    && let Some((topic, _)) = parcel.name(kept.partition)
-                {
-                    record.headers = Some(rekey::headers(topic, tick.frontier, kept.headers.as_ref()));
-                }
-                producer.send(record).map_err(|(error, _)| error)
-            }
-            Piece::Dead(dead) => {
-                let dead = &tick.dead[*dead];
-                let topic = self.config.input.dead_letters();
-                let record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(&topic, number)
-                    .headers(headers(dead, parcel.name(dead.partition)))
-                    .payload(&tick.bytes[dead.bytes.clone()]);
-                producer.send(record).map_err(|(error, _)| error)
-            }
-            Piece::Decisions { partition, value } => {
-                let (topic, partition) = parcel.name(*partition).ok_or(UNNAMED)?;
-                let topic = self.config.input.decisions(topic);
-                let record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(&topic, number)
-                    .partition(*partition)
-                    .payload(value);
-                producer.send(record).map_err(|(error, _)| error)
-            }
-            Piece::State(state) => {
-                let Learned { partition, name, value } = &tick.states[*state];
-                let (topic, partition) = parcel.name(*partition).ok_or(UNNAMED)?;
-                let (topic, key) = (self.config.input.samplers(topic), name.to_bytes());
-                let record = BaseRecord::with_opaque_to(&topic, number).partition(*partition).key(&key).payload(value);
-                producer.send(record).map_err(|(error, _)| error)
-            }
-        }
-    }
-
     fn is_transactional(&self, producer: &BaseProducer<Deliveries>) -> bool {
         self.transactions.as_ref().is_some_and(|transactions| std::ptr::eq(transactions.producer(), producer))
-    }
-
-    /// What the broker will never take becomes a pointer in the dead letters; all else is sent again as it is.
-    fn undelivered(&self, tick: &mut Tick, piece: &mut Piece, code: RDKafkaErrorCode) {
-        match piece {
-            Piece::Kept(kept) if is_too_large(code) => {
-                let refused = &mut tick.kept[*kept];
-                let (trace, len) = (refused.trace, refused.bytes.len());
-                let spans = std::mem::take(&mut refused.spans);
-                let topic = &self.route.topic;
-                let reason = format!("`{topic}` refused {len} bytes of trace {trace} as too large");
-                tracing::error!("{reason}; see its `max.message.bytes`");
-                let (partition, offset) = (refused.partition, refused.offset);
-                *piece = Piece::Dead(tick.dead.len());
-                tick.bury(Dead { partition, offset, spans, reason: reason.into(), bytes: 0..0 });
-            }
-            Piece::Dead(dead) if is_too_large(code) => tick.dead[*dead].bytes = 0..0,
-            _ => tracing::warn!(%code, "a record was not delivered and is sent again"),
-        }
     }
 }
 
@@ -464,19 +369,6 @@ fn borrowed((partition, offset, metadata): &(Partition, i64, Metadata)) -> (&Par
     (partition, *offset, *metadata)
 }
 
-fn output_pieces(tick: &Tick) -> impl Iterator<Item = Piece> + use<> {
-    // What was refused as too large is among the dead.
-    let kept = tick.kept.iter().enumerate().filter(|(_, kept)| kept.spans > 0).map(|(at, _)| Piece::Kept(at));
-    let dead = (0..tick.dead.len()).map(Piece::Dead);
-    // After the decisions: what was learned and not decided would be learned again.
-    let states = (0..tick.states.len()).map(Piece::State);
-    kept.chain(dead).chain(states).collect::<Vec<_>>().into_iter()
-}
-
-fn is_too_large(code: RDKafkaErrorCode) -> bool {
-    matches!(code, RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize)
-}
-
 /// The cluster has no transactions, or none for us.
 fn are_not_to_be_had(error: &KafkaError) -> bool {
     use RDKafkaErrorCode::{
@@ -485,21 +377,6 @@ fn are_not_to_be_had(error: &KafkaError) -> bool {
     let codes =
         [ClusterAuthorizationFailed, TransactionalIdAuthorizationFailed, UnsupportedFeature, UnsupportedVersion];
     error.rdkafka_error_code().is_some_and(|code| codes.contains(&code))
-}
-
-/// Where a dead letter came from, and why.
-fn headers(dead: &Dead, name: Option<&Partition>) -> OwnedHeaders {
-    let (topic, partition) = name.map_or(("", -1), |(topic, partition)| (&**topic, *partition));
-    [
-        ("tailwater.topic", topic),
-        ("tailwater.partition", &partition.to_string()),
-        ("tailwater.offset", &dead.offset.to_string()),
-        ("tailwater.reason", &dead.reason),
-    ]
-    .into_iter()
-    .fold(OwnedHeaders::new_with_capacity(4), |headers, (key, value)| {
-        headers.insert(Header { key, value: Some(value) })
-    })
 }
 
 /// The first and the last record of each partition's decisions.
