@@ -226,7 +226,7 @@ fn cost() {
             let key = Key((trace % count + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
             // A duration from 1 to 1,000 ms, most of them short.
             let value = 1e6 * (1000.0_f64.ln() * rng.f64() * rng.f64()).exp();
-            let probability = keys::probability(&rule, key, value, at, iter::once(&keys), |_| iter::empty());
+            let probability = keys::place(&rule, key, value, at, iter::once(&keys), |_| iter::empty()).probability();
             black_box(keys.learn(key, value, Fate { chosen: probability > 0.0, kept: false }, at));
         }
         let ns = (cpu_time() - start) / traces;

@@ -11,6 +11,7 @@ use crate::{
     assemble::Reason,
     decide::Verdict,
     model::{Fingerprint, RecordTime, Threshold, TraceId},
+    sample::Rank,
 };
 
 /// A verdict, and all that has to be remembered of its trace.
@@ -18,6 +19,8 @@ use crate::{
 pub struct Decision {
     pub trace: TraceId,
     pub verdict: Verdict,
+    /// How far down it is among those that the samplers of its policy keep, as far as they say so.
+    pub rank: Option<Rank>,
     pub reason: Reason,
     pub decided: RecordTime,
     /// The spans of the trace so far.
@@ -160,7 +163,7 @@ impl Packer {
 
 /// All but the policy and the set, whose numbers depend on the record.
 fn write(decision: &Decision, to: &mut schema::Decision) {
-    let Decision { trace, verdict, reason, decided, spans, policies: _ } = decision;
+    let Decision { trace, verdict, rank, reason, decided, spans, policies: _ } = decision;
     to.trace_id.clear();
     to.trace_id.extend(trace.0);
     to.keep = verdict.keep;
@@ -168,6 +171,7 @@ fn write(decision: &Decision, to: &mut schema::Decision) {
     to.threshold = (verdict.threshold != usual(verdict.keep)).then_some(verdict.threshold.0);
     to.decided_at = decided.0;
     to.spans = *spans;
+    to.rank = rank.map(|Rank { before, most }| schema::Rank { before, most });
 }
 
 fn read(decision: &schema::Decision, policies: &[Option<u16>], sets: &[u32]) -> Result<Decision, Unreadable> {
@@ -188,7 +192,8 @@ fn read(decision: &schema::Decision, policies: &[Option<u16>], sets: &[u32]) -> 
     let set = sets.get(decision.set as usize);
     let set = set.ok_or_else(|| foreign(format!("a policy set has the number {}, of {}", decision.set, sets.len())))?;
     let (decided, policies) = (RecordTime(decision.decided_at), Fingerprint(*set));
-    Ok(Decision { trace, verdict, reason, decided, spans: decision.spans, policies })
+    let rank = decision.rank.map(|schema::Rank { before, most }| Rank { before, most });
+    Ok(Decision { trace, verdict, rank, reason, decided, spans: decision.spans, policies })
 }
 
 fn trace(id: &[u8]) -> Result<TraceId, Unreadable> {

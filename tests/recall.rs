@@ -136,7 +136,7 @@ fn ten_times_what_fits_into_memory_is_kept_whole() {
         drop(held);
 
         let held = kafka.outside.hold(Request::Recall);
-        let mut second = slow.run();
+        let second = slow.run();
         recalls(&held);
         let mut third = job.run();
         third.wait_until("it to decide of what it took over", |metrics| metrics.decided("structure") > 0);

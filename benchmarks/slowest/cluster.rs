@@ -145,7 +145,7 @@ impl Cluster {
 
     fn probability(&self, worker: usize, key: Key, value: f64, at: RecordTime) -> f64 {
         let all = self.seen_by(worker).map(|(_, keys)| keys);
-        keys::probability(&self.rule, key, value, at, all, |_| iter::empty())
+        keys::place(&self.rule, key, value, at, all, |_| iter::empty()).probability()
     }
 
     /// All partitions in the eyes of one worker.

@@ -16,7 +16,7 @@ use crate::{
     assemble::{Completion, Keying},
     config::{self, Config, Keyed, Policies},
     decide::of_such,
-    decisions::schema::{Decision, Decisions, Reason},
+    decisions::schema::{Decision, Decisions, Rank, Reason},
     diagnostic::Diagnostics,
     encode::Stamps,
     engine::{Past, Settings},
@@ -161,7 +161,7 @@ fn decisions(config: &Config, range: &Ranged, trace: TraceId) -> anyhow::Result<
 }
 
 fn said(decision: &Decision, policies: &[String], sets: &[u32]) -> String {
-    let Decision { keep, policy, threshold, spans, set, .. } = *decision;
+    let Decision { keep, policy, threshold, spans, set, rank, .. } = *decision;
     let policy = (policy as usize).checked_sub(1).and_then(|at| policies.get(at));
     let policy = policy.map_or_else(|| "otherwise".to_owned(), |name| format!("`{name}`"));
     let threshold = threshold.map_or(if keep { Threshold::ALWAYS } else { Threshold::NEVER }, Threshold);
@@ -176,8 +176,11 @@ fn said(decision: &Decision, policies: &[String], sets: &[u32]) -> String {
     };
     let verdict = if keep { "kept" } else { "dropped" };
     let asked = sets.get(set as usize).map(|hash| Fingerprint(*hash)).filter(|asked| *asked != Fingerprint::UNKNOWN);
+    let rank = rank.map_or_else(String::new, |Rank { before, most }| {
+        format!("; {before} of its kind were before it, of {most} that are kept")
+    });
     format!(
-        "{verdict} by {policy}; {}; complete by {reason}, with {spans} span{}{}",
+        "{verdict} by {policy}; {}{rank}; complete by {reason}, with {spans} span{}{}",
         of_such(keep, threshold),
         if spans == 1 { "" } else { "s" },
         asked.map_or_else(String::new, |asked| format!("; by the policies {asked}"))

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     model::{Randomness, RecordTime, Threshold},
-    sample::{Over, Rule, States, slowest::Fate},
+    sample::{Over, Rank, Rule, States, slowest::Fate},
 };
 
 /// What is known of a trace when it is judged.
@@ -229,6 +229,15 @@ impl PolicySet {
             let fate = Fate { chosen: randomness.0 >= vote.threshold.0, kept };
             tell(vote.policy, self.samplers[usize::from(vote.sampler)].learn(measured, fate, states));
         }
+    }
+
+    /// How far down a trace that a policy keeps is among those that it keeps, where its samplers can say that.
+    pub fn rank(&self, votes: &[Vote], policy: u16, randomness: Randomness, states: &States) -> Option<Rank> {
+        let mut reached = votes.iter().filter(|vote| vote.policy == policy && randomness.0 >= vote.threshold.0);
+        reached.find_map(|vote| {
+            let sampler = &self.samplers[usize::from(vote.sampler)];
+            states.rank(sampler.state, &sampler.rule, vote.measured?)
+        })
     }
 
     /// Tells what each policy that matches is to the trace, those of a group where the group matches.

@@ -58,6 +58,20 @@ pub struct Decision {
     /// The policy set that was asked: 0 for the first of `sets`, and so on.
     #[prost(uint32, tag = "8")]
     pub set: u32,
+    /// Of a trace that is kept by a policy whose sampler counts what it keeps: where the trace stood then.
+    #[prost(message, optional, tag = "9")]
+    pub rank: Option<Rank>,
+}
+
+/// How far down a trace was among those that a sampler keeps of its kind.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct Rank {
+    /// Those before it: that are beyond it in the window (`slowest`), or were kept before it in the period (`rare`).
+    #[prost(uint32, tag = "1")]
+    pub before: u32,
+    /// How many are kept of them.
+    #[prost(uint32, tag = "2")]
+    pub most: u32,
 }
 
 /// Why a trace was decided when it was.

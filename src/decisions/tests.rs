@@ -14,6 +14,7 @@ fn decision(trace: u8, verdict: Verdict) -> Decision {
     Decision {
         trace: TraceId([trace; 16]),
         verdict,
+        rank: None,
         reason: Reason::Structure,
         decided: RecordTime(1_700_000_000_000),
         spans: 7,
@@ -35,6 +36,7 @@ prop_compose! {
         keep: bool,
         policy in option::of(0..3_u16),
         threshold in prop_oneof![Just(0), Just(Threshold::NEVER.0), 0..=Threshold::NEVER.0],
+        rank in option::of((any::<u32>(), any::<u32>())),
         reason in select(&Reason::ALL[..]),
         decided in prop_oneof![any::<i64>(), Just(i64::MAX)],
         spans: u32,
@@ -42,7 +44,8 @@ prop_compose! {
     ) -> Decision {
         let verdict = Verdict { keep, policy, threshold: Threshold(threshold) };
         let (decided, policies) = (RecordTime(decided), Fingerprint(policies));
-        Decision { trace: TraceId(id.to_be_bytes()), verdict, reason, decided, spans, policies }
+        let rank = rank.map(|(before, most)| Rank { before, most });
+        Decision { trace: TraceId(id.to_be_bytes()), verdict, rank, reason, decided, spans, policies }
     }
 }
 
@@ -92,7 +95,8 @@ proptest! {
 fn the_largest_decision_fits_the_least_limit() {
     let longest = vec!["n".repeat(128)];
     let verdict = Verdict { keep: true, policy: Some(0), threshold: Threshold(Threshold::NEVER.0 - 1) };
-    let largest = Decision { decided: RecordTime(i64::MIN), spans: u32::MAX, ..decision(0xff, verdict) };
+    let rank = Some(Rank { before: u32::MAX, most: u32::MAX });
+    let largest = Decision { decided: RecordTime(i64::MIN), spans: u32::MAX, rank, ..decision(0xff, verdict) };
     let values = encode(u64::MAX, u64::MAX, [largest; 9].into_iter(), &longest, LEAST_LIMIT);
     assert!(values.len() > 1);
     assert!(values.iter().all(|value| value.len() <= LEAST_LIMIT), "{values:?}");
@@ -192,6 +196,12 @@ fn the_format_is_fixed() {
     let earlier = decode(&expected, &["p".to_owned()]).expect("a record of an earlier version").decisions;
     assert_eq!(earlier, [Decision { policies: Fingerprint::UNKNOWN, ..decision }]);
     expected.extend([0x32, 4, 4, 3, 2, 1]);
+    assert_eq!(value, expected);
+    // With a rank its decision is longer, and the policies stand behind it.
+    let ranked = Decision { rank: Some(Rank { before: 2, most: 5 }), ..decision };
+    let value = encode(0x0102_0304_0506_0708, 9, [ranked].into_iter(), &["p".to_owned()], LEAST_LIMIT).remove(0);
+    expected.splice(17..18, [36]);
+    expected.splice(48..48, [0x4a, 4, 0x08, 2, 0x10, 5]);
     assert_eq!(value, expected);
 }
 

@@ -17,10 +17,10 @@ impl Engine {
     /// Carries out what was judged.
     pub(super) fn carry_out(&mut self, judged: Judged) {
         self.teach(&judged);
-        let Judged { due: Due { trace, reason, decided, .. }, verdict, policies, matching, bound, .. } = judged;
+        let Judged { due: Due { trace, reason, decided, .. }, verdict, rank, policies, matching, bound, .. } = judged;
         let summary = self.assembly.summary(trace);
         let spans = summary.span_count;
-        let decision = Decision { trace: summary.id, verdict, reason, decided, spans, policies };
+        let decision = Decision { trace: summary.id, verdict, rank, reason, decided, spans, policies };
         self.log(trace, decision);
         if let Some(weighed) = &mut self.weighed {
             weighed.push(Weighed { decision, matching });

@@ -8,7 +8,7 @@ use crate::{
     assemble::{Assembly, PutOff, Reason, Summary},
     decide::{Answering, Context, Edition, Facts, NOTES, Node, PolicySet, Tree, Values, Verdict, Vote, Weight, linked},
     model::{Fingerprint, RecordTime, Threshold},
-    sample::rare::HELD,
+    sample::{Rank, rare::HELD},
 };
 
 /// A verdict that is not carried out yet.
@@ -16,6 +16,7 @@ pub struct Judged {
     pub due: Due,
     /// The policy is by its number.
     pub verdict: Verdict,
+    pub rank: Option<Rank>,
     pub policies: Fingerprint,
     /// What each policy is worth to it, where that is asked.
     pub matching: Vec<Weight>,
@@ -36,7 +37,17 @@ impl Engine {
         if let Some(of) = self.assembly.bound(trace) {
             let (verdict, policies, matching) = (of.verdict, of.policies, Vec::new());
             let votes = Box::default();
-            return Judged { due, verdict, policies, matching, bound: true, protected: false, votes, waits: false };
+            return Judged {
+                due,
+                verdict,
+                rank: None,
+                policies,
+                matching,
+                bound: true,
+                protected: false,
+                votes,
+                waits: false,
+            };
         }
         let is_one_of_many = self.assembly.rings_together();
         let Self { assembly, sets, states, given, votes, batch, stats, scratch, .. } = self;
@@ -67,6 +78,8 @@ impl Engine {
         if !waits {
             policies.shadows(facts, |policy, keep| stats.shadowed(edition.number(policy), keep));
         }
+        let by = verdict.policy.filter(|_| verdict.keep);
+        let rank = by.and_then(|policy| policies.rank(votes, policy, known.randomness, states));
         let matching = if self.weighed.is_some() { weighed(edition, facts) } else { Vec::new() };
         if verdict.keep && is_one_of_many {
             batch.claim(at, policies, facts);
@@ -85,6 +98,7 @@ impl Engine {
         Judged {
             due,
             verdict,
+            rank,
             policies: policies.fingerprint(),
             matching,
             bound: false,

@@ -55,7 +55,8 @@ impl Engine {
     /// A verdict that late spans still ask for is written again before it is forgotten.
     pub(super) fn renew(&mut self, Decided { verdict, reason, policies }: Decided, partition: u32, span: &Span) {
         let decided = self.assembly.renew(partition, &span.trace_id);
-        let decision = Decision { trace: TraceId(span.trace_id), verdict, reason, decided, spans: 0, policies };
+        let decision =
+            Decision { trace: TraceId(span.trace_id), verdict, rank: None, reason, decided, spans: 0, policies };
         self.tick.decisions.push((partition, decision));
     }
 

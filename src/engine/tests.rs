@@ -1162,7 +1162,8 @@ fn a_verdict_that_was_not_acted_on_is_named_when_it_is() {
     let verdict = Verdict { keep: true, policy: Some(0), threshold: Threshold::ALWAYS };
     let decided = RecordTime(0);
     let policies = Fingerprint::UNKNOWN;
-    let decision = Decision { trace: of_trace(1), verdict, reason: Reason::Structure, decided, spans: 1, policies };
+    let (rank, reason) = (None, Reason::Structure);
+    let decision = Decision { trace: of_trace(1), verdict, rank, reason, decided, spans: 1, policies };
     rig.engine.restore(0, Remembered { decision, tick: 9, record: 3, bound: true });
     rig.spans(0, 0, &[ROOT]);
     let mut cut = || {

@@ -5,12 +5,12 @@ use hashbrown::HashMap;
 use prost::Message;
 
 use super::{
-    Malformed, Measured, Others,
+    Malformed, Measured, Others, Rank,
     coverage::Coverage,
     known::{self, Division, Known, Learns, Remembers, State as _, Written},
     schema,
     sketch::Sketch,
-    slowest::{Fate, Slowest, State, Window},
+    slowest::{Fate, Place, Slowest, State, Window},
 };
 use crate::model::RecordTime;
 
@@ -95,20 +95,20 @@ const CANDIDATES: usize = 4;
 /// Candidates that may drive each other out.
 const SET: usize = 4;
 
-/// With what probability a value of this key is to be kept, by what is known of all partitions: of those of this worker, and of
-/// others, what each has of a key or group.
-pub fn probability<'k, O: Iterator<Item = &'k State> + Clone>(
+/// Where a value of this key stands, by what is known of all partitions: of those of this worker, and of others, what each has of a key or
+/// group.
+pub fn place<'k, O: Iterator<Item = &'k State> + Clone>(
     rule: &Slowest,
     key: Key,
     value: f64,
     now: RecordTime,
     partitions: impl Iterator<Item = &'k Keys> + Clone,
     others: impl Fn(Holder) -> O,
-) -> f64 {
+) -> Place {
     let of = |holder| partitions.clone().filter_map(move |keys| keys.state(holder)).chain(others(holder));
     // A key may have a state of its own in some partitions, and not in others, where little of it is seen.
     let holder = if of(Holder::Key(key)).next().is_some() { Holder::Key(key) } else { key.group() };
-    rule.probability(value, now, of(holder))
+    rule.place(value, now, of(holder))
 }
 
 /// How much was covered of a partition's window that is over, by what is known of all partitions: what each has of the window's
@@ -127,6 +127,21 @@ pub fn coverage<'s>(
     let before = others.partition_point(|(other, _)| *other < partition);
     let sketches: Vec<&Sketch> = others.into_iter().map(|(_, sketch)| sketch).collect();
     Coverage::of(window, &sketches[..before], &sketches[before..])
+}
+
+// === impl Known ===
+
+impl Known<Slowest> {
+    /// How many of a trace's key are beyond it.
+    pub fn rank(&self, rule: &Slowest, measured: Measured) -> Rank {
+        self.place(rule, measured).rank()
+    }
+
+    fn place(&self, rule: &Slowest, measured: Measured) -> Place {
+        let Measured { key, value, time, .. } = measured;
+        let own = self.own.iter().map(|(_, keys)| keys);
+        place(rule, key, value, time, own, |holder| self.others.of(holder).map(|(_, state)| state))
+    }
 }
 
 // === impl Keys ===
@@ -357,9 +372,7 @@ impl Learns for Slowest {
     type Over = Coverage;
 
     fn probability(&self, measured: Measured, known: &Known<Self>, _: Division) -> f64 {
-        let Measured { key, value, time, .. } = measured;
-        let own = known.own.iter().map(|(_, keys)| keys);
-        probability(self, key, value, time, own, |holder| known.others.of(holder).map(|(_, state)| state))
+        known.place(self, measured).probability()
     }
 
     fn learn(&self, measured: Measured, fate: Fate, known: &mut Known<Self>, _: Division) -> Coverage {
@@ -439,7 +452,7 @@ mod tests {
     /// Whether it was kept.
     fn take(keys: &mut Keys, key: Key, value: f64, at: RecordTime) -> bool {
         let rule = keys.rule;
-        let kept = probability(&rule, key, value, at, [&*keys].into_iter(), |_| iter::empty()) == 1.0;
+        let kept = place(&rule, key, value, at, [&*keys].into_iter(), |_| iter::empty()).probability() == 1.0;
         keys.learn(key, value, Fate { chosen: kept, kept }, at);
         kept
     }

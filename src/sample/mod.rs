@@ -43,6 +43,6 @@ pub use quiet::{Periods, Quiet};
 pub use rare::Rare;
 pub use share::{Share, Shares, Summary};
 pub use slowest::Slowest;
-pub use states::{Learned, Measured, Name, Over, Rule, States};
+pub use states::{Learned, Measured, Name, Over, Rank, Rule, States};
 pub use trail::{Forms, Gaps, Link, Trail};
 pub use waits::{Wait, Waits};

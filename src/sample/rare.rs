@@ -15,7 +15,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use super::{
-    Malformed, Measured, Others,
+    Malformed, Measured, Others, Rank,
     keys::{Holder, Key},
     known::{self, Division, Known, Learns, Remembers, Written},
     pack::{Reader, VALUE, Writer},
@@ -296,6 +296,13 @@ impl Learns for Rare {
 // === impl Known ===
 
 impl Known<Rare> {
+    /// How many of a trace's key are kept before it.
+    pub fn rank(&self, rule: &Rare, measured: Measured) -> Rank {
+        let (period, _) = rule.period(measured.time);
+        let kept = self.counts(measured.key).filter_map(|(_, count)| count.at(period)).map(|(_, kept)| kept);
+        Rank { before: kept.fold(0, u32::saturating_add), most: rule.at_least }
+    }
+
     /// One that is kept is to be learned of when the others of its batch are judged.
     pub fn expect(&mut self, rule: &Rare, measured: Measured) {
         let Measured { partition, key, time, .. } = measured;

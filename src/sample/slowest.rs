@@ -4,7 +4,7 @@ use std::mem;
 
 use prost::Message;
 
-use super::{Malformed, known, schema, sketch::Sketch};
+use super::{Malformed, Rank, known, schema, sketch::Sketch};
 use crate::model::RecordTime;
 
 /// The rule. A value is kept where it is expected to be among the highest `tail` of all, when the window under way is over.
@@ -66,6 +66,16 @@ pub struct Window {
     pub chosen: u64,
 }
 
+/// Where a value stands among those of a window as it will be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Place {
+    above: f64,
+    /// Those that are alike.
+    beside: f64,
+    /// So many are kept, from the highest down.
+    limit: f64,
+}
+
 /// What became of a trace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fate {
@@ -104,6 +114,27 @@ const HIGH: f64 = 10.0;
 /// The only one there is.
 const FORMAT: u32 = 1;
 
+// === impl Place ===
+
+impl Place {
+    /// With what probability the value is to be kept, which is 0 or 1 but for values that are alike.
+    pub fn probability(self) -> f64 {
+        let Self { above, beside, limit } = self;
+        if above > limit {
+            0.0
+        } else if beside <= limit - above {
+            1.0
+        } else {
+            (limit - above) / beside
+        }
+    }
+
+    pub fn rank(self) -> Rank {
+        // A cast from float to integer saturates.
+        Rank { before: self.above.round() as u32, most: self.limit.floor() as u32 }
+    }
+}
+
 // === impl Slowest ===
 
 impl Slowest {
@@ -112,9 +143,8 @@ impl Slowest {
         Self { tail: 1.0 - quantile, window: window.max(1) }
     }
 
-    /// With what probability a value is to be kept, which is 0 or 1 but for values that are alike. The states are those of all
-    /// partitions, as far as they are known, before they learn of the value.
-    pub fn probability<'s>(&self, value: f64, now: RecordTime, states: impl Iterator<Item = &'s State> + Clone) -> f64 {
+    /// Where a value stands. The states are those of all partitions, as far as they are known, before they learn of the value.
+    pub fn place<'s>(&self, value: f64, now: RecordTime, states: impl Iterator<Item = &'s State> + Clone) -> Place {
         let window = states.clone().map(|state| state.window).fold(self.number(now), i64::max);
         let doubt: f64 = states.clone().filter(|state| state.window == window).map(|state| state.doubt).sum();
         let sketches = || states.clone().flat_map(move |state| state.sketches(window));
@@ -141,10 +171,10 @@ impl Slowest {
             above += weight * place.above as f64;
             beside += weight * place.beside as f64;
             if above > limit {
-                return 0.0;
+                break;
             }
         }
-        if beside <= limit - above { 1.0 } else { (limit - above) / beside }
+        Place { above, beside, limit }
     }
 
     /// What sketches count by age: of the previous window as much as is still to come of this one, and of it and those before
@@ -359,7 +389,7 @@ mod tests {
         }
 
         fn take(&mut self, value: f64, at: RecordTime) -> bool {
-            let probability = RULE.probability(value, at, [&self.state].into_iter());
+            let probability = RULE.place(value, at, [&self.state].into_iter()).probability();
             let kept = probability > 0.0 && self.rng.f64() < probability;
             self.state.learn(&RULE, value, Fate { chosen: kept, kept }, at);
             kept
@@ -484,14 +514,14 @@ mod tests {
         #[test]
         fn a_probability_is_one(traces in traces(), value: f64, at: i64) {
             let states = [learned(&traces), learned(&traces[traces.len() / 2..])];
-            let probability = RULE.probability(value, RecordTime(at), states.iter());
+            let probability = RULE.place(value, RecordTime(at), states.iter()).probability();
             prop_assert!((0.0..=1.0).contains(&probability), "{}", probability);
         }
 
         #[test]
         fn what_is_higher_is_rather_kept(traces in traces(), values: [f64; 2], at: i64) {
             let states = [learned(&traces), learned(&traces[traces.len() / 2..])];
-            let of = |value| RULE.probability(value, RecordTime(at), states.iter());
+            let of = |value| RULE.place(value, RecordTime(at), states.iter()).probability();
             prop_assert!(of(values[0].max(values[1])) >= of(values[0].min(values[1])));
         }
 
@@ -503,8 +533,8 @@ mod tests {
             let (even, odd): (Vec<_>, Vec<_>) = traces.iter().partition(|(value, _)| (*value as u64).is_multiple_of(2));
             let parts = [learned(&even), learned(&odd)];
             let now = RecordTime(2 * WINDOW as i64 + if half { WINDOW as i64 / 2 } else { 0 });
-            let apart = RULE.probability(value, now, parts.iter());
-            let together = RULE.probability(value, now, [&learned(&traces)].into_iter());
+            let apart = RULE.place(value, now, parts.iter()).probability();
+            let together = RULE.place(value, now, [&learned(&traces)].into_iter()).probability();
             prop_assert!((apart - together).abs() < 1e-9, "{} {}", apart, together);
         }
 
@@ -523,7 +553,7 @@ mod tests {
             }
             let read = schema::Slowest::decode(&*written).ok().and_then(|written| State::read(&written, &RULE).ok());
             if let Some(mut state) = read {
-                let probability = RULE.probability(value, RecordTime(at), [&state].into_iter());
+                let probability = RULE.place(value, RecordTime(at), [&state].into_iter()).probability();
                 prop_assert!((0.0..=1.0).contains(&probability), "{}", probability);
                 state.learn(&RULE, value, Fate::default(), RecordTime(at));
             }

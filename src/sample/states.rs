@@ -64,6 +64,13 @@ pub struct Measured {
     pub time: RecordTime,
 }
 
+/// How far down a kept trace is among those that a sampler keeps of its kind: those before it, and how many there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rank {
+    pub before: u32,
+    pub most: u32,
+}
+
 /// What came of windows or periods that are over.
 #[derive(Clone, Copy, Debug)]
 pub enum Over {
@@ -149,6 +156,17 @@ impl States {
             Rule::Adaptive(rule) => probability(&self.adaptive, sampler, rule, measured, self.division()),
             // That is known when all of a batch are, and what follows has more keys than one.
             Rule::Rate(_) | Rule::Budget(_) | Rule::Follow(_) => 0.0,
+        }
+    }
+
+    /// How far down a trace that a sampler keeps is among those that it keeps, before it is learned of.
+    pub fn rank(&self, sampler: u64, rule: &Rule, measured: Measured) -> Option<Rank> {
+        let measured = self.timely(measured);
+        match rule {
+            Rule::Slowest(rule) => Some(known(&self.slowest, sampler, |known| known.rank(rule, measured))),
+            Rule::Rare(rule) => Some(known(&self.rare, sampler, |known| known.rank(rule, measured))),
+            // The threshold says it.
+            Rule::Adaptive(_) | Rule::Rate(_) | Rule::Budget(_) | Rule::Follow(_) => None,
         }
     }
 
@@ -404,9 +422,14 @@ fn probability<R: Learns>(
     measured: Measured,
     division: Division,
 ) -> f64 {
+    known(samplers, sampler, |known| rule.probability(measured, known, division))
+}
+
+/// What a sampler says by what it knows, which may be nothing yet.
+fn known<R: Remembers, T>(samplers: &Samplers<R>, sampler: u64, says: impl FnOnce(&Known<R>) -> T) -> T {
     match samplers.get(&sampler) {
-        Some(known) => rule.probability(measured, known, division),
-        None => rule.probability(measured, &Known::default(), division),
+        Some(known) => says(known),
+        None => says(&Known::default()),
     }
 }
 

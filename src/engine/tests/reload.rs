@@ -185,7 +185,8 @@ fn memory_comes_back_when_the_old_policies_go() {
     rig.cut();
     let remembered = rig.engine.assembly.remembered_bytes();
     let after = rig.engine.bytes_held() - remembered;
-    assert!(after <= before + (64 << 10), "{before} before, {after} after, and {remembered} for verdicts");
+    // A tick of 200 verdicts is among it.
+    assert!(after <= before + (80 << 10), "{before} before, {after} after, and {remembered} for verdicts");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Samplers that learn, as policies name them.
 
 use super::*;
+use crate::sample::Rank;
 
 /// A root that took so many milliseconds.
 pub(super) fn root(trace: u64, service: &str, name: &str, ms: u64) -> Vec<u8> {
@@ -123,6 +124,26 @@ fn a_goal_is_come_to_with_more_for_the_rare() {
     assert!((0.09..0.11).contains(&share), "{share}");
     let all = traces.iter().filter(|(_, name, _)| *name == "seldom").count();
     assert!(seldom.len() * 100 > all * 80, "{} of {all}", seldom.len());
+}
+
+/// By the state of then, which nobody knows later.
+#[test]
+fn how_far_down_a_trace_was_is_noted_of_what_is_kept() {
+    let ranks = |text: &str, traces: &[(&str, &str, u64)]| {
+        let mut rig = Rig::keyed(text);
+        for (number, (service, name, ms)) in (0..).zip(traces) {
+            rig.give(0, number as i64, number as i64 * 20, Some(&root(number, service, name, *ms)));
+        }
+        rig.engine.finish(0);
+        rig.advance();
+        rig.decided.iter().filter(|decision| decision.verdict.keep).map(|decision| decision.rank).collect::<Vec<_>>()
+    };
+    let rank = |before, most| Some(Rank { before, most });
+    let of_each = r#"policies: [ { name: each, keep: { rare: { by: [root.name], at_least: 2, per: 1m } } } ]"#;
+    assert_eq!(ranks(of_each, &[("a", "x", 1), ("a", "x", 1), ("a", "x", 1)]), [rank(0, 2), rank(1, 2)]);
+    // The first of all is beyond what is known, which is nothing, and one is kept of that.
+    assert_eq!(ranks(SLOWEST, &[("a", "x", 9), ("a", "x", 1)])[0], rank(0, 1));
+    assert_eq!(ranks("policies: [ { name: all, keep: always } ]", &[("a", "x", 1)]), [None]);
 }
 
 #[test]

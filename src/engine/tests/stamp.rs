@@ -122,6 +122,7 @@ fn a_new_life_stamps_the_same() {
             let decision = Decision {
                 trace: of_trace(KEPT),
                 verdict,
+                rank: None,
                 reason: Reason::Structure,
                 decided: RecordTime(0),
                 spans: 1,

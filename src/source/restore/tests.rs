@@ -26,7 +26,8 @@ struct Broker {
 fn decision(trace: u8) -> Decision {
     let verdict = Verdict { keep: true, policy: Some(0), threshold: Threshold::ALWAYS };
     let (decided, policies) = (RecordTime(5), Fingerprint(7));
-    Decision { trace: TraceId([trace; 16]), verdict, reason: Reason::Structure, decided, spans: 3, policies }
+    let (rank, reason) = (None, Reason::Structure);
+    Decision { trace: TraceId([trace; 16]), verdict, rank, reason, decided, spans: 3, policies }
 }
 
 fn partition(number: i32) -> Partition {
