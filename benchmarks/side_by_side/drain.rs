@@ -11,7 +11,7 @@ use super::{
     policies::Policies,
     real::kafka::kafka,
     report,
-    row::{Asks, Row},
+    row::{self, Asks, Row},
     support::Form,
     topic::{self, Content},
     traffic::Kind,
@@ -84,6 +84,18 @@ fn run(contender: Contender, task: &Task<'_>, group: &str) -> Result<(Drained, O
     Ok((drained, Some(kept.into_iter().collect())))
 }
 
+/// A machine on which the Collector takes so long to read that it decides traces of which it has not read all.
+fn blame_slowness(line: &mut Line<Drained>, wait: Duration) {
+    let longest = line.runs.iter().map(|run| run.cost.wall).fold(0.0, f64::max);
+    if let Some(reason) = line.void.as_mut().filter(|_| line.contender.is_collector() && longest > wait.as_secs_f64()) {
+        reason.push_str(&format!(
+            ": it took {longest:.0} s to read, and decides after {} s; let SPANS be less than {}",
+            wait.as_secs(),
+            row::SPANS
+        ));
+    }
+}
+
 // === impl Drain ===
 
 impl Drain {
@@ -102,7 +114,9 @@ impl Drain {
         let traces = 2 * content.spans as usize;
         let by = if row.asks == Asks::Bytes { &counted } else { brokers };
         let task = Task { brokers: by, input: &input, folder: folder.path(), policies, wait, traces, buffer: BUFFER };
-        let lines = Lines::measure(contenders, |_| rounds, row.name, |contender, group| run(contender, &task, group));
+        let mut lines =
+            Lines::measure(contenders, |_| rounds, row.name, |contender, group| run(contender, &task, group));
+        lines.lines.iter_mut().for_each(|line| blame_slowness(line, wait));
         topic::delete(brokers, &[&input.name]);
         Self { row, content, lines, wait, traces }
     }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use tailwater::{
-    estimate::{Estimated, sum},
+    estimate::{Estimated, Sum},
     model::{RecordTime, Threshold},
     sample::{Account, Adaptive, Candidate, Ceiling, Share, adaptive::Means, budget, ceiling::BURST, rate},
 };
@@ -40,12 +40,7 @@ struct Kind {
 #[derive(Clone, Copy, Debug, Default)]
 struct Estimate {
     truth: f64,
-    /// Of what was kept for certain.
-    certain: f64,
-    /// Of what was sampled: as it was seen, and with its weights.
-    seen: f64,
-    sampled: f64,
-    variance: f64,
+    kept: Sum,
 }
 
 /// What came of a run.
@@ -215,7 +210,7 @@ impl Coverage {
         Self {
             shares: QUANTITIES.iter().enumerate().map(share).collect(),
             starved: sum(|sample| sample.starved as f64) / traces,
-            estimated: sum(|sample| sample.estimates[0].certain + sample.estimates[0].sampled) / traces,
+            estimated: sum(|sample| sample.estimates[0].kept.estimated().value) / traces,
         }
     }
 }
@@ -245,23 +240,14 @@ impl Sample {
 impl Estimate {
     fn add(&mut self, value: f64, trace: &Trace, threshold: Threshold) {
         self.truth += value;
-        if trace.randomness.0 < threshold.0 {
-            return;
+        if trace.randomness.0 >= threshold.0 {
+            self.kept.add(value, threshold);
         }
-        if threshold == Threshold::ALWAYS {
-            self.certain += value;
-            return;
-        }
-        let probability = 1.0 - threshold.0 as f64 / Threshold::NEVER.0 as f64;
-        self.seen += value;
-        self.sampled += value / probability;
-        self.variance += (1.0 - probability) * value * value / (probability * probability);
     }
 
     /// By the interval of `tailwater estimate`, with the values of traces where that counts them.
     fn covers(&self) -> bool {
-        let Self { truth, certain, seen, sampled, variance } = *self;
-        let Estimated { low, high, .. } = sum(certain, seen, sampled, variance);
-        low <= truth && high.is_none_or(|high| truth <= high)
+        let Estimated { low, high, .. } = self.kept.estimated();
+        low <= self.truth && high.is_none_or(|high| self.truth <= high)
     }
 }

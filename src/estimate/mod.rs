@@ -10,6 +10,6 @@ mod text;
 #[cfg(test)]
 mod tests;
 
-pub use estimator::{Estimated, QUANTILES, Unit, quantile, sum, total};
+pub use estimator::{Estimated, QUANTILES, Sum, Unit, quantile, total};
 pub use kept::Kept;
 pub use report::{By, Report};
