@@ -20,7 +20,7 @@ fn a_broker_that_is_away_is_waited_for() {
     input.produce([keyed(0, 0, vec![failed(span(trace(1), 1, 0, 0))])]);
     let way = &kafka().outside;
     let mut job = Job::named("away");
-    job.brokers = format!("127.0.0.1:{}", way.port);
+    job.brokers = way.bootstrap();
 
     let mut processor = job.run();
     wait_until("a word about it", PATIENCE, || processor.said().contains(&job.brokers));

@@ -66,7 +66,7 @@ fn job(name: &str) -> Job {
 /// The same job on the way that is straight, and on the one where it can be held up.
 fn jobs(kafka: &Kafka, name: &str) -> [Job; 2] {
     let job = Job { keyed: "yes", brokers: kafka.bootstrap.clone(), ..job(name) };
-    let slow = Job { brokers: format!("127.0.0.1:{}", kafka.outside.port), ..job.clone() };
+    let slow = Job { brokers: kafka.outside.bootstrap(), ..job.clone() };
     [job, slow]
 }
 

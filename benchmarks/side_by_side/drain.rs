@@ -11,7 +11,7 @@ use super::{
     policies::Policies,
     real::kafka::kafka,
     report,
-    row::{self, Asks, Row},
+    row::{Asks, Row},
     support::Form,
     topic::{self, Content},
     traffic::Kind,
@@ -89,9 +89,8 @@ fn blame_slowness(line: &mut Line<Drained>, wait: Duration) {
     let longest = line.runs.iter().map(|run| run.cost.wall).fold(0.0, f64::max);
     if let Some(reason) = line.void.as_mut().filter(|_| line.contender.is_collector() && longest > wait.as_secs_f64()) {
         reason.push_str(&format!(
-            ": it took {longest:.0} s to read, and decides after {} s; let SPANS be less than {}",
-            wait.as_secs(),
-            row::SPANS
+            ": it took {longest:.0} s to read, and decides after {} s; let SPANS be less",
+            wait.as_secs()
         ));
     }
 }
@@ -107,7 +106,7 @@ impl Drain {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
         // Clients that come by it are told to stay on it.
         let _open = (row.asks == Asks::Bytes).then(|| kafka().outside.open());
-        let counted = format!("127.0.0.1:{}", kafka().outside.port);
+        let counted = kafka().outside.bootstrap();
         let wait = if row.holds_all() { HOUR } else { WAIT };
         let policies = row.policies.written(folder.path());
         // There are no more traces than spans, and room for them is asked of either of two shards.

@@ -29,7 +29,7 @@ pub enum Asks {
 
 const BATCH: usize = 100;
 /// What 60,000 of the shop's traces have; `SPANS` says otherwise.
-pub const SPANS: usize = 870_000;
+const SPANS: usize = 870_000;
 /// So many spans have the bytes of one of 10 kB.
 const NARROW: usize = 20;
 /// Two workers are through with the others' topic before they have started.

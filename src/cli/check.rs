@@ -161,13 +161,14 @@ fn exposed(config: &Config) -> Vec<Finding> {
 
 /// What one partition has learned comes to the others with a tick.
 fn seldom(interval: Duration, policies: &PolicySet) -> Option<Finding> {
-    let learns = policies.policies().iter().any(|policy| policies.samplers(policy).next().is_some());
-    let message = format!(
-        "with `tick.interval: {interval:?}` partitions hear of each other so seldom that goals which they share are met on average only; \
-         write {SELDOM:?} or less"
-    );
-    let finding = Finding { level: Level::Warning, subject: "configuration", message };
-    (interval > SELDOM && (learns || !policies.budgets().is_empty())).then_some(finding)
+    (interval > SELDOM && policies.learns()).then(|| Finding {
+        level: Level::Warning,
+        subject: "configuration",
+        message: format!(
+            "with `tick.interval: {interval:?}` partitions hear of each other so seldom that goals which they share are met on average only; \
+             write {SELDOM:?} or less"
+        ),
+    })
 }
 
 /// As the mistakes in files are shown.

@@ -7,7 +7,7 @@ use std::{
 
 use crate::support::{
     kafka::Kafka,
-    processor::Processor,
+    processor::{Metrics, Processor},
     seed::seed,
     siege::{Siege, State},
     traffic::keyed,
@@ -99,7 +99,7 @@ fn leaders_that_stand_still_at_the_end_of_a_transaction() {
         let mut next = siege.job.run();
         thread::sleep(Duration::from_secs(12));
         kafka.thaw(leader);
-        next.wait_until("it to deliver", |metrics| metrics.forwarded() > 0 && metrics.lost() == 0);
+        next.wait_until("it to deliver", beyond(0));
         siege.kill(next, "when it stood no more", State::Anything);
     }
     // The coordinator of its transactions does, and another takes them on.
@@ -146,14 +146,14 @@ fn outside(kafka: &Kafka, name: &str) -> Siege {
     let mut siege = Siege::new(kafka, name, &["spans"], 4);
     siege.job.keyed = "yes";
     siege.job.more.push_str("workers: 2\n");
-    siege.job.brokers = format!("127.0.0.1:{}", kafka.outside.port);
+    siege.job.brokers = kafka.outside.bootstrap();
     siege
 }
 
 /// Offsets on their way to a coordinator that stands still may not come back from there, and then the process ends (C20): the next goes on.
 fn goes_on_or_again(siege: &Siege, mut processor: Processor) -> Processor {
     let forwarded = processor.metrics().expect("it runs").forwarded();
-    if processor.runs_until("it to go on", |metrics| metrics.forwarded() > forwarded && metrics.lost() == 0) {
+    if processor.runs_until("it to go on", beyond(forwarded)) {
         return processor;
     }
     let ended = processor.ends_within(PATIENCE);
@@ -163,11 +163,16 @@ fn goes_on_or_again(siege: &Siege, mut processor: Processor) -> Processor {
         ended.said
     );
     let mut next = siege.job.run();
-    next.wait_until("it to deliver", |metrics| metrics.forwarded() > 0 && metrics.lost() == 0);
+    next.wait_until("it to deliver", beyond(0));
     next
 }
 
 pub fn goes_on(processor: &mut Processor) {
     let forwarded = processor.metrics().expect("it runs").forwarded();
-    processor.wait_until("it to go on", |metrics| metrics.forwarded() > forwarded && metrics.lost() == 0);
+    processor.wait_until("it to go on", beyond(forwarded));
+}
+
+/// More is out, and nothing lost.
+fn beyond(forwarded: u64) -> impl Fn(&Metrics) -> bool {
+    move |metrics| metrics.forwarded() > forwarded && metrics.lost() == 0
 }

@@ -172,7 +172,7 @@ fn siege(kafka: &Kafka, name: &str) -> Siege {
 
 /// The program on the way that can be held up.
 fn outside(kafka: &Kafka, siege: &Siege) -> Job {
-    Job { brokers: format!("127.0.0.1:{}", kafka.outside.port), ..siege.job.clone() }
+    Job { brokers: kafka.outside.bootstrap(), ..siege.job.clone() }
 }
 
 fn delivers(processor: &mut Processor) {

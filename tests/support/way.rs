@@ -73,6 +73,11 @@ impl Way {
         Self { port, streams, gate }
     }
 
+    /// What a client on it starts from.
+    pub fn bootstrap(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
     pub fn open(&self) -> Open<'_> {
         let before = lock(&self.streams).replace(Vec::new());
         assert!(before.is_none(), "the way is open already");
