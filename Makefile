@@ -115,9 +115,9 @@ WITNESSES := bad-input-dead-letters bad-input-huge bad-input-oversize ceilings c
   crash-run-keyed crash-twice dry-run-end dry-run-live dry-run-shared end-to-end-batched end-to-end-keyed expired-decisions expired-input \
   fault-broker fault-decisions fault-fenced fault-floor fault-held fault-late fault-leaders fault-namesake fault-nap fault-open \
   fault-parts fault-pressure fault-retention fault-rolling fault-rolling-brokers fault-scale fault-scale-eager fault-scale-newer \
-  fault-sleeper fault-sleeper-fenced fault-storm fault-timeout fault-watchdog fault-wire follow lifecycle-away lifecycle-empty lifecycle-missing \
+  fault-sleeper fault-sleeper-fenced fault-storm fault-timeout fault-watchdog fault-wire follow json lifecycle-away lifecycle-empty lifecycle-missing \
   lifecycle-term manual metrics outliers outliers-told overload partitions-latest partitions-meanwhile partitions-rekey preflight-past preflight-ready \
-  preflight-rekey preflight-rights preflight-wanting recall recall-gone recall-unkeyed rekey rekey-bad rekey-crash rekey-headers rekey-plain rekey-two reload \
+  preflight-rekey preflight-rights preflight-wanting recall recall-gone recall-json recall-unkeyed rekey rekey-bad rekey-crash rekey-headers rekey-plain rekey-two reload \
   reload-learned security-certificate security-dry-run security-mutual security-password security-plain security-rights \
   security-scram security-unfenced spread time-behind time-late time-live time-order time-past time-reader time-topics tools
 

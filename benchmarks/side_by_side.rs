@@ -87,7 +87,6 @@ fn main() {
     if is_quick() {
         println!("QUICK: this shows that it works; the figures are of start-up more than of anything else.");
     }
-    println!("OTLP/JSON is not among the rows: Tailwater does not read it yet.");
     let is_wanted = |name: &str| words.is_empty() || words.iter().any(|word| word == name);
     for row in ROWS.into_iter().filter(|row| is_wanted(row.name)) {
         if words.is_empty() && !has_room(&row) {

@@ -6,7 +6,7 @@ pub const RECORD_BYTES: usize = 8 << 20;
 
 /// Spans, scopes and resources of one record, all together. An empty one takes 2 bytes on the wire and a hundred here, so
 /// without a bound 8 MiB become a gigabyte. A span of a real trace is hardly ever below 128 bytes. So the scratch space of
-/// the record in hand, which is beside the budget, is at most twice `RECORD_BYTES`.
+/// the record in hand, which is beside the budget, is at most twice `RECORD_BYTES`, and three times for a record in JSON.
 pub const RECORD_PARTS: usize = 1 << 16;
 
 /// Bytes a span may cost in memory beside its payload: its entry, its item's header, and a share of the tables, all

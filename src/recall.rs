@@ -17,7 +17,7 @@ use hashbrown::HashMap;
 
 use crate::{
     assemble::{Assembly, Envelope, Interner, Source},
-    decode::{self, Batch, Keys},
+    decode::Decoder,
     encode::{self, Carried, Edit, Item},
     engine::output::{Named, Output, Why},
     model::TraceId,
@@ -39,7 +39,7 @@ pub struct Recall {
     found: Vec<u8>,
     /// Those of the records that are read again, in the order of these.
     order: Vec<u32>,
-    batch: Batch,
+    decoder: Decoder,
     pub read: Read,
 }
 
@@ -182,13 +182,14 @@ impl Recall {
 
     /// Takes what is sought of a record.
     pub fn take(&mut self, partition: u32, offset: i64, value: &[u8]) {
-        let Self { traces, sought, order, found, batch, read, .. } = self;
+        let Self { traces, sought, order, found, decoder, read, .. } = self;
         let record = |at: &u32| sought[*at as usize].record();
         let of_record = &order[order.partition_point(|at| record(at) < (partition, offset))..];
         let of_record = &of_record[..of_record.partition_point(|at| record(at) == (partition, offset))];
-        if of_record.is_empty() || decode::decode(value, &Keys::new([]), batch).is_err() {
+        if of_record.is_empty() {
             return;
         }
+        let Ok((value, batch)) = decoder.read(value) else { return };
         // By their traces, each with the next of its spans.
         let trace_of = |at: u32| traces.partition_point(|trace| trace.spans.end <= at);
         let mut next: Vec<([u8; 16], &[u32])> = of_record
@@ -241,11 +242,11 @@ impl Recall {
 
     /// Bytes allocated, and those of what will be when it is found and when it is written.
     pub fn allocated(&self) -> usize {
-        let Self { traces, sought, envelopes, due, payload, found, order: _, batch, read: _ } = self;
+        let Self { traces, sought, envelopes, due, payload, found, order: _, decoder, read: _ } = self;
         if traces.capacity() == 0 {
             return 0;
         }
-        let beside = traces.capacity() * size_of::<Recalled>() + sought.capacity() * Self::SPAN + batch.bytes();
+        let beside = traces.capacity() * size_of::<Recalled>() + sought.capacity() * Self::SPAN + decoder.bytes();
         beside + envelopes.bytes() + due + (*payload).max(found.capacity())
     }
 }

@@ -167,7 +167,10 @@ fn records() {
     let settings = Settings { buffer: 16 << 20, ..feed::settings(Form::Keyed) };
     let mut engine = None::<Feed>;
     let mut at_ms = 0;
-    fuzz(&messages(), |value| {
+    let mut seeds = messages();
+    let data = seeds.iter().map(|seed| TracesData::decode(&seed[..]).expect("OTLP"));
+    seeds.extend(data.map(|data| serde_json::to_vec(&data).expect("JSON")).collect::<Vec<_>>());
+    fuzz(&seeds, |value| {
         let engine = engine.get_or_insert_with(|| Feed::new(settings, set.clone()));
         at_ms += 50;
         engine.ingest(0, at_ms, value);

@@ -13,6 +13,7 @@ mod expired;
 mod faults;
 mod follow;
 mod harness;
+mod json;
 mod layers;
 mod lifecycle;
 mod manual;

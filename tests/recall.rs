@@ -8,7 +8,7 @@ use crate::support::{
     kafka::{Kafka, Record, Topic, kafka},
     oracle::{self, TraceId, hex},
     processor::{Job, Metrics},
-    spans::{failed, heavy, keyed, record, span, trace},
+    spans::{failed, heavy, in_json, keyed, record, span, trace},
     wait::wait_until,
     way::{Held, Request},
     witness,
@@ -165,6 +165,17 @@ fn what_is_not_keyed_is_recalled_from_all_partitions() {
     assert!(!ended.said.contains("removed from the log"), "{}", ended.said);
     assert!(kept(&output) == all_of(10));
     witness("recall-unkeyed");
+}
+
+#[test]
+fn what_is_in_json_is_read_again_as_it_was_read() {
+    let input = kafka().topic("recall-json-spans", PARTITIONS as i32);
+    let output = kafka().topic("recall-json-kept", 1);
+    input.produce(mixed(10).into_iter().map(in_json));
+    let job = Job { keyed: "no", ..job("recall-json") };
+    job.run_until_end();
+    assert!(kept(&output) == all_of(10));
+    witness("recall-json");
 }
 
 /// The log begins behind the first spans of all traces, while these are being recalled: the first of them, or where many are kept, some.

@@ -15,7 +15,7 @@ use super::{
         collector,
         kafka::{Group, Topic},
     },
-    row::Asks,
+    row::{Asks, Encoding},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub enum Contender {
 pub struct Task<'a> {
     pub brokers: &'a str,
     pub input: &'a Topic,
+    /// Of the input.
+    pub encoding: Encoding,
     /// Where logs and policies are.
     pub folder: &'a Path,
     /// The Collector's policies, and what was imported from them.
@@ -121,6 +123,7 @@ impl Contender {
         command
             .env("TAILWATER__KAFKA__BROKERS", task.brokers)
             .env("TAILWATER__INPUT__TOPICS", &task.input.name)
+            .env("TAILWATER__INPUT__ENCODING", task.encoding.name())
             .env("TAILWATER__INPUT__GROUP", group)
             .env("TAILWATER__OUTPUT__KAFKA__TOPIC", &output.name)
             .env("TAILWATER__POLICIES", &task.policies[1])
@@ -141,6 +144,7 @@ impl Contender {
         command
             .env("BROKERS", task.brokers)
             .env("INPUT", &task.input.name)
+            .env("ENCODING", task.encoding.name())
             .env("OUTPUT", &output.name)
             .env("GROUP", group)
             .env("WAIT", format!("{}ms", task.wait.as_millis()))

@@ -112,7 +112,8 @@ impl Drain {
         // There are no more traces than spans, and room for them is asked of either of two shards.
         let traces = 2 * content.spans as usize;
         let by = if row.asks == Asks::Bytes { &counted } else { brokers };
-        let task = Task { brokers: by, input: &input, folder: folder.path(), policies, wait, traces, buffer: BUFFER };
+        let (encoding, folder) = (row.encoding, folder.path());
+        let task = Task { brokers: by, input: &input, encoding, folder, policies, wait, traces, buffer: BUFFER };
         let mut lines =
             Lines::measure(contenders, |_| rounds, row.name, |contender, group| run(contender, &task, group));
         lines.lines.iter_mut().for_each(|line| blame_slowness(line, wait));

@@ -6,6 +6,7 @@ use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
 };
+use serde::de::IgnoredAny;
 
 use super::{support::cases::walk, topic::PARTITIONS};
 
@@ -68,7 +69,11 @@ impl Floor {
             let message = consumer.poll(Duration::from_secs(30)).expect("a record").expect("no error");
             rest -= 1;
             if self == Self::Walk {
-                fields += walk(message.payload().expect("a value")).expect("OTLP");
+                let value = message.payload().expect("a value");
+                fields += match value.first() {
+                    Some(b'{') => serde_json::from_slice::<IgnoredAny>(value).map(|_| 1).expect("JSON"),
+                    _ => walk(value).expect("OTLP"),
+                };
             }
         }
         println!("{fields}");

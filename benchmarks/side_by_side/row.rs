@@ -2,6 +2,8 @@
 
 use std::env;
 
+use opentelemetry_proto::tonic::trace::v1::TracesData;
+use prost::Message;
 use tailwater::generate::{Record, batched, keyed};
 
 use super::{number, policies::Policies, support::Form, traffic::Kind};
@@ -10,8 +12,15 @@ pub struct Row {
     pub name: &'static str,
     pub kind: Kind,
     pub form: Form,
+    pub encoding: Encoding,
     pub policies: Policies,
     pub asks: Asks,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    Protobuf,
+    Json,
 }
 
 /// What a row is to show.
@@ -40,7 +49,7 @@ const MAIN: usize = 3;
 const QUICK: usize = 15;
 
 /// The first two are the main table.
-pub const ROWS: [Row; 16] = [
+pub const ROWS: [Row; 18] = [
     Row::new("keyed", Kind::Shop, Form::Keyed, Policies::Five),
     Row::new("batched", Kind::Shop, Form::Batched, Policies::Five),
     Row::new("keyed-long", Kind::Long, Form::Keyed, Policies::Five),
@@ -51,6 +60,8 @@ pub const ROWS: [Row; 16] = [
     Row::new("wide", Kind::Wide, Form::Keyed, Policies::Five),
     Row::new("regexes", Kind::Shop, Form::Keyed, Policies::Regexes),
     Row::new("single", Kind::Single, Form::Keyed, Policies::Five),
+    Row::in_json("keyed-json", Form::Keyed),
+    Row::in_json("batched-json", Form::Batched),
     Row::asking(Asks::Held(100_000), "held-100k", Form::Keyed),
     Row::asking(Asks::Held(1_000_000), "held-1m", Form::Keyed),
     Row::asking(Asks::Held(5_000_000), "held-5m", Form::Keyed),
@@ -68,11 +79,27 @@ pub fn is_quick() -> bool {
     env::var_os("QUICK").is_some_and(|quick| !quick.is_empty())
 }
 
+// === impl Encoding ===
+
+impl Encoding {
+    /// By the name that both give it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Protobuf => "otlp_proto",
+            Self::Json => "otlp_json",
+        }
+    }
+}
+
 // === impl Row ===
 
 impl Row {
     pub const fn new(name: &'static str, kind: Kind, form: Form, policies: Policies) -> Self {
-        Self { name, kind, form, policies, asks: Asks::Cost }
+        Self { name, kind, form, encoding: Encoding::Protobuf, policies, asks: Asks::Cost }
+    }
+
+    const fn in_json(name: &'static str, form: Form) -> Self {
+        Self { encoding: Encoding::Json, ..Self::new(name, Kind::Shop, form, Policies::Five) }
     }
 
     const fn asking(asks: Asks, name: &'static str, form: Form) -> Self {
@@ -111,14 +138,23 @@ impl Row {
             Asks::Workers => ", one worker and two",
             Asks::Bytes => ", counted on the wire",
         };
-        format!("{}: {}, {}, {}{asks}", self.name, self.form.name(), self.kind.name(), self.policies.name())
+        let encoding = match self.encoding {
+            Encoding::Protobuf => "",
+            Encoding::Json => ", OTLP/JSON",
+        };
+        let Self { name, form, kind, policies, .. } = self;
+        format!("{name}: {}, {}, {}{encoding}{asks}", form.name(), kind.name(), policies.name())
     }
 
     pub fn records(&self) -> Box<dyn Iterator<Item = Record>> {
         let traces = self.kind.traces(self.spans());
-        match self.form {
+        let records: Box<dyn Iterator<Item = Record>> = match self.form {
             Form::Keyed => Box::new(keyed(traces)),
             Form::Batched => Box::new(batched(traces, BATCH)),
+        };
+        match self.encoding {
+            Encoding::Protobuf => records,
+            Encoding::Json => Box::new(records.map(in_json)),
         }
     }
 
@@ -134,6 +170,12 @@ impl Row {
         };
         if is_quick() { spans / QUICK } else { spans }
     }
+}
+
+fn in_json(mut record: Record) -> Record {
+    let data = TracesData::decode(&record.value[..]).expect("OTLP");
+    record.value = serde_json::to_vec(&data).expect("JSON");
+    record
 }
 
 /// What `REPEATS` says, and one where it is only to be shown that it works.

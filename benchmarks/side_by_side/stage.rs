@@ -9,6 +9,7 @@ use super::{
     contender::Task,
     policies::Policies,
     real::kafka::{Topic, kafka},
+    row::Encoding,
     topic,
 };
 
@@ -44,7 +45,8 @@ impl Stage {
         let waiting = rate * WAIT.as_secs_f64() / Shape::SPANS_PER_TRACE;
         let (folder, policies) = (self.folder.path(), policies.written(self.folder.path()));
         let (brokers, traces) = (kafka().bootstrap.as_str(), (4.0 * waiting) as usize);
-        Task { brokers, input: &self.input, folder, policies, wait: WAIT, traces, buffer: "1GiB" }
+        let encoding = Encoding::Protobuf;
+        Task { brokers, input: &self.input, encoding, folder, policies, wait: WAIT, traces, buffer: "1GiB" }
     }
 }
 

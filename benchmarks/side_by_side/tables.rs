@@ -18,7 +18,7 @@ const MAIN: [(&str, &str); 2] = [
     ("batched", "batches of 100 spans, traces mixed, no key"),
 ];
 /// What costs are measured of as well.
-const OTHERS: [(&str, &str); 8] = [
+const OTHERS: [(&str, &str); 10] = [
     ("keyed-long", "keyed, 203 spans a trace"),
     ("batched-long", "batched, 203 spans a trace"),
     ("keyed-100", "keyed, 100 policies"),
@@ -27,6 +27,8 @@ const OTHERS: [(&str, &str); 8] = [
     ("wide", "keyed, spans of 10 kB"),
     ("regexes", "keyed, 50 regular expressions more"),
     ("single", "keyed, traces of one span"),
+    ("keyed-json", "keyed, OTLP/JSON"),
+    ("batched-json", "batched, OTLP/JSON"),
 ];
 const HELD: [(&str, &str); 3] = [("held-100k", "100,000"), ("held-1m", "1,000,000"), ("held-5m", "5,000,000")];
 const STEADY: [&str; 4] = ["steady-25", "steady-50", "steady-75", "steady-100"];

@@ -21,12 +21,7 @@ pub use sample::Sample;
 pub use spool::{Records, Spool};
 pub use theirs::Theirs;
 
-use crate::{
-    assemble::Keying,
-    decide::PolicySet,
-    decode::{self, Batch, Keys},
-    engine::Settings,
-};
+use crate::{assemble::Keying, decide::PolicySet, decode::Decoder, engine::Settings};
 use judge::Judge;
 use traces::Traces;
 
@@ -53,15 +48,15 @@ impl Question {
         let judge = |policies| Judge::new(Settings { keying, ..settings }, policies, records);
         let (mut candidate, mut current) = (judge(candidate), current.map(judge));
         let mut traces = Traces::default();
-        let (nothing_wanted, mut batch) = (Keys::new([]), Batch::default());
+        let mut decoder = Decoder::default();
         let mut done = 0;
         records.each(|record| {
             for judge in [Some(&mut candidate), current.as_mut()].into_iter().flatten() {
                 judge.ingest(record, &traces);
             }
             // What was decided was decided before the spans of this record.
-            if decode::decode(record.payload, &nothing_wanted, &mut batch).is_ok() {
-                traces.add(record.payload, &batch, records.sample);
+            if let Ok((payload, batch)) = decoder.read(record.payload) {
+                traces.add(payload, batch, records.sample);
             }
             done += 1;
             progress(done);

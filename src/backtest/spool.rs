@@ -13,7 +13,7 @@ use prost::Message;
 use super::sample::Sample;
 use crate::{
     assemble::Clock,
-    decode::{self, Batch, Headers, Keys},
+    decode::{Decoder, Headers},
     limits,
     model::{RecordTime, TraceId},
     recording,
@@ -31,8 +31,7 @@ pub struct Spool {
     seen: HashMap<TraceId, u32>,
     spread: bool,
     refused: u64,
-    batch: Batch,
-    nothing_wanted: Keys,
+    decoder: Decoder,
 }
 
 /// Records, merged by (clock, topic, partition, offset), where the clock is what their partition's was before them: as a worker takes
@@ -107,8 +106,7 @@ impl Spool {
             seen: HashMap::new(),
             spread: false,
             refused: 0,
-            batch: Batch::default(),
-            nothing_wanted: Keys::new([]),
+            decoder: Decoder::default(),
         })
     }
 
@@ -120,15 +118,15 @@ impl Spool {
         let recording::Record { topic, partition, offset, timestamp, headers, value, .. } = record;
         let number = self.numbers.len() as u32;
         let partition = *self.numbers.entry((topic, partition)).or_insert(number);
-        let value = value
-            .filter(|value| value.len() <= limits::RECORD_BYTES)
-            .filter(|value| decode::decode(value, &self.nothing_wanted, &mut self.batch).is_ok());
-        let Some(value) = value else {
+        let value = value.filter(|value| value.len() <= limits::RECORD_BYTES);
+        let mut decoder = std::mem::take(&mut self.decoder);
+        let Some((value, batch)) = value.as_deref().and_then(|value| decoder.read(value).ok()) else {
+            self.decoder = decoder;
             self.refused += 1;
             return self.note(partition, offset, timestamp, &[], Vec::new());
         };
         let mut is_wanted = false;
-        for span in &self.batch.spans {
+        for span in &batch.spans {
             let trace = TraceId(span.trace_id);
             if self.sample.has(trace) {
                 is_wanted = true;
@@ -139,8 +137,10 @@ impl Spool {
             self.seen.len() <= traces,
             "more than {traces} traces; choose a shorter range, or a part of the traces with --sample"
         );
-        let (value, headers) = if is_wanted { (&*value, headers) } else { (&[][..], Vec::new()) };
-        self.note(partition, offset, timestamp, value, headers)
+        let (value, headers) = if is_wanted { (value, headers) } else { (&[][..], Vec::new()) };
+        self.note(partition, offset, timestamp, value, headers)?;
+        self.decoder = decoder;
+        Ok(())
     }
 
     fn note(

@@ -400,11 +400,11 @@ fn more_than_fits_is_refused_and_says_what_to_do() {
 
 #[test]
 fn topics_and_headers_are_there() {
-    let (mut logs, mut batch) = (keyed_logs(), decode::Batch::default());
+    let (mut logs, mut decoder) = (keyed_logs(), Decoder::default());
     for record in logs.iter_mut().flatten() {
         record.topic = format!("spans-{}", record.partition);
         // All records of a trace say the same, for some come late.
-        decode::decode(record.value.as_deref().unwrap_or_default(), &Keys::new([]), &mut batch).expect("spans");
+        let (_, batch) = decoder.read(record.value.as_deref().unwrap_or_default()).expect("spans");
         let number = batch.spans[0].trace_id[15];
         let tenant = ["acme", "umbrella"][usize::from(number % 2)].as_bytes().to_vec();
         record.headers = vec![Header { key: "tenant".to_owned(), value: (number % 3 > 0).then_some(tenant) }];
@@ -413,9 +413,9 @@ fn topics_and_headers_are_there() {
     let of = |condition: &str, is: &dyn Fn(&Record) -> bool| {
         let policy = format!("{{ name: p, when: '{condition}', keep: always }}");
         let report = report(&spooled(records.iter().copied(), Sample::ALL), &[policy.as_str()], None);
-        let mut batch = decode::Batch::default();
+        let mut decoder = Decoder::default();
         let traces = records.iter().filter(|record| is(record)).flat_map(|record| {
-            decode::decode(record.value.as_deref().unwrap_or_default(), &Keys::new([]), &mut batch).expect("spans");
+            let (_, batch) = decoder.read(record.value.as_deref().unwrap_or_default()).expect("spans");
             batch.spans.iter().map(|span| span.trace_id).collect::<Vec<_>>()
         });
         let traces = traces.collect::<HashSet<_>>().len() as u64;

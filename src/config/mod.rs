@@ -130,8 +130,8 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const MAX_WORKERS: u64 = 64;
 /// Below, waiting serves nothing; above, 200,000 spans of an operation are not enough to learn of.
 const COMPLETENESS: RangeInclusive<f64> = 0.5..=0.999_99;
-/// A commit takes a broker up to 400 ms: below 100 ms commits only queue. Above 30 s a slow one runs into Kafka's
-/// `transaction.timeout.ms` of 60 s.
+/// A commit takes a broker up to 400 ms: below 100 ms commits only queue. Above 30 s there is more to send than
+/// went in within the 30 s that a transaction may take (`transaction.timeout.ms`).
 const TICK: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(30);
 /// A record may be a megabyte, and a tick holds one at least; what a tick holds is in memory twice while it is sent.
 const TICK_BYTES: RangeInclusive<u64> = 1 << 20..=1 << 30;

@@ -103,7 +103,7 @@ fn the_whole_is_read() {
             "conf/tailwater.yaml",
             r#"
 kafka:  { brokers: [a:9092, "b:9093"], properties: { security.protocol: SSL, linger.ms: 5, enable.ssl.certificate.verification: false } }
-input:  { topics: [spans, { name: more, encoding: otlp_proto }], group: tw, encoding: otlp_proto, start: latest, keyed: no }
+input:  { topics: [spans, { name: more, encoding: otlp_json }], group: tw, encoding: otlp_proto, start: latest, keyed: no }
 output: [ { kafka: { topic: kept, encoding: otlp_proto } } ]
 delivery: exactly_once
 completion: { quiet: auto, completeness: 99.5%, max_wait: 1m30s, max_trace_bytes: 8MiB }
@@ -652,6 +652,7 @@ fn values_are_checked() {
         "input: { topics: [spans, tailwater-decisions-spans] }",
         "output: []",
         "output: [ { kafka: { topic: a } }, { kafka: { topic: b } } ]",
+        "output: [ { kafka: { topic: kept, encoding: otlp_json } } ]",
         "output: [ { kafka: { topic: spans } } ]",
         "output: [ { kafka: { topic: tailwater-decisions } } ]",
         "output: [ { otlp: { endpoint: a } } ]",
@@ -707,9 +708,9 @@ fn values_are_checked() {
 
     input: { topics: [{ name: spans, encoding: zipkin_json }], encoding: otlp_protobuf }
     `encoding`: unknown `otlp_protobuf`, did you mean `otlp_proto`?
-    hint: use otlp_proto
+    hint: use otlp_proto or otlp_json
     `encoding`: `zipkin_json` is not available yet
-    hint: use otlp_proto
+    hint: use otlp_proto or otlp_json
 
     input: { topics: spans, group: my group, start: last, keyed: rekeyed }
     `group` cannot be `my group`
@@ -748,6 +749,10 @@ fn values_are_checked() {
     output: [ { kafka: { topic: a } }, { kafka: { topic: b } } ]
     more than one output is not available yet
     hint: other outputs can consume the topic of the first
+
+    output: [ { kafka: { topic: kept, encoding: otlp_json } } ]
+    `encoding`: `otlp_json` is not available yet
+    hint: use otlp_proto
 
     output: [ { kafka: { topic: spans } } ]
     `spans` is also a topic of the input

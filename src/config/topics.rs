@@ -34,6 +34,8 @@ pub struct Topic {
 pub enum Encoding {
     /// `ExportTraceServiceRequest`, which is `TracesData` on the wire.
     OtlpProto,
+    /// The same in JSON. Records of the two are told apart one by one, so a topic may hold both.
+    OtlpJson,
 }
 
 /// Where a group that never committed begins.
@@ -72,13 +74,17 @@ const MAX_PARTITIONS: i32 = 10_000;
 const TOPICS: &str = "write\ninput:\n  topics: [spans]";
 pub(super) const OUTPUT: &str = "write\noutput:\n  - kafka:\n      topic: spans-kept";
 
-/// Encodings that have a name and no reader yet.
-const ENCODINGS_TO_COME: [&str; 6] =
-    ["otlp_json", "jaeger_proto", "jaeger_json", "zipkin_proto", "zipkin_json", "zipkin_thrift"];
+/// Encodings that are read.
+const READ: &[(&str, Encoding)] = &[("otlp_proto", Encoding::OtlpProto), ("otlp_json", Encoding::OtlpJson)];
+/// Encodings that are written.
+const WRITTEN: &[(&str, Encoding)] = &[("otlp_proto", Encoding::OtlpProto)];
+/// Encodings that have a name.
+const ENCODINGS: [&str; 7] =
+    ["otlp_proto", "otlp_json", "jaeger_proto", "jaeger_json", "zipkin_proto", "zipkin_json", "zipkin_thrift"];
 
 pub(super) fn input(node: &Node, d: &mut Diagnostics) -> Option<Input> {
     let mut fields = Fields::of(node, "`input`", d)?;
-    let encoding = fields.take("encoding").map_or(Some(Encoding::OtlpProto), |node| encoding(node, d));
+    let encoding = fields.take("encoding").map_or(Some(Encoding::OtlpProto), |node| encoding(node, READ, d));
     let listed = fields.require("topics", TOPICS, d);
     let topics = listed.and_then(|node| topics(node, encoding.unwrap_or(Encoding::OtlpProto), d));
     let group = fields.take("group").map_or(Some("tailwater".into()), |node| group(node, d));
@@ -147,7 +153,7 @@ fn topics(node: &Node, encoding: Encoding, d: &mut Diagnostics) -> Option<Vec<To
     for entry in entries {
         let (names, encoding) = match &entry.kind {
             Kind::Map(_) => {
-                let Some((topic, at)) = topic(entry, "name", TOPICS, encoding, d) else { continue };
+                let Some((topic, at)) = topic(entry, "name", TOPICS, (encoding, READ), d) else { continue };
                 (vec![(topic.name, at)], topic.encoding)
             }
             _ => (names(entry, "`topics`", d).unwrap_or_default(), encoding),
@@ -178,12 +184,12 @@ fn topic(
     node: &Node,
     name: &'static str,
     example: &str,
-    default: Encoding,
+    (default, known): (Encoding, &[(&str, Encoding)]),
     d: &mut Diagnostics,
 ) -> Option<(Topic, Location)> {
     let mut fields = Fields::of(node, "a topic", d)?;
     let named = fields.require(name, example, d).and_then(|node| Some((node.as_str("a topic", d)?, node)));
-    let encoding = fields.take("encoding").map_or(Some(default), |node| encoding(node, d));
+    let encoding = fields.take("encoding").map_or(Some(default), |node| encoding(node, known, d));
     fields.finish(d);
     let (name, node) = named?;
     Some((Topic { name: name.to_owned(), encoding: encoding? }, node.at.clone()))
@@ -222,9 +228,9 @@ fn legal_topic(name: &str, at: &Location, d: &mut Diagnostics) -> bool {
     legal
 }
 
-fn encoding(node: &Node, d: &mut Diagnostics) -> Option<Encoding> {
-    let mut choices = vec![("otlp_proto", Some(Encoding::OtlpProto))];
-    choices.extend(ENCODINGS_TO_COME.map(|name| (name, None)));
+fn encoding(node: &Node, known: &[(&str, Encoding)], d: &mut Diagnostics) -> Option<Encoding> {
+    let choices =
+        ENCODINGS.map(|name| (name, known.iter().find(|(known, _)| *known == name).map(|(_, encoding)| *encoding)));
     choice(node, "`encoding`", &choices, d)
 }
 
@@ -250,7 +256,7 @@ pub(super) fn output(node: &Node, input: Option<&Input>, d: &mut Diagnostics) ->
     let weights = fields.take("weights").map_or(Some(true), |node| flag(node, "`weights`", d));
     let stamped = fields.take("stamp").map_or(Some(Stamps::default()), |node| stamp(node, d));
     fields.finish(d);
-    let (output, at) = topic(kafka?, "topic", OUTPUT, Encoding::OtlpProto, d)?;
+    let (output, at) = topic(kafka?, "topic", OUTPUT, (Encoding::OtlpProto, WRITTEN), d)?;
     if !legal_topic(&output.name, &at, d) {
         return None;
     }

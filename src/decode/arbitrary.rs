@@ -26,6 +26,36 @@ pub fn traces_data() -> impl Strategy<Value = TracesData> {
     vec(resource, 0..3).prop_map(|resource_spans| TracesData { resource_spans })
 }
 
+/// Without what JSON has no number for: it would be written as null.
+pub fn finite() -> impl Strategy<Value = TracesData> {
+    traces_data().prop_map(|mut data| {
+        for resource in &mut data.resource_spans {
+            let mut attributes: Vec<_> = resource.resource.iter_mut().flat_map(|of| &mut of.attributes).collect();
+            for scope in &mut resource.scope_spans {
+                attributes.extend(scope.scope.iter_mut().flat_map(|of| &mut of.attributes));
+                for span in &mut scope.spans {
+                    attributes.extend(&mut span.attributes);
+                    attributes.extend(span.events.iter_mut().flat_map(|of| &mut of.attributes));
+                    attributes.extend(span.links.iter_mut().flat_map(|of| &mut of.attributes));
+                }
+            }
+            attributes.into_iter().filter_map(|of| of.value.as_mut()).for_each(make_finite);
+        }
+        data
+    })
+}
+
+fn make_finite(value: &mut AnyValue) {
+    match &mut value.value {
+        Some(any_value::Value::DoubleValue(double)) if !double.is_finite() => *double = 0.5,
+        Some(any_value::Value::ArrayValue(array)) => array.values.iter_mut().for_each(make_finite),
+        Some(any_value::Value::KvlistValue(list)) => {
+            list.values.iter_mut().filter_map(|of| of.value.as_mut()).for_each(make_finite);
+        }
+        _ => {}
+    }
+}
+
 /// The bytes of a message as another encoder might have written them: fields in any order, singular ones repeated, unknown
 /// ones between them, at every level.
 pub fn shaken(data: &impl prost::Message, seed: u64) -> Vec<u8> {

@@ -1,9 +1,11 @@
-//! Records into spans, as byte ranges: nothing is built of what is only carried.
+//! Records into spans, as byte ranges: nothing is built of what is only carried. What is written in JSON is brought to protobuf first.
 //!
 //! Part of the pure core: no clock, no lock, no I/O.
 
+mod decoder;
 pub mod detail;
 mod headers;
+mod json;
 mod keys;
 mod otlp;
 mod tracestate;
@@ -17,7 +19,9 @@ mod tests;
 
 use std::borrow::Cow;
 
+pub use decoder::{Decoder, NotOtlp};
 pub use headers::Headers;
+pub use json::protobuf;
 pub use keys::Keys;
 pub use otlp::decode;
 pub use tracestate::{NoThreshold, OT, explicit_randomness, explicit_threshold, trace_state_entry};

@@ -4,7 +4,7 @@ use super::{Engine, Full, LOOK, output::Given, sets::Live, workspace::Workspace}
 use crate::{
     assemble::{Keying, Origin, Placed},
     decide::linked,
-    decode::{Batch, Headers, detail},
+    decode::{self, Batch, Headers, NotOtlp, detail},
     limits,
     model::{self, RecordTime},
     mutant::{self, Mutant},
@@ -87,23 +87,29 @@ impl Engine {
         self.assembly.observe(partition, timestamp, ceiling);
     }
 
-    fn take(&mut self, origin: Origin, headers: &dyn Headers, payload: &[u8]) -> Result<(), Full> {
+    fn take(&mut self, origin: Origin, headers: &dyn Headers, received: &[u8]) -> Result<(), Full> {
         let Origin { partition, offset, .. } = origin;
         let mut batch = std::mem::take(&mut self.scratch.batch);
-        let taken = match self.sets.decode(payload, headers, &mut batch) {
-            Ok(()) => self.make_room(self.need(payload, &batch), batch.spans.len()).map(|fits| {
+        let mut protobuf = std::mem::take(&mut self.scratch.protobuf);
+        let decoded = decode::protobuf(received, &mut protobuf).map_err(NotOtlp::from).and_then(|payload| {
+            self.sets.decode(payload, headers, &mut batch)?;
+            Ok(payload)
+        });
+        let taken = match decoded {
+            Ok(payload) => self.make_room(self.need(payload, &batch), batch.spans.len()).map(|fits| {
                 if fits {
                     self.place(origin, payload, &batch);
                 } else {
                     let reason = format!("{} spans in one record are more than the buffer takes", batch.spans.len());
-                    self.reject_record(partition, offset, reason.into(), payload);
+                    self.reject_record(partition, offset, reason.into(), received);
                 }
             }),
-            Err(malformed) => self.make_room(payload.len(), 0).map(|_| {
-                self.reject_record(partition, offset, malformed.to_string().into(), payload);
+            Err(refused) => self.make_room(received.len(), 0).map(|_| {
+                self.reject_record(partition, offset, refused.to_string().into(), received);
             }),
         };
         self.scratch.batch = batch;
+        self.scratch.protobuf = protobuf;
         self.scratch.trim();
         self.lessons.trim(LOOK);
         self.sets.trim(LOOK);

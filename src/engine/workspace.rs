@@ -12,6 +12,8 @@ use crate::{
 #[derive(Default)]
 pub struct Workspace {
     pub batch: Batch,
+    /// A record that came in JSON.
+    pub protobuf: Vec<u8>,
     /// The interned scope of each of the batch's.
     pub scopes: Vec<u32>,
     pub resources: Vec<u32>,
@@ -39,6 +41,7 @@ impl Workspace {
     pub fn bytes(&self) -> usize {
         let Self {
             batch,
+            protobuf,
             scopes,
             resources,
             late,
@@ -62,12 +65,14 @@ impl Workspace {
             + late.capacity() * size_of::<(u32, Threshold)>()
             + items.capacity() * size_of::<Item>()
             + stamped.capacity()
+            + protobuf.capacity()
     }
 
     /// What a huge record needed does not stay.
     pub fn trim(&mut self) {
         if self.bytes() > LOOK {
             self.batch = Batch::default();
+            self.protobuf = Vec::new();
             self.tree = Tree::default();
             self.values = Values::default();
             self.links = Vec::new();

@@ -7,7 +7,7 @@ use anyhow::ensure;
 use super::Unit;
 use crate::{
     course::Course,
-    decode::{self, Batch, Keys, Span, detail::Detail, explicit_threshold},
+    decode::{Batch, Decoder, Span, detail::Detail, explicit_threshold},
     limits,
     model::{Threshold, TraceId},
     names::Operations,
@@ -22,8 +22,7 @@ pub struct Kept {
     pub spans: u64,
     /// Of roots.
     pub operations: Operations,
-    batch: Batch,
-    nothing_wanted: Keys,
+    decoder: Decoder,
     /// More traces are refused.
     pub(super) most: usize,
 }
@@ -48,13 +47,13 @@ impl Kept {
     /// There are too many traces.
     pub fn add(&mut self, payload: Option<&[u8]>) -> anyhow::Result<()> {
         self.records += 1;
-        let mut batch = std::mem::take(&mut self.batch);
+        let mut decoder = std::mem::take(&mut self.decoder);
         let payload = payload.filter(|payload| payload.len() <= limits::RECORD_BYTES);
-        match payload.filter(|payload| decode::decode(payload, &self.nothing_wanted, &mut batch).is_ok()) {
-            Some(payload) => batch.spans.iter().for_each(|span| self.span(payload, &batch, span)),
+        match payload.and_then(|payload| decoder.read(payload).ok()) {
+            Some((payload, batch)) => batch.spans.iter().for_each(|span| self.span(payload, batch, span)),
             None => self.refused += 1,
         }
-        self.batch = batch;
+        self.decoder = decoder;
         ensure!(self.traces.len() <= self.most, "more than {} traces; choose a shorter range", self.most);
         Ok(())
     }
@@ -91,8 +90,7 @@ impl Default for Kept {
             refused: 0,
             spans: 0,
             operations: Operations::default(),
-            batch: Batch::default(),
-            nothing_wanted: Keys::new([]),
+            decoder: Decoder::default(),
             most: MOST,
         }
     }

@@ -8,7 +8,7 @@ use super::{Explanation, Follow};
 use crate::{
     assemble::Keying,
     decide::PolicySet,
-    decode::{self, Batch, Keys},
+    decode::{Batch, Decoder},
     engine::{self, Settings},
     model::{RecordTime, TraceId},
     recording::Record,
@@ -22,8 +22,7 @@ pub struct Gathered {
     /// Those that are whole.
     records: Vec<Record>,
     partitions: HashMap<(String, i32), Partition>,
-    batch: Batch,
-    nothing_wanted: Keys,
+    decoder: Decoder,
 }
 
 struct Note {
@@ -50,14 +49,7 @@ const RECORDS: usize = 50_000_000;
 
 impl Gathered {
     pub fn new(trace: TraceId) -> Self {
-        Self {
-            trace,
-            notes: Vec::new(),
-            records: Vec::new(),
-            partitions: HashMap::new(),
-            batch: Batch::default(),
-            nothing_wanted: Keys::new([]),
-        }
+        Self { trace, notes: Vec::new(), records: Vec::new(), partitions: HashMap::new(), decoder: Decoder::default() }
     }
 
     /// # Errors
@@ -70,12 +62,12 @@ impl Gathered {
         let partition = self.partitions.entry((record.topic.clone(), record.partition)).or_insert(first);
         partition.time = partition.time.max(timestamp.unwrap_or(i64::MIN));
         let value = record.value.as_deref().unwrap_or_default();
-        let is_otlp = decode::decode(value, &self.nothing_wanted, &mut self.batch).is_ok();
-        let holds = is_otlp && self.batch.spans.iter().any(|span| span.trace_id == self.trace.0);
-        partition.has_trace |= holds;
-        let whole = holds.then_some(self.records.len() as u32);
+        let holds = |batch: &Batch| batch.spans.iter().any(|span| span.trace_id == self.trace.0);
+        let held = self.decoder.read(value).ok().filter(|(_, batch)| holds(batch)).map(|(payload, _)| payload.to_vec());
+        partition.has_trace |= held.is_some();
+        let whole = held.is_some().then_some(self.records.len() as u32);
         self.notes.push(Note { time: partition.time, partition: partition.number, offset, timestamp, record: whole });
-        self.records.extend(holds.then_some(record));
+        self.records.extend(held.map(|payload| Record { value: Some(payload), ..record }));
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::{
-    decode::{self, Batch, Keys},
+    decode::Decoder,
     encode::{self, Item},
     engine::output::{Given, Named, Output, Refused},
     limits,
@@ -16,8 +16,7 @@ pub struct Split {
     pub tick: Tick,
     /// The largest record its topic takes, in bytes.
     record_bytes: usize,
-    batch: Batch,
-    nothing_wanted: Keys,
+    decoder: Decoder,
     /// The batch's spans, by trace.
     order: Vec<u32>,
     items: Vec<Item>,
@@ -33,14 +32,7 @@ const OVERFULL: usize = 4 * FULL;
 
 impl Split {
     pub fn new(record_bytes: usize) -> Self {
-        Self {
-            tick: Tick::default(),
-            record_bytes,
-            batch: Batch::default(),
-            nothing_wanted: Keys::new([]),
-            order: Vec::new(),
-            items: Vec::new(),
-        }
+        Self { tick: Tick::default(), record_bytes, decoder: Decoder::default(), order: Vec::new(), items: Vec::new() }
     }
 
     pub fn is_full(&self) -> bool {
@@ -56,31 +48,31 @@ impl Split {
         headers: &HeaderList,
         payload: Option<&[u8]>,
     ) {
-        let Some(payload) = payload else {
+        let Some(received) = payload else {
             return self.bury(partition, offset, 0, "the record has no value".into(), 0..0);
         };
-        if payload.len() > limits::RECORD_BYTES {
-            let reason = format!("the record has {} bytes, more than {}", payload.len(), limits::RECORD_BYTES);
+        if received.len() > limits::RECORD_BYTES {
+            let reason = format!("the record has {} bytes, more than {}", received.len(), limits::RECORD_BYTES);
             return self.bury(partition, offset, 0, reason.into(), 0..0);
         }
-        let mut batch = std::mem::take(&mut self.batch);
-        match decode::decode(payload, &self.nothing_wanted, &mut batch) {
-            Ok(()) => {
-                let given = Given { payload, batch: &batch };
+        let mut decoder = std::mem::take(&mut self.decoder);
+        match decoder.read(received) {
+            Ok((payload, batch)) => {
+                let given = Given { payload, batch };
                 self.write(partition, offset, timestamp, headers, &given);
                 self.reject(partition, offset, &given);
             }
-            Err(malformed) => {
+            Err(refused) => {
                 let start = self.tick.bytes.len();
-                if payload.len() <= self.record_bytes {
-                    self.tick.bytes.extend_from_slice(payload);
+                if received.len() <= self.record_bytes {
+                    self.tick.bytes.extend_from_slice(received);
                 }
                 let bytes = start..self.tick.bytes.len();
-                self.bury(partition, offset, 0, malformed.to_string().into(), bytes);
+                self.bury(partition, offset, 0, refused.to_string().into(), bytes);
             }
         }
         // What a huge record needed does not stay.
-        self.batch = if batch.bytes() > limits::RECORD_BYTES { Batch::default() } else { batch };
+        self.decoder = if decoder.bytes() > limits::RECORD_BYTES { Decoder::default() } else { decoder };
     }
 
     fn write(&mut self, partition: u32, offset: i64, timestamp: RecordTime, headers: &HeaderList, given: &Given<'_>) {

@@ -12,12 +12,7 @@ use rdkafka::{
 };
 
 use super::{Topics, client, refusal::Trouble};
-use crate::{
-    assemble::Keying,
-    config::Config,
-    decode::{self, Batch, Keys},
-    model::TraceId,
-};
+use crate::{assemble::Keying, config::Config, decode::Decoder, model::TraceId};
 
 /// What the look showed, in words for the log.
 pub struct Look {
@@ -58,8 +53,7 @@ pub fn look(config: &Config, topics: &Topics) -> KafkaResult<Look> {
         .set("enable.auto.commit", "false")
         .create_with_context(Trouble::default())?;
     consumer.assign(&assignment)?;
-    let mut batch = Batch::default();
-    let nothing_wanted = Keys::new([]);
+    let mut decoder = Decoder::default();
     let (mut seen, mut failed, begun) = (0, None, Instant::now());
     while seen < expected && begun.elapsed() < PATIENCE {
         let record = match consumer.poll(Duration::from_millis(100)) {
@@ -72,9 +66,7 @@ pub fn look(config: &Config, topics: &Topics) -> KafkaResult<Look> {
             }
         };
         seen += 1;
-        if decode::decode(record.payload().unwrap_or_default(), &nothing_wanted, &mut batch).is_err() {
-            continue;
-        }
+        let Ok((_, batch)) = decoder.read(record.payload().unwrap_or_default()) else { continue };
         let traces = batch.spans.iter().map(|span| span.trace_id).collect::<HashSet<_>>();
         let key = record.key().unwrap_or_default();
         let by_trace = |id: &[u8; 16]| key == id || TraceId::from_hex(key) == Some(TraceId(*id));

@@ -82,6 +82,22 @@ impl Collector {
         Self { folder, name: name.to_owned(), output }
     }
 
+    /// Writes on what it reads, unchanged, in another encoding, a trace a record.
+    pub fn relay(input: &Topic, output: &Topic, name: &str, encoding: &str) -> Self {
+        let brokers = &kafka().bootstrap;
+        let config = format!(
+            "receivers:\n  kafka: {{ brokers: [\"{brokers}\"], traces: {{ topics: [{}] }}, group_id: {name}, \
+             initial_offset: earliest, message_marking: {{ after: true }}, autocommit: {{ interval: 100ms }} }}\n\
+             exporters:\n  kafka: {{ brokers: [\"{brokers}\"], traces: {{ topic: {}, encoding: {encoding} }}, \
+             partition_traces_by_id: true, sending_queue: {{ block_on_overflow: true }} }}\n\
+             service:\n  pipelines:\n    traces: {{ receivers: [kafka], exporters: [kafka] }}\n",
+            input.name, output.name,
+        );
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        fs::write(folder.path().join("collector.yaml"), config).expect("a configuration");
+        Self { folder, name: name.to_owned(), output: output.clone() }
+    }
+
     pub fn config(&self) -> PathBuf {
         self.folder.path().join("collector.yaml")
     }
@@ -123,7 +139,19 @@ impl Running<'_> {
     }
 
     /// Reads the rest, decides what it holds, and ends. What each processor kept.
-    pub fn end(mut self, input: &Topic) -> BTreeMap<String, BTreeSet<TraceId>> {
+    pub fn end(self, input: &Topic) -> BTreeMap<String, BTreeSet<TraceId>> {
+        let output = &self.of.output;
+        self.stop(input);
+        let mut kept: BTreeMap<String, BTreeSet<TraceId>> = BTreeMap::new();
+        output.each(|record| {
+            let processor = record.header("processor").expect("which processor it is from").to_owned();
+            kept.entry(processor).or_default().extend(traces(&record.value));
+        });
+        kept
+    }
+
+    /// Reads the rest, writes what is left, and ends.
+    pub fn stop(mut self, input: &Topic) {
         self.reads(input);
         kill_process(Pid::from_child(&self.child), Signal::TERM).expect("the Collector runs");
         wait_until("the Collector to end", WRITING, || {
@@ -132,12 +160,6 @@ impl Running<'_> {
                 true
             })
         });
-        let mut kept: BTreeMap<String, BTreeSet<TraceId>> = BTreeMap::new();
-        self.of.output.each(|record| {
-            let processor = record.header("processor").expect("which processor it is from").to_owned();
-            kept.entry(processor).or_default().extend(traces(&record.value));
-        });
-        kept
     }
 }
 

@@ -55,6 +55,12 @@ pub fn keyed(partition: i32, at: i64, spans: Vec<Span>) -> Record {
     Record { key, ..record(partition, at, spans) }
 }
 
+/// As its producer would write it in JSON.
+pub fn in_json(record: Record) -> Record {
+    let data = TracesData::decode(&record.value[..]).expect("OTLP");
+    Record { value: serde_json::to_vec(&data).expect("JSON"), ..record }
+}
+
 /// Traces that nobody keeps, one record each, one every 100 ms: they move the clock of a partition from `from` to `to`.
 pub fn passing_time(partition: i32, from: i64, to: i64) -> impl Iterator<Item = Record> {
     // The clock is a median of 15 records, so it stands some records before the last.

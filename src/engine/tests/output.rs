@@ -6,7 +6,7 @@ use opentelemetry_proto::tonic::trace::v1::Span as Theirs;
 use proptest::prelude::*;
 
 use super::*;
-use crate::decode::arbitrary::{shaken, traces_data};
+use crate::decode::arbitrary::{finite, shaken, traces_data};
 
 /// A trace id, and raw bytes of what stands around a span and of the span: resource, scope, span.
 type Carried = ([u8; 16], Vec<u8>, Vec<u8>, Vec<u8>);
@@ -105,6 +105,20 @@ proptest! {
     }
 
     #[test]
+    fn what_comes_in_json_goes_out_as_protobuf(records in prop::collection::vec(finite(), 0..4)) {
+        let encodings = [
+            records.iter().map(|data| data.encode_to_vec()).collect::<Vec<_>>(),
+            records.iter().map(|data| serde_json::to_vec(data).expect("JSON")).collect(),
+        ];
+        let mut count = BTreeMap::new();
+        for (payloads, by) in encodings.iter().zip([1, -1]) {
+            through(payloads, 1 << 20).0.iter().for_each(|(_, payload)| spans_of(payload, &mut count, by));
+        }
+        count.retain(|_, count| *count != 0);
+        prop_assert!(count.is_empty(), "{:?}", count);
+    }
+
+    #[test]
     fn a_trace_too_large_for_a_record_is_split_between_spans(payloads in payloads(), limit in 50..600_usize) {
         let (kept, stats, pointers) = through(&payloads, limit);
         let mut received: Vec<_> = payloads.iter().flat_map(|payload| carried(payload).0).collect();
@@ -127,6 +141,19 @@ proptest! {
         }
         prop_assert!(pointers >= traces_refused.len());
     }
+}
+
+#[test]
+fn what_is_no_json_is_set_aside_as_it_came() {
+    let mut engine = Engine::new(settings(Keying::Keyed), policies(ALL));
+    engine.assign(Start::at(0));
+    let payload = br#"{"resourceSpans":7}"#;
+    let record = Record { partition: 0, offset: 0, timestamp: None, headers: &(), payload: Some(payload) };
+    engine.ingest(record, RecordTime::END).expect("room");
+    let tick = engine.cut();
+    let [letter] = &tick.dead[..] else { panic!("{} dead letters", tick.dead.len()) };
+    assert_eq!(letter.reason, "not OTLP/JSON: expected an array of objects as `resourceSpans` at line 1 column 18");
+    assert_eq!(&tick.bytes[letter.bytes.clone()], payload);
 }
 
 fn zero_ids(payload: &[u8]) -> usize {

@@ -16,8 +16,8 @@ const AT: RecordTime = RecordTime(1_700_000_000_000);
 
 /// The spans of a record, those without a usable trace id behind the others.
 fn carried(payload: &[u8]) -> (Vec<Carried>, Vec<Carried>) {
-    let mut batch = Batch::default();
-    decode::decode(payload, &Keys::new([]), &mut batch).expect("well-formed");
+    let mut decoder = Decoder::default();
+    let (payload, batch) = decoder.read(payload).expect("well-formed");
     let of = |scope: u32, trace: &[u8], span: &[u8]| {
         let scope = batch.scopes[scope as usize];
         let resource = batch.resources[scope.resource as usize];
@@ -44,8 +44,7 @@ proptest! {
         split.take(7, 11, AT, &none(), Some(&payload));
         let tick = &split.tick;
         let bytes = |range: &std::ops::Range<usize>| &tick.bytes[range.clone()];
-        let mut batch = Batch::default();
-        if decode::decode(&payload, &Keys::new([]), &mut batch).is_err() {
+        if Decoder::default().read(&payload).is_err() {
             prop_assert!(tick.kept.is_empty());
             prop_assert_eq!((tick.dead.len(), tick.dead[0].spans), (1, 0));
             prop_assert_eq!(bytes(&tick.dead[0].bytes), &payload[..]);
