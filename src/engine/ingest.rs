@@ -1,10 +1,12 @@
 //! A record is taken in: first its time, then its spans, each into its trace.
 
+use std::fmt::Display;
+
 use super::{Engine, Full, LOOK, output::Given, sets::Live, workspace::Workspace};
 use crate::{
     assemble::{Keying, Origin, Placed},
     decide::linked,
-    decode::{self, Batch, Headers, NotOtlp, detail},
+    decode::{self, Batch, Headers, detail},
     limits,
     model::{self, RecordTime},
     mutant::{self, Mutant},
@@ -88,15 +90,29 @@ impl Engine {
     }
 
     fn take(&mut self, origin: Origin, headers: &dyn Headers, received: &[u8]) -> Result<(), Full> {
+        let mut protobuf = std::mem::take(&mut self.scratch.protobuf);
+        let taken = match decode::protobuf(received, &mut protobuf) {
+            Ok(payload) => self.take_protobuf(origin, headers, payload, received),
+            Err(refused) => self.reject(origin, &refused, received),
+        };
+        self.scratch.protobuf = protobuf;
+        self.scratch.trim();
+        self.lessons.trim(LOOK);
+        self.sets.trim(LOOK);
+        taken
+    }
+
+    fn take_protobuf(
+        &mut self,
+        origin: Origin,
+        headers: &dyn Headers,
+        payload: &[u8],
+        received: &[u8],
+    ) -> Result<(), Full> {
         let Origin { partition, offset, .. } = origin;
         let mut batch = std::mem::take(&mut self.scratch.batch);
-        let mut protobuf = std::mem::take(&mut self.scratch.protobuf);
-        let decoded = decode::protobuf(received, &mut protobuf).map_err(NotOtlp::from).and_then(|payload| {
-            self.sets.decode(payload, headers, &mut batch)?;
-            Ok(payload)
-        });
-        let taken = match decoded {
-            Ok(payload) => self.make_room(self.need(payload, &batch), batch.spans.len()).map(|fits| {
+        let taken = match self.sets.decode(payload, headers, &mut batch) {
+            Ok(()) => self.make_room(self.need(payload, &batch), batch.spans.len()).map(|fits| {
                 if fits {
                     self.place(origin, payload, &batch);
                 } else {
@@ -104,16 +120,16 @@ impl Engine {
                     self.reject_record(partition, offset, reason.into(), received);
                 }
             }),
-            Err(refused) => self.make_room(received.len(), 0).map(|_| {
-                self.reject_record(partition, offset, refused.to_string().into(), received);
-            }),
+            Err(malformed) => self.reject(origin, &malformed, received),
         };
         self.scratch.batch = batch;
-        self.scratch.protobuf = protobuf;
-        self.scratch.trim();
-        self.lessons.trim(LOOK);
-        self.sets.trim(LOOK);
         taken
+    }
+
+    fn reject(&mut self, origin: Origin, why: &dyn Display, received: &[u8]) -> Result<(), Full> {
+        self.make_room(received.len(), 0)?;
+        self.reject_record(origin.partition, origin.offset, why.to_string().into(), received);
+        Ok(())
     }
 
     fn place(&mut self, origin: Origin, payload: &[u8], batch: &Batch) {
