@@ -36,7 +36,7 @@ use super::{
 /// The broker, started when first asked for. It ends with this process, however that ends.
 pub fn kafka() -> &'static Kafka {
     static KAFKA: OnceLock<Kafka> = OnceLock::new();
-    KAFKA.get_or_init(|| Kafka::start(1))
+    KAFKA.get_or_init(|| Kafka::compiled(1, Compiled::Well))
 }
 
 pub struct Kafka {
@@ -50,6 +50,15 @@ pub struct Kafka {
     /// Clients that start from `outside` are sent back to it for everything.
     pub outside: Way,
     brokers: Vec<Broker>,
+}
+
+/// How a broker's code is compiled as it runs.
+#[derive(Clone, Copy)]
+enum Compiled {
+    /// As everywhere: it pays where much passes through it.
+    Well,
+    /// It starts with a third less of CPU.
+    Soon,
 }
 
 struct Broker {
@@ -251,6 +260,10 @@ impl Kafka {
 
     /// Brokers of one's own.
     pub fn start(brokers: usize) -> Self {
+        Self::compiled(brokers, Compiled::Soon)
+    }
+
+    fn compiled(brokers: usize, compiled: Compiled) -> Self {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("a folder of the target folder");
         let jars = target.join("kafka/libs");
         fetch(&jars);
@@ -264,7 +277,7 @@ impl Kafka {
             .collect();
         let bootstrap = ports.iter().map(|of| format!("127.0.0.1:{}", of.inside)).collect::<Vec<_>>().join(",");
         let certificates = Certificates::make(&folder());
-        let brokers = (0..brokers).map(|at| Broker::start(&jars, at, &ports, &certificates)).collect();
+        let brokers = (0..brokers).map(|at| Broker::start(&jars, compiled, at, &ports, &certificates)).collect();
         let local = |port: u16| format!("127.0.0.1:{port}");
         let (sasl, mutual) = (local(ports[0].sasl), local(ports[0].mutual));
         let mut kafka = Self { bootstrap, sasl, mutual, certificates, outside: ways.remove(0), brokers };
@@ -279,11 +292,11 @@ impl Kafka {
 // === impl Broker ===
 
 impl Broker {
-    fn start(jars: &Path, at: usize, ports: &[Ports], certificates: &Certificates) -> Self {
+    fn start(jars: &Path, compiled: Compiled, at: usize, ports: &[Ports], certificates: &Certificates) -> Self {
         let folder = folder();
         let settings = properties(&folder, at, ports) + &security(certificates);
         fs::write(folder.join("server.properties"), settings).expect("a broker's settings");
-        let shell = spawn(jars, &folder);
+        let shell = spawn(jars, &folder, compiled);
         Self { folder, shell }
     }
 
@@ -368,15 +381,15 @@ fn security(certificates: &Certificates) -> String {
 }
 
 /// A shell that formats the broker's folder, runs the broker, and takes both away when our end of its input closes.
-fn spawn(jars: &Path, folder: &Path) -> Child {
+fn spawn(jars: &Path, folder: &Path, compiled: Compiled) -> Child {
     let script = r#"
         trap '' INT TERM HUP
-        java -cp "$1/*" kafka.tools.StorageTool format -t dGFpbHdhdGVyLXRlc3RzIQ -c "$2/server.properties" \
+        java -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp "$1/*" kafka.tools.StorageTool format -t dGFpbHdhdGVyLXRlc3RzIQ -c "$2/server.properties" \
             --add-scram "SCRAM-SHA-512=[name=$3,password=$4]" || exit 1
         (read -r _; touch "$2/over"; kill -9 "$(cat "$2/pid")") <&3 &
         while :; do
             # A broker that ignores the signal could not be asked to end.
-            (trap - TERM; exec java -Xms512m -Xmx1g -cp "$1/*" kafka.Kafka "$2/server.properties") &
+            (trap - TERM; exec java -Xms512m -Xmx1g $5 -cp "$1/*" kafka.Kafka "$2/server.properties") &
             echo $! >"$2/pid"
             wait $!
             ended=$?
@@ -392,6 +405,10 @@ fn spawn(jars: &Path, folder: &Path) -> Child {
         .args(["-c", &format!("exec 3<&0 </dev/null; {script}"), "kafka"])
         .args([jars, folder])
         .args([SCRAM_USER, PASSWORD])
+        .arg(match compiled {
+            Compiled::Well => "",
+            Compiled::Soon => "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+        })
         .stdin(Stdio::piped())
         .stdout(log.try_clone().expect("a second handle"))
         .stderr(log)
