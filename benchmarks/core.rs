@@ -4,12 +4,16 @@ mod support;
 
 use std::sync::LazyLock;
 
-use divan::{AllocProfiler, Bencher, counter::ItemsCount};
+use divan::{AllocProfiler, Bencher, black_box, counter::ItemsCount};
+use opentelemetry_proto::tonic::trace::v1::TracesData;
+use prost::Message;
+use serde::de::IgnoredAny;
 use support::{
     Case, Form, Records,
     cases::{SECONDS, WARM_UP},
     records::spans,
 };
+use tailwater::decode;
 
 #[global_allocator]
 static ALLOCATOR: AllocProfiler = AllocProfiler::system();
@@ -29,6 +33,31 @@ fn keyed(bencher: Bencher<'_, '_>, case: Case) {
 #[divan::bench(args = Case::ALL, sample_count = 10, sample_size = 1)]
 fn batched(bencher: Bencher<'_, '_>, case: Case) {
     run(bencher, case, &BATCHED);
+}
+
+/// OTLP/JSON brought to protobuf, beside a walk over its values.
+#[divan::bench(args = [Form::Keyed, Form::Batched], sample_count = 10, sample_size = 1)]
+fn json(bencher: Bencher<'_, '_>, form: Form) {
+    let mut buffer = Vec::new();
+    each_json(bencher, form, |json| _ = black_box(decode::protobuf(json, &mut buffer).expect("OTLP/JSON")));
+}
+
+#[divan::bench(args = [Form::Keyed, Form::Batched], sample_count = 10, sample_size = 1)]
+fn json_walk(bencher: Bencher<'_, '_>, form: Form) {
+    each_json(bencher, form, |json| _ = serde_json::from_slice::<IgnoredAny>(json).expect("JSON"));
+}
+
+fn each_json(bencher: Bencher<'_, '_>, form: Form, mut read: impl FnMut(&[u8])) {
+    let records = if form == Form::Keyed { &KEYED } else { &BATCHED };
+    let (_, measured) = records.split(WARM_UP);
+    let json: Vec<_> = measured
+        .iter()
+        .map(|record| {
+            let data = TracesData::decode(&record.value[..]).expect("OTLP");
+            serde_json::to_vec(&data).expect("JSON")
+        })
+        .collect();
+    bencher.counter(ItemsCount::new(spans(measured))).bench_local(|| json.iter().for_each(|json| read(json)));
 }
 
 fn run(bencher: Bencher<'_, '_>, case: Case, records: &Records) {

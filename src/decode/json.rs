@@ -183,7 +183,9 @@ pub fn protobuf<'a>(payload: &'a [u8], buffer: &'a mut Vec<u8>) -> Result<&'a [u
         return Ok(payload);
     }
     buffer.clear();
-    let mut json = serde_json::Deserializer::from_slice(payload);
+    // Once for all is several times as fast as string by string.
+    let text = str::from_utf8(payload).map_err(|error| NotJson(error.to_string()))?;
+    let mut json = serde_json::Deserializer::from_str(text);
     let is_foreign = Fields { of: &TRACES_DATA, out: buffer }.deserialize(&mut json)?;
     json.end()?;
     if is_foreign { Err(NotJson("no resourceSpans, only unknown fields".to_owned())) } else { Ok(buffer) }
@@ -358,18 +360,25 @@ impl Value<'_> {
             }
             Kind::Enum(names) => match names.iter().position(|name| *name == text) {
                 Some(number) => self.varint(number as u64),
-                None => return text.parse().is_ok_and(|number| self.integer(number)),
+                None => return self.number(text),
             },
             Kind::Double => match text.parse() {
                 Ok(value) => self.double(value),
                 Err(_) => return false,
             },
-            _ => match text.parse() {
-                Ok(value) => return self.integer(value),
-                Err(_) => return text.parse().is_ok_and(|value| self.float(value)),
-            },
+            _ => return self.number(text),
         }
         true
+    }
+
+    fn number(&mut self, text: &str) -> bool {
+        if let Ok(value) = text.parse::<u64>() {
+            self.integer(value.into())
+        } else if let Ok(value) = text.parse::<i64>() {
+            self.integer(value.into())
+        } else {
+            text.parse().is_ok_and(|value| self.float(value))
+        }
     }
 }
 

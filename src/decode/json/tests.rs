@@ -246,4 +246,6 @@ fn protobuf_stays_as_it_is() {
     for payload in [&b""[..], b"\x0a\x00", b"[]", b" {}", b"\xff"] {
         assert_eq!(protobuf(payload, &mut buffer), Ok(payload));
     }
+    let no_text = protobuf(b"{\"\xff\":0}", &mut buffer).expect_err("no text");
+    assert_eq!(no_text.to_string(), "not OTLP/JSON: invalid utf-8 sequence of 1 bytes from index 2");
 }
