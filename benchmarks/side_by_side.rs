@@ -52,7 +52,7 @@ mod traffic;
 #[path = "side_by_side/watch.rs"]
 mod watch;
 
-use std::{env, fs, path::Path};
+use std::{cell::LazyCell, env, fs, path::Path};
 
 use floor::Floor;
 use results::Results;
@@ -88,7 +88,11 @@ fn main() {
         println!("QUICK: this shows that it works; the figures are of start-up more than of anything else.");
     }
     let is_wanted = |name: &str| words.is_empty() || words.iter().any(|word| word == name);
-    for row in ROWS.into_iter().filter(|row| is_wanted(row.name)) {
+    let capacity = LazyCell::new(|| number("CAPACITY").unwrap_or_else(drain::capacity));
+    for mut row in ROWS.into_iter().filter(|row| is_wanted(row.name)) {
+        if row.is_main() {
+            row.most = drain::most(*capacity);
+        }
         if words.is_empty() && !has_room(&row) {
             println!("\n{} needs {} GiB of memory, and is left out.", row.name, LARGE_KIB >> 20);
             continue;
@@ -97,17 +101,13 @@ fn main() {
         results.put(drain.row.name, results::row(&drain));
     }
     let [is_steady, is_killed] = PARTS.map(is_wanted);
-    let capacity = (is_steady || is_killed).then(|| number("CAPACITY").unwrap_or_else(drain::capacity));
-    for (capacity, share) in
-        capacity.filter(|_| is_steady).into_iter().flat_map(|of| steady::shares().iter().map(move |share| (of, share)))
-    {
-        let steady = steady::steady(capacity, *share);
-        results.put(&format!("steady-{share}"), results::steady(&steady));
+    for share in steady::shares().iter().filter(|_| is_steady) {
+        results.put(&format!("steady-{share}"), results::steady(&steady::steady(*capacity, *share)));
     }
     let times = number("KILLS").map_or(if is_quick() { 1 } else { KILLS }, |kills| kills as usize);
-    if let Some(capacity) = capacity.filter(|_| is_killed) {
+    if is_killed {
         // Who is killed has to catch up, beside the other.
-        results.put("kills", results::kills(&kills::kills(capacity / 8.0, times)));
+        results.put("kills", results::kills(&kills::kills(*capacity / 8.0, times)));
     }
     show(&results);
 }

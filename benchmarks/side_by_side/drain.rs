@@ -57,6 +57,11 @@ pub fn capacity() -> f64 {
     drain.per_second(&drain.lines.lines[0]).first().copied().expect("the Collector reads its topic")
 }
 
+/// So many spans the Collector reads, which can so many in a second, long before it decides on a trace of which it has not read all.
+pub fn most(capacity: f64) -> usize {
+    (capacity * 1.5 * WAIT.as_secs_f64()) as usize
+}
+
 /// Runs a contender over the topic, and reads what it kept.
 fn run(contender: Contender, task: &Task<'_>, group: &str) -> Result<(Drained, Option<Kept>), String> {
     let (brokers, output) = (&kafka().bootstrap, kafka().existing(&format!("{group}-kept"), topic::PARTITIONS));

@@ -15,6 +15,8 @@ pub struct Row {
     pub encoding: Encoding,
     pub policies: Policies,
     pub asks: Asks,
+    /// Spans, at most, where `SPANS` says nothing.
+    pub most: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +97,7 @@ impl Encoding {
 
 impl Row {
     pub const fn new(name: &'static str, kind: Kind, form: Form, policies: Policies) -> Self {
-        Self { name, kind, form, encoding: Encoding::Protobuf, policies, asks: Asks::Cost }
+        Self { name, kind, form, encoding: Encoding::Protobuf, policies, asks: Asks::Cost, most: usize::MAX }
     }
 
     const fn in_json(name: &'static str, form: Form) -> Self {
@@ -115,7 +117,7 @@ impl Row {
         matches!(self.asks, Asks::Held(spans) if spans > 2_000_000)
     }
 
-    fn is_main(&self) -> bool {
+    pub fn is_main(&self) -> bool {
         ["keyed", "batched"].contains(&self.name)
     }
 
@@ -160,10 +162,12 @@ impl Row {
 
     /// About.
     fn spans(&self) -> usize {
-        let all = number("SPANS").map_or(SPANS, |spans| spans as usize);
+        let given = number("SPANS").map(|spans| spans as usize);
+        let all = given.unwrap_or(SPANS);
         let spans = match self.asks {
             Asks::Held(spans) => spans,
             Asks::Workers => all * LONGER,
+            Asks::Cost if self.is_main() && given.is_none() => self.most.min(all * MAIN),
             Asks::Cost if self.is_main() => all * MAIN,
             Asks::Cost | Asks::Bytes if self.kind == Kind::Wide => all / NARROW,
             Asks::Cost | Asks::Bytes => all,
