@@ -5,13 +5,11 @@ mod support;
 use std::sync::LazyLock;
 
 use divan::{AllocProfiler, Bencher, black_box, counter::ItemsCount};
-use opentelemetry_proto::tonic::trace::v1::TracesData;
-use prost::Message;
 use serde::de::IgnoredAny;
 use support::{
     Case, Form, Records,
     cases::{SECONDS, WARM_UP},
-    records::spans,
+    records::{in_json, spans},
 };
 use tailwater::decode;
 
@@ -50,13 +48,7 @@ fn json_walk(bencher: Bencher<'_, '_>, form: Form) {
 fn each_json(bencher: Bencher<'_, '_>, form: Form, mut read: impl FnMut(&[u8])) {
     let records = if form == Form::Keyed { &KEYED } else { &BATCHED };
     let (_, measured) = records.split(WARM_UP);
-    let json: Vec<_> = measured
-        .iter()
-        .map(|record| {
-            let data = TracesData::decode(&record.value[..]).expect("OTLP");
-            serde_json::to_vec(&data).expect("JSON")
-        })
-        .collect();
+    let json: Vec<_> = measured.iter().map(|record| in_json(&record.value)).collect();
     bencher.counter(ItemsCount::new(spans(measured))).bench_local(|| json.iter().for_each(|json| read(json)));
 }
 

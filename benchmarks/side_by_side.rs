@@ -90,7 +90,8 @@ fn main() {
     let is_wanted = |name: &str| words.is_empty() || words.iter().any(|word| word == name);
     let capacity = LazyCell::new(|| number("CAPACITY").unwrap_or_else(drain::capacity));
     for mut row in ROWS.into_iter().filter(|row| is_wanted(row.name)) {
-        if row.is_main() {
+        // Who says how many are to be read is not to be told.
+        if row.is_main() && number("SPANS").is_none() {
             row.most = drain::most(*capacity);
         }
         if words.is_empty() && !has_room(&row) {

@@ -23,7 +23,7 @@ use opentelemetry_proto::tonic::{
     },
 };
 use prost::Message;
-use support::{Counting, Feed, Form, counting, feed, policies};
+use support::{Counting, Feed, Form, counting, feed, policies, records::in_json};
 use tailwater::{
     cases,
     decide::{self, Part, PolicySet, condition},
@@ -168,8 +168,7 @@ fn records() {
     let mut engine = None::<Feed>;
     let mut at_ms = 0;
     let mut seeds = messages();
-    let data = seeds.iter().map(|seed| TracesData::decode(&seed[..]).expect("OTLP"));
-    seeds.extend(data.map(|data| serde_json::to_vec(&data).expect("JSON")).collect::<Vec<_>>());
+    seeds.extend(messages().iter().map(|message| in_json(message)));
     fuzz(&seeds, |value| {
         let engine = engine.get_or_insert_with(|| Feed::new(settings, set.clone()));
         at_ms += 50;

@@ -2,11 +2,14 @@
 
 use std::env;
 
-use opentelemetry_proto::tonic::trace::v1::TracesData;
-use prost::Message;
-use tailwater::generate::{Record, batched, keyed};
+use tailwater::generate::Record;
 
-use super::{number, policies::Policies, support::Form, traffic::Kind};
+use super::{
+    number,
+    policies::Policies,
+    support::{Form, records::in_json},
+    traffic::Kind,
+};
 
 pub struct Row {
     pub name: &'static str,
@@ -15,7 +18,7 @@ pub struct Row {
     pub encoding: Encoding,
     pub policies: Policies,
     pub asks: Asks,
-    /// Spans, at most, where `SPANS` says nothing.
+    /// Spans, at most, of the main table.
     pub most: usize,
 }
 
@@ -38,7 +41,6 @@ pub enum Asks {
     Bytes,
 }
 
-const BATCH: usize = 100;
 /// What 60,000 of the shop's traces have; `SPANS` says otherwise.
 const SPANS: usize = 870_000;
 /// So many spans have the bytes of one of 10 kB.
@@ -149,37 +151,25 @@ impl Row {
     }
 
     pub fn records(&self) -> Box<dyn Iterator<Item = Record>> {
-        let traces = self.kind.traces(self.spans());
-        let records: Box<dyn Iterator<Item = Record>> = match self.form {
-            Form::Keyed => Box::new(keyed(traces)),
-            Form::Batched => Box::new(batched(traces, BATCH)),
-        };
+        let records = self.form.cut(self.kind.traces(self.spans()));
         match self.encoding {
             Encoding::Protobuf => records,
-            Encoding::Json => Box::new(records.map(in_json)),
+            Encoding::Json => Box::new(records.map(|record| Record { value: in_json(&record.value), ..record })),
         }
     }
 
     /// About.
     fn spans(&self) -> usize {
-        let given = number("SPANS").map(|spans| spans as usize);
-        let all = given.unwrap_or(SPANS);
+        let all = number("SPANS").map_or(SPANS, |spans| spans as usize);
         let spans = match self.asks {
             Asks::Held(spans) => spans,
             Asks::Workers => all * LONGER,
-            Asks::Cost if self.is_main() && given.is_none() => self.most.min(all * MAIN),
-            Asks::Cost if self.is_main() => all * MAIN,
+            Asks::Cost if self.is_main() => self.most.min(all * MAIN),
             Asks::Cost | Asks::Bytes if self.kind == Kind::Wide => all / NARROW,
             Asks::Cost | Asks::Bytes => all,
         };
         if is_quick() { spans / QUICK } else { spans }
     }
-}
-
-fn in_json(mut record: Record) -> Record {
-    let data = TracesData::decode(&record.value[..]).expect("OTLP");
-    record.value = serde_json::to_vec(&data).expect("JSON");
-    record
 }
 
 /// What `REPEATS` says, and one where it is only to be shown that it works.

@@ -2,6 +2,8 @@
 
 use std::{fs, io, path::Path};
 
+use opentelemetry_proto::tonic::trace::v1::TracesData;
+use prost::Message;
 use tailwater::{
     assemble::Keying,
     generate::{self, Shape, Trace, Traffic},
@@ -32,6 +34,11 @@ pub struct Record {
 
 pub const PARTITIONS: u32 = 4;
 const BATCH: usize = 100;
+
+/// A record as its producer would write it in JSON.
+pub fn in_json(value: &[u8]) -> Vec<u8> {
+    serde_json::to_vec(&TracesData::decode(value).expect("OTLP")).expect("JSON")
+}
 
 // === impl Form ===
 

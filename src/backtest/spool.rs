@@ -113,15 +113,20 @@ impl Spool {
     /// # Errors
     /// There are too many records or traces, or the disk is full.
     pub fn add(&mut self, record: recording::Record) -> anyhow::Result<()> {
+        let mut decoder = std::mem::take(&mut self.decoder);
+        let added = self.add_read(record, &mut decoder);
+        self.decoder = decoder;
+        added
+    }
+
+    fn add_read(&mut self, record: recording::Record, decoder: &mut Decoder) -> anyhow::Result<()> {
         let Most { records, traces } = self.most;
         ensure!(self.notes.len() < records, "more than {records} records; choose a shorter range");
         let recording::Record { topic, partition, offset, timestamp, headers, value, .. } = record;
         let number = self.numbers.len() as u32;
         let partition = *self.numbers.entry((topic, partition)).or_insert(number);
         let value = value.filter(|value| value.len() <= limits::RECORD_BYTES);
-        let mut decoder = std::mem::take(&mut self.decoder);
         let Some((value, batch)) = value.as_deref().and_then(|value| decoder.read(value).ok()) else {
-            self.decoder = decoder;
             self.refused += 1;
             return self.note(partition, offset, timestamp, &[], Vec::new());
         };
@@ -138,9 +143,7 @@ impl Spool {
             "more than {traces} traces; choose a shorter range, or a part of the traces with --sample"
         );
         let (value, headers) = if is_wanted { (value, headers) } else { (&[][..], Vec::new()) };
-        self.note(partition, offset, timestamp, value, headers)?;
-        self.decoder = decoder;
-        Ok(())
+        self.note(partition, offset, timestamp, value, headers)
     }
 
     fn note(

@@ -69,33 +69,37 @@ impl Collector {
         };
         let all = |line: &dyn Fn(&(&str, &str)) -> String| processors.iter().map(line).collect::<String>();
         let config = format!(
-            "receivers:\n  kafka: {{ brokers: [\"{brokers}\"], traces: {{ topics: [{}] }}, group_id: {name}, \
-             initial_offset: earliest, message_marking: {{ after: true }}, autocommit: {{ interval: 100ms }} }}\n\
-             processors:\n{}exporters:\n{}service:\n  pipelines:\n{}",
-            input.name,
+            "processors:\n{}exporters:\n{}service:\n  pipelines:\n{}",
             all(&tail_sampling),
             all(&exporter),
             all(&pipeline),
         );
-        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
-        fs::write(folder.path().join("collector.yaml"), config).expect("a configuration");
-        Self { folder, name: name.to_owned(), output }
+        Self::reading(input, name, output, &config)
     }
 
     /// Writes on what it reads, unchanged, in another encoding, a trace a record.
     pub fn relay(input: &Topic, output: &Topic, name: &str, encoding: &str) -> Self {
         let brokers = &kafka().bootstrap;
         let config = format!(
-            "receivers:\n  kafka: {{ brokers: [\"{brokers}\"], traces: {{ topics: [{}] }}, group_id: {name}, \
-             initial_offset: earliest, message_marking: {{ after: true }}, autocommit: {{ interval: 100ms }} }}\n\
-             exporters:\n  kafka: {{ brokers: [\"{brokers}\"], traces: {{ topic: {}, encoding: {encoding} }}, \
+            "exporters:\n  kafka: {{ brokers: [\"{brokers}\"], traces: {{ topic: {}, encoding: {encoding} }}, \
              partition_traces_by_id: true, sending_queue: {{ block_on_overflow: true }} }}\n\
              service:\n  pipelines:\n    traces: {{ receivers: [kafka], exporters: [kafka] }}\n",
-            input.name, output.name,
+            output.name,
+        );
+        Self::reading(input, name, output.clone(), &config)
+    }
+
+    /// By what its configuration says beside what it reads.
+    fn reading(input: &Topic, name: &str, output: Topic, beside: &str) -> Self {
+        let config = format!(
+            "receivers:\n  kafka: {{ brokers: [\"{}\"], traces: {{ topics: [{}] }}, group_id: {name}, \
+             initial_offset: earliest, message_marking: {{ after: true }}, autocommit: {{ interval: 100ms }} }}\n{beside}",
+            kafka().bootstrap,
+            input.name,
         );
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
         fs::write(folder.path().join("collector.yaml"), config).expect("a configuration");
-        Self { folder, name: name.to_owned(), output: output.clone() }
+        Self { folder, name: name.to_owned(), output }
     }
 
     pub fn config(&self) -> PathBuf {

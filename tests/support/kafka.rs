@@ -36,7 +36,7 @@ use super::{
 /// The broker, started when first asked for. It ends with this process, however that ends.
 pub fn kafka() -> &'static Kafka {
     static KAFKA: OnceLock<Kafka> = OnceLock::new();
-    KAFKA.get_or_init(|| Kafka::compiled(1, Compiled::Well))
+    KAFKA.get_or_init(|| Kafka::run(1, ""))
 }
 
 pub struct Kafka {
@@ -50,15 +50,6 @@ pub struct Kafka {
     /// Clients that start from `outside` are sent back to it for everything.
     pub outside: Way,
     brokers: Vec<Broker>,
-}
-
-/// How a broker's code is compiled as it runs.
-#[derive(Clone, Copy)]
-enum Compiled {
-    /// As everywhere: it pays where much passes through it.
-    Well,
-    /// It starts with a third less of CPU.
-    Soon,
 }
 
 struct Broker {
@@ -138,6 +129,8 @@ pub const PASSWORD: &str = "hunter2";
 /// Partitions of the log of transactions: each one's leader coordinates those that belong there.
 const COORDINATORS: i32 = 4;
 
+/// What Java is told of what does not run for long: so it takes a third less of CPU. Where much passes through, it pays to compile well.
+const SHORT_LIVED: &str = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC";
 /// For a broker to come up.
 const START: Duration = Duration::from_secs(120);
 /// For one answer of a broker that is there.
@@ -260,10 +253,10 @@ impl Kafka {
 
     /// Brokers of one's own.
     pub fn start(brokers: usize) -> Self {
-        Self::compiled(brokers, Compiled::Soon)
+        Self::run(brokers, SHORT_LIVED)
     }
 
-    fn compiled(brokers: usize, compiled: Compiled) -> Self {
+    fn run(brokers: usize, java: &str) -> Self {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("a folder of the target folder");
         let jars = target.join("kafka/libs");
         fetch(&jars);
@@ -277,7 +270,7 @@ impl Kafka {
             .collect();
         let bootstrap = ports.iter().map(|of| format!("127.0.0.1:{}", of.inside)).collect::<Vec<_>>().join(",");
         let certificates = Certificates::make(&folder());
-        let brokers = (0..brokers).map(|at| Broker::start(&jars, compiled, at, &ports, &certificates)).collect();
+        let brokers = (0..brokers).map(|at| Broker::start(&jars, java, at, &ports, &certificates)).collect();
         let local = |port: u16| format!("127.0.0.1:{port}");
         let (sasl, mutual) = (local(ports[0].sasl), local(ports[0].mutual));
         let mut kafka = Self { bootstrap, sasl, mutual, certificates, outside: ways.remove(0), brokers };
@@ -292,11 +285,11 @@ impl Kafka {
 // === impl Broker ===
 
 impl Broker {
-    fn start(jars: &Path, compiled: Compiled, at: usize, ports: &[Ports], certificates: &Certificates) -> Self {
+    fn start(jars: &Path, java: &str, at: usize, ports: &[Ports], certificates: &Certificates) -> Self {
         let folder = folder();
         let settings = properties(&folder, at, ports) + &security(certificates);
         fs::write(folder.join("server.properties"), settings).expect("a broker's settings");
-        let shell = spawn(jars, &folder, compiled);
+        let shell = spawn(jars, &folder, java);
         Self { folder, shell }
     }
 
@@ -381,10 +374,10 @@ fn security(certificates: &Certificates) -> String {
 }
 
 /// A shell that formats the broker's folder, runs the broker, and takes both away when our end of its input closes.
-fn spawn(jars: &Path, folder: &Path, compiled: Compiled) -> Child {
+fn spawn(jars: &Path, folder: &Path, java: &str) -> Child {
     let script = r#"
         trap '' INT TERM HUP
-        java -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp "$1/*" kafka.tools.StorageTool format -t dGFpbHdhdGVyLXRlc3RzIQ -c "$2/server.properties" \
+        java $6 -cp "$1/*" kafka.tools.StorageTool format -t dGFpbHdhdGVyLXRlc3RzIQ -c "$2/server.properties" \
             --add-scram "SCRAM-SHA-512=[name=$3,password=$4]" || exit 1
         (read -r _; touch "$2/over"; kill -9 "$(cat "$2/pid")") <&3 &
         while :; do
@@ -405,10 +398,7 @@ fn spawn(jars: &Path, folder: &Path, compiled: Compiled) -> Child {
         .args(["-c", &format!("exec 3<&0 </dev/null; {script}"), "kafka"])
         .args([jars, folder])
         .args([SCRAM_USER, PASSWORD])
-        .arg(match compiled {
-            Compiled::Well => "",
-            Compiled::Soon => "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
-        })
+        .args([java, SHORT_LIVED])
         .stdin(Stdio::piped())
         .stdout(log.try_clone().expect("a second handle"))
         .stderr(log)
