@@ -62,12 +62,15 @@ pub struct Context {
     events: Mutex<VecDeque<Event>>,
     trouble: Trouble,
     closing: AtomicBool,
+    /// A rebalance waits for an answer.
+    asked: AtomicBool,
     /// What librdkafka's clock said, in milliseconds, and the wall clock, when it first took stock.
     clocks: OnceLock<(i64, i64)>,
 }
 
 /// Takes partitions on, by the protocol the group speaks.
 pub fn assign(consumer: &BaseConsumer<Context>, partitions: &TopicPartitionList) -> KafkaResult<()> {
+    consumer.context().asked.store(false, Ordering::Relaxed);
     match consumer.rebalance_protocol() {
         RebalanceProtocol::Cooperative => consumer.incremental_assign(partitions),
         _ => consumer.assign(partitions),
@@ -76,6 +79,7 @@ pub fn assign(consumer: &BaseConsumer<Context>, partitions: &TopicPartitionList)
 
 /// Gives partitions back, by the protocol the group speaks.
 pub fn unassign(consumer: &BaseConsumer<Context>, partitions: &TopicPartitionList) -> KafkaResult<()> {
+    consumer.context().asked.store(false, Ordering::Relaxed);
     match consumer.rebalance_protocol() {
         RebalanceProtocol::Cooperative => consumer.incremental_unassign(partitions),
         _ => consumer.unassign(),
@@ -101,6 +105,11 @@ impl Context {
         self.trouble.refusal()
     }
 
+    /// Whether a rebalance waits for an answer.
+    pub fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+
     pub fn close(&self) {
         self.closing.store(true, Ordering::Release);
     }
@@ -119,6 +128,7 @@ impl Context {
 impl ConsumerContext for Context {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, kind: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
         let assigned = kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        self.asked.store(true, Ordering::Relaxed);
         if self.closing.load(Ordering::Acquire) {
             return leave(consumer, assigned, partitions);
         }

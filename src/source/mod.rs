@@ -6,6 +6,7 @@ mod expired;
 mod follow;
 mod keying;
 mod metadata;
+mod orphans;
 mod polled;
 mod range;
 mod recaller;
@@ -46,6 +47,7 @@ use crate::{
 };
 use context::Context;
 pub use context::{Event, Head};
+use orphans::Orphans;
 
 /// A topic's partition. Topic names are few and shared.
 pub type Partition = (Arc<str>, i32);
@@ -54,6 +56,8 @@ pub type Partition = (Arc<str>, i32);
 pub struct Source {
     consumer: Arc<BaseConsumer<Context>>,
     start: Start,
+    /// Of a group that moves partitions one by one, and knows this member by a name.
+    orphans: Option<Orphans>,
 }
 
 /// Commits offsets for a source, from another thread.
@@ -91,6 +95,7 @@ pub enum NoBeginning {
 
 /// Makes a member static; two members of one name fence each other.
 const INSTANCE: &str = "group.instance.id";
+const STRATEGY: &str = "partition.assignment.strategy";
 /// How long one request to a broker may take before it is tried again: a worker polls in between.
 const REQUEST: Duration = Duration::from_secs(1);
 
@@ -100,8 +105,8 @@ impl Source {
     /// Joins the group. No broker is contacted before the first poll. `instance` tells the workers of a static member apart.
     ///
     /// # Errors
-    /// A property librdkafka does not know or refuses.
-    pub fn new(config: &Config, statistics: Duration, instance: Option<usize>) -> KafkaResult<Self> {
+    /// A property librdkafka does not know or refuses; no thread to be had.
+    pub fn new(config: &Config, statistics: Duration, instance: Option<usize>) -> anyhow::Result<Self> {
         let mut client = reader(config, &config.input.group, statistics);
         if let (Some(member), Some(instance)) = (config.kafka.properties.get(INSTANCE), instance) {
             client.set(INSTANCE, format!("{member}-{instance}"));
@@ -109,7 +114,12 @@ impl Source {
         let consumer: Arc<BaseConsumer<Context>> = Arc::new(client.create_with_context(Context::default())?);
         let topics = config.input.topics.iter().map(|topic| topic.name.as_str()).collect::<Vec<_>>();
         consumer.subscribe(&topics)?;
-        Ok(Self { consumer, start: config.input.start })
+        let moves_one_by_one = client.get(STRATEGY).is_some_and(|strategy| strategy.contains("cooperative"));
+        let is_static = config.kafka.properties.contains_key(INSTANCE);
+        // One of a process looks.
+        let looks = is_static && moves_one_by_one && instance.is_none_or(|instance| instance == 0);
+        let orphans = looks.then(|| Orphans::watch(config)).transpose()?;
+        Ok(Self { consumer, start: config.input.start, orphans })
     }
 
     /// Joins no group, which is then not there for anybody to see: these partitions are assigned, and stay so.
@@ -120,12 +130,28 @@ impl Source {
         let context = Context::default();
         context.push(Event::Assigned(partitions));
         let consumer = reader(config, &config.input.group, statistics).create_with_context(context)?;
-        Ok(Self { consumer: Arc::new(consumer), start: config.input.start })
+        Ok(Self { consumer: Arc::new(consumer), start: config.input.start, orphans: None })
     }
 
     /// The next record, if one comes in time. Events collect meanwhile.
     pub fn poll(&self, timeout: Duration) -> Option<KafkaResult<BorrowedMessage<'_>>> {
+        if let Some(orphans) = &self.orphans
+            && !self.consumer.context().is_asked()
+            && orphans.are_found()
+            && let Err(error) = self.join_anew()
+        {
+            return Some(Err(error));
+        }
         self.consumer.poll(timeout)
+    }
+
+    /// Leaves the group, which gives all that is nobody's to somebody, and comes back.
+    fn join_anew(&self) -> KafkaResult<()> {
+        let subscription = self.consumer.subscription()?;
+        let topics = subscription.elements();
+        let topics: Vec<&str> = topics.iter().map(|element| element.topic()).collect();
+        self.consumer.unsubscribe();
+        self.consumer.subscribe(&topics)
     }
 
     /// What the brokers refuse, right after a poll that failed on it.
@@ -337,7 +363,7 @@ fn reader(config: &Config, group: &str, statistics: Duration) -> ClientConfig {
         .set("statistics.interval.ms", statistics.as_millis().to_string());
     // The newer group protocol has the broker assign, and takes no word on it.
     let is_classic = config.kafka.properties.get("group.protocol").is_none_or(|protocol| protocol == "classic");
-    let moves_one_by_one = is_classic.then_some(&("partition.assignment.strategy", "cooperative-sticky"));
+    let moves_one_by_one = is_classic.then_some(&(STRATEGY, "cooperative-sticky"));
     for (name, value) in DEFAULTS.iter().chain(moves_one_by_one) {
         if !config.kafka.properties.contains_key(*name) {
             client.set(*name, *value);

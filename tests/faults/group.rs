@@ -1,14 +1,16 @@
 //! Members of a group that sleep, come, go, and are taken for one another.
 
 use std::{
+    sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
 use rdkafka::{
-    ClientConfig,
-    consumer::{BaseConsumer, Consumer},
+    ClientConfig, ClientContext, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer, ConsumerContext},
     producer::{BaseProducer, Producer},
+    types::RDKafkaRespErr,
 };
 
 use crate::support::{
@@ -172,6 +174,59 @@ fn a_rolling_deploy_moves_nothing() {
     running.into_iter().for_each(|(_, each)| stop([each]));
     siege.judge(0);
     witness("fault-rolling");
+}
+
+/// A member was to give partitions to another, and died; it comes back, by its name, to what it kept. The group waits for nobody, and
+/// the partitions are nobody's.
+#[test]
+fn members_that_come_back_amid_a_move() {
+    let mut siege = Siege::new(kafka(), "fault-orphans", &["spans"], 4);
+    siege.job.keyed = "yes";
+    siege.job.more.push_str("workers: 2\n");
+    let load = siege.load(seed(), keyed);
+    let member = |number: usize| {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &siege.job.brokers).set("group.id", &siege.job.group);
+        config.set("group.instance.id", format!("fault-orphans-{number}")).set("session.timeout.ms", "60000");
+        config.set("partition.assignment.strategy", "cooperative-sticky").set("enable.auto.commit", "false");
+        let member: BaseConsumer<Dies> = config.create_with_context(Dies::default()).expect("a consumer");
+        member.subscribe(&[&siege.inputs[0].name]).expect("a topic to read");
+        member
+    };
+    let rebalances = |of: &BaseConsumer<Dies>| {
+        drop(of.poll(Duration::ZERO));
+        of.context().rebalances.load(Ordering::Relaxed)
+    };
+    let first = member(0);
+    wait_until("a member to have them all", PATIENCE, || rebalances(&first) == 1);
+    let second = member(1);
+    wait_until("it to be asked for two of them", PATIENCE, || (rebalances(&first), rebalances(&second)) == (2, 1));
+    // As if they were killed: they say nothing more.
+    std::mem::forget((first, second));
+    let mut processor = siege.job.run();
+    delivers(&mut processor);
+    wait_until("all four partitions", PATIENCE, || owned(&processor) == 4);
+    load.end();
+    stop([processor]);
+    siege.judge(0);
+    witness("fault-orphans");
+}
+
+/// Takes on what it is given, and never gives anything back.
+#[derive(Default)]
+struct Dies {
+    rebalances: AtomicUsize,
+}
+
+impl ClientContext for Dies {}
+
+impl ConsumerContext for Dies {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, kind: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        if kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            consumer.incremental_assign(partitions).expect("what was given can be taken on");
+        }
+        self.rebalances.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// The group knows the one that came last; the one before ends with the reason.
