@@ -113,7 +113,7 @@ $(TARGET)/tools/deny-$(DENY_VERSION):
 WITNESSES := bad-input-dead-letters bad-input-huge bad-input-oversize ceilings collector collector-different collector-limits crash-batched crash-keyed \
   crash-matrix-keyed crash-matrix-rekeyed crash-matrix-spread crash-matrix-topics crash-pair crash-rest crash-run-batched \
   crash-run-keyed crash-twice dry-run-end dry-run-live dry-run-shared end-to-end-batched end-to-end-keyed expired-decisions expired-input \
-  fault-broker fault-decisions fault-fenced fault-floor fault-held fault-late fault-leaders fault-namesake fault-nap fault-open \
+  fault-broker fault-decisions fault-fenced fault-floor fault-held fault-late fault-leaders fault-namesake fault-nap fault-open fault-orphans \
   fault-parts fault-pressure fault-retention fault-rolling fault-rolling-brokers fault-scale fault-scale-eager fault-scale-newer \
   fault-sleeper fault-sleeper-fenced fault-storm fault-timeout fault-watchdog fault-wire follow json lifecycle-away lifecycle-empty lifecycle-missing \
   lifecycle-term manual metrics outliers outliers-told overload partitions-latest partitions-meanwhile partitions-rekey preflight-past preflight-ready \

@@ -223,25 +223,27 @@ fn verdicts_on_an_unkeyed_input_do_not_depend_on_the_reader() {
 #[test]
 fn verdicts_on_what_comes_in_are_those_on_what_is_there() {
     const PACE: u32 = 20;
-    const QUIET_MS: i64 = 4_000;
-    let shape = Shape { late_ms: 7_500..9_000, ..Shape::default() };
-    let quiet = "4s";
+    const QUIET_MS: i64 = 12_000;
+    // A machine that is busy with other tests brings nothing for some seconds, which are as many at the head of the log.
+    const STALL_MS: i64 = 10_000;
+    let shape = Shape { late_ms: 24_000..27_000, ..Shape::default() };
+    let (quiet, max_wait) = ("12s", "50s");
     let traffic = ten_minutes(&shape, seed(), [HOUR, -HOUR], traffic::keyed);
     let there = kafka().topic("there-spans", PARTITIONS);
     there.produce(traffic.iter().map(|(_, record)| record.clone()));
     let expected = Expected::of(&[&there]);
-    let job = Job { quiet, ..reader("there", &there, 1, "") };
+    let job = Job { quiet, max_wait, ..reader("there", &there, 1, "") };
     job.run_until_end();
     let mut one = verdicts(&job, &expected);
     assert_eq!(one.len(), TRACES);
     // At the head time passes where no record comes for a second, too, and a busy machine is late: not of those is it asked whose
     // spans come near the end.
-    let near = paused(&traffic, QUIET_MS - 3_000..QUIET_MS + 3_000);
+    let near = paused(&traffic, QUIET_MS - STALL_MS..QUIET_MS + STALL_MS);
     one.retain(|trace, _| !near.contains(trace));
     assert!(one.len() > TRACES * 9 / 10, "only {} traces are left", one.len());
 
     let live = kafka().topic("live-spans", PARTITIONS);
-    let job = Job { quiet, ..reader("live", &live, 2, "") };
+    let job = Job { quiet, max_wait, ..reader("live", &live, 2, "") };
     let processor = job.run();
     wait_until("readiness", Duration::from_secs(60), || processor.is_ready());
     let (sender, start, begin) = (live.sender(), Instant::now(), traffic[0].0);
