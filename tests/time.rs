@@ -266,8 +266,8 @@ const SLOWLY: &str = "queued.min.messages: 1, fetch.queue.backoff.ms: 50, fetch.
 const SINGLY: &str = "queued.min.messages: 1, fetch.queue.backoff.ms: 0, fetch.message.max.bytes: 1";
 const AT_ONCE: &str = "queued.min.messages: 100000, fetch.message.max.bytes: 20000000, fetch.min.bytes: 5000000";
 
-/// Records with the time each was sent at, of which one in ten is stamped so far ahead by turns, and a minute more in which all of it is
-/// decided.
+/// Records with the time each was sent at, of which one in ten is stamped so far ahead by turns, and others for a minute more, in which
+/// all of it is decided.
 fn ten_minutes(
     shape: &Shape,
     seed: u64,
@@ -284,11 +284,12 @@ fn ten_minutes(
         (record.timestamp, Record { timestamp: record.timestamp + wrong, ..record })
     });
     let mut records: Vec<_> = traffic.collect();
+    // From the last trace on, for what is left of it comes so seldom that only the wall clock would tell the time.
+    let last = shop.traces().last().expect("traces").start_ms as i64 + shop.epoch() - EPOCH;
     let end = records.last().expect("records").0 - EPOCH;
-    let mut minute: Vec<Record> =
-        (0..PARTITIONS).flat_map(|partition| passing_time(partition, end, end + MINUTE)).collect();
-    minute.sort_by_key(|record| record.timestamp);
-    records.extend(minute.into_iter().map(|record| (record.timestamp, record)));
+    let minute = (0..PARTITIONS).flat_map(|partition| passing_time(partition, last, end + MINUTE));
+    records.extend(minute.map(|record| (record.timestamp, record)));
+    records.sort_by_key(|(sent, _)| *sent);
     records
 }
 
