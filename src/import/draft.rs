@@ -158,8 +158,14 @@ pub fn quoted(text: &str) -> String {
     quoted + "\""
 }
 
+/// What is named in it may hold anything; where a line ended, YAML would begin.
 fn comment(text: &mut String, indent: &str, remark: &str) {
-    wrap(text, &format!("{indent}# "), remark);
+    let ends_a_line = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    let mut line = String::with_capacity(remark.len());
+    for c in remark.chars() {
+        if ends_a_line(c) { line.extend(c.escape_default()) } else { line.push(c) }
+    }
+    wrap(text, &format!("{indent}# "), &line);
 }
 
 /// Breaks at spaces outside double quotes: a break between them would be read as another space, or as none.
@@ -208,6 +214,13 @@ mod tests {
         assert!(text.lines().count() > 3);
         let joined = text.lines().map(|line| &line[2..]).collect::<Vec<_>>().join(" ");
         assert_eq!(joined, line.trim_end());
+    }
+
+    #[test]
+    fn what_is_named_in_a_remark_stays_in_it() {
+        let mut text = String::new();
+        comment(&mut text, "", "`a\nb\r\u{85}\u{2028}c`, é");
+        assert_eq!(text, "# `a\\nb\\r\\u{85}\\u{2028}c`, é\n");
     }
 
     #[test]
